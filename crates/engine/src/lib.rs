@@ -1,0 +1,17 @@
+//! Ports to databases, and the run loops: the only place that orders effects.
+//!
+//! A driver implements [`Connector`] and [`Target`]; the loops here decide what is called when.
+//! Invariants: progress is recorded only by a commit that carries the work itself (there is no
+//! call that only marks something as done, but for journalled steps, which are journalled before
+//! and after); every commit is fenced by its lease's token; nothing here names a database.
+
+mod error;
+mod failpoint;
+mod ports;
+
+pub use error::{ErrorKind, Remedy, TargetError};
+pub use failpoint::failpoint;
+pub use ports::{
+    Claim, Connector, Probe, Purpose, ReadAnswer, ReadRequest, RunRecord, ServerFacts, Settled,
+    Stopper, Target, Work,
+};

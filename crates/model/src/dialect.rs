@@ -1,0 +1,59 @@
+//! What differs between databases, as data.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The SQL dialect that a file is split and read by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQLite.
+    Sqlite,
+}
+
+impl Dialect {
+    /// The name that people know it by.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Mysql => "MySQL/MariaDB",
+            Self::Sqlite => "SQLite",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.title())
+    }
+}
+
+/// What a database can do, where it decides how steps run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// The dialect of its files.
+    pub dialect: Dialect,
+    /// Whether definitions are part of a transaction: a schema migration and its ledger row then
+    /// commit together; otherwise each statement is a journalled step.
+    pub transactional_ddl: bool,
+    /// Whether a statement can be stopped by the server after a time, and lock waits bounded.
+    pub timeouts: bool,
+}
+
+impl Capabilities {
+    /// What every server of that dialect that we support can do.
+    #[must_use]
+    pub fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Postgres => Self { dialect, transactional_ddl: true, timeouts: true },
+            Dialect::Mysql => Self { dialect, transactional_ddl: false, timeouts: true },
+            Dialect::Sqlite => Self { dialect, transactional_ddl: true, timeouts: false },
+        }
+    }
+}

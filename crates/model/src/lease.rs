@@ -1,0 +1,66 @@
+//! The right to run: who holds it, and the number that proves that it is still held.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::Version;
+
+/// What a lease is on. Runs on different resources never wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Resource {
+    /// All schema migrations of a database, and changes to the ledger's own records.
+    Schema,
+    /// One data migration.
+    Data(Version),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema => f.write_str("schema"),
+            Self::Data(version) => write!(f, "data/{version}"),
+        }
+    }
+}
+
+/// A process that holds leases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// A random UUID, new for each process.
+    pub id: String,
+    /// The host's name, for people.
+    pub host: String,
+    /// The process number on that host, for people.
+    pub pid: u32,
+    /// What tells on the same machine whether the process still lives: boot, process namespace,
+    /// pid and start time. Empty where the system can't tell; then only expiry frees a lease.
+    pub identity: String,
+}
+
+/// A lease that we hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// On what.
+    pub resource: Resource,
+    /// By whom.
+    pub owner: Owner,
+    /// The fencing token: grows with every change of hands.
+    pub token: i64,
+    /// The checkpoint under that token: how many commits the resource has seen. Each commit
+    /// compares it and adds one.
+    pub commits: i64,
+}
+
+/// Somebody else's lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeaseHolder {
+    /// On what, as stored: `schema`, `data/20260110094500`.
+    pub resource: String,
+    /// By whom.
+    pub owner: Owner,
+    /// Its token.
+    pub token: i64,
+    /// How many milliseconds of it are left by the server's clock; negative once it has expired.
+    pub remaining_ms: i64,
+}

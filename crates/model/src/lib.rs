@@ -1,0 +1,33 @@
+//! The nouns of Dunlin, and pure functions on them.
+//!
+//! Owns: versions, migrations and their statements, directives, the view of a ledger, plans,
+//! leases and diagnostics. Invariant: nothing here reads a file, a clock, the environment or a
+//! network, and nothing is async. What is left out: how any of it is read, written or run.
+
+mod checksum;
+mod diagnostic;
+mod dialect;
+mod directive;
+mod history;
+mod lease;
+mod ledger;
+mod migration;
+mod plan;
+mod statement;
+mod version;
+
+pub use checksum::{Checksums, normalized};
+pub use diagnostic::{Diagnostic, Place, Severity};
+pub use dialect::{Capabilities, Dialect};
+pub use directive::{DataMode, Directives, OutOfOrder};
+pub use history::{ForeignEntry, ForeignHistory, HistoryTool, TableQuery, TableShape};
+pub use lease::{Lease, LeaseHolder, Owner, Resource};
+pub use ledger::{
+    Entry, EntryState, EntryWrite, FORMAT, LedgerEvent, LedgerView, StepRecord, StepState,
+};
+pub use migration::{Body, Direction, Migration, Program, Script};
+pub use plan::{Action, Deferral, Deferred, Held, Mode, Plan, PlannedStep, WaitsFor};
+pub use statement::{
+    Control, Destruction, DestructionKind, Facts, ImageObject, ObjectKind, Restart, Statement,
+};
+pub use version::{Kind, MigrationId, ParseVersionError, Reference, Version};

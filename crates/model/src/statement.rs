@@ -1,0 +1,189 @@
+//! One statement of a file, and what is known about it before it runs.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+/// One statement as it is sent to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// The text without its delimiter, and without white space or comments around it.
+    pub text: String,
+    /// The line of its first character in the file, from 1.
+    pub line: usize,
+    /// The column of its first character, from 1, in characters.
+    pub column: usize,
+    /// The data lines of a `COPY … FROM stdin`, with their line ends, without the closing `\.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_data: Option<String>,
+    /// What is known about it.
+    pub facts: Facts,
+}
+
+impl Statement {
+    /// The first line, shortened to a width, for one-line lists.
+    #[must_use]
+    pub fn summary(&self, width: usize) -> String {
+        let mut words = String::new();
+        for word in self.text.split_whitespace() {
+            if words.chars().count() > width {
+                break;
+            }
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(word);
+        }
+        if words.chars().count() <= width {
+            return words;
+        }
+        let mut short: String = words.chars().take(width.saturating_sub(1)).collect();
+        short.push('…');
+        short
+    }
+}
+
+/// What is known of a statement by reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// The leading words, upper case: `CREATE INDEX`, `ALTER TABLE`, `UPDATE`.
+    pub verb: String,
+    /// Set where it controls transactions itself.
+    pub control: Option<Control>,
+    /// Why it cannot run inside a transaction block, if it cannot. A sentence without a full stop:
+    /// "CREATE INDEX CONCURRENTLY cannot run inside a transaction".
+    pub outside_transaction: Option<String>,
+    /// What it drops, renames, retypes or truncates.
+    pub destroys: Vec<Destruction>,
+    /// The tables that it reads or changes, as written but folded to the server's case and
+    /// without a default schema. `None`: it could not be parsed, so it may touch any.
+    pub tables: Option<BTreeSet<String>>,
+    /// How a death in the middle of it is settled when it runs as a step of its own.
+    pub restart: Restart,
+    /// The lock that it takes, where known: "ACCESS EXCLUSIVE on posts".
+    pub lock: Option<String>,
+    /// It changes settings of the session (SET, PRAGMA, USE), which must be reset afterwards.
+    pub changes_session: bool,
+}
+
+impl Facts {
+    /// Facts of a statement of which only the leading words are known.
+    pub fn opaque(verb: impl Into<String>) -> Self {
+        Self {
+            verb: verb.into(),
+            control: None,
+            outside_transaction: None,
+            destroys: Vec::new(),
+            tables: None,
+            restart: Restart::Transactional,
+            lock: None,
+            changes_session: false,
+        }
+    }
+}
+
+/// Transaction control in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Control {
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT (not ROLLBACK TO).
+    Rollback,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO, PREPARE TRANSACTION and the like.
+    Other,
+}
+
+/// How something is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DestructionKind {
+    /// DROP TABLE, DROP COLUMN, DROP SCHEMA …
+    Drop,
+    /// RENAME of a table or column.
+    Rename,
+    /// Another type for a column.
+    Retype,
+    /// TRUNCATE, or a DELETE without WHERE in a schema migration.
+    Truncate,
+}
+
+impl DestructionKind {
+    /// The verb for a sentence: "drops", "renames" …
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Drop => "drops",
+            Self::Rename => "renames",
+            Self::Retype => "retypes",
+            Self::Truncate => "truncates",
+        }
+    }
+}
+
+/// Something that a statement takes away from data that is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Destruction {
+    /// How.
+    pub kind: DestructionKind,
+    /// What, for a person: `column posts.title`, `table posts`.
+    pub object: String,
+}
+
+/// The kind of a thing whose definition can be read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectKind {
+    /// A table with all its indexes, keys and partitions.
+    Table,
+    /// A view or materialised view.
+    View,
+    /// A function.
+    Function,
+    /// A procedure.
+    Procedure,
+    /// A trigger.
+    Trigger,
+    /// A scheduled event (MySQL).
+    Event,
+    /// A sequence.
+    Sequence,
+    /// A named index whose table is not written in the statement.
+    Index,
+    /// A type, with its enum's labels.
+    Type,
+    /// A whole database or schema.
+    Database,
+}
+
+/// A thing whose definition, read before and after, tells whether a statement took effect.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ImageObject {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name as written in the statement, quotes and qualifier included.
+    pub name: String,
+}
+
+/// How the outcome of a statement is found out when its runner died in the middle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "class", rename_all = "lowercase")]
+pub enum Restart {
+    /// It commits together with its journal row: nothing to find out.
+    Transactional,
+    /// It is atomic on its own: it took effect exactly when one of these definitions is another
+    /// than the one in the journal.
+    ByImage {
+        /// What to look at; never empty.
+        objects: Vec<ImageObject>,
+    },
+    /// Running it again does no harm.
+    Repeatable,
+    /// It cannot be known; the run stops with the evidence.
+    Unknowable {
+        /// Why, for a person.
+        reason: String,
+    },
+}
