@@ -7,4 +7,5 @@
 //! Invariant: nothing here names a database client crate. Databases are looked at through their
 //! own command-line clients, so that what a test expects does not come from the code under test.
 
+pub mod proxy;
 pub mod servers;
