@@ -7,5 +7,6 @@
 //! Invariant: nothing here names a database client crate. Databases are looked at through their
 //! own command-line clients, so that what a test expects does not come from the code under test.
 
+pub mod conformance;
 pub mod proxy;
 pub mod servers;
