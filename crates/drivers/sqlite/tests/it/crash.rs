@@ -16,6 +16,8 @@ use dunlin_testkit::conformance::{data_version, data_work, owner};
 use super::{Scratch, ledger};
 
 const FOLDER: &str = "DUNLIN_SQLITE_RUNNER";
+/// Set where others run at the same time, and live.
+const BESIDE_OTHERS: &str = "DUNLIN_SQLITE_BESIDE_OTHERS";
 const MIGRATIONS: i64 = 12;
 const STEPS: i64 = 3;
 /// Three statements, of which none can be run twice.
@@ -42,15 +44,16 @@ fn works() -> Vec<Work> {
 }
 
 /// Runs what is pending, as the run loop does; prints a line after each migration.
-async fn run(folder: &Path) {
+async fn run(folder: &Path, beside_others: bool) {
     let wait = Duration::from_secs(60);
     let connector = SqliteConnector::new("sqlite:app.db", folder, wait).unwrap();
     let mut target = connector.connect(Purpose::Run).await.unwrap();
     target.create_ledger(super::LEDGER).await.unwrap();
     let me = owner(std::process::id());
     let mut lease = loop {
-        // Whoever had it before is dead: these runners come one after the other.
-        let dead = ledger(&mut target).await.leases.pop().map(|holder| holder.owner.id);
+        // Where runners come one after the other, whoever had it before is dead.
+        let holder = ledger(&mut target).await.leases.pop().map(|holder| holder.owner.id);
+        let dead = holder.filter(|_| !beside_others);
         match target.claim(&Resource::Schema, &me, wait, dead.as_deref()).await.unwrap() {
             Claim::Granted(lease) => break lease,
             Claim::Held(_) => tokio::task::yield_now().await,
@@ -97,20 +100,26 @@ async fn run_steps(
 async fn runner() {
     #[expect(clippy::disallowed_methods, reason = "how the parent says that this is a runner")]
     if let Ok(folder) = std::env::var(FOLDER) {
-        run(Path::new(&folder)).await;
+        run(Path::new(&folder), std::env::var(BESIDE_OTHERS).is_ok()).await;
     }
+}
+
+fn command(scratch: &Scratch) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "crash::runner", "--nocapture"]).env(FOLDER, scratch.folder.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 fn start(scratch: &Scratch, failpoint: Option<&str>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::runner", "--nocapture"]).env(FOLDER, scratch.folder.path());
+    let mut command = command(scratch);
     if let Some(failpoint) = failpoint {
         command.env("DUNLIN_FAILPOINT", failpoint);
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.spawn().unwrap()
 }
 
-/// Runs until a runner ends by itself; says how many were killed.
+/// Runs once more, without a kill.
 fn finish(scratch: &Scratch) {
     let outcome = start(scratch, None).wait_with_output().unwrap();
     assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
@@ -198,6 +207,23 @@ async fn kills_anywhere_lose_and_double_nothing() {
         }
         finish(&scratch);
         prove(&scratch, &format!("round {round}")).await;
+    }
+}
+
+#[tokio::test]
+async fn runners_at_once_run_each_migration_once() {
+    for journal in ["DELETE", "WAL"] {
+        let scratch = prepared(journal);
+        let runner = || {
+            let mut command = command(&scratch);
+            command.env(BESIDE_OTHERS, "").spawn().unwrap()
+        };
+        let runners: Vec<Child> = (0..6).map(|_| runner()).collect();
+        for runner in runners {
+            let outcome = runner.wait_with_output().unwrap();
+            assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        }
+        prove(&scratch, &format!("six runners, journal mode {journal}")).await;
     }
 }
 
