@@ -8,6 +8,7 @@
 mod baseline;
 mod drift;
 mod forward;
+mod overview;
 mod rollback;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use dunlin_model::{
 pub use baseline::baseline;
 pub use drift::{Drift, drift};
 pub use forward::plan;
+pub use overview::{Row, Status, overview};
 pub use rollback::{RollbackScope, rollback};
 
 use crate::folder::Folder;
