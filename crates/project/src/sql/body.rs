@@ -74,11 +74,8 @@ impl Body {
             return;
         }
         let piece = token.text(text);
-        let word = if token.kind == Kind::Word {
-            piece.to_ascii_uppercase()
-        } else {
-            String::new()
-        };
+        let word =
+            if token.kind == Kind::Word { piece.to_ascii_uppercase() } else { String::new() };
         if self.form == Form::Open {
             self.recognise(&word);
         }
@@ -183,10 +180,7 @@ impl Body {
         match self.blocks.last() {
             Some(Block::CaseExpression) => false,
             Some(Block::Statement) => {
-                matches!(
-                    previous,
-                    ";" | "BEGIN" | "THEN" | "ELSE" | "DO" | "LOOP" | "REPEAT" | ":"
-                )
+                matches!(previous, ";" | "BEGIN" | "THEN" | "ELSE" | "DO" | "LOOP" | "REPEAT" | ":")
             }
             // The body itself, after the routine's parameters and characteristics.
             None => matches!(

@@ -32,11 +32,7 @@ pub(super) struct Token {
 impl Token {
     fn new(kind: Kind, start: usize, end: usize) -> Self {
         // `FILE_BYTES_MAX` keeps every offset below 2^32.
-        Self {
-            kind,
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { kind, start: start as u32, end: end as u32 }
     }
 
     pub(super) fn start(self) -> usize {
@@ -80,12 +76,7 @@ pub(super) struct Flaw {
 
 impl Flaw {
     pub(super) fn new(rule: &'static str, at: usize, message: impl Into<String>) -> Self {
-        Self {
-            rule,
-            at,
-            message: message.into(),
-            help: None,
-        }
+        Self { rule, at, message: message.into(), help: None }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -198,9 +189,7 @@ impl<'a> Lexer<'a> {
                 Ok(Some(Lexeme::Blank))
             }
             (b'-', Some(b'-')) => {
-                let spaced = self
-                    .peek(2)
-                    .is_none_or(|b| b.is_ascii_whitespace() || b < b' ');
+                let spaced = self.peek(2).is_none_or(|b| b.is_ascii_whitespace() || b < b' ');
                 if mysql && !spaced && !between {
                     return Ok(None);
                 }
@@ -212,10 +201,7 @@ impl<'a> Lexer<'a> {
             (b'*', Some(b'/')) if self.executable.take().is_some() => {
                 let start = self.at;
                 self.at += 2;
-                Ok(Some(Lexeme::Executable {
-                    start,
-                    end: self.at,
-                }))
+                Ok(Some(Lexeme::Executable { start, end: self.at }))
             }
             _ => Ok(None),
         }
@@ -235,19 +221,12 @@ impl<'a> Lexer<'a> {
         self.at += marker;
         // A version is 5 or 6 digits directly after the mark.
         let rest = &self.bytes[self.at..];
-        let digits = rest
-            .iter()
-            .take(6)
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let digits = rest.iter().take(6).take_while(|b| b.is_ascii_digit()).count();
         if digits >= 5 {
             self.at += digits;
         }
         self.executable = Some(start);
-        Ok(Lexeme::Executable {
-            start,
-            end: self.at,
-        })
+        Ok(Lexeme::Executable { start, end: self.at })
     }
 
     fn block_comment(&mut self) -> Result<Lexeme, Flaw> {
@@ -407,12 +386,8 @@ impl<'a> Lexer<'a> {
 }
 
 fn unterminated(at: usize, what: &str, closing: &str) -> Flaw {
-    Flaw::new(
-        "unterminated",
-        at,
-        format!("the {what} that begins here is never closed"),
-    )
-    .help(format!("close it with {closing}"))
+    Flaw::new("unterminated", at, format!("the {what} that begins here is never closed"))
+        .help(format!("close it with {closing}"))
 }
 
 pub(super) fn is_blank(byte: u8) -> bool {

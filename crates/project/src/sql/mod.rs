@@ -47,10 +47,8 @@ pub fn parse_script(
 /// The file's text.
 fn decode<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
     if bytes.len() > FILE_BYTES_MAX {
-        let message = format!(
-            "the file has {} bytes; a migration has at most {FILE_BYTES_MAX}",
-            bytes.len()
-        );
+        let message =
+            format!("the file has {} bytes; a migration has at most {FILE_BYTES_MAX}", bytes.len());
         return Err(Diagnostic::error("file-too-large", message)
             .at(Place::file(file))
             .help("load data of that size by a program or a move"));
@@ -81,10 +79,7 @@ fn placed(mut found: Diagnostic, file: &Path) -> Diagnostic {
 fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Diagnostic> {
     let mut splitter = split::Splitter::new(dialect, text);
     let mut statements = Vec::new();
-    while let Some(piece) = splitter
-        .next()
-        .map_err(|flaw| split::diagnostic(flaw, text))?
-    {
+    while let Some(piece) = splitter.next().map_err(|flaw| split::diagnostic(flaw, text))? {
         if piece.body.is_empty() {
             continue;
         }
@@ -118,13 +113,7 @@ fn drop_one(whole: &Statement, name: &str) -> Statement {
         // The name was read from the same rules; should it not read again, the whole's facts hold.
         Ok(None) | Err(_) => whole.facts.clone(),
     };
-    Statement {
-        text,
-        line: whole.line,
-        column: whole.column,
-        copy_data: None,
-        facts,
-    }
+    Statement { text, line: whole.line, column: whole.column, copy_data: None, facts }
 }
 
 /// What a statement destroys by calling a routine that an earlier one of the file defined.

@@ -35,17 +35,9 @@ pub(super) fn apply(
     }
     if !directives.no_transaction && dialect != Dialect::Mysql {
         note_values(dialect, &mut statements);
-        found.extend(
-            statements
-                .iter()
-                .filter_map(|s| needs_no_transaction(dialect, file, s)),
-        );
+        found.extend(statements.iter().filter_map(|s| needs_no_transaction(dialect, file, s)));
     }
-    if found.is_empty() {
-        Ok(statements)
-    } else {
-        Err(found)
-    }
+    if found.is_empty() { Ok(statements) } else { Err(found) }
 }
 
 /// Whether a BEGIN and a COMMIT stand around all of it, with no other control in between.
@@ -55,9 +47,7 @@ fn encloses(statements: &[Statement]) -> bool {
     };
     first.facts.control == Some(Control::Begin)
         && last.facts.control == Some(Control::Commit)
-        && between
-            .iter()
-            .all(|statement| statement.facts.control.is_none())
+        && between.iter().all(|statement| statement.facts.control.is_none())
 }
 
 fn sets_foreign_keys(dialect: Dialect, statement: &Statement) -> bool {
@@ -140,9 +130,7 @@ fn note_values(dialect: Dialect, statements: &mut [Statement]) {
                     continue;
                 };
                 let used = !created.contains(&name)
-                    && statements[index + 1..]
-                        .iter()
-                        .any(|later| uses(later, &label));
+                    && statements[index + 1..].iter().any(|later| uses(later, &label));
                 if used {
                     statements[index].facts.outside_transaction = Some(format!(
                         "ALTER TYPE … ADD VALUE {label} cannot share a transaction with a statement \
@@ -157,13 +145,8 @@ fn note_values(dialect: Dialect, statements: &mut [Statement]) {
 
 /// Whether a statement can use a label when it runs. A PL/pgSQL body is only stored.
 fn uses(statement: &Statement, label: &str) -> bool {
-    let stored = matches!(
-        statement.facts.verb.as_str(),
-        "CREATE FUNCTION" | "CREATE PROCEDURE"
-    ) && statement.text.to_ascii_lowercase().contains("plpgsql");
-    let only_names = matches!(
-        statement.facts.verb.as_str(),
-        "ALTER TYPE" | "COMMENT ON TYPE"
-    );
+    let stored = matches!(statement.facts.verb.as_str(), "CREATE FUNCTION" | "CREATE PROCEDURE")
+        && statement.text.to_ascii_lowercase().contains("plpgsql");
+    let only_names = matches!(statement.facts.verb.as_str(), "ALTER TYPE" | "COMMENT ON TYPE");
     !stored && !only_names && statement.text.contains(label)
 }

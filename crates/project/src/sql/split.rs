@@ -65,11 +65,7 @@ struct Position {
 
 impl Default for Position {
     fn default() -> Self {
-        Self {
-            at: 0,
-            line: 1,
-            column: 1,
-        }
+        Self { at: 0, line: 1, column: 1 }
     }
 }
 
@@ -176,11 +172,7 @@ impl<'a> Splitter<'a> {
     /// Where the piece that comes next begins: the first one takes the byte order mark along.
     fn position_of_piece(&self) -> usize {
         let first = self.position.at == 0 && self.text.starts_with('\u{feff}');
-        if first && self.lexer.at == '\u{feff}'.len_utf8() {
-            0
-        } else {
-            self.lexer.at
-        }
+        if first && self.lexer.at == '\u{feff}'.len_utf8() { 0 } else { self.lexer.at }
     }
 
     /// Takes a token; `true` where it is the `;` that ends the statement.
@@ -215,11 +207,7 @@ impl<'a> Splitter<'a> {
 
     /// A routine under DELIMITER often ends with `END;` as well.
     fn drop_last_semicolon(&mut self, open: &mut Open) {
-        if self
-            .tokens
-            .last()
-            .is_some_and(|t| t.kind == Kind::Punct(b';') && t.end() == open.end)
-        {
+        if self.tokens.last().is_some_and(|t| t.kind == Kind::Punct(b';') && t.end() == open.end) {
             self.tokens.pop();
             open.end = self.tokens.last().map_or(open.end, |t| t.end());
         }
@@ -228,11 +216,7 @@ impl<'a> Splitter<'a> {
     /// The piece whose delimiter the lexer just passed.
     fn finish(&mut self, begin: usize, open: &Open, delimiter: usize) -> Result<Piece, Flaw> {
         let start = open.start.unwrap_or(delimiter);
-        let body = start..if open.start.is_some() {
-            open.end
-        } else {
-            start
-        };
+        let body = start..if open.start.is_some() { open.end } else { start };
         self.position.advance(self.text, start);
         let (line, column) = (self.position.line, self.position.column);
         let mut copy_data = None;
@@ -242,13 +226,7 @@ impl<'a> Splitter<'a> {
             }
             self.follow_string_setting();
         }
-        Ok(Piece {
-            range: begin..self.lexer.at,
-            body,
-            line,
-            column,
-            copy_data,
-        })
+        Ok(Piece { range: begin..self.lexer.at, body, line, column, copy_data })
     }
 
     fn word(&self, index: usize) -> Option<&'a str> {
@@ -257,8 +235,7 @@ impl<'a> Splitter<'a> {
     }
 
     fn is_word(&self, index: usize, word: &str) -> bool {
-        self.word(index)
-            .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        self.word(index).is_some_and(|w| w.eq_ignore_ascii_case(word))
     }
 
     fn copies_from_stdin(&self) -> bool {
@@ -296,12 +273,8 @@ impl<'a> Splitter<'a> {
             self.lexer.at = begin;
             return Ok(begin..begin);
         }
-        Err(Flaw::new(
-            "unterminated",
-            statement,
-            "the data of this COPY … FROM stdin never end",
-        )
-        .help("end them with a line that holds only `\\.`"))
+        Err(Flaw::new("unterminated", statement, "the data of this COPY … FROM stdin never end")
+            .help("end them with a line that holds only `\\.`"))
     }
 
     /// Old dumps switch `standard_conforming_strings`, which changes how strings are read.
@@ -310,11 +283,7 @@ impl<'a> Splitter<'a> {
         if !self.is_word(0, "SET") {
             return;
         }
-        let name = if self.is_word(1, "SESSION") || self.is_word(1, "LOCAL") {
-            2
-        } else {
-            1
-        };
+        let name = if self.is_word(1, "SESSION") || self.is_word(1, "LOCAL") { 2 } else { 1 };
         if !self.is_word(name, SETTING) {
             return;
         }
@@ -391,11 +360,7 @@ impl<'a> Splitter<'a> {
 
     fn begins_line(&self, at: usize) -> bool {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        before
-            .iter()
-            .rev()
-            .take_while(|&&b| b != b'\n')
-            .all(|&b| matches!(b, b' ' | b'\t'))
+        before.iter().rev().take_while(|&&b| b != b'\n').all(|&b| matches!(b, b' ' | b'\t'))
     }
 
     /// Words and marks at the beginning of a statement that only a client program knows.
@@ -403,10 +368,7 @@ impl<'a> Splitter<'a> {
         let at = token.start();
         match (self.dialect, token.kind) {
             (Dialect::Sqlite, Kind::Punct(b'.')) => {
-                let command = self.text[at..]
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or_default();
+                let command = self.text[at..].split_whitespace().next().unwrap_or_default();
                 let message = format!("`{command}` is a command of the sqlite3 shell, not SQL");
                 Err(Flaw::new("sqlite-dot-command", at, message).help("remove it"))
             }

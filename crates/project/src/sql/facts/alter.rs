@@ -94,10 +94,7 @@ fn split(source: Source<'_>, from: usize) -> Vec<Range<usize>> {
 }
 
 fn read(source: Source<'_>, range: Range<usize>) -> Change {
-    let word = source
-        .word(range.start)
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let word = source.word(range.start).unwrap_or_default().to_ascii_uppercase();
     let change = match word.as_str() {
         "ADD" => add(source, range.clone()),
         "DROP" => drop_action(source, range.start + 1),
@@ -194,9 +191,7 @@ fn rename(source: Source<'_>, at: usize) -> Option<Change> {
     cursor.eat_condition();
     let name = cursor.name()?;
     if cursor.is("TO") {
-        return Some(Change::RenameColumn {
-            from: name.last().to_owned(),
-        });
+        return Some(Change::RenameColumn { from: name.last().to_owned() });
     }
     // MySQL: `RENAME new_name`.
     (source.dialect == Dialect::Mysql).then_some(Change::RenameTable(name))
@@ -227,9 +222,7 @@ fn change_column(source: Source<'_>, at: usize) -> Option<Change> {
 }
 
 fn exchange(source: Source<'_>, range: Range<usize>) -> Option<Change> {
-    let at = range
-        .into_iter()
-        .find(|&i| source.are(i, &["WITH", "TABLE"]))?;
+    let at = range.into_iter().find(|&i| source.are(i, &["WITH", "TABLE"]))?;
     table_after(source, at + 2).map(Change::Exchange)
 }
 

@@ -21,21 +21,13 @@ pub(super) fn read(reading: &Reading<'_>) -> Vec<Destruction> {
         None => other(reading),
     };
     if let Some(relations) = &reading.relations {
-        found.extend(
-            relations
-                .emptied
-                .iter()
-                .map(|t| of(DestructionKind::Truncate, "table", t)),
-        );
+        found.extend(relations.emptied.iter().map(|t| of(DestructionKind::Truncate, "table", t)));
     }
     found
 }
 
 fn of(kind: DestructionKind, what: &str, name: &str) -> Destruction {
-    Destruction {
-        kind,
-        object: format!("{what} {name}"),
-    }
+    Destruction { kind, object: format!("{what} {name}") }
 }
 
 fn key(reading: &Reading<'_>, name: &Name) -> String {
@@ -47,19 +39,12 @@ fn replaced(reading: &Reading<'_>, head: &Head) -> Vec<Destruction> {
     if !head.or_replace || head.temporary || head.object != "TABLE" {
         return Vec::new();
     }
-    head.names
-        .iter()
-        .map(|n| of(DestructionKind::Drop, "table", &key(reading, n)))
-        .collect()
+    head.names.iter().map(|n| of(DestructionKind::Drop, "table", &key(reading, n))).collect()
 }
 
 fn altered(reading: &Reading<'_>, head: &Head) -> Vec<Destruction> {
     use DestructionKind::{Drop, Rename, Retype, Truncate};
-    let table = head
-        .names
-        .first()
-        .map(|n| key(reading, n))
-        .unwrap_or_default();
+    let table = head.names.first().map(|n| key(reading, n)).unwrap_or_default();
     let column = |kind, name: &str| of(kind, "column", &format!("{table}.{name}"));
     let mut found = Vec::new();
     for action in &reading.actions {
@@ -117,11 +102,7 @@ fn altered_otherwise(reading: &Reading<'_>, head: &Head) -> Vec<Destruction> {
                 let mut cursor = source.cursor(i + 2);
                 cursor.eat_condition();
                 if let Some(attribute) = cursor.name() {
-                    found.push(of(
-                        kind,
-                        "attribute",
-                        &format!("{whole}.{}", attribute.last()),
-                    ));
+                    found.push(of(kind, "attribute", &format!("{whole}.{}", attribute.last())));
                 }
             }
             found
@@ -145,10 +126,7 @@ fn dropped(reading: &Reading<'_>, head: &Head) -> Vec<Destruction> {
         "EXTENSION" if head.cascades(reading.source) => "extension",
         _ => return Vec::new(),
     };
-    head.names
-        .iter()
-        .map(|n| of(DestructionKind::Drop, what, &key(reading, n)))
-        .collect()
+    head.names.iter().map(|n| of(DestructionKind::Drop, what, &key(reading, n))).collect()
 }
 
 fn other(reading: &Reading<'_>) -> Vec<Destruction> {
@@ -158,11 +136,7 @@ fn other(reading: &Reading<'_>) -> Vec<Destruction> {
         ("TRUNCATE", _) => {
             let mut cursor = source.cursor(1);
             cursor.eat("TABLE");
-            cursor
-                .names()
-                .iter()
-                .map(|n| of(Truncate, "table", &key(reading, n)))
-                .collect()
+            cursor.names().iter().map(|n| of(Truncate, "table", &key(reading, n))).collect()
         }
         ("RENAME", Dialect::Mysql) if source.is_any(1, &["TABLE", "TABLES"]) => {
             tables::renames(reading)
@@ -171,27 +145,18 @@ fn other(reading: &Reading<'_>) -> Vec<Destruction> {
                 .collect()
         }
         ("DO", Dialect::Postgres) if strings_destroy(reading) => {
-            vec![Destruction {
-                kind: Drop,
-                object: "something in a DO block".to_owned(),
-            }]
+            vec![Destruction { kind: Drop, object: "something in a DO block".to_owned() }]
         }
         // MySQL's dynamic SQL: the text that EXECUTE will run is written here.
         ("SET" | "PREPARE" | "SELECT", Dialect::Mysql)
             if (source.punct(1, b'@') || reading.first != "SET") && strings_destroy(reading) =>
         {
-            vec![Destruction {
-                kind: Drop,
-                object: "something in dynamic SQL".to_owned(),
-            }]
+            vec![Destruction { kind: Drop, object: "something in dynamic SQL".to_owned() }]
         }
         ("BEGIN" | "IF" | "CASE" | "LOOP" | "WHILE" | "REPEAT" | "FOR", Dialect::Mysql)
             if names_destruction(&body_text(reading)) =>
         {
-            vec![Destruction {
-                kind: Drop,
-                object: "something in a compound statement".to_owned(),
-            }]
+            vec![Destruction { kind: Drop, object: "something in a compound statement".to_owned() }]
         }
         _ => Vec::new(),
     }
@@ -202,12 +167,7 @@ fn body_text(reading: &Reading<'_>) -> String {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return String::new();
     };
-    reading
-        .source
-        .text
-        .get(first.start()..last.end())
-        .unwrap_or_default()
-        .to_owned()
+    reading.source.text.get(first.start()..last.end()).unwrap_or_default().to_owned()
 }
 
 /// Whether a string in the statement holds SQL that destroys something.

@@ -142,14 +142,12 @@ impl Head {
         cursor.eat("ONLY");
         let has_table = matches!(self.object, "INDEX" | "TRIGGER" | "POLICY" | "RULE");
         if self.act == Act::Drop && !matches!(self.object, "TRIGGER" | "POLICY" | "RULE") {
-            self.names = if matches!(
-                self.object,
-                "FUNCTION" | "PROCEDURE" | "ROUTINE" | "AGGREGATE"
-            ) {
-                routine_names(&mut cursor)
-            } else {
-                cursor.names()
-            };
+            self.names =
+                if matches!(self.object, "FUNCTION" | "PROCEDURE" | "ROUTINE" | "AGGREGATE") {
+                    routine_names(&mut cursor)
+                } else {
+                    cursor.names()
+                };
         } else if !cursor.is("ON") {
             self.names.extend(cursor.name());
             cursor.eat_punct(b'*');
@@ -183,10 +181,7 @@ fn object_at(source: Source<'_>, at: usize) -> Option<(&'static str, usize)> {
     let first = source.word(at)?;
     OBJECTS.into_iter().find_map(|object| {
         let mut words = object.split(' ');
-        if !words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case(first))
-        {
+        if !words.next().is_some_and(|word| word.eq_ignore_ascii_case(first)) {
             return None;
         }
         // MySQL knows `CREATE AGGREGATE FUNCTION`.
@@ -194,9 +189,7 @@ fn object_at(source: Source<'_>, at: usize) -> Option<(&'static str, usize)> {
             return None;
         }
         let rest: Vec<&str> = words.collect();
-        source
-            .are(at + 1, &rest)
-            .then_some((object, rest.len() + 1))
+        source.are(at + 1, &rest).then_some((object, rest.len() + 1))
     })
 }
 

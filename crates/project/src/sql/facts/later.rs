@@ -25,11 +25,7 @@ fn tokens(dialect: Dialect, text: &str) -> Vec<Token> {
 /// The folded name of what a CREATE defines.
 pub(in crate::sql) fn defined_name(dialect: Dialect, text: &str) -> Option<String> {
     let tokens = tokens(dialect, text);
-    let head = Head::read(Source {
-        dialect,
-        text,
-        tokens: &tokens,
-    })?;
+    let head = Head::read(Source { dialect, text, tokens: &tokens })?;
     head.names.first().map(|name| name.key(dialect))
 }
 
@@ -37,11 +33,7 @@ pub(in crate::sql) fn defined_name(dialect: Dialect, text: &str) -> Option<Strin
 pub(in crate::sql) fn added_value(text: &str) -> Option<(String, String)> {
     let dialect = Dialect::Postgres;
     let tokens = tokens(dialect, text);
-    let source = Source {
-        dialect,
-        text,
-        tokens: &tokens,
-    };
+    let source = Source { dialect, text, tokens: &tokens };
     let head = Head::read(source)?;
     let mut cursor = source.cursor(head.rest);
     if !cursor.eat_all(&["ADD", "VALUE"]) {
@@ -63,11 +55,7 @@ pub(in crate::sql) fn note_calls(dialect: Dialect, statement: &mut Statement, ro
         return;
     }
     let tokens = tokens(dialect, &statement.text);
-    let source = Source {
-        dialect,
-        text: &statement.text,
-        tokens: &tokens,
-    };
+    let source = Source { dialect, text: &statement.text, tokens: &tokens };
     let mut at = 0;
     let mut called: Vec<String> = Vec::new();
     while at < source.len() {

@@ -51,10 +51,7 @@ fn postgres(reading: &Reading<'_>) -> Option<String> {
     if let Some(head) = &reading.head {
         return definition(reading, head);
     }
-    let touched: Vec<String> = tables::read(reading)
-        .unwrap_or_default()
-        .into_iter()
-        .collect();
+    let touched: Vec<String> = tables::read(reading).unwrap_or_default().into_iter().collect();
     let concurrently = source.has("CONCURRENTLY");
     match reading.first.as_str() {
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" => {
@@ -70,15 +67,12 @@ fn postgres(reading: &Reading<'_>) -> Option<String> {
         "REINDEX" => Mode::Share.on(&touched),
         "COMMENT" => Mode::ShareUpdateExclusive.on(&touched),
         "LOCK" => {
-            let mode = source
-                .find_outside(1, "IN")
-                .map_or("ACCESS EXCLUSIVE".to_owned(), |at| {
-                    let words = (at + 1..source.len()).map_while(|i| source.word(i));
-                    let words: Vec<&str> = words
-                        .take_while(|w| !w.eq_ignore_ascii_case("MODE"))
-                        .collect();
-                    words.join(" ").to_ascii_uppercase()
-                });
+            let mode = source.find_outside(1, "IN").map_or("ACCESS EXCLUSIVE".to_owned(), |at| {
+                let words = (at + 1..source.len()).map_while(|i| source.word(i));
+                let words: Vec<&str> =
+                    words.take_while(|w| !w.eq_ignore_ascii_case("MODE")).collect();
+                words.join(" ").to_ascii_uppercase()
+            });
             (!touched.is_empty()).then(|| format!("{mode} on {}", touched.join(", ")))
         }
         _ => None,
@@ -88,11 +82,7 @@ fn postgres(reading: &Reading<'_>) -> Option<String> {
 fn definition(reading: &Reading<'_>, head: &Head) -> Option<String> {
     let named: Vec<&str> = head.names.iter().map(|n| n.written.as_str()).collect();
     let on: Vec<&str> = head.on.iter().map(|n| n.written.as_str()).collect();
-    let mode = if head.concurrently {
-        Mode::ShareUpdateExclusive
-    } else {
-        Mode::Share
-    };
+    let mode = if head.concurrently { Mode::ShareUpdateExclusive } else { Mode::Share };
     match (head.act, head.object) {
         (Act::Create, "INDEX") => mode.on(&on),
         (Act::Create, "TRIGGER") => Mode::ShareRowExclusive.on(&on),
@@ -118,14 +108,12 @@ fn definition(reading: &Reading<'_>, head: &Head) -> Option<String> {
         (Act::Alter, object) if is_table(object) => altered(reading, head),
         (Act::Alter, "INDEX" | "SEQUENCE") => Mode::ShareUpdateExclusive.on(&named),
         (Act::Alter, "VIEW" | "MATERIALIZED VIEW") => Mode::AccessExclusive.on(&named),
-        (Act::Drop, "INDEX") if head.concurrently => Some(format!(
-            "SHARE UPDATE EXCLUSIVE on the table of {}",
-            named.join(", ")
-        )),
-        (Act::Drop, "INDEX") if !named.is_empty() => Some(format!(
-            "ACCESS EXCLUSIVE on the table of {}",
-            named.join(", ")
-        )),
+        (Act::Drop, "INDEX") if head.concurrently => {
+            Some(format!("SHARE UPDATE EXCLUSIVE on the table of {}", named.join(", ")))
+        }
+        (Act::Drop, "INDEX") if !named.is_empty() => {
+            Some(format!("ACCESS EXCLUSIVE on the table of {}", named.join(", ")))
+        }
         (Act::Drop, "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE") => {
             Mode::AccessExclusive.on(&named)
         }
@@ -136,26 +124,19 @@ fn definition(reading: &Reading<'_>, head: &Head) -> Option<String> {
 /// The strongest mode that any of the actions needs.
 fn altered(reading: &Reading<'_>, head: &Head) -> Option<String> {
     let mode = reading.actions.iter().map(|action| match &action.change {
-        Change::Light
-        | Change::Attach(_)
-        | Change::Detach {
-            concurrently: true, ..
-        } => Mode::ShareUpdateExclusive,
+        Change::Light | Change::Attach(_) | Change::Detach { concurrently: true, .. } => {
+            Mode::ShareUpdateExclusive
+        }
         Change::AddReference(_) if !adds_column(reading) => Mode::ShareRowExclusive,
         Change::TriggerState => Mode::ShareRowExclusive,
         _ => Mode::AccessExclusive,
     });
     let mode = mode.max()?;
     let mut names = vec![head.written()];
-    names.extend(
-        reading
-            .actions
-            .iter()
-            .filter_map(|action| match &action.change {
-                Change::AddReference(other) => Some(other.written.as_str()),
-                _ => None,
-            }),
-    );
+    names.extend(reading.actions.iter().filter_map(|action| match &action.change {
+        Change::AddReference(other) => Some(other.written.as_str()),
+        _ => None,
+    }));
     names.dedup();
     mode.on(&names)
 }
@@ -179,16 +160,10 @@ fn mysql(reading: &Reading<'_>) -> Option<String> {
             _ => Vec::new(),
         },
         None if reading.first == "RENAME" && source.is_any(1, &["TABLE", "TABLES"]) => {
-            tables::renames(reading)
-                .into_iter()
-                .map(|(from, _)| from.written)
-                .collect()
+            tables::renames(reading).into_iter().map(|(from, _)| from.written).collect()
         }
         None if matches!(reading.first.as_str(), "TRUNCATE" | "OPTIMIZE" | "REPAIR") => {
-            tables::read(reading)
-                .unwrap_or_default()
-                .into_iter()
-                .collect()
+            tables::read(reading).unwrap_or_default().into_iter().collect()
         }
         None => Vec::new(),
     };
@@ -198,10 +173,7 @@ fn mysql(reading: &Reading<'_>) -> Option<String> {
 fn sqlite(reading: &Reading<'_>) -> Option<String> {
     let looks = match reading.first.as_str() {
         "SELECT" | "VALUES" | "EXPLAIN" | "PRAGMA" | "ATTACH" | "DETACH" => true,
-        "WITH" => reading
-            .relations
-            .as_ref()
-            .is_some_and(|r| r.written.is_empty()),
+        "WITH" => reading.relations.as_ref().is_some_and(|r| r.written.is_empty()),
         _ => super::control(reading.source).is_some(),
     };
     (!looks).then(|| "the whole database, for writing".to_owned())

@@ -53,13 +53,7 @@ impl<'a> Reading<'a> {
             }
             _ => Vec::new(),
         };
-        let mut reading = Self {
-            source,
-            first,
-            head,
-            actions,
-            relations: None,
-        };
+        let mut reading = Self { source, first, head, actions, relations: None };
         reading.relations = reading.query_from().map(|at| relations::read(source, at));
         reading
     }
@@ -99,11 +93,7 @@ fn is_table(object: &str) -> bool {
 
 /// Reads a statement. `text` is the file that the tokens are of.
 pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
-    let reading = Reading::new(Source {
-        dialect,
-        text,
-        tokens,
-    });
+    let reading = Reading::new(Source { dialect, text, tokens });
     Facts {
         verb: verb(&reading),
         control: control(reading.source),
@@ -118,11 +108,7 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
 
 /// The names that a DROP lists, as written, where each would be dropped on its own.
 pub(super) fn dropped_one_by_one(dialect: Dialect, text: &str, tokens: &[Token]) -> Vec<String> {
-    let source = Source {
-        dialect,
-        text,
-        tokens,
-    };
+    let source = Source { dialect, text, tokens };
     let Some(head) = Head::read(source) else {
         return Vec::new();
     };
@@ -187,21 +173,10 @@ fn control(source: Source<'_>) -> Option<Control> {
 
 /// A BEGIN that says no more than that a transaction begins, or one that says more.
 fn begin(source: Source<'_>, from: usize) -> Control {
-    const PLAIN: [&str; 7] = [
-        "WORK",
-        "TRANSACTION",
-        "DEFERRED",
-        "IMMEDIATE",
-        "EXCLUSIVE",
-        "READ",
-        "WRITE",
-    ];
+    const PLAIN: [&str; 7] =
+        ["WORK", "TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE", "READ", "WRITE"];
     let plain = (from..source.len()).all(|i| source.is_any(i, &PLAIN));
-    if plain {
-        Control::Begin
-    } else {
-        Control::Other
-    }
+    if plain { Control::Begin } else { Control::Other }
 }
 
 /// Whether settings of the session outlast the statement.

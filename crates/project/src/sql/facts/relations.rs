@@ -139,10 +139,8 @@ impl Reader<'_> {
             Some(Kind::Punct(b',')) => self.comma(),
             Some(Kind::Punct(b';')) => {
                 self.end_delete();
-                *self.frame() = Frame {
-                    known_outside: self.frame().known_outside,
-                    ..Frame::default()
-                };
+                *self.frame() =
+                    Frame { known_outside: self.frame().known_outside, ..Frame::default() };
                 self.expect = Expect::Nothing;
             }
             Some(Kind::Word) if !self.keyword(at) => self.name(at),
@@ -152,28 +150,13 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, at: usize) {
-        const SPECIAL: [&str; 8] = [
-            "EXTRACT",
-            "SUBSTRING",
-            "SUBSTR",
-            "TRIM",
-            "OVERLAY",
-            "POSITION",
-            "CONVERT",
-            "MID",
-        ];
-        let query = self
-            .source
-            .is_any(at + 1, &["SELECT", "WITH", "VALUES", "TABLE"]);
+        const SPECIAL: [&str; 8] =
+            ["EXTRACT", "SUBSTRING", "SUBSTR", "TRIM", "OVERLAY", "POSITION", "CONVERT", "MID"];
+        let query = self.source.is_any(at + 1, &["SELECT", "WITH", "VALUES", "TABLE"]);
         let list = self.expect == Expect::Read && !query;
         let function = at > 0 && self.source.is_any(at - 1, &SPECIAL);
         let known_outside = self.known.len();
-        self.frames.push(Frame {
-            list,
-            function,
-            known_outside,
-            ..Frame::default()
-        });
+        self.frames.push(Frame { list, function, known_outside, ..Frame::default() });
         self.expect = if list { Expect::Read } else { Expect::Nothing };
     }
 
@@ -253,17 +236,8 @@ impl Reader<'_> {
     }
 
     fn with(&mut self, at: usize) {
-        const OTHER_WITHS: [&str; 9] = [
-            "ORDINALITY",
-            "TIES",
-            "CHECK",
-            "ROLLUP",
-            "DATA",
-            "NO",
-            "TIME",
-            "CASCADED",
-            "LOCAL",
-        ];
+        const OTHER_WITHS: [&str; 9] =
+            ["ORDINALITY", "TIES", "CHECK", "ROLLUP", "DATA", "NO", "TIME", "CASCADED", "LOCAL"];
         if !self.source.is_any(at + 1, &OTHER_WITHS) && !self.source.punct(at + 1, b'(') {
             self.frame().with = true;
             self.expect = Expect::Expression;
@@ -280,11 +254,7 @@ impl Reader<'_> {
             // MySQL: INTO may be left out.
             Expect::Write
         } else if word == "INSERT" && self.source.dialect == Dialect::Mysql {
-            if self.source.punct(self.at, b'(') {
-                Expect::Nothing
-            } else {
-                Expect::Write
-            }
+            if self.source.punct(self.at, b'(') { Expect::Nothing } else { Expect::Write }
         } else {
             Expect::Nothing
         };

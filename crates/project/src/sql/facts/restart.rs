@@ -34,9 +34,7 @@ pub(super) fn by_image(objects: impl IntoIterator<Item = (ObjectKind, String)>) 
 }
 
 pub(super) fn unknowable(reason: impl Into<String>) -> Restart {
-    Restart::Unknowable {
-        reason: reason.into(),
-    }
+    Restart::Unknowable { reason: reason.into() }
 }
 
 fn postgres(reading: &Reading<'_>) -> Restart {
@@ -69,11 +67,9 @@ fn definition(reading: &Reading<'_>, head: &Head) -> Restart {
     let source = reading.source;
     let one = |kind| by_image([(kind, head.written().to_owned())]);
     match (head.act, head.object) {
-        (Act::Create, "INDEX") if head.concurrently => by_image(
-            head.on
-                .iter()
-                .map(|on| (ObjectKind::Table, on.written.clone())),
-        ),
+        (Act::Create, "INDEX") if head.concurrently => {
+            by_image(head.on.iter().map(|on| (ObjectKind::Table, on.written.clone())))
+        }
         (Act::Drop, "INDEX") if head.concurrently => one(ObjectKind::Index),
         (Act::Alter, "TYPE") if source.are(head.rest, &["ADD", "VALUE"]) => one(ObjectKind::Type),
         (Act::Create | Act::Drop, "DATABASE") => one(ObjectKind::Database),
@@ -83,20 +79,11 @@ fn definition(reading: &Reading<'_>, head: &Head) -> Restart {
             head.object.to_ascii_lowercase()
         )),
         (Act::Alter, "TABLE") => {
-            let detaches = reading.actions.iter().any(|a| {
-                matches!(
-                    a.change,
-                    Change::Detach {
-                        concurrently: true,
-                        ..
-                    }
-                )
-            });
-            if detaches {
-                one(ObjectKind::Table)
-            } else {
-                Restart::Transactional
-            }
+            let detaches = reading
+                .actions
+                .iter()
+                .any(|a| matches!(a.change, Change::Detach { concurrently: true, .. }));
+            if detaches { one(ObjectKind::Table) } else { Restart::Transactional }
         }
         _ => Restart::Transactional,
     }

@@ -43,9 +43,7 @@ pub(super) fn read(reading: &Reading<'_>) -> Restart {
         }
         // Control of transactions is refused or taken out before anything runs.
         "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "XA" => Restart::Transactional,
-        other => unknowable(format!(
-            "nothing in the catalogue tells whether {other} took effect"
-        )),
+        other => unknowable(format!("nothing in the catalogue tells whether {other} took effect")),
     }
 }
 
@@ -70,11 +68,7 @@ fn no_image(head: &Head) -> Restart {
 }
 
 fn table_of(head: &Head) -> Restart {
-    by_image(
-        head.on
-            .iter()
-            .map(|on| (ObjectKind::Table, on.written.clone())),
-    )
+    by_image(head.on.iter().map(|on| (ObjectKind::Table, on.written.clone())))
 }
 
 fn created(head: &Head) -> Restart {
@@ -148,11 +142,7 @@ fn table(reading: &Reading<'_>, head: &Head) -> Restart {
     if added.intersection(&dropped).next().is_some() {
         return unknowable("a column is dropped and added again under one name");
     }
-    if repeatable {
-        Restart::Repeatable
-    } else {
-        by_image(objects)
-    }
+    if repeatable { Restart::Repeatable } else { by_image(objects) }
 }
 
 /// A RENAME of several tables is one atomic statement. It shows in the catalogue unless the same
@@ -174,9 +164,6 @@ fn renamed(reading: &Reading<'_>) -> Restart {
         return unknowable("the tables change places, so the same names are there as before");
     }
     by_image(pairs.into_iter().flat_map(|(from, to)| {
-        [
-            (ObjectKind::Table, from.written),
-            (ObjectKind::Table, to.written),
-        ]
+        [(ObjectKind::Table, from.written), (ObjectKind::Table, to.written)]
     }))
 }

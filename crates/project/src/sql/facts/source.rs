@@ -61,8 +61,7 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn is(&self, index: usize, word: &str) -> bool {
-        self.word(index)
-            .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        self.word(index).is_some_and(|w| w.eq_ignore_ascii_case(word))
     }
 
     pub(super) fn is_any(&self, index: usize, words: &[&str]) -> bool {
@@ -123,9 +122,7 @@ impl<'a> Source<'a> {
 }
 
 fn is_name(number: &str) -> bool {
-    number
-        .bytes()
-        .any(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$')
+    number.bytes().any(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$')
 }
 
 fn unquoted(text: &str, fold: bool) -> String {
@@ -139,11 +136,7 @@ fn unquoted(text: &str, fold: bool) -> String {
         }
         _ => inner.to_owned(),
     };
-    if fold {
-        plain.to_ascii_lowercase()
-    } else {
-        plain
-    }
+    if fold { plain.to_ascii_lowercase() } else { plain }
 }
 
 /// A reading position.

@@ -30,10 +30,7 @@ fn none() -> Tables {
 }
 
 fn keys<'n>(reading: &Reading<'_>, names: impl IntoIterator<Item = &'n Name>) -> BTreeSet<String> {
-    names
-        .into_iter()
-        .map(|name| name.key(reading.dialect()))
-        .collect()
+    names.into_iter().map(|name| name.key(reading.dialect())).collect()
 }
 
 /// The tables of the query in it, and these.
@@ -141,10 +138,7 @@ fn altered(reading: &Reading<'_>, head: &Head) -> Tables {
                     | Change::Exchange(name)
                     | Change::Attach(name)
                     | Change::Inherit(name)
-                    | Change::Detach {
-                        partition: Some(name),
-                        ..
-                    } => {
+                    | Change::Detach { partition: Some(name), .. } => {
                         tables.insert(renamed(reading, head, name));
                     }
                     Change::MoveTo(schema) => {
@@ -217,10 +211,7 @@ fn other(reading: &Reading<'_>) -> Tables {
         "LOCK" => Some(locked(reading)),
         "RENAME" if source.is_any(1, &["TABLE", "TABLES"]) => {
             let pairs = renames(reading);
-            Some(keys(
-                reading,
-                pairs.iter().flat_map(|(from, to)| [from, to]),
-            ))
+            Some(keys(reading, pairs.iter().flat_map(|(from, to)| [from, to])))
         }
         "COPY" => Some(keys(reading, &source.cursor(1).name())),
         "COMMENT" => commented(reading),

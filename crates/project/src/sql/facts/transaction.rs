@@ -30,19 +30,14 @@ fn postgres(reading: &Reading<'_>) -> Option<String> {
         "REINDEX" => {
             let mut cursor = source.cursor(1);
             cursor.skip_group();
-            let whole = ["DATABASE", "SYSTEM", "SCHEMA"]
-                .into_iter()
-                .find(|w| cursor.is(w))?;
+            let whole = ["DATABASE", "SYSTEM", "SCHEMA"].into_iter().find(|w| cursor.is(w))?;
             Some(format!("REINDEX {whole}"))
         }
         "CLUSTER" => {
             let mut cursor = source.cursor(1);
             cursor.eat("VERBOSE");
             cursor.skip_group();
-            cursor
-                .name()
-                .is_none()
-                .then(|| "CLUSTER without a table".to_owned())
+            cursor.name().is_none().then(|| "CLUSTER without a table".to_owned())
         }
         "DISCARD" if source.is(1, "ALL") => Some("DISCARD ALL".to_owned()),
         _ => None,
@@ -65,15 +60,10 @@ fn definition(reading: &Reading<'_>, head: &Head) -> Option<String> {
         }
         (Act::Alter, "SUBSCRIPTION") => source.has("REFRESH"),
         (Act::Alter, "TABLE") => {
-            let detaches = reading.actions.iter().any(|a| {
-                matches!(
-                    a.change,
-                    Change::Detach {
-                        concurrently: true,
-                        ..
-                    }
-                )
-            });
+            let detaches = reading
+                .actions
+                .iter()
+                .any(|a| matches!(a.change, Change::Detach { concurrently: true, .. }));
             return detaches.then(|| "ALTER TABLE … DETACH PARTITION CONCURRENTLY".to_owned());
         }
         _ => false,
@@ -91,13 +81,12 @@ fn sqlite(reading: &Reading<'_>) -> Option<String> {
             let assigns = (2..source.len()).any(|i| source.punct(i, b'=') || source.punct(i, b'('));
             // The first group is refused by SQLite inside a transaction, the second does nothing there.
             let name = name.last();
-            let wants_none = matches!(
-                name,
-                "journal_mode" | "synchronous" | "temp_store" | "wal_checkpoint"
-            ) || matches!(
-                name,
-                "foreign_keys" | "auto_vacuum" | "page_size" | "incremental_vacuum"
-            );
+            let wants_none =
+                matches!(name, "journal_mode" | "synchronous" | "temp_store" | "wal_checkpoint")
+                    || matches!(
+                        name,
+                        "foreign_keys" | "auto_vacuum" | "page_size" | "incremental_vacuum"
+                    );
             (wants_none && (assigns || name == "wal_checkpoint"))
                 .then(|| format!("PRAGMA {name} has no effect inside a transaction"))
         }
