@@ -42,7 +42,7 @@ pub fn retired_toml_with(
     version: Version,
     name: &str,
     because: Option<&str>,
-) -> Result<String, Diagnostic> {
+) -> Result<String, Box<Diagnostic>> {
     let file = Path::new(RETIRED_FILE);
     let start = if existing.trim().is_empty() { HEADING } else { existing };
     let mut document: toml_edit::DocumentMut =
@@ -51,8 +51,8 @@ pub fn retired_toml_with(
                 let (line, column) = line_and_column(start, span.start);
                 Place::at(file, line, column)
             });
-            Diagnostic::error("malformed-toml", format!("not valid TOML: {}", error.message()))
-                .at(place)
+            let message = format!("not valid TOML: {}", error.message());
+            Box::new(Diagnostic::error("malformed-toml", message).at(place))
         })?;
     let item = document
         .entry("retired")
