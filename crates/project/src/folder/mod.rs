@@ -23,6 +23,7 @@ use crate::directive::Subject;
 use crate::sql;
 use file_name::{FileName, Role};
 
+pub(crate) use program::toml_error;
 pub use retired::{RETIRED_FILE, Retired, retired_toml_with};
 
 /// One migration's files, read but not yet parsed.
