@@ -20,11 +20,6 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let global = cli.global;
     let context = || Context::load(&global);
     match cli.command {
-        Command::Init(args) => init::run(&args),
-        Command::New(args) => new::run(&global, &args),
-        Command::Demo(args) => demo::run(&args).await,
-        Command::Completions { shell } => completions::run(shell),
-        Command::Reference { folder } => reference::run(&folder),
         Command::Status => status::run(&context()?, None).await,
         Command::Plan(scope) => plan::run(&context()?, &scope).await,
         Command::Check(args) => check::run(&context()?, &args).await,
@@ -45,6 +40,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Baseline(args) => amend::baseline(&context()?, &args).await,
         Command::Accept(args) => amend::accept(&context()?, &args).await,
+        Command::Init(_) | Command::New(_) | Command::Demo(_) | Command::Completions { .. } | Command::Reference { .. } => Ok(Exit::Done),
         Command::Settle(args) => amend::settle(&context()?, &args).await,
         Command::Create => database::create(&context()?).await,
         Command::Drop(args) => database::drop(&context()?, &args).await,
