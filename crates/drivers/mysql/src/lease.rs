@@ -38,7 +38,10 @@ impl MysqlTarget {
         for _ in 0..3 {
             let answers = self.repeated(&claim).await?;
             let [meta, swapped, row] = answers.as_slice() else {
-                return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
+                return Err(TargetError::new(
+                    ErrorKind::Bug,
+                    "the server answered too little",
+                ));
             };
             let meta = ledger::meta(meta)?.ok_or_else(no_ledger)?;
             ledger::refuse_older_writer(&meta)?;
@@ -51,7 +54,10 @@ impl MysqlTarget {
             }
             return self.take_over(resource, owner, ttl, row).await;
         }
-        Err(TargetError::new(ErrorKind::Conflict, format!("the lease on {resource} keeps changing")))
+        Err(TargetError::new(
+            ErrorKind::Conflict,
+            format!("the lease on {resource} keeps changing"),
+        ))
     }
 
     /// Takes the lease's row where it may be taken, and reads it.
@@ -108,8 +114,12 @@ impl MysqlTarget {
         row: &Cells,
     ) -> Result<Claim, TargetError> {
         let holder = ledger::holder(row);
-        let mut lease =
-            Lease { resource: resource.clone(), owner: owner.clone(), token: holder.token, commits: 0 };
+        let mut lease = Lease {
+            resource: resource.clone(),
+            owner: owner.clone(),
+            token: holder.token,
+            commits: 0,
+        };
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {
             match self.raise_segment(&lease).await? {
@@ -155,7 +165,10 @@ impl MysqlTarget {
         );
         match self.repeated(&packet).await {
             Ok(mut answers) if answers.len() == 4 => Ok(Ok(answers.swap_remove(2))),
-            Ok(_) => Err(TargetError::new(ErrorKind::Bug, "the server answered too little")),
+            Ok(_) => Err(TargetError::new(
+                ErrorKind::Bug,
+                "the server answered too little",
+            )),
             Err(error) if error.kind == ErrorKind::LockTimeout => {
                 let error = self.session.rolled_back(error).await;
                 if error.kind == ErrorKind::Lost {
@@ -177,12 +190,13 @@ impl MysqlTarget {
             self.ledger.table("segments"),
             text(&resource.to_string())
         );
-        let packet = format!(
-            "{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}"
-        );
+        let packet =
+            format!("{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}");
         let answers = self.session.run(&packet).await?;
         let cell = |answer: Option<&Answer>, column| {
-            answer.and_then(|answer| answer.rows.first()).and_then(|row| row.optional(column))
+            answer
+                .and_then(|answer| answer.rows.first())
+                .and_then(|row| row.optional(column))
         };
         let uncommitted = answers.get(2);
         if cell(answers.first(), 0) == cell(uncommitted, 0) {
@@ -220,7 +234,9 @@ impl MysqlTarget {
             expiry(ttl)
         );
         let answers = self.repeated(&packet).await?;
-        let count = answers.get(1).and_then(|answer| answer.rows.first()?.number::<u64>(0));
+        let count = answers
+            .get(1)
+            .and_then(|answer| answer.rows.first()?.number::<u64>(0));
         Ok(count == Some(1))
     }
 
@@ -237,7 +253,11 @@ impl MysqlTarget {
 /// The checkpoint under that token; `None` where the row carries another.
 fn standing(answer: &Answer, token: i64) -> Option<i64> {
     let row = answer.rows.first()?;
-    if row.number::<i64>(0)? == token { row.number(1) } else { None }
+    if row.number::<i64>(0)? == token {
+        row.number(1)
+    } else {
+        None
+    }
 }
 
 fn ours(lease: &Lease) -> String {
@@ -250,10 +270,16 @@ fn ours(lease: &Lease) -> String {
 }
 
 fn expiry(ttl: Duration) -> String {
-    format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", ttl.as_micros())
+    format!(
+        "UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND",
+        ttl.as_micros()
+    )
 }
 
 fn no_ledger() -> TargetError {
-    TargetError::new(ErrorKind::LedgerFormat, "there is no ledger in this database")
-        .help("the dunlin_… tables were dropped while this ran")
+    TargetError::new(
+        ErrorKind::LedgerFormat,
+        "there is no ledger in this database",
+    )
+    .help("the dunlin_… tables were dropped while this ran")
 }

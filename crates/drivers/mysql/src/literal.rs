@@ -90,8 +90,14 @@ mod tests {
 
     #[test]
     fn names_as_written_are_taken_apart() {
-        assert_eq!(name_parts("`a``b` . c").as_deref(), Some(&["a`b".into(), "c".into()][..]));
-        assert_eq!(name_parts("\"x.y\".z").as_deref(), Some(&["x.y".into(), "z".into()][..]));
+        assert_eq!(
+            name_parts("`a``b` . c").as_deref(),
+            Some(&["a`b".into(), "c".into()][..])
+        );
+        assert_eq!(
+            name_parts("\"x.y\".z").as_deref(),
+            Some(&["x.y".into(), "z".into()][..])
+        );
         assert_eq!(name_parts("posts").as_deref(), Some(&["posts".into()][..]));
         for broken in ["", "`a", "a b", "a.", "a;drop", "`a`b"] {
             assert_eq!(name_parts(broken), None, "{broken}");

@@ -43,7 +43,8 @@ impl MysqlTarget {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
         let began = Instant::now();
-        self.begin(session, Some(lease), work, work.statements.len()).await?;
+        self.begin(session, Some(lease), work, work.statements.len())
+            .await?;
         failpoint("commit.begun");
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
@@ -92,11 +93,20 @@ impl MysqlTarget {
         ordinal: u32,
     ) -> Result<Option<u64>, TargetError> {
         let index = ordinal as usize;
-        let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
+        let statement = work
+            .statements
+            .get(index)
+            .ok_or_else(|| no_such_statement(index))?;
         session.prepare(work, ordinal).await?;
-        self.require_transactional(work, std::slice::from_ref(statement)).await.map_err(
-            |error| if error.statement.is_some() { error.in_statement(index) } else { error },
-        )?;
+        self.require_transactional(work, std::slice::from_ref(statement))
+            .await
+            .map_err(|error| {
+                if error.statement.is_some() {
+                    error.in_statement(index)
+                } else {
+                    error
+                }
+            })?;
         let began = Instant::now();
         self.begin(session, Some(lease), work, 1).await?;
         failpoint("commit.begun");
@@ -109,7 +119,11 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            format!("{}{}", self.ledger.running(&work.entry), self.ledger.done_step(&key))
+            format!(
+                "{}{}",
+                self.ledger.running(&work.entry),
+                self.ledger.done_step(&key)
+            )
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -141,7 +155,8 @@ impl MysqlTarget {
     ) -> Result<Vec<Option<u64>>, TargetError> {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
-        self.begin(session, None, work, work.statements.len()).await?;
+        self.begin(session, None, work, work.statements.len())
+            .await?;
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
             match statement_in_transaction(session, work, index).await {
@@ -174,7 +189,9 @@ impl MysqlTarget {
         } else {
             ""
         };
-        let fence = lease.map(|lease| self.ledger.fence(lease)).unwrap_or_default();
+        let fence = lease
+            .map(|lease| self.ledger.fence(lease))
+            .unwrap_or_default();
         let packet = format!(
             "{}; {}; {isolation}{}{fence}SAVEPOINT {SAVEPOINT}; {}",
             lock_timeouts(work),
@@ -185,7 +202,10 @@ impl MysqlTarget {
         match session.session.run(&packet).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = lease.map_or_else(|| error.clone(), |lease| fence_failure(error.clone(), lease));
+                let error = lease.map_or_else(
+                    || error.clone(),
+                    |lease| fence_failure(error.clone(), lease),
+                );
                 Err(session.session.rolled_back(error).await)
             }
         }
@@ -202,7 +222,11 @@ impl MysqlTarget {
             "{}; RELEASE SAVEPOINT {SAVEPOINT}; {rows}COMMIT",
             session.statement_timeout(None)
         );
-        match session.session.run_noting(&packet, || failpoint("commit.sent")).await {
+        match session
+            .session
+            .run_noting(&packet, || failpoint("commit.sent"))
+            .await
+        {
             Ok(_) => {
                 lease.commits += 1;
                 Ok(())
@@ -270,9 +294,16 @@ async fn statement_in_transaction(
     work: &Work,
     index: usize,
 ) -> Result<Effect, TargetError> {
-    let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
+    let statement = work
+        .statements
+        .get(index)
+        .ok_or_else(|| no_such_statement(index))?;
     let effect = session.execute(work, index, &statement.text).await?;
-    if effect.in_transaction { Ok(effect) } else { Err(ended_within(Some(index))) }
+    if effect.in_transaction {
+        Ok(effect)
+    } else {
+        Err(ended_within(Some(index)))
+    }
 }
 
 /// 1305: the savepoint does not exist.

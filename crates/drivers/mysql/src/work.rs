@@ -31,7 +31,10 @@ pub(crate) struct StepKey {
 
 impl StepKey {
     pub(crate) fn new(work: &Work, ordinal: u32, token: i64) -> Self {
-        let text = work.statements.get(ordinal as usize).map(|statement| statement.text.as_str());
+        let text = work
+            .statements
+            .get(ordinal as usize)
+            .map(|statement| statement.text.as_str());
         Self {
             id: work.entry.id,
             direction: work.direction,
@@ -69,7 +72,14 @@ impl WorkSession {
     pub(crate) async fn open(dialler: Arc<Dialler>) -> Result<Self, TargetError> {
         let mut session = Session::new(dialler.open(true).await?);
         let facts = set_up(&mut session, Role::Work, &dialler.url).await?;
-        Ok(Self { session, facts, dialler, owner: None, used: false, timeouts: String::new() })
+        Ok(Self {
+            session,
+            facts,
+            dialler,
+            owner: None,
+            used: false,
+            timeouts: String::new(),
+        })
     }
 
     /// Makes the session that of a work whose statements before `ordinal` have run, here or
@@ -103,8 +113,11 @@ impl WorkSession {
 
     /// Sets the timeouts of a statement that is sent alone.
     pub(crate) async fn set_timeouts(&mut self, work: &Work) -> Result<(), TargetError> {
-        let timeouts =
-            format!("{}; {}", lock_timeouts(work), self.statement_timeout(work.statement_timeout));
+        let timeouts = format!(
+            "{}; {}",
+            lock_timeouts(work),
+            self.statement_timeout(work.statement_timeout)
+        );
         if self.timeouts != timeouts {
             self.session.run(&timeouts).await?;
             self.timeouts = timeouts;
@@ -138,12 +151,18 @@ impl WorkSession {
         self.used |= !leaves_no_trace(statement);
         let (dialler, id) = (Arc::clone(&self.dialler), self.session.id);
         let stop = async move {
-            let Ok(conn) = dialler.open(false).await else { return };
+            let Ok(conn) = dialler.open(false).await else {
+                return;
+            };
             // It may just have ended by itself, which is no error; nothing else can be done here.
             let _ = Session::new(conn).run(&format!("KILL QUERY {id}")).await;
         };
         let patience = work.statement_timeout.map(|limit| {
-            if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit }
+            if self.facts.is_mariadb {
+                limit + SERVER_FIRST
+            } else {
+                limit
+            }
         });
         let effect = self.session.execute(text, index, patience, stop).await;
         effect.map_err(|error| located(error, statement))
@@ -169,7 +188,11 @@ pub(crate) fn no_such_statement(index: usize) -> TargetError {
 
 /// How long a work's statements wait for locks; both kinds count whole seconds.
 pub(crate) fn lock_timeouts(work: &Work) -> String {
-    let seconds = work.lock_timeout.as_millis().div_ceil(1000).clamp(1, 31_536_000);
+    let seconds = work
+        .lock_timeout
+        .as_millis()
+        .div_ceil(1000)
+        .clamp(1, 31_536_000);
     format!("SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
 }
 
@@ -182,11 +205,15 @@ fn sets_up_the_session(statement: &Statement) -> bool {
 /// Whether nothing that this statement does can be found in its session afterwards. In doubt not:
 /// a conditional comment, a variable or a temporary table is enough.
 fn leaves_no_trace(statement: &Statement) -> bool {
-    const PLAIN: &[&str] =
-        &["CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "REPLACE"];
+    const PLAIN: &[&str] = &[
+        "CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "REPLACE",
+    ];
     let word = statement.facts.verb.split(' ').next().unwrap_or_default();
     let text = statement.text.as_bytes();
-    let holds = |part: &[u8]| text.windows(part.len()).any(|at| at.eq_ignore_ascii_case(part));
+    let holds = |part: &[u8]| {
+        text.windows(part.len())
+            .any(|at| at.eq_ignore_ascii_case(part))
+    };
     PLAIN.contains(&word)
         && !statement.facts.changes_session
         && !holds(b"/*!")
@@ -197,17 +224,16 @@ fn leaves_no_trace(statement: &Statement) -> bool {
 
 /// `LOAD DATA LOCAL INFILE` and `LOAD XML LOCAL INFILE`.
 pub(crate) fn loads_a_local_file(statement: &Statement) -> bool {
-    let mut words = statement
+    let words = statement
         .text
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty())
         .skip_while(|word| !word.eq_ignore_ascii_case("LOAD"))
-        .skip(1)
-        .take(4)
-        .map(str::to_ascii_uppercase);
+        // After INFILE comes the file's own name.
+        .take_while(|word| !word.eq_ignore_ascii_case("INFILE"));
     statement.facts.verb.starts_with("LOAD")
-        && matches!(words.next().as_deref(), Some("DATA" | "XML"))
-        && words.any(|word| word == "LOCAL")
+        && words
+            .into_iter()
+            .any(|word| word.eq_ignore_ascii_case("LOCAL"))
 }
 
 /// Where in the statement a syntax error is: the server quotes what it stopped at, and its line.
@@ -225,8 +251,11 @@ fn syntax_offset(message: &str, text: &str) -> Option<usize> {
         return Some(text.chars().count());
     }
     let line: usize = line.trim().parse().ok()?;
-    let line_at: usize =
-        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let line_at: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
     let at = line_at + text.get(line_at..)?.find(near)?;
     Some(text.get(..at)?.chars().count())
 }
@@ -249,21 +278,38 @@ mod tests {
 
     #[test]
     fn local_files_are_recognised() {
-        for refused in ["LOAD DATA LOCAL INFILE 'a' INTO TABLE t", "load  data concurrent\nlocal infile 'a'",
-            "LOAD /* x */ XML LOCAL INFILE 'a'", "/*!40000 LOAD DATA LOCAL INFILE 'a' INTO TABLE t */"]
-        {
-            assert!(loads_a_local_file(&statement("LOAD DATA", refused)), "{refused}");
+        for refused in [
+            "LOAD DATA LOCAL INFILE 'a' INTO TABLE t",
+            "load  data concurrent\nlocal infile 'a'",
+            "LOAD /* x */ XML LOCAL INFILE 'a'",
+            "/*!40000 LOAD DATA LOCAL INFILE 'a' INTO TABLE t */",
+        ] {
+            assert!(
+                loads_a_local_file(&statement("LOAD DATA", refused)),
+                "{refused}"
+            );
         }
-        assert!(!loads_a_local_file(&statement("LOAD DATA", "LOAD DATA INFILE 'local' INTO TABLE t")));
-        assert!(!loads_a_local_file(&statement("INSERT", "INSERT INTO t VALUES ('load data local')")));
+        assert!(!loads_a_local_file(&statement(
+            "LOAD DATA",
+            "LOAD DATA INFILE 'local' INTO TABLE t"
+        )));
+        assert!(!loads_a_local_file(&statement(
+            "INSERT",
+            "INSERT INTO t VALUES ('load data local')"
+        )));
     }
 
     #[test]
     fn only_plain_statements_leave_no_trace() {
-        assert!(leaves_no_trace(&statement("ALTER TABLE", "ALTER TABLE t ADD c int")));
-        for trace in ["INSERT INTO t SELECT @x := 1", "/*!40101 SET NAMES utf8 */",
-            "create temporary table t (a int)"]
-        {
+        assert!(leaves_no_trace(&statement(
+            "ALTER TABLE",
+            "ALTER TABLE t ADD c int"
+        )));
+        for trace in [
+            "INSERT INTO t SELECT @x := 1",
+            "/*!40101 SET NAMES utf8 */",
+            "create temporary table t (a int)",
+        ] {
             assert!(!leaves_no_trace(&statement("INSERT", trace)), "{trace}");
         }
         assert!(!leaves_no_trace(&statement("CALL", "CALL p()")));
@@ -274,7 +320,10 @@ mod tests {
         let text = "CREATE TABLE t (\n  é int,\n  b itn\n)";
         let message = "You have an error; check the manual to use near 'itn\n)' at line 3";
         assert_eq!(syntax_offset(message, text), Some(30));
-        assert_eq!(syntax_offset("x near '' at line 4", text), Some(text.chars().count()));
+        assert_eq!(
+            syntax_offset("x near '' at line 4", text),
+            Some(text.chars().count())
+        );
         assert_eq!(syntax_offset("x near 'gone' at line 99", text), None);
     }
 }

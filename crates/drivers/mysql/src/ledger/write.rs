@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_model::{
-    EntryState, EntryWrite, Lease, LedgerEvent, MigrationId, Resource, StepState,
-};
+use dunlin_model::{EntryState, EntryWrite, Lease, LedgerEvent, MigrationId, Resource, StepState};
 
 use super::Ledger;
 use crate::literal::{flag, optional_text, text};
@@ -120,7 +118,11 @@ impl Ledger {
         );
         let (columns, values, content) = match &write.content {
             Some((checksums, body)) => {
-                let (a, b, c) = (text(&checksums.text), text(&checksums.statements), text(body));
+                let (a, b, c) = (
+                    text(&checksums.text),
+                    text(&checksums.statements),
+                    text(body),
+                );
                 (
                     ", text_checksum, statements_checksum, text",
                     format!(", {a}, {b}, {c}"),
@@ -168,7 +170,11 @@ impl Ledger {
         connection: Option<u64>,
         image: Option<&str>,
     ) -> String {
-        let closed = if state == StepState::Open { "NULL" } else { "UTC_TIMESTAMP(6)" };
+        let closed = if state == StepState::Open {
+            "NULL"
+        } else {
+            "UTC_TIMESTAMP(6)"
+        };
         let values = format!(
             "checksum = {checksum}, state = '{state}', token = {token}, \
              connection = {connection}, image = {image}, opened_at = UTC_TIMESTAMP(6), \
@@ -259,7 +265,11 @@ impl Times {
             | LedgerEvent::Accept
             | LedgerEvent::Rerun
             | LedgerEvent::Reset => {
-                let finished = if write.state == EntryState::Applied { now } else { "NULL" };
+                let finished = if write.state == EntryState::Applied {
+                    now
+                } else {
+                    "NULL"
+                };
                 Self {
                     started: "NULL".to_owned(),
                     finished: finished.to_owned(),

@@ -10,7 +10,7 @@ use dunlin_model::{
 };
 use dunlin_mysql::MysqlConnector;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts};
+use mysql_async::{Conn, Opts, OptsBuilder};
 
 pub(crate) const LEDGER_ID: &str = "11111111-1111-4111-8111-111111111111";
 pub(crate) const RUN: &str = "22222222-2222-4222-8222-222222222222";
@@ -34,7 +34,10 @@ impl World {
         let name = format!("dunlin_it_{test}_{}", std::process::id());
         let mut url = url::Url::parse(&server_url()).expect("DUNLIN_TEST_MYSQL_URL is a URL");
         url.set_path(&name);
-        let world = Self { name, url: url.into() };
+        let world = Self {
+            name,
+            url: url.into(),
+        };
         world.connector().drop_database().await.expect("dropped");
         assert!(world.connector().create_database().await.expect("created"));
         world
@@ -45,7 +48,10 @@ impl World {
     }
 
     pub(crate) async fn target(&self) -> Box<dyn Target> {
-        self.connector().connect(Purpose::Run).await.expect("connected")
+        self.connector()
+            .connect(Purpose::Run)
+            .await
+            .expect("connected")
     }
 
     pub(crate) async fn with_ledger(&self) -> Box<dyn Target> {
@@ -58,8 +64,10 @@ impl World {
     pub(crate) async fn eyes(&self) -> Eyes {
         let mut url = url::Url::parse(&self.url).expect("a URL");
         url.set_query(None);
-        let conn = Conn::new(Opts::from_url(url.as_str()).expect("options")).await;
-        Eyes(conn.expect("connected"))
+        let options = Opts::from_url(url.as_str()).expect("options");
+        // Through the same door as the driver, so that both are the same user.
+        let options = OptsBuilder::from_opts(options).prefer_socket(false);
+        Eyes(Conn::new(options).await.expect("connected"))
     }
 }
 
@@ -68,13 +76,19 @@ pub(crate) struct Eyes(pub(crate) Conn);
 
 impl Eyes {
     pub(crate) async fn run(&mut self, sql: &str) {
-        self.0.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.0
+            .query_drop(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// The first column of the first row, as text; empty where there is none.
     pub(crate) async fn one(&mut self, sql: &str) -> String {
-        let row: Option<Option<String>> =
-            self.0.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let row: Option<Option<String>> = self
+            .0
+            .query_first(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         row.flatten().unwrap_or_default()
     }
 
@@ -106,20 +120,41 @@ pub(crate) async fn claimed_from(
 ) -> Lease {
     let displace = displace.map(|owner| owner.id.as_str());
     let ttl = Duration::from_secs(600);
-    match target.claim(&Resource::Schema, owner, ttl, displace).await.expect("a claim") {
+    match target
+        .claim(&Resource::Schema, owner, ttl, displace)
+        .await
+        .expect("a claim")
+    {
         Claim::Granted(lease) => lease,
         Claim::Held(holder) => panic!("held by {holder:?}"),
     }
 }
 
 pub(crate) async fn view(target: &mut Box<dyn Target>) -> LedgerView {
-    target.read(&ReadRequest { ledger: true, foreign: None }).await.expect("read").ledger
+    target
+        .read(&ReadRequest {
+            ledger: true,
+            foreign: None,
+        })
+        .await
+        .expect("read")
+        .ledger
 }
 
 /// A statement whose facts are its leading words.
 pub(crate) fn dml(text: &str) -> Statement {
-    let verb = text.split_whitespace().next().unwrap_or_default().to_uppercase();
-    Statement { text: text.to_owned(), line: 1, column: 1, copy_data: None, facts: Facts::opaque(verb) }
+    let verb = text
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_uppercase();
+    Statement {
+        text: text.to_owned(),
+        line: 1,
+        column: 1,
+        copy_data: None,
+        facts: Facts::opaque(verb),
+    }
 }
 
 /// A statement that changes rows of known tables.
@@ -135,7 +170,10 @@ pub(crate) fn ddl(text: &str, objects: &[(ObjectKind, &str)]) -> Statement {
     statement.facts.restart = Restart::ByImage {
         objects: objects
             .iter()
-            .map(|&(kind, name)| ImageObject { kind, name: name.to_owned() })
+            .map(|&(kind, name)| ImageObject {
+                kind,
+                name: name.to_owned(),
+            })
             .collect(),
     };
     statement
@@ -202,12 +240,24 @@ pub(crate) async fn run_step(
 ) {
     let statement = &work.statements[ordinal as usize];
     if statement.facts.restart == Restart::Transactional {
-        target.commit_step(lease, work, ordinal).await.expect(&statement.text);
+        target
+            .commit_step(lease, work, ordinal)
+            .await
+            .expect(&statement.text);
     } else {
-        target.open_step(lease, work, ordinal).await.expect(&statement.text);
-        target.send_step(lease, work, ordinal).await.expect(&statement.text);
+        target
+            .open_step(lease, work, ordinal)
+            .await
+            .expect(&statement.text);
+        target
+            .send_step(lease, work, ordinal)
+            .await
+            .expect(&statement.text);
         let done = dunlin_model::StepState::Done;
-        target.close_step(lease, work, ordinal, done).await.expect(&statement.text);
+        target
+            .close_step(lease, work, ordinal, done)
+            .await
+            .expect(&statement.text);
     }
 }
 
