@@ -13,7 +13,7 @@ use dunlin::engine::owner::this_process;
 use dunlin::engine::report::EngineError;
 use dunlin::engine::{Connector, TargetError};
 use dunlin::model::Owner;
-use dunlin::project::folder::{self, Folder};
+use dunlin::project::folder::Folder;
 use dunlin::project::plan::Policy;
 use dunlin::project::settings::{self, DatabaseSettings, Settings};
 use dunlin::{ConnectOptions, connector};
@@ -83,11 +83,11 @@ impl Context {
         &self,
         database: &DatabaseSettings,
     ) -> Result<Arc<dyn Connector>, CliError> {
-        let Some(url) = database.url.clone() else {
-            return Err(CliError::usage(missing_url(database), "set it, or give --database-url"));
-        };
+        let url = database
+            .url()
+            .map_err(|message| CliError::usage(message, "set it, or give --database-url"))?;
         connector(&ConnectOptions {
-            url,
+            url: url.to_owned(),
             direct_url: database.direct_url.clone(),
             root: self.settings.root.clone(),
             connect_timeout: database.connect_timeout,
@@ -97,12 +97,7 @@ impl Context {
 
     /// The migration files of a database.
     pub(crate) fn folder(&self, database: &DatabaseSettings) -> Result<Folder, CliError> {
-        folder::read(
-            &self.settings.root,
-            database.migrations.as_deref(),
-            database.data_migrations.as_deref(),
-        )
-        .map_err(CliError::Diagnostics)
+        database.read_folder(&self.settings.root).map_err(CliError::Diagnostics)
     }
 
     /// Everything that a run on a database needs.
@@ -177,16 +172,6 @@ pub(crate) fn target_error(database: &str, error: TargetError) -> CliError {
     engine_error(database, error.into())
 }
 
-fn missing_url(database: &DatabaseSettings) -> String {
-    match &database.url_missing {
-        Some(variable) => format!(
-            "the url of database `{}` needs the environment variable {variable}, which is not set",
-            database.name
-        ),
-        None => format!("database `{}` has no url", database.name),
-    }
-}
-
 fn find_settings(
     global: &Global,
     variables: &BTreeMap<String, String>,
@@ -217,7 +202,7 @@ fn find_settings(
                     "run `dunlin init`, or give --database-url URL (or set DATABASE_URL)",
                 ));
             };
-            Settings::without_file(&here, environment, url)
+            Settings::without_file(&here, environment, Some(url), None, None)
         }
     };
     override_with_flags(&mut found, global, &here)?;
@@ -252,9 +237,11 @@ fn override_with_flags(
     let absolute = |folder: &PathBuf| Some(here.join(folder));
     if let Some(folder) = &global.migrations {
         database.migrations = absolute(folder);
+        database.migrations_named = true;
     }
     if let Some(folder) = &global.data_migrations {
         database.data_migrations = absolute(folder);
+        database.data_migrations_named = true;
     }
     Ok(())
 }

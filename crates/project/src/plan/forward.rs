@@ -133,8 +133,7 @@ impl<'a> Planner<'a> {
         if self.inputs.ledger.entries.contains_key(&id) {
             return;
         }
-        let message =
-            format!("{id} was added below {}, which is already applied", newest.version);
+        let message = format!("{id} was added below {}, which is already applied", newest.version);
         let late = match self.inputs.policy.out_of_order {
             OutOfOrder::Allow => Diagnostic::notice("late", message),
             OutOfOrder::Error => Diagnostic::error("late", message).help(
@@ -428,12 +427,8 @@ impl<'a> Planner<'a> {
         let program = matches!(migration.body, dunlin_model::Body::Program(_));
         let directives = migration.directives();
         let pass = self.inputs.ledger.entries.get(&id).map_or(1, |entry| entry.pass.max(1));
-        let mode = mode_of(
-            self.inputs.capabilities,
-            program,
-            directives.no_transaction,
-            statements,
-        );
+        let mode =
+            mode_of(self.inputs.capabilities, program, directives.no_transaction, statements);
         let resume = resume_at(
             &self.inputs.ledger.steps,
             id,

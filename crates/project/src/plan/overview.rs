@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_model::{
-    Deferral, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor,
-};
+use dunlin_model::{Deferral, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor};
 use serde::Serialize;
 
 use super::{Drift, Inputs};

@@ -113,8 +113,11 @@ fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagn
     let name = inputs.ledger.entries.get(&id).map_or("", |entry| entry.name.as_str());
     let Some(file) = inputs.folder.files.get(&id) else {
         return Err(vec![
-            Diagnostic::error("missing-file", format!("{id} ({name}) is applied, but its file is not here"))
-                .help("check out the branch that has it, then roll back"),
+            Diagnostic::error(
+                "missing-file",
+                format!("{id} ({name}) is applied, but its file is not here"),
+            )
+            .help("check out the branch that has it, then roll back"),
         ]);
     };
     let migration = file.parse(inputs.dialect())?;
@@ -177,8 +180,14 @@ fn down_step(
                 &down.statements,
             );
             let steps = &inputs.ledger.steps;
-            let resume =
-                resume_at(steps, migration.id, Direction::Down, pass, &down.statements, &down.file)?;
+            let resume = resume_at(
+                steps,
+                migration.id,
+                Direction::Down,
+                pass,
+                &down.statements,
+                &down.file,
+            )?;
             (mode, resume)
         }
         None => (Mode::OneTransaction, 0),

@@ -1,0 +1,81 @@
+//! What one statement of a file tells about a later one.
+
+use dunlin_model::{Destruction, DestructionKind, Dialect, Facts, Statement};
+
+use super::Source;
+use super::head::Head;
+use crate::sql::lex::{Kind, Token};
+use crate::sql::split::Splitter;
+
+/// Whether it defines a function or procedure.
+pub(in crate::sql) fn is_routine_definition(facts: &Facts) -> bool {
+    matches!(facts.verb.as_str(), "CREATE FUNCTION" | "CREATE PROCEDURE")
+}
+
+/// The tokens of a text that is one statement.
+fn tokens(dialect: Dialect, text: &str) -> Vec<Token> {
+    let mut splitter = Splitter::new(dialect, text);
+    match splitter.next() {
+        Ok(_) => splitter.tokens,
+        // It was read once; alone it may lack the DELIMITER that it was written under.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The folded name of what a CREATE defines.
+pub(in crate::sql) fn defined_name(dialect: Dialect, text: &str) -> Option<String> {
+    let tokens = tokens(dialect, text);
+    let head = Head::read(Source { dialect, text, tokens: &tokens })?;
+    head.names.first().map(|name| name.key(dialect))
+}
+
+/// Type and label, as written with its quotes, of an ALTER TYPE … ADD VALUE.
+pub(in crate::sql) fn added_value(text: &str) -> Option<(String, String)> {
+    let dialect = Dialect::Postgres;
+    let tokens = tokens(dialect, text);
+    let source = Source { dialect, text, tokens: &tokens };
+    let head = Head::read(source)?;
+    let mut cursor = source.cursor(head.rest);
+    if !cursor.eat_all(&["ADD", "VALUE"]) {
+        return None;
+    }
+    cursor.eat_condition();
+    let name = head.names.first()?.key(dialect);
+    let is_label = source.kind(cursor.at) == Some(Kind::Str);
+    is_label.then(|| (name, source.token_text(cursor.at).to_owned()))
+}
+
+/// Notes that a statement calls one of the routines of this file that destroy something.
+pub(in crate::sql) fn note_calls(dialect: Dialect, statement: &mut Statement, routines: &[String]) {
+    let defines = matches!(
+        statement.facts.verb.split(' ').next(),
+        Some("CREATE" | "DROP" | "ALTER" | "COMMENT" | "GRANT" | "REVOKE")
+    );
+    if defines {
+        return;
+    }
+    let tokens = tokens(dialect, &statement.text);
+    let source = Source { dialect, text: &statement.text, tokens: &tokens };
+    let mut at = 0;
+    let mut called: Vec<String> = Vec::new();
+    while at < source.len() {
+        let mut cursor = source.cursor(at);
+        let Some(name) = cursor.name() else {
+            at += 1;
+            continue;
+        };
+        let key = name.key(dialect);
+        let call = source.punct(cursor.at, b'(') || source.is(0, "CALL");
+        if call && routines.contains(&key) && !called.contains(&key) {
+            called.push(key);
+        }
+        at = cursor.at;
+    }
+    for name in called {
+        statement.facts.tables = None;
+        statement.facts.destroys.push(Destruction {
+            kind: DestructionKind::Drop,
+            object: format!("something in the routine {name}"),
+        });
+    }
+}
