@@ -61,11 +61,11 @@ pub fn retired_toml_with(
         let taken = std::mem::take(item);
         match taken.into_array_of_tables() {
             Ok(tables) => *item = toml_edit::Item::ArrayOfTables(tables),
-            Err(_) => return Err(not_tables(Place::file(file))),
+            Err(_) => return Err(Box::new(not_tables(Place::file(file)))),
         }
     }
     let Some(tables) = item.as_array_of_tables_mut() else {
-        return Err(not_tables(Place::file(file)));
+        return Err(Box::new(not_tables(Place::file(file))));
     };
     let number = version.get();
     if tables

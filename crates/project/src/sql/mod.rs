@@ -33,9 +33,9 @@ pub fn parse_script(
     bytes: &[u8],
     subject: Subject,
 ) -> Result<Script, Vec<Diagnostic>> {
-    let text = decode(file, bytes).map_err(|found| vec![found])?;
+    let text = decode(file, bytes).map_err(|found| vec![*found])?;
     let directives = crate::directive::of_sql(file, text, subject)?;
-    let statements = read(dialect, text).map_err(|found| vec![placed(found, file)])?;
+    let statements = read(dialect, text).map_err(|found| vec![placed(*found, file)])?;
     let statements = policy::apply(dialect, file, statements, &directives)?;
     Ok(Script {
         file: file.to_path_buf(),
@@ -45,24 +45,27 @@ pub fn parse_script(
 }
 
 /// The file's text.
-fn decode<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
+fn decode<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>> {
+    let refuse = |rule, at: Option<usize>, message: String, help: &str| {
+        let line = at.map(|at| 1 + bytes.iter().take(at).filter(|&&b| b == b'\n').count());
+        let place = Place { file: file.to_path_buf(), line, column: None };
+        Box::new(Diagnostic::error(rule, message).at(place).help(help))
+    };
     if bytes.len() > FILE_BYTES_MAX {
         let message =
             format!("the file has {} bytes; a migration has at most {FILE_BYTES_MAX}", bytes.len());
-        return Err(Diagnostic::error("file-too-large", message)
-            .at(Place::file(file))
-            .help("load data of that size by a program or a move"));
+        let help = "load data of that size by a program or a move";
+        return Err(refuse("file-too-large", None, message, help));
     }
-    let line_of = |at: usize| 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        Diagnostic::error("not-utf8", "the file is not UTF-8")
-            .at(Place::line(file, line_of(error.valid_up_to())))
-            .help("save it as UTF-8; write binary values in hex")
+        let message = "the file is not UTF-8".to_owned();
+        let help = "save it as UTF-8; write binary values in hex";
+        refuse("not-utf8", Some(error.valid_up_to()), message, help)
     })?;
     if let Some(at) = bytes.iter().position(|&b| b == 0) {
-        return Err(Diagnostic::error("nul-byte", "the file holds a NUL byte")
-            .at(Place::line(file, line_of(at)))
-            .help("save it as UTF-8 without NUL bytes; write binary values in hex"));
+        let message = "the file holds a NUL byte".to_owned();
+        let help = "save it as UTF-8 without NUL bytes; write binary values in hex";
+        return Err(refuse("nul-byte", Some(at), message, help));
     }
     Ok(text)
 }
@@ -76,7 +79,7 @@ fn placed(mut found: Diagnostic, file: &Path) -> Diagnostic {
 }
 
 /// Splits and reads.
-fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Diagnostic> {
+fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Box<Diagnostic>> {
     let mut splitter = split::Splitter::new(dialect, text);
     let mut statements = Vec::new();
     while let Some(piece) = splitter.next().map_err(|flaw| split::diagnostic(flaw, text))? {
@@ -116,18 +119,15 @@ fn drop_one(whole: &Statement, name: &str) -> Statement {
     Statement { text, line: whole.line, column: whole.column, copy_data: None, facts }
 }
 
-/// What a statement destroys by calling a routine that an earlier one of the file defined.
+/// What a statement may touch or destroy by calling a routine that an earlier one of the file
+/// defined.
 fn known_later(dialect: Dialect, mut statements: Vec<Statement>) -> Vec<Statement> {
-    let mut routines: Vec<String> = Vec::new();
+    let mut routines = facts::Routines::default();
     for statement in &mut statements {
         if facts::is_routine_definition(&statement.facts) {
-            if facts::names_destruction(&statement.text)
-                && let Some(name) = facts::defined_name(dialect, &statement.text)
-            {
-                routines.push(name);
-            }
-        } else if !routines.is_empty() {
-            facts::note_calls(dialect, statement, &routines);
+            routines.define(dialect, &statement.text);
+        } else {
+            routines.note_calls(dialect, statement);
         }
     }
     statements

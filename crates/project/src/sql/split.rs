@@ -31,7 +31,7 @@ pub struct Piece {
 /// # Errors
 /// A string, comment, quoted name, body or COPY data that never ends, or a command for a client
 /// program; with line and column, and an empty path where the file's belongs.
-pub fn split(dialect: Dialect, text: &str) -> Result<Vec<Piece>, Diagnostic> {
+pub fn split(dialect: Dialect, text: &str) -> Result<Vec<Piece>, Box<Diagnostic>> {
     let mut splitter = Splitter::new(dialect, text);
     let mut pieces = Vec::new();
     loop {
@@ -44,15 +44,15 @@ pub fn split(dialect: Dialect, text: &str) -> Result<Vec<Piece>, Diagnostic> {
 }
 
 /// A flaw with its line and column.
-pub(super) fn diagnostic(flaw: Flaw, text: &str) -> Diagnostic {
+pub(super) fn diagnostic(flaw: Flaw, text: &str) -> Box<Diagnostic> {
     let mut position = Position::default();
     position.advance(text, flaw.at);
     let place = Place::at("", position.line, position.column);
     let found = Diagnostic::error(flaw.rule, flaw.message).at(place);
-    match flaw.help {
+    Box::new(match flaw.help {
         Some(help) => found.help(help),
         None => found,
-    }
+    })
 }
 
 /// Line and column of an offset; it only moves forward, so that counting stays linear.

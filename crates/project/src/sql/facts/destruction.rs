@@ -180,7 +180,7 @@ fn strings_destroy(reading: &Reading<'_>) -> bool {
 
 /// Whether a text that may be SQL, or may build SQL, names something that destroys data.
 /// It is not parsed: comments count, and in doubt the answer is yes.
-pub(in crate::sql) fn names_destruction(text: &str) -> bool {
+pub(super) fn names_destruction(text: &str) -> bool {
     // What can follow DROP and RENAME without any data going.
     const HOLDS_NOTHING: [&str; 23] = [
         "INDEX",

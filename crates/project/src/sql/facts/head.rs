@@ -114,9 +114,8 @@ impl Head {
         while at < source.len().min(TOKENS_MAX) {
             if source.is(at, "DEFINER") && source.punct(at + 1, b'=') {
                 at += 3;
-                if source.punct(at, b'@') {
-                    at += 2;
-                } else if source.punct(at, b'(') {
+                // `user @ host` or `CURRENT_USER()`
+                if source.punct(at, b'@') || source.punct(at, b'(') {
                     at += 2;
                 }
                 continue;

@@ -1,8 +1,11 @@
 //! What one statement of a file tells about a later one.
 
+use std::collections::BTreeMap;
+
 use dunlin_model::{Destruction, DestructionKind, Dialect, Facts, Statement};
 
 use super::Source;
+use super::destruction::names_destruction;
 use super::head::Head;
 use crate::sql::lex::{Kind, Token};
 use crate::sql::split::Splitter;
@@ -45,37 +48,58 @@ pub(in crate::sql) fn added_value(text: &str) -> Option<(String, String)> {
     is_label.then(|| (name, source.token_text(cursor.at).to_owned()))
 }
 
-/// Notes that a statement calls one of the routines of this file that destroy something.
-pub(in crate::sql) fn note_calls(dialect: Dialect, statement: &mut Statement, routines: &[String]) {
-    let defines = matches!(
-        statement.facts.verb.split(' ').next(),
-        Some("CREATE" | "DROP" | "ALTER" | "COMMENT" | "GRANT" | "REVOKE")
-    );
-    if defines {
-        return;
-    }
-    let tokens = tokens(dialect, &statement.text);
-    let source = Source { dialect, text: &statement.text, tokens: &tokens };
-    let mut at = 0;
-    let mut called: Vec<String> = Vec::new();
-    while at < source.len() {
-        let mut cursor = source.cursor(at);
-        let Some(name) = cursor.name() else {
-            at += 1;
-            continue;
-        };
-        let key = name.key(dialect);
-        let call = source.punct(cursor.at, b'(') || source.is(0, "CALL");
-        if call && routines.contains(&key) && !called.contains(&key) {
-            called.push(key);
+/// The routines that a file has defined so far: folded name, and whether the body destroys data.
+#[derive(Debug, Default)]
+pub(in crate::sql) struct Routines(BTreeMap<String, bool>);
+
+impl Routines {
+    /// Takes in a CREATE FUNCTION or CREATE PROCEDURE.
+    pub(in crate::sql) fn define(&mut self, dialect: Dialect, text: &str) {
+        if let Some(name) = defined_name(dialect, text) {
+            let destroys = names_destruction(text);
+            *self.0.entry(name).or_default() |= destroys;
         }
-        at = cursor.at;
     }
-    for name in called {
-        statement.facts.tables = None;
-        statement.facts.destroys.push(Destruction {
-            kind: DestructionKind::Drop,
-            object: format!("something in the routine {name}"),
-        });
+
+    /// Notes what a statement does by calling one of them.
+    pub(in crate::sql) fn note_calls(&self, dialect: Dialect, statement: &mut Statement) {
+        let defines = matches!(
+            statement.facts.verb.split(' ').next(),
+            Some("CREATE" | "DROP" | "ALTER" | "COMMENT" | "GRANT" | "REVOKE")
+        );
+        if self.0.is_empty() || defines {
+            return;
+        }
+        let called = self.called(dialect, &statement.text);
+        for (name, destroys) in called {
+            statement.facts.tables = None;
+            if destroys {
+                statement.facts.destroys.push(Destruction {
+                    kind: DestructionKind::Drop,
+                    object: format!("something in the routine {name}"),
+                });
+            }
+        }
+    }
+
+    fn called(&self, dialect: Dialect, text: &str) -> BTreeMap<String, bool> {
+        let tokens = tokens(dialect, text);
+        let source = Source { dialect, text, tokens: &tokens };
+        let mut called = BTreeMap::new();
+        let mut at = 0;
+        while at < source.len() {
+            let mut cursor = source.cursor(at);
+            let Some(name) = cursor.name() else {
+                at += 1;
+                continue;
+            };
+            let call = source.punct(cursor.at, b'(') || source.is(0, "CALL");
+            let key = name.key(dialect);
+            if call && let Some(destroys) = self.0.get(&key) {
+                called.insert(key, *destroys);
+            }
+            at = cursor.at;
+        }
+        called
     }
 }

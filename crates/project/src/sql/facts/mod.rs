@@ -23,8 +23,7 @@ use self::relations::Relations;
 use self::source::Source;
 use super::lex::{Kind, Token};
 
-pub(super) use self::destruction::names_destruction;
-pub(super) use self::later::{added_value, defined_name, is_routine_definition, note_calls};
+pub(super) use self::later::{Routines, added_value, defined_name, is_routine_definition};
 
 /// A statement, read as far as all facts need it.
 #[derive(Debug)]
@@ -78,6 +77,8 @@ impl<'a> Reading<'a> {
             "COPY" if source.punct(1, b'(') => Some(1),
             "DO" if source.dialect == Dialect::Mysql => Some(1),
             "PREPARE" if source.dialect == Dialect::Postgres => Some(1),
+            // SET @x = (SELECT …)
+            "SET" if source.has("SELECT") => Some(1),
             _ => None,
         }
     }
@@ -136,7 +137,7 @@ fn verb(reading: &Reading<'_>) -> String {
         ("COMMENT", Some("ON"), Some(object)) => format!("COMMENT ON {object}"),
         (
             "START" | "RENAME" | "LOCK" | "UNLOCK" | "LOAD" | "OPTIMIZE" | "CHECK" | "REPAIR"
-            | "REINDEX" | "XA" | "PREPARE" | "IMPORT" | "SECURITY" | "CREATE" | "ALTER" | "DROP",
+            | "REINDEX" | "XA" | "IMPORT" | "SECURITY" | "CREATE" | "ALTER" | "DROP",
             Some(second),
             _,
         ) => format!("{} {second}", reading.first),

@@ -14,6 +14,9 @@ pub(super) struct Source<'a> {
     pub(super) tokens: &'a [Token],
 }
 
+/// MySQL's own databases: their tables are nobody's.
+const SERVERS_OWN: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
+
 /// A name of a table, column or anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
@@ -32,6 +35,9 @@ impl Name {
     /// How a table is known, so that two statements' tables can be compared.
     pub(super) fn key(&self, dialect: Dialect) -> String {
         match (dialect, self.parts.as_slice()) {
+            (Dialect::Mysql, [schema, _]) if SERVERS_OWN.contains(&schema.as_str()) => {
+                self.parts.join(".")
+            }
             // Which database is the default one is not known here; to take two tables for one
             // can only hold something back.
             (Dialect::Mysql, [.., last]) => last.clone(),
