@@ -53,6 +53,11 @@ pub(crate) fn json(value: &serde_json::Value) {
     raw(&format!("{value:#}\n"));
 }
 
+/// Whether stdout shows colours.
+pub(crate) fn colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Whether a person can be asked.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
