@@ -2,11 +2,16 @@
 
 mod amend;
 mod check;
+mod completions;
 mod data;
 mod database;
+mod demo;
+mod init;
 mod migrate;
+mod new;
 mod overview;
 mod plan;
+mod reference;
 mod rollback;
 mod status;
 mod wait;
@@ -20,6 +25,11 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let global = cli.global;
     let context = || Context::load(&global);
     match cli.command {
+        Command::Init(args) => init::run(&global, &args),
+        Command::New(args) => new::run(&global, &args),
+        Command::Demo(args) => demo::run(&global, &args).await,
+        Command::Completions { shell } => completions::run(shell),
+        Command::Reference { folder } => reference::run(&folder),
         Command::Status => status::run(&context()?, None).await,
         Command::Plan(scope) => plan::run(&context()?, &scope).await,
         Command::Check(args) => check::run(&context()?, &args).await,
@@ -40,7 +50,6 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Baseline(args) => amend::baseline(&context()?, &args).await,
         Command::Accept(args) => amend::accept(&context()?, &args).await,
-        Command::Init(_) | Command::New(_) | Command::Demo(_) | Command::Completions { .. } | Command::Reference { .. } => Ok(Exit::Done),
         Command::Settle(args) => amend::settle(&context()?, &args).await,
         Command::Create => database::create(&context()?).await,
         Command::Drop(args) => database::drop(&context()?, &args).await,
