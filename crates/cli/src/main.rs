@@ -1,1 +1,40 @@
-fn main() {}
+//! The `dunlin` command: arguments -> settings -> command -> render.
+//!
+//! An ordinary client of the `dunlin` library. Data goes to stdout, everything else to stderr, and
+//! only `render` writes to either.
+
+mod args;
+mod commands;
+mod context;
+mod exit;
+mod interrupt;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            render::line(&format!("cannot start: {error}"));
+            return exit::Exit::Failed.into();
+        }
+    };
+    let json = cli.global.json;
+    let outcome = runtime.block_on(commands::dispatch(cli));
+    // A task that still waits for something must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            render::failure::show(&error, json);
+            error.exit().into()
+        }
+    }
+}

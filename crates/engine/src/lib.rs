@@ -5,9 +5,20 @@
 //! call that only marks something as done, but for journalled steps, which are journalled before
 //! and after); every commit is fenced by its lease's token; nothing here names a database.
 
+pub mod amend;
+pub mod events;
+pub mod job;
+pub mod owner;
+pub mod report;
+pub mod run;
+pub mod standing;
+
 mod error;
 mod failpoint;
+mod leases;
 mod ports;
+mod program;
+mod steps;
 
 pub use error::{ErrorKind, Remedy, TargetError};
 pub use failpoint::failpoint;

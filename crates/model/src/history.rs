@@ -115,8 +115,8 @@ pub struct ForeignHistory {
     pub table: String,
     /// Its entries, in its order.
     pub entries: Vec<ForeignEntry>,
-    /// For tools that keep one number (golang-migrate, tern): every numeric version up to it is
-    /// applied. For tools with a graph (Alembic): the entries are its heads, and an ancestor of a
+    /// For tools that keep one number (golang-migrate, tern), and for a baseline (Flyway, Atlas):
+    /// every numeric version up to it is applied. For tools with a graph (Alembic): the entries are its heads, and an ancestor of a
     /// head cannot be told from the table alone.
     pub applied_up_to: Option<i64>,
     /// Set where the tool says that a migration stopped half-way.
@@ -129,8 +129,11 @@ impl ForeignHistory {
     #[must_use]
     pub fn is_applied(&self, version: &str) -> bool {
         let number = version.parse::<i64>().ok();
-        if let (Some(number), Some(limit)) = (number, self.applied_up_to) {
-            return !self.dirty && number <= limit;
+        // Above the limit an entry of its own may still say so: what came after a baseline.
+        if let (Some(number), Some(limit)) = (number, self.applied_up_to)
+            && number <= limit
+        {
+            return !self.dirty;
         }
         self.entries.iter().any(|entry| {
             entry.applied

@@ -10,3 +10,7 @@ pub mod history;
 pub mod plan;
 pub mod settings;
 pub mod sql;
+
+mod duration;
+mod position;
+mod suggestion;

@@ -1,0 +1,95 @@
+//! `migrate`: runs what is pending.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin::engine::events::{Observer, Silent};
+use dunlin::engine::job::Job;
+use dunlin::engine::report::Report;
+use dunlin::engine::run::run as run_job;
+use dunlin::engine::standing::Request;
+use dunlin::project::plan::Scope;
+use serde_json::json;
+
+use crate::args::MigrateArgs;
+use crate::context::{Context, engine_error};
+use crate::exit::{CliError, Exit};
+use crate::render::progress::Progress;
+use crate::render::{self, BOLD, styled};
+
+/// Migrates each database in the order of the file; the first that fails ends it.
+pub(crate) async fn run(context: &Context, args: &MigrateArgs) -> Result<Exit, CliError> {
+    if args.dry_run {
+        return super::plan::run(context, &args.scope).await;
+    }
+    let mut documents = Vec::new();
+    let mut exit = Exit::Done;
+    for database in context.databases()? {
+        let mut job = context.job(database, "migrate", observer(context))?;
+        job.policy.with_data = args.scope.with_data;
+        job.limits.lease_wait = args.waiting.lease_wait;
+        let request =
+            Request::Forward(Scope::Migrate { to: args.scope.to, step_count: args.scope.step });
+        let report = execute(context, &job, &request, &mut documents).await?;
+        let one = exit_of(&report);
+        if one != Exit::Done {
+            exit = one;
+            break;
+        }
+        if args.fail_if_held && !report.held.is_empty() {
+            exit = Exit::Pending;
+        }
+    }
+    finish(context, documents, exit)
+}
+
+/// What listens to a run.
+pub(crate) fn observer(context: &Context) -> Arc<dyn Observer> {
+    if context.global.json { Arc::new(Silent) } else { Arc::new(Progress::new()) }
+}
+
+/// Runs a request on one database and shows how it went.
+pub(crate) async fn execute(
+    context: &Context,
+    job: &Job,
+    request: &Request,
+    documents: &mut Vec<serde_json::Value>,
+) -> Result<Report, CliError> {
+    let began = Instant::now();
+    let server = job.connector.describe();
+    if !context.global.json {
+        render::line(&styled(BOLD, &format!("{}: {server}", job.database)));
+    }
+    let report =
+        run_job(job, request).await.map_err(|error| engine_error(&job.database, error))?;
+    if context.global.json {
+        documents.push(render::report::to_json(&job.database, &server, &report));
+    } else {
+        let command = |words: &str| context.again(&job.database, words);
+        render::report::show(&report, began.elapsed(), &command);
+    }
+    Ok(report)
+}
+
+/// Prints the JSON document, if one is wanted.
+pub(crate) fn finish(
+    context: &Context,
+    documents: Vec<serde_json::Value>,
+    exit: Exit,
+) -> Result<Exit, CliError> {
+    if context.global.json {
+        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
+    }
+    Ok(exit)
+}
+
+/// The exit code that a report means.
+pub(crate) fn exit_of(report: &Report) -> Exit {
+    if report.interrupted {
+        Exit::Stopped
+    } else if report.failed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}

@@ -1,0 +1,53 @@
+//! One file a command: settings -> library -> render.
+
+mod amend;
+mod check;
+mod data;
+mod database;
+mod migrate;
+mod overview;
+mod plan;
+mod rollback;
+mod status;
+mod wait;
+
+use crate::args::{Cli, Command, DataCommand};
+use crate::context::Context;
+use crate::exit::{CliError, Exit};
+
+/// Does what was typed.
+pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+    let global = cli.global;
+    let context = || Context::load(&global);
+    match cli.command {
+        Command::Init(args) => init::run(&args),
+        Command::New(args) => new::run(&global, &args),
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Completions { shell } => completions::run(shell),
+        Command::Reference { folder } => reference::run(&folder),
+        Command::Status => status::run(&context()?, None).await,
+        Command::Plan(scope) => plan::run(&context()?, &scope).await,
+        Command::Check(args) => check::run(&context()?, &args).await,
+        Command::Wait(args) => wait::run(&context()?, &args).await,
+        Command::Migrate(args) => migrate::run(&context()?, &args).await,
+        Command::Rollback(args) => rollback::run(&context()?, &args).await,
+        Command::Redo(args) => rollback::redo(&context()?, &args).await,
+        Command::Data { command } => match command {
+            DataCommand::Run(args) => data::run(&context()?, &args).await,
+            DataCommand::Status => status::run(&context()?, Some(dunlin::model::Kind::Data)).await,
+            DataCommand::Skip(args) => data::skip(&context()?, &args).await,
+            DataCommand::Rerun { version, waiting } => {
+                data::rerun(&context()?, version, &waiting).await
+            }
+            DataCommand::Retire { version, because } => {
+                data::retire(&context()?, version, because).await
+            }
+        },
+        Command::Baseline(args) => amend::baseline(&context()?, &args).await,
+        Command::Accept(args) => amend::accept(&context()?, &args).await,
+        Command::Settle(args) => amend::settle(&context()?, &args).await,
+        Command::Create => database::create(&context()?).await,
+        Command::Drop(args) => database::drop(&context()?, &args).await,
+        Command::Reset(args) => database::reset(&context()?, &args).await,
+    }
+}

@@ -1,0 +1,77 @@
+//! `plan`: what `migrate` would do.
+
+use std::sync::Arc;
+
+use dunlin::engine::ErrorKind;
+use dunlin::engine::events::Silent;
+use dunlin::engine::report::EngineError;
+use dunlin::engine::run::preview;
+use dunlin::engine::standing::{Planning, Request, Standing};
+use dunlin::model::{Dialect, LedgerView, Mode, Plan};
+use dunlin::project::plan::Scope;
+use serde_json::json;
+
+use crate::args::MigrateScope;
+use crate::context::{Context, engine_error};
+use crate::exit::{CliError, Exit};
+use crate::render;
+
+/// Prints each database's plan.
+pub(crate) async fn run(context: &Context, scope: &MigrateScope) -> Result<Exit, CliError> {
+    let request = Request::Forward(Scope::Migrate { to: scope.to, step_count: scope.step });
+    let mut documents = Vec::new();
+    for database in context.databases()? {
+        let mut job = context.job(database, "plan", Arc::new(Silent))?;
+        job.policy.with_data = scope.with_data;
+        let previewed = match preview(&job, &request).await {
+            Err(EngineError::Target(error))
+                if error.kind == ErrorKind::NoSuchDatabase
+                    && job.connector.dialect() == Dialect::Sqlite =>
+            {
+                let standing = empty(&job.connector.describe());
+                Planning::new(&job).plan(&standing, &request).map(|plan| (standing, plan))
+            }
+            other => other,
+        };
+        let (standing, plan) =
+            previewed.map_err(|error| engine_error(&job.database, error))?;
+        if context.global.json {
+            documents.push(json!({
+                "database": job.database, "server": standing.server.product, "plan": plan,
+            }));
+            continue;
+        }
+        let title =
+            format!("{}: {}, {}", job.database, standing.server.product, standing.server.database);
+        let command = |words: &str| context.again(&job.database, words);
+        render::plan::show(&title, &plan, &command);
+        pooler_warning(&standing, database.direct_url.is_some(), &plan);
+    }
+    if context.global.json {
+        render::json(&json!({ "databases": documents, "exit_code": 0 }));
+    }
+    Ok(Exit::Done)
+}
+
+fn pooler_warning(standing: &Standing, direct: bool, plan: &Plan) {
+    let alone = plan.steps.iter().any(|step| step.mode == Mode::Stepwise);
+    if standing.server.pooled && !direct && alone {
+        render::line(
+            "notice: the url is a pooler's and there is no direct_url: no timeout applies to steps outside transactions",
+        );
+    }
+}
+
+fn empty(database: &str) -> Standing {
+    Standing {
+        server: dunlin::engine::ServerFacts {
+            product: "SQLite".to_owned(),
+            database: format!("{database}: not there yet"),
+            user: String::new(),
+            pooled: false,
+            read_only: None,
+        },
+        ledger: LedgerView::default(),
+        foreign: None,
+    }
+}

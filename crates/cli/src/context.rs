@@ -1,0 +1,255 @@
+//! From arguments, environment and `dunlin.toml` to the databases that a command works on.
+//!
+//! The only place that reads the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin::engine::events::Observer;
+use dunlin::engine::job::{Interrupt, Job, Limits};
+use dunlin::engine::owner::this_process;
+use dunlin::engine::report::EngineError;
+use dunlin::engine::{Connector, TargetError};
+use dunlin::model::Owner;
+use dunlin::project::folder::Folder;
+use dunlin::project::plan::Policy;
+use dunlin::project::settings::{self, DatabaseSettings, Settings};
+use dunlin::{ConnectOptions, connector};
+
+use crate::args::Global;
+use crate::exit::CliError;
+use crate::interrupt;
+
+/// The configuration file's name.
+pub(crate) const FILE: &str = "dunlin.toml";
+
+/// What every command starts from.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) global: Global,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) owner: Owner,
+    lease_ttl: Option<Duration>,
+}
+
+impl Context {
+    /// Finds and reads the settings: `--database-url` or `--config` or a `dunlin.toml` here or
+    /// above, or `DATABASE_URL`.
+    pub(crate) fn load(global: &Global) -> Result<Self, CliError> {
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let settings = find_settings(global, &variables)?;
+        let lease_ttl = test_lease_ttl(&variables);
+        let interrupt = interrupt::listen();
+        Ok(Self { settings, global: global.clone(), interrupt, owner: this_process(), lease_ttl })
+    }
+
+    /// The databases that `--database` chooses: all where it is not given.
+    pub(crate) fn databases(&self) -> Result<Vec<&DatabaseSettings>, CliError> {
+        let Some(name) = &self.global.database else {
+            return Ok(self.settings.databases.iter().collect());
+        };
+        match self.settings.databases.iter().find(|database| database.name == *name) {
+            Some(database) => Ok(vec![database]),
+            None => Err(CliError::usage(
+                format!("there is no database `{name}`"),
+                format!("there is: {}", self.names()),
+            )),
+        }
+    }
+
+    /// The one database of a command that must not guess.
+    pub(crate) fn only_database(&self, command: &str) -> Result<&DatabaseSettings, CliError> {
+        match self.databases()?[..] {
+            [database] => Ok(database),
+            _ => Err(CliError::usage(
+                format!("`{command}` works on one database, and there are several"),
+                format!("name it with --database: {}", self.names()),
+            )),
+        }
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> =
+            self.settings.databases.iter().map(|database| database.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// The driver for a database.
+    pub(crate) fn connector(
+        &self,
+        database: &DatabaseSettings,
+    ) -> Result<Arc<dyn Connector>, CliError> {
+        let url = database
+            .url()
+            .map_err(|message| CliError::usage(message, "set it, or give --database-url"))?;
+        connector(&ConnectOptions {
+            url: url.to_owned(),
+            direct_url: database.direct_url.clone(),
+            root: self.settings.root.clone(),
+            connect_timeout: database.connect_timeout,
+        })
+        .map_err(|error| engine_error(&database.name, error.into()))
+    }
+
+    /// The migration files of a database.
+    pub(crate) fn folder(&self, database: &DatabaseSettings) -> Result<Folder, CliError> {
+        database.read_folder(&self.settings.root).map_err(CliError::Diagnostics)
+    }
+
+    /// Everything that a run on a database needs.
+    pub(crate) fn job(
+        &self,
+        database: &DatabaseSettings,
+        command: &str,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Job, CliError> {
+        let connector = self.connector(database)?;
+        let folder = self.folder(database)?;
+        let defaults = Limits::default();
+        Ok(Job {
+            database: database.name.clone(),
+            connector,
+            folder: Arc::new(folder),
+            schema_history: database.schema_history,
+            ignore_history: database.ignore_history,
+            policy: Policy {
+                environment: self.settings.environment.clone(),
+                data: database.data,
+                with_data: false,
+                out_of_order: database.out_of_order,
+            },
+            limits: Limits {
+                lock_timeout: database.lock_timeout,
+                statement_timeout: database.statement_timeout,
+                lease_ttl: self.lease_ttl.unwrap_or(defaults.lease_ttl),
+                ..defaults
+            },
+            owner: self.owner.clone(),
+            command: command.to_owned(),
+            program: format!("dunlin {}", env!("CARGO_PKG_VERSION")),
+            observer,
+            interrupt: self.interrupt.clone(),
+        })
+    }
+
+    /// A command that continues with the same environment and database.
+    pub(crate) fn again(&self, database: &str, command: &str) -> String {
+        let mut line = format!("dunlin {command}");
+        if let Some(environment) = &self.settings.environment {
+            line.push_str(&format!(" --env {environment}"));
+        }
+        if self.global.database.is_some() || self.settings.databases.len() > 1 {
+            line.push_str(&format!(" --database {database}"));
+        }
+        if self.global.database_url.is_some() {
+            // The URL may hold a password.
+            line.push_str(" --database-url …");
+        }
+        for (flag, value) in [
+            ("--migrations", &self.global.migrations),
+            ("--data-migrations", &self.global.data_migrations),
+            ("--config", &self.global.config),
+        ] {
+            if let Some(value) = value {
+                line.push_str(&format!(" {flag} {}", value.display()));
+            }
+        }
+        line
+    }
+}
+
+/// An engine's error on a database.
+pub(crate) fn engine_error(database: &str, error: EngineError) -> CliError {
+    CliError::Engine { database: database.to_owned(), error: Box::new(error) }
+}
+
+/// A driver's error on a database.
+pub(crate) fn target_error(database: &str, error: TargetError) -> CliError {
+    engine_error(database, error.into())
+}
+
+fn find_settings(
+    global: &Global,
+    variables: &BTreeMap<String, String>,
+) -> Result<Settings, CliError> {
+    let here = std::env::current_dir()
+        .map_err(|error| CliError::file("find", Path::new("the current folder"), &error))?;
+    let file = match &global.config {
+        Some(file) if file.is_file() => Some(file.clone()),
+        Some(file) => {
+            return Err(CliError::usage(
+                format!("there is no file {}", file.display()),
+                "give the path of a dunlin.toml, or run `dunlin init`",
+            ));
+        }
+        None if global.database_url.is_some() => None,
+        None => here.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file()),
+    };
+    let environment = global.env.as_deref();
+    let mut found = match file {
+        Some(file) => {
+            settings::read(&file, environment, variables).map_err(CliError::Diagnostics)?
+        }
+        None => {
+            let url = global.database_url.clone().or_else(|| variables.get("DATABASE_URL").cloned());
+            let Some(url) = url else {
+                return Err(CliError::usage(
+                    "there is no dunlin.toml here or above, and no database is named",
+                    "run `dunlin init`, or give --database-url URL (or set DATABASE_URL)",
+                ));
+            };
+            Settings::without_file(&here, environment, Some(url), None, None)
+        }
+    };
+    override_with_flags(&mut found, global, &here)?;
+    Ok(found)
+}
+
+/// Flags win over the file, where one database is meant.
+fn override_with_flags(
+    settings: &mut Settings,
+    global: &Global,
+    here: &Path,
+) -> Result<(), CliError> {
+    let overrides =
+        global.database_url.is_some() || global.migrations.is_some() || global.data_migrations.is_some();
+    if !overrides {
+        return Ok(());
+    }
+    let several = settings.databases.len() > 1;
+    let chosen = settings.databases.iter_mut().find(|database| {
+        !several || global.database.as_ref().is_some_and(|name| *name == database.name)
+    });
+    let Some(database) = chosen else {
+        return Err(CliError::usage(
+            "--database-url, --migrations and --data-migrations are for one database, and dunlin.toml has several",
+            "name it with --database",
+        ));
+    };
+    if let Some(url) = &global.database_url {
+        database.url = Some(url.clone());
+        database.direct_url = None;
+    }
+    let absolute = |folder: &PathBuf| Some(here.join(folder));
+    if let Some(folder) = &global.migrations {
+        database.migrations = absolute(folder);
+        database.migrations_named = true;
+    }
+    if let Some(folder) = &global.data_migrations {
+        database.data_migrations = absolute(folder);
+        database.data_migrations_named = true;
+    }
+    Ok(())
+}
+
+/// A shorter lease, so that tests need not wait for one: development builds only.
+fn test_lease_ttl(variables: &BTreeMap<String, String>) -> Option<Duration> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    variables.get("DUNLIN_LEASE_TTL_MS")?.parse().ok().map(Duration::from_millis)
+}

@@ -1,0 +1,101 @@
+//! Exit codes, and the errors that lead to them.
+
+use std::process::ExitCode;
+
+use dunlin::engine::report::EngineError;
+use dunlin::engine::{ErrorKind, TargetError};
+use dunlin::model::Diagnostic;
+
+/// How the process ends. `docs/reference/exit-codes.md` documents the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything that was asked for is done.
+    Done,
+    /// Something failed.
+    Failed,
+    /// Usage or configuration.
+    Usage,
+    /// Something is pending.
+    Pending,
+    /// Applied migrations were edited.
+    Drift,
+    /// Somebody else still holds the lease.
+    LeaseHeld,
+    /// A person stopped it.
+    Stopped,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Pending => 3,
+            Self::Drift => 4,
+            Self::LeaseHeld => 5,
+            Self::Stopped => 7,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command could not do what it was asked for.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// Files or settings, each with its place.
+    Diagnostics(Vec<Diagnostic>),
+    /// The engine, on one database.
+    Engine {
+        /// Its name, and where it is.
+        database: String,
+        /// What it said.
+        error: Box<EngineError>,
+    },
+    /// Something that a person asked for and can't have.
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Reading or writing a file of the project.
+    File {
+        /// What failed, on which file.
+        message: String,
+    },
+}
+
+impl CliError {
+    pub(crate) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: Some(help.into()) }
+    }
+
+    pub(crate) fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::File { message: format!("cannot {action} {}: {error}", path.display()) }
+    }
+
+    /// The exit code that this error means.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Diagnostics(_) | Self::Usage { .. } => Exit::Usage,
+            Self::File { .. } => Exit::Failed,
+            Self::Engine { error, .. } => match error.as_ref() {
+                EngineError::Refused(_) => Exit::Usage,
+                EngineError::Drift(_) => Exit::Drift,
+                EngineError::LeaseHeld(_) => Exit::LeaseHeld,
+                EngineError::Interrupted => Exit::Stopped,
+                EngineError::Target(error) => target_exit(error),
+            },
+        }
+    }
+}
+
+fn target_exit(error: &TargetError) -> Exit {
+    if error.kind == ErrorKind::Refused { Exit::Usage } else { Exit::Failed }
+}

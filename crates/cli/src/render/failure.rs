@@ -1,0 +1,239 @@
+//! Errors, and migrations that failed.
+
+use dunlin::engine::TargetError;
+use dunlin::engine::report::{Cause, EngineError, Failure};
+use dunlin::model::{Diagnostic, Direction, Severity};
+use dunlin::project::plan::Drift;
+use serde_json::json;
+
+use super::{BAD, BOLD, FAINT, WAITING, line, migration, styled};
+use crate::exit::CliError;
+
+/// An error that ended a command.
+pub(crate) fn show(error: &CliError, as_json: bool) {
+    if as_json {
+        super::json(&json!({
+            "error": to_json(error),
+            "exit_code": error.exit().code(),
+        }));
+    }
+    match error {
+        CliError::Diagnostics(found) => diagnostics(found),
+        CliError::Usage { message, help } => {
+            problem(message);
+            help_line(help.as_deref());
+        }
+        CliError::File { message } => problem(message),
+        CliError::Engine { database, error } => engine(database, error),
+    }
+}
+
+fn to_json(error: &CliError) -> serde_json::Value {
+    match error {
+        CliError::Diagnostics(found) => json!({ "kind": "diagnostics", "diagnostics": found }),
+        CliError::Usage { message, help } => {
+            json!({ "kind": "usage", "message": message, "help": help })
+        }
+        CliError::File { message } => json!({ "kind": "file", "message": message }),
+        CliError::Engine { database, error } => match error.as_ref() {
+            EngineError::Refused(found) => {
+                json!({ "kind": "diagnostics", "database": database, "diagnostics": found })
+            }
+            EngineError::Drift(drift) => {
+                json!({ "kind": "drift", "database": database, "drift": drift })
+            }
+            EngineError::Target(error) => json!({
+                "kind": "database", "database": database, "message": error.message,
+                "code": error.code, "help": error.help, "notes": error.notes,
+            }),
+            EngineError::LeaseHeld(holder) => {
+                json!({ "kind": "lease-held", "database": database, "holder": holder })
+            }
+            EngineError::Interrupted => json!({ "kind": "interrupted", "database": database }),
+        },
+    }
+}
+
+fn problem(message: &str) {
+    line(&format!("{} {message}", styled(BAD, "error:")));
+}
+
+fn help_line(help: Option<&str>) {
+    if let Some(help) = help {
+        line(&format!("  {} {help}", styled(BOLD, "help:")));
+    }
+}
+
+/// Findings, one after the other.
+pub(crate) fn diagnostics(found: &[Diagnostic]) {
+    for diagnostic in found {
+        let (style, word) = match diagnostic.severity {
+            Severity::Error => (BAD, "error:"),
+            Severity::Warning => (WAITING, "warning:"),
+            Severity::Notice => (FAINT, "notice:"),
+        };
+        let place =
+            diagnostic.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        line(&format!("{} {place}{}", styled(style, word), diagnostic.message));
+        help_line(diagnostic.help.as_deref());
+    }
+}
+
+fn engine(database: &str, error: &EngineError) {
+    match error {
+        EngineError::Refused(found) => diagnostics(found),
+        EngineError::Drift(drift) => drifted(drift),
+        EngineError::Target(error) => target(database, error),
+        EngineError::LeaseHeld(holder) => {
+            problem(&format!(
+                "{database}: {} (process {}) is still at work on {}",
+                holder.owner.host, holder.owner.pid, holder.resource
+            ));
+            help_line(Some(
+                "nothing was changed; wait for it, or give more time with --lease-wait. A runner that died frees its lease by itself",
+            ));
+        }
+        EngineError::Interrupted => line(&format!("{database}: stopped; nothing was changed")),
+    }
+}
+
+/// A database's error.
+pub(crate) fn target(database: &str, error: &TargetError) {
+    problem(&format!("{database}: {error}"));
+    for note in &error.notes {
+        line(&format!("  {note}"));
+    }
+    help_line(error.help.as_deref());
+}
+
+/// Applied migrations that were edited.
+pub(crate) fn drifted(drift: &[Drift]) {
+    for one in drift {
+        problem(&format!(
+            "{}: {} was edited after it was applied",
+            one.file.display(),
+            migration(one.id.kind, one.id.version, &one.name)
+        ));
+    }
+    if let Some(first) = drift.first() {
+        help_line(Some(&format!(
+            "nothing was run. Restore the file (`dunlin status` shows the difference), or take the new text with: dunlin accept {} --because \"…\"",
+            first.id.version
+        )));
+    }
+}
+
+/// A migration that failed: what, where, the server's words, what is kept, and what goes on.
+pub(crate) fn migration_failed(failure: &Failure, go_on: &dyn Fn(&str) -> String) {
+    let title = migration(failure.id.kind, failure.id.version, &failure.name);
+    let way = if failure.direction == Direction::Down { " (down)" } else { "" };
+    line("");
+    line(&format!("{} {title}{way}", styled(BAD, "failed:")));
+    field("file", &place(failure));
+    if let Some(statement) = &failure.statement {
+        field("statement", &excerpt(&statement.text));
+    }
+    cause(&failure.cause, failure);
+    field("kept", &kept(failure));
+    field("go on", &next(failure, go_on));
+}
+
+fn field(name: &str, text: &str) {
+    let mut lines = text.lines();
+    line(&format!("  {:<10} {}", name, lines.next().unwrap_or_default()));
+    for more in lines {
+        line(&format!("  {:<10} {more}", ""));
+    }
+}
+
+fn place(failure: &Failure) -> String {
+    let file = failure.file.display();
+    match (&failure.statement, failure.number) {
+        (Some(statement), Some(number)) => {
+            let (line, column) = pointed_at(failure).unwrap_or((statement.line, statement.column));
+            format!("{file}:{line}:{column}, statement {number}")
+        }
+        _ => file.to_string(),
+    }
+}
+
+/// Line and column that the server points to, within the file.
+fn pointed_at(failure: &Failure) -> Option<(usize, usize)> {
+    let statement = failure.statement.as_ref()?;
+    let Cause::Target(TargetError { offset: Some(offset), .. }) = &failure.cause else {
+        return None;
+    };
+    let before: Vec<char> = statement.text.chars().take(*offset).collect();
+    let line_ends = before.iter().filter(|&&c| c == '\n').count();
+    let since = before.iter().rev().take_while(|&&c| c != '\n').count();
+    let column = if line_ends == 0 { statement.column + since } else { since + 1 };
+    Some((statement.line + line_ends, column))
+}
+
+/// The first lines of a statement.
+fn excerpt(text: &str) -> String {
+    const LINES_MAX: usize = 12;
+    let mut lines: Vec<&str> = text.lines().take(LINES_MAX).collect();
+    if text.lines().count() > LINES_MAX {
+        lines.push("…");
+    }
+    lines.join("\n")
+}
+
+fn cause(cause: &Cause, failure: &Failure) {
+    match cause {
+        Cause::Target(error) => {
+            field("server", &error.to_string());
+            for note in &error.notes {
+                field("", note);
+            }
+            if let Some(help) = &error.help {
+                field("help", help);
+            }
+        }
+        Cause::Program { ending } => field("program", ending),
+        Cause::Unknown { evidence } => {
+            field("why", "it can't be known whether this statement took effect before its runner died");
+            for fact in evidence {
+                field("", fact);
+            }
+        }
+        Cause::Interrupted => field("why", "stopped by a person"),
+    }
+    let _ = failure;
+}
+
+fn kept(failure: &Failure) -> String {
+    match (&failure.cause, failure.kept) {
+        (Cause::Program { .. }, _) => {
+            "what the program did outside transactions of its own; it gets the same key again".into()
+        }
+        (Cause::Interrupted, 0) => "what was committed; the rest was rolled back".into(),
+        (_, 0) => "nothing of it: it was rolled back; earlier migrations stay".into(),
+        (_, 1) => "its first statement; the next run goes on after it".into(),
+        (_, count) => format!("its first {count} statements; the next run goes on after them"),
+    }
+}
+
+fn next(failure: &Failure, go_on: &dyn Fn(&str) -> String) -> String {
+    let version = failure.id.version;
+    match &failure.cause {
+        Cause::Unknown { .. } => format!(
+            "look at the database, then: {}\nor: {}",
+            go_on(&format!("settle {version} took-effect")),
+            go_on(&format!("settle {version} did-not"))
+        ),
+        Cause::Interrupted => go_on(&command(failure)),
+        _ => format!("put it right, then: {}", go_on(&command(failure))),
+    }
+}
+
+fn command(failure: &Failure) -> String {
+    match (failure.id.kind, failure.direction) {
+        (dunlin::model::Kind::Data, _) => format!("data run {}", failure.id.version),
+        (dunlin::model::Kind::Schema, Direction::Up) => "migrate".to_owned(),
+        (dunlin::model::Kind::Schema, Direction::Down) => {
+            format!("rollback --through {}", failure.id.version)
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One connection, opened when it is needed, and its transactions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin_engine::{ErrorKind, Purpose, TargetError};
+use dunlin_model::{Direction, MigrationId};
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use crate::address::{Access, DatabaseFile};
+use crate::control::Control;
+use crate::fault::{self, Fault, Outcome};
+use crate::look;
+
+/// How many of our own statements stay compiled: all that a migration's commit needs.
+const STATEMENTS_CACHED: usize = 32;
+
+/// A stepwise work whose session settings this connection has, up to a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Primed {
+    pub(crate) id: MigrationId,
+    pub(crate) direction: Direction,
+    /// Statements before this one have run on this connection, as far as they change the session.
+    pub(crate) next: usize,
+}
+
+/// The state behind a [`Target`](dunlin_engine::Target).
+pub(crate) struct Session {
+    pub(crate) file: Arc<DatabaseFile>,
+    pub(crate) control: Arc<Control>,
+    purpose: Purpose,
+    /// Kept between calls only for a run. A connection that idles on a lease would keep others
+    /// from leaving the write-ahead log (`PRAGMA journal_mode`), and one that looks must see the
+    /// file as it is at each call.
+    connection: Option<Connection>,
+    primed: Option<Primed>,
+}
+
+impl Session {
+    pub(crate) fn new(file: Arc<DatabaseFile>, control: Arc<Control>, purpose: Purpose) -> Self {
+        Self { file, control, purpose, connection: None, primed: None }
+    }
+
+    /// Finds out whether the database can be used for this purpose. Creates it for a run, if the
+    /// URL allows that.
+    pub(crate) fn check(&mut self) -> Result<(), TargetError> {
+        match self.purpose {
+            Purpose::Look => {
+                let sql = "SELECT count(*) FROM sqlite_schema";
+                look::look(&self.file, &self.control, |connection| {
+                    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+                })
+                .map(|_| ())
+            }
+            Purpose::Run | Purpose::Lease => self.connection().map(|_| ()),
+        }
+    }
+
+    /// Reads under one snapshot. The job may be run again if a look must be repeated.
+    pub(crate) fn read<T>(
+        &mut self,
+        mut job: impl FnMut(&Connection) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
+        if self.purpose == Purpose::Look {
+            return look::look(&file, &control, job);
+        }
+        let connection = self.connection()?;
+        let answer = connection
+            .execute_batch("BEGIN")
+            .map_err(Fault::from)
+            .and_then(|()| job(connection))
+            .map_err(|fault| fault.tell(&file, &control));
+        self.leave_transaction();
+        answer
+    }
+
+    /// Runs the job in a transaction that is committed if it succeeds and rolled back if not.
+    /// Every lock is waited for at most `wait`.
+    pub(crate) fn write<T>(
+        &mut self,
+        wait: Duration,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let answer = self.begin_and(wait, job).and_then(|answer| self.commit().map(|()| answer));
+        self.leave_transaction();
+        answer
+    }
+
+    /// As [`Session::write`], but rolled back in any case.
+    pub(crate) fn rehearse<T>(
+        &mut self,
+        wait: Duration,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let answer = self.begin_and(wait, job);
+        self.leave_transaction();
+        answer
+    }
+
+    /// Runs the job outside a transaction.
+    pub(crate) fn alone<T>(
+        &mut self,
+        wait: Duration,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
+        self.may_write()?;
+        let connection = self.connection()?;
+        control.wait_for_locks(wait);
+        let answer = job(connection, &control).map_err(|fault| fault.tell(&file, &control));
+        control.wait_for_locks(file.busy_timeout);
+        answer
+    }
+
+    /// Ends a call: what must not be seen by the next one is closed.
+    pub(crate) fn rest(&mut self) {
+        if self.purpose != Purpose::Run {
+            self.close();
+        }
+    }
+
+    /// After the last statement of a file: its settings, attached databases and temporary tables
+    /// must not be seen by the next file. The next call opens the file anew.
+    pub(crate) fn end_of_file(&mut self) {
+        self.primed = None;
+        if self.control.take_touched() {
+            self.close();
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.primed = None;
+        self.connection = None;
+    }
+
+    /// The stepwise work that this connection is in the middle of.
+    pub(crate) fn primed(&self) -> Option<&Primed> {
+        self.primed.as_ref()
+    }
+
+    pub(crate) fn set_primed(&mut self, primed: Primed) {
+        self.primed = Some(primed);
+    }
+
+    fn begin_and<T>(
+        &mut self,
+        wait: Duration,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
+        self.may_write()?;
+        let connection = self.connection()?;
+        control.wait_for_locks(wait);
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(Fault::from)
+            .and_then(|()| job(connection, &control))
+            .map_err(|fault| fault.tell(&file, &control))
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
+        let connection = self.connection()?;
+        if control.is_stopped() {
+            return Err(TargetError::new(ErrorKind::Lost, "the transaction was stopped"));
+        }
+        let Err(error) = connection.execute_batch("COMMIT") else { return Ok(()) };
+        let code = fault::extended_code(&error);
+        let mut told = Fault::Sqlite(error).tell(&file, &control);
+        if code.is_some_and(|code| code & 0xff == ffi::SQLITE_IOERR) {
+            // The disk failed somewhere in the commit: before or after it took effect.
+            self.close();
+            told.kind = ErrorKind::Lost;
+        } else if code.is_some_and(|code| code & 0xff == ffi::SQLITE_CONSTRAINT) {
+            told.kind = ErrorKind::Statement;
+        }
+        Err(told)
+    }
+
+    /// Rolls back whatever transaction is still open.
+    fn leave_transaction(&mut self) {
+        let wait = self.file.busy_timeout;
+        let Some(connection) = &self.connection else { return };
+        self.control.wait_for_locks(wait);
+        if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
+            // Closing rolls back too, and a connection in doubt is never used again.
+            self.close();
+        }
+    }
+
+    fn may_write(&self) -> Result<(), TargetError> {
+        if self.purpose == Purpose::Look {
+            return Err(TargetError::new(
+                ErrorKind::Bug,
+                "a connection that was made for looking was asked to write",
+            ));
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, TargetError> {
+        if self.control.is_stopped() {
+            self.close();
+            return Err(fault::gone());
+        }
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    fn open(&self) -> Result<Connection, TargetError> {
+        let file = &self.file;
+        if file.access == Access::Read {
+            return Err(TargetError::new(
+                ErrorKind::ReadOnly,
+                format!("the URL of {} says mode=ro", file.path.display()),
+            )
+            .help("leave mode=ro out of the URL that is used to migrate"));
+        }
+        let create = self.purpose == Purpose::Run && file.access == Access::Create;
+        let empty = match look::identify(file) {
+            Ok(header) => header == crate::header::Header::Empty,
+            Err(error) if create && error.kind == ErrorKind::NoSuchDatabase => {
+                if !file.path.parent().is_some_and(std::path::Path::is_dir) {
+                    return Err(fault::no_such_folder(&file.path));
+                }
+                if file.path.is_dir() {
+                    return Err(error);
+                }
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        self.open_for_writing(create && empty).map_err(|fault| fault.tell(file, &self.control))
+    }
+
+    fn open_for_writing(&self, create: bool) -> Outcome<Connection> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if create {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let uri = DatabaseFile::uri(&self.file.path, "");
+        let mut connection = Connection::open_with_flags(uri, flags)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        self.control.wait_for_locks(self.file.busy_timeout);
+        self.control.attach(&mut connection)?;
+        // This build of SQLite enforces them where nothing is said; the sqlite3 program does not,
+        // and neither did whoever wrote the files.
+        connection.execute_batch("PRAGMA foreign_keys = OFF")?;
+        // Reads the header: what is no database, or needs another key, is found out here; and a
+        // journal that a killed process left is rolled back.
+        let _: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok(connection)
+    }
+
+    /// Why nothing can be written, if that is known before anybody tries.
+    pub(crate) fn read_only(&mut self) -> Option<String> {
+        if self.file.access == Access::Read {
+            return Some("its URL says mode=ro".to_owned());
+        }
+        let refused = match &self.connection {
+            Some(connection) => connection.is_readonly("main").unwrap_or(false),
+            None => self.file.path.metadata().is_ok_and(|facts| facts.permissions().readonly()),
+        };
+        refused.then(|| "this user has no right to write the file".to_owned())
+    }
+}

@@ -1,0 +1,1 @@
+//! The driver through its port, on real files.

@@ -1,0 +1,385 @@
+//! Changes to the ledger's own records, by a person: skip, rerun, retire, accept, baseline, settle.
+
+use std::time::Duration;
+
+use dunlin_model::{
+    Checksums, Diagnostic, Direction, Entry, EntryState, EntryWrite, Kind, Lease, LedgerEvent,
+    MigrationId, Resource, StepRecord, StepState, Version,
+};
+use dunlin_project::plan::{Drift, baseline, drift};
+
+use crate::job::Job;
+use crate::leases::acquire;
+use crate::report::EngineError;
+use crate::standing::{self, Planning, Standing};
+use crate::{ErrorKind, Purpose, RunRecord, Target, TargetError, Work};
+
+/// What a person wants the ledger to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Amendment {
+    /// A pending data migration will not run here. Opens no gate.
+    Skip {
+        /// Which.
+        version: Version,
+        /// Why.
+        because: String,
+    },
+    /// A data migration is to run once more, as its next pass.
+    Rerun {
+        /// Which.
+        version: Version,
+    },
+    /// A data migration will never run again anywhere.
+    Retire {
+        /// Which.
+        version: Version,
+        /// Why; needed where it is still pending here.
+        because: Option<String>,
+    },
+    /// A drifted file's new text is what was meant.
+    Accept {
+        /// Schema and data migrations of this version that have drifted.
+        version: Version,
+        /// Why.
+        because: String,
+    },
+    /// Everything up to a version is already there.
+    Baseline {
+        /// The version.
+        to: Version,
+    },
+    /// A person has found out what became of a step whose outcome could not be known.
+    Settle {
+        /// Whose.
+        version: Version,
+        /// Whether the open step took effect.
+        took_effect: bool,
+    },
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Amended {
+    /// The rows that changed, in order.
+    pub changed: Vec<(MigrationId, String)>,
+    /// The open step that was settled.
+    pub settled: Option<StepRecord>,
+}
+
+/// What a change consists of.
+struct Change {
+    resource: Resource,
+    writes: Vec<EntryWrite>,
+    settle: Option<(StepRecord, StepState, Box<Work>)>,
+}
+
+/// Makes a change, under the lease that it needs.
+///
+/// # Errors
+/// The change does not fit what the ledger says; the lease is held; the database.
+pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineError> {
+    let mut target = job.connector.connect(Purpose::Run).await?;
+    let target = target.as_mut();
+    let standing = standing::read(job, target).await?;
+    let first = change(job, &standing, amendment, "")?;
+    if first.writes.is_empty() && first.settle.is_none() {
+        return Ok(Amended::default());
+    }
+    if let Some(reason) = &standing.server.read_only {
+        return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone()).into());
+    }
+    if !standing.ledger.exists() {
+        target.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
+    }
+    // A person waits at the terminal: a lease that is held is told soon, not after ten minutes.
+    let wait = job.limits.lease_wait.min(Duration::from_secs(10));
+    let mut lease = acquire(job, target, &first.resource, wait).await?;
+    let outcome = apply(job, target, &mut lease, amendment).await;
+    let released = target.release(&lease).await;
+    let amended = outcome?;
+    released?;
+    Ok(amended)
+}
+
+/// What [`amend`] would change, for showing it first.
+///
+/// # Errors
+/// As [`amend`], before it writes.
+pub async fn preview_amendment(
+    job: &Job,
+    amendment: &Amendment,
+) -> Result<Vec<MigrationId>, EngineError> {
+    let standing = standing::look(job).await?;
+    let change = change(job, &standing, amendment, "")?;
+    Ok(change.writes.iter().map(|write| write.id).collect())
+}
+
+async fn apply(
+    job: &Job,
+    target: &mut dyn Target,
+    lease: &mut Lease,
+    amendment: &Amendment,
+) -> Result<Amended, EngineError> {
+    let run = RunRecord {
+        id: uuid::Uuid::new_v4().to_string(),
+        owner: job.owner.clone(),
+        command: job.command.clone(),
+        program: job.program.clone(),
+    };
+    // Again, now that nobody else can change it.
+    let standing = standing::read(job, target).await?;
+    let change = change(job, &standing, amendment, &run.id)?;
+    target.begin_run(&run).await?;
+    if !change.writes.is_empty() {
+        target.record(lease, &change.writes).await?;
+    }
+    let mut settled = None;
+    if let Some((step, state, work)) = change.settle {
+        target.close_step(lease, &work, step.ordinal, state).await?;
+        settled = Some(step);
+    }
+    target.finish_run(&run.id, "done").await?;
+    let changed = change.writes.into_iter().map(|write| (write.id, write.name)).collect();
+    Ok(Amended { changed, settled })
+}
+
+fn change(
+    job: &Job,
+    standing: &Standing,
+    amendment: &Amendment,
+    run: &str,
+) -> Result<Change, EngineError> {
+    let desk = Desk { job, standing, run };
+    match amendment {
+        Amendment::Skip { version, because } => desk.skip(*version, because),
+        Amendment::Rerun { version } => desk.rerun(*version),
+        Amendment::Retire { version, because } => desk.retire(*version, because.as_deref()),
+        Amendment::Accept { version, because } => desk.accept(*version, because),
+        Amendment::Baseline { to } => desk.baseline(*to),
+        Amendment::Settle { version, took_effect } => desk.settle(*version, *took_effect),
+    }
+}
+
+fn refuse(rule: &'static str, message: String, help: impl Into<String>) -> EngineError {
+    EngineError::Refused(vec![Diagnostic::error(rule, message).help(help)])
+}
+
+struct Desk<'a> {
+    job: &'a Job,
+    standing: &'a Standing,
+    run: &'a str,
+}
+
+impl Desk<'_> {
+    fn entry(&self, id: MigrationId) -> Option<&Entry> {
+        self.standing.ledger.entries.get(&id)
+    }
+
+    fn name(&self, id: MigrationId) -> Result<String, EngineError> {
+        if let Some(file) = self.job.folder.files.get(&id) {
+            return Ok(file.name.clone());
+        }
+        if let Some(entry) = self.entry(id) {
+            return Ok(entry.name.clone());
+        }
+        Err(refuse(
+            "unknown-version",
+            format!("there is no {id}, neither as a file nor in the ledger"),
+            "`dunlin status` lists what there is",
+        ))
+    }
+
+    /// Content for the ledger from the file, if there is one.
+    fn content(&self, id: MigrationId) -> Result<Option<(Checksums, String)>, EngineError> {
+        let Some(file) = self.job.folder.files.get(&id) else { return Ok(None) };
+        let parsed = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        Ok(Some((parsed.checksums, parsed.text)))
+    }
+
+    fn write(
+        &self,
+        id: MigrationId,
+        state: EntryState,
+        event: LedgerEvent,
+    ) -> Result<EntryWrite, EngineError> {
+        let known = self.entry(id);
+        Ok(EntryWrite {
+            id,
+            name: self.name(id)?,
+            state,
+            pass: known.map_or(1, |entry| entry.pass.max(1)),
+            content: None,
+            baseline: known.is_some_and(|entry| entry.baseline),
+            by_environment: false,
+            reason: None,
+            error: None,
+            output: None,
+            event,
+            run: self.run.to_owned(),
+        })
+    }
+
+    fn one(write: EntryWrite) -> Change {
+        let resource = match write.id.kind {
+            Kind::Schema => Resource::Schema,
+            Kind::Data => Resource::Data(write.id.version),
+        };
+        Change { resource, writes: vec![write], settle: None }
+    }
+
+    fn skip(&self, version: Version, because: &str) -> Result<Change, EngineError> {
+        let id = MigrationId::data(version);
+        let mut write = self.write(id, EntryState::Skipped, LedgerEvent::Skip)?;
+        match self.entry(id).map(|entry| entry.state) {
+            Some(EntryState::Applied) => {
+                return Err(refuse("not-pending", format!("{id} is done"), "nothing is to be skipped"));
+            }
+            Some(EntryState::Retired) => {
+                return Err(refuse("not-pending", format!("{id} is retired"), "it will never run anyway"));
+            }
+            _ => {}
+        }
+        write.reason = Some(because.to_owned());
+        write.content = self.content(id)?;
+        Ok(Self::one(write))
+    }
+
+    fn rerun(&self, version: Version) -> Result<Change, EngineError> {
+        let id = MigrationId::data(version);
+        let mut write = self.write(id, EntryState::Pending, LedgerEvent::Rerun)?;
+        if !self.job.folder.files.contains_key(&id) {
+            return Err(refuse(
+                "missing-file",
+                format!("{id} has no file here, so it can't run again"),
+                "check out the branch that has it",
+            ));
+        }
+        if self.job.folder.retired.contains_key(&version) {
+            return Err(refuse(
+                "retired",
+                format!("{id} is retired"),
+                "take it out of retired.toml first",
+            ));
+        }
+        match self.entry(id) {
+            // Never run, or to be tried again anyway: the present pass is the one to come.
+            None => return Ok(Change { resource: Resource::Data(version), writes: Vec::new(), settle: None }),
+            Some(entry) if entry.state.is_pending() => {
+                return Ok(Change { resource: Resource::Data(version), writes: Vec::new(), settle: None });
+            }
+            Some(_) => {}
+        }
+        write.pass = write.pass.saturating_add(1);
+        Ok(Self::one(write))
+    }
+
+    fn retire(&self, version: Version, because: Option<&str>) -> Result<Change, EngineError> {
+        let id = MigrationId::data(version);
+        let mut write = self.write(id, EntryState::Retired, LedgerEvent::Retire)?;
+        let state = self.entry(id).map(|entry| entry.state);
+        if state.is_none_or(EntryState::is_pending) && because.is_none() {
+            return Err(refuse(
+                "pending",
+                format!("{id} is pending in this database: retired, it would never run here"),
+                "run it first, or say why it is not needed with --because \"…\"",
+            ));
+        }
+        write.reason = because.map(str::to_owned);
+        // What ran here stays as it was recorded; only what never ran is taken from the file.
+        let recorded = self.entry(id).is_some_and(|entry| entry.checksums.is_some());
+        write.content = if recorded { None } else { self.content(id)? };
+        Ok(Self::one(write))
+    }
+
+    fn accept(&self, version: Version, because: &str) -> Result<Change, EngineError> {
+        let planning = Planning::new(self.job);
+        let drifted: Vec<Drift> = drift(&planning.inputs(self.standing))
+            .into_iter()
+            .filter(|drift| drift.id.version == version)
+            .collect();
+        let Some(first) = drifted.first() else {
+            return Err(refuse(
+                "no-drift",
+                format!("no applied migration of version {version} has drifted"),
+                "`dunlin status` shows drift",
+            ));
+        };
+        let resource = match first.id.kind {
+            Kind::Schema => Resource::Schema,
+            Kind::Data => Resource::Data(version),
+        };
+        let mut writes = Vec::new();
+        for drift in &drifted {
+            let mut write = self.write(drift.id, EntryState::Applied, LedgerEvent::Accept)?;
+            write.reason = Some(because.to_owned());
+            write.content = self.content(drift.id)?;
+            writes.push(write);
+        }
+        Ok(Change { resource, writes, settle: None })
+    }
+
+    fn baseline(&self, to: Version) -> Result<Change, EngineError> {
+        let planning = Planning::new(self.job);
+        let ids =
+            baseline(&planning.inputs(self.standing), to).map_err(EngineError::Refused)?;
+        let mut writes = Vec::new();
+        for id in ids {
+            let mut write = self.write(id, EntryState::Applied, LedgerEvent::Baseline)?;
+            write.baseline = true;
+            write.content = self.content(id)?;
+            writes.push(write);
+        }
+        Ok(Change { resource: Resource::Schema, writes, settle: None })
+    }
+
+    fn settle(&self, version: Version, took_effect: bool) -> Result<Change, EngineError> {
+        let open = self
+            .standing
+            .ledger
+            .steps
+            .iter()
+            .find(|step| step.id.version == version && step.state == StepState::Open);
+        let Some(step) = open.cloned() else {
+            return Err(refuse(
+                "nothing-open",
+                format!("no step of a migration of version {version} is open"),
+                "`dunlin status` shows migrations that stopped half-way",
+            ));
+        };
+        let Some(file) = self.job.folder.files.get(&step.id) else {
+            return Err(refuse(
+                "missing-file",
+                format!("{} has no file here", step.id),
+                "check out the branch that has it",
+            ));
+        };
+        let migration = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
+        let statements = match step.direction {
+            Direction::Up => migration.statements().to_vec(),
+            Direction::Down => {
+                entry.state = EntryState::Pending;
+                entry.event = LedgerEvent::Down;
+                entry.pass = entry.pass.saturating_add(1);
+                migration.down.as_ref().map(|down| down.statements.clone()).unwrap_or_default()
+            }
+        };
+        entry.content = (step.direction == Direction::Up)
+            .then(|| (migration.checksums.clone(), migration.text.clone()));
+        let state = if took_effect { StepState::Done } else { StepState::Failed };
+        let resource = match step.id.kind {
+            Kind::Schema => Resource::Schema,
+            Kind::Data => Resource::Data(version),
+        };
+        let work = Box::new(Work {
+            direction: step.direction,
+            statements,
+            entry,
+            resets: Vec::new(),
+            lock_timeout: self.job.limits.lock_timeout,
+            statement_timeout: self.job.limits.statement_timeout,
+            foreign_keys_off: false,
+        });
+        Ok(Change { resource, writes: Vec::new(), settle: Some((step, state, work)) })
+    }
+}

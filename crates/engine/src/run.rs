@@ -1,0 +1,470 @@
+//! The run loop: lease, ledger, plan, steps; and the one way back in after anything broke.
+//!
+//! After a broken connection, an unknown COMMIT, a lost lease or a restart the loop does the same:
+//! connect, claim the lease (which settles what was in doubt), read the ledger, plan again.
+
+use std::time::{Duration, Instant};
+
+use dunlin_model::{
+    Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource,
+};
+use dunlin_project::plan::Scope;
+use tokio::time::sleep;
+
+use crate::events::Event;
+use crate::job::{Job, Urgency};
+use crate::leases::{Heartbeat, acquire};
+use crate::report::{EngineError, Failure, Finished, Report};
+use crate::standing::{self, Planning, Request, Standing};
+use crate::steps::{Bench, Ended};
+use crate::{ErrorKind, Purpose, Remedy, RunRecord, Target, TargetError};
+
+/// Runs what a request asks for on one database. Where nothing is to be done it takes no lease and
+/// writes nothing.
+///
+/// # Errors
+/// Whatever kept it from beginning, or made it end; a migration that fails is in the report.
+pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
+    let mut target = job.connector.connect(Purpose::Run).await?;
+    let mut run = Run {
+        job,
+        request: request.clone(),
+        planning: Planning::new(job),
+        report: Report::default(),
+        id: None,
+        progressed: Instant::now(),
+    };
+    let standing = standing::read(job, target.as_mut()).await?;
+    let plan = run.plan(&standing)?;
+    run.report.notices.clone_from(&plan.notices);
+    if plan.steps.is_empty() {
+        run.report.leave(&plan);
+        return Ok(run.report);
+    }
+    if let Some(reason) = &standing.server.read_only {
+        return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone())
+            .help("run against the primary, with a login that may write")
+            .into());
+    }
+    let mut known = Some(standing);
+    loop {
+        let error = match run.attempt(target.as_mut(), known.take()).await {
+            Ok(()) => return Ok(run.report),
+            Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect => error,
+            Err(error) => return Err(error),
+        };
+        // The old connection goes first: nothing of it may commit behind our back.
+        drop(target);
+        target = run.reconnect(error).await?;
+    }
+}
+
+/// The plan that [`run`] would execute now, and where the database stands.
+///
+/// # Errors
+/// As [`run`], before it begins.
+pub async fn preview(job: &Job, request: &Request) -> Result<(Standing, Plan), EngineError> {
+    let mut target = job.connector.connect(Purpose::Look).await?;
+    let standing = standing::read(job, target.as_mut()).await?;
+    let plan = Planning::new(job).plan(&standing, request)?;
+    Ok((standing, plan))
+}
+
+/// What rehearsing one step told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The step.
+    pub step: PlannedStep,
+    /// Rows that each statement touched before all was rolled back; `Err`: it cannot be rehearsed,
+    /// or failed, and why.
+    pub outcome: Result<Vec<Option<u64>>, TargetError>,
+}
+
+/// Runs a request's steps in transactions that are rolled back, each by itself.
+///
+/// # Errors
+/// As [`run`], before it begins.
+pub async fn rehearse(
+    job: &Job,
+    request: &Request,
+) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
+    let mut target = job.connector.connect(Purpose::Run).await?;
+    let standing = standing::read(job, target.as_mut()).await?;
+    let plan = Planning::new(job).plan(&standing, request)?;
+    let bench = Bench { job, ledger: &standing.ledger, run: "" };
+    let mut all = Vec::new();
+    for step in &plan.steps {
+        let outcome = match (step.mode, &step.action) {
+            (_, Action::Skip { .. }) => Ok(Vec::new()),
+            (dunlin_model::Mode::OneTransaction, _) => target.rehearse(&bench.work(step)).await,
+            (dunlin_model::Mode::Stepwise, _) => Err(cannot_rehearse(
+                "its statements do not run in one transaction, so they can't be rolled back",
+            )),
+            (dunlin_model::Mode::Program, _) => {
+                Err(cannot_rehearse("what a program does can't be rolled back"))
+            }
+        };
+        let broken = outcome.as_ref().is_err_and(|e| e.kind.remedy() == Remedy::Reconnect);
+        all.push(Rehearsed { step: step.clone(), outcome });
+        if broken {
+            break;
+        }
+    }
+    Ok((plan, all))
+}
+
+fn cannot_rehearse(why: &str) -> TargetError {
+    TargetError::new(ErrorKind::Refused, why)
+}
+
+/// What became of one step.
+enum Turn {
+    /// On to the next.
+    Next,
+    /// The ledger, or what may run, is another: plan again.
+    Again(Option<Standing>),
+    /// The run is over.
+    Stop,
+}
+
+struct Run<'a> {
+    job: &'a Job,
+    request: Request,
+    planning: Planning<'a>,
+    report: Report,
+    /// Set once the ledger has a row for this run.
+    id: Option<String>,
+    progressed: Instant,
+}
+
+impl Run<'_> {
+    /// Plans what is left of the request.
+    fn plan(&mut self, standing: &Standing) -> Result<Plan, EngineError> {
+        let done = self.report.finished.iter().filter(|f| f.skipped.is_none()).count()
+            + self.report.failed.len();
+        let mut request = self.request.clone();
+        match &mut request {
+            Request::Forward(
+                Scope::Migrate { step_count, .. } | Scope::Data { step_count, .. },
+            ) => {
+                if let Some(count) = step_count {
+                    *count = count.saturating_sub(done);
+                }
+            }
+            Request::Back(dunlin_project::plan::RollbackScope::Steps(count)) => {
+                *count = count.saturating_sub(done);
+            }
+            Request::Back(_) => {}
+        }
+        self.planning.plan(standing, &request)
+    }
+
+    /// Connects again after an error, within a limit of time since the last progress.
+    async fn reconnect(&mut self, mut error: TargetError) -> Result<Box<dyn Target>, EngineError> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            if self.progressed.elapsed() + pause > self.job.limits.reconnect_max {
+                return Err(error.into());
+            }
+            self.job.observer.event(Event::Reconnecting { error: &error, pause });
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.job.interrupt.reached(Urgency::Finish) => {
+                    return Err(EngineError::Interrupted);
+                }
+            }
+            match self.job.connector.connect(Purpose::Run).await {
+                Ok(target) => return Ok(target),
+                // Whatever a restarting server says while it restarts: once we had a connection
+                // with these settings.
+                Err(again) => error = again,
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// One attempt: from lease to release.
+    async fn attempt(
+        &mut self,
+        target: &mut dyn Target,
+        known: Option<Standing>,
+    ) -> Result<(), EngineError> {
+        let standing = match known {
+            Some(standing) => standing,
+            None => standing::read(self.job, target).await?,
+        };
+        if !standing.ledger.exists() {
+            target.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
+        }
+        let heartbeat = Heartbeat::start(self.job);
+        let mut lease = None;
+        if !matches!(self.request, Request::Forward(Scope::Data { .. })) {
+            let wait = self.job.limits.lease_wait;
+            let held = acquire(self.job, target, &Resource::Schema, wait).await?;
+            heartbeat.add(&held);
+            lease = Some(held);
+        }
+        let outcome = self.under_lease(target, &heartbeat, lease.as_mut()).await;
+        drop(heartbeat);
+        if let Ok(true) | Err(EngineError::Refused(_) | EngineError::Drift(_)) = outcome {
+            if let Some(id) = &self.id {
+                let how = if self.report.interrupted {
+                    "stopped"
+                } else if self.report.failed.is_empty() {
+                    "done"
+                } else {
+                    "failed"
+                };
+                // Only for people; the migrations' own rows are what counts.
+                let _ = target.finish_run(id, how).await;
+            }
+            if let Some(lease) = &lease {
+                // Expiry covers a release that fails.
+                let _ = target.release(lease).await;
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Plans under the lease and executes. `false`: the connection is in an unknown state.
+    async fn under_lease(
+        &mut self,
+        target: &mut dyn Target,
+        heartbeat: &Heartbeat,
+        mut lease: Option<&mut Lease>,
+    ) -> Result<bool, EngineError> {
+        let mut standing = standing::read(self.job, target).await?;
+        'planning: loop {
+            let plan = self.plan(&standing)?;
+            self.report.leave(&plan);
+            if !plan.steps.is_empty() {
+                self.note_run(target).await?;
+            }
+            let count = plan.steps.len() + self.report.finished.len();
+            for step in &plan.steps {
+                if self.job.interrupt.urgency() >= Urgency::Finish {
+                    self.report.interrupted = true;
+                    return Ok(true);
+                }
+                let number = self.report.finished.len() + 1;
+                let turn = self
+                    .take_step(target, heartbeat, &mut lease, &mut standing, step, (number, count))
+                    .await?;
+                match turn {
+                    Turn::Next => {}
+                    Turn::Again(fresh) => {
+                        if let Some(fresh) = fresh {
+                            standing = fresh;
+                        }
+                        continue 'planning;
+                    }
+                    Turn::Stop => return Ok(!self.was_aborted()),
+                }
+            }
+            return Ok(true);
+        }
+    }
+
+    fn was_aborted(&self) -> bool {
+        self.report.interrupted && self.job.interrupt.urgency() >= Urgency::Abort
+    }
+
+    async fn note_run(&mut self, target: &mut dyn Target) -> Result<(), EngineError> {
+        if self.id.is_none() {
+            let run = RunRecord {
+                id: uuid::Uuid::new_v4().to_string(),
+                owner: self.job.owner.clone(),
+                command: self.job.command.clone(),
+                program: self.job.program.clone(),
+            };
+            target.begin_run(&run).await?;
+            self.id = Some(run.id);
+        }
+        Ok(())
+    }
+
+    /// One step, under the lease that it needs.
+    async fn take_step(
+        &mut self,
+        target: &mut dyn Target,
+        heartbeat: &Heartbeat,
+        schema_lease: &mut Option<&mut Lease>,
+        standing: &mut Standing,
+        step: &PlannedStep,
+        place: (usize, usize),
+    ) -> Result<Turn, EngineError> {
+        let id = step.migration.id;
+        if id.kind == Kind::Schema {
+            let Some(lease) = schema_lease.as_deref_mut() else {
+                let error = TargetError::new(ErrorKind::Bug, "a schema step without its lease");
+                return Err(error.into());
+            };
+            let held = self.lease_resets(target, heartbeat, &step.action).await?;
+            let turn = self.execute(target, lease, standing, step, place).await;
+            for lease in held {
+                heartbeat.remove(&lease.resource);
+                // Expiry covers a release that fails.
+                let _ = target.release(&lease).await;
+            }
+            return turn;
+        }
+        let resource = Resource::Data(id.version);
+        // `migrate` never waits for another's data migration; `data run` was asked for this one.
+        let wait = match self.request {
+            Request::Forward(Scope::Data { .. }) => self.job.limits.lease_wait,
+            _ => Duration::ZERO,
+        };
+        let mut lease = match acquire(self.job, target, &resource, wait).await {
+            Ok(lease) => lease,
+            Err(EngineError::LeaseHeld(holder)) if wait.is_zero() => {
+                let who = format!("{} (process {})", holder.owner.host, holder.owner.pid);
+                self.planning.running.insert(id, who);
+                return Ok(Turn::Again(None));
+            }
+            Err(error) => return Err(error),
+        };
+        // Somebody has had this lease before: what we read may be from before that.
+        if lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
+            let fresh = standing::read(self.job, target).await?;
+            if fresh.ledger.entries.get(&id) != standing.ledger.entries.get(&id) {
+                target.release(&lease).await?;
+                return Ok(Turn::Again(Some(fresh)));
+            }
+            *standing = fresh;
+        }
+        heartbeat.add(&lease);
+        let turn = self.execute(target, &mut lease, standing, step, place).await;
+        heartbeat.remove(&resource);
+        if turn.is_ok() && !self.was_aborted() {
+            // Expiry covers a release that fails.
+            let _ = target.release(&lease).await;
+        }
+        turn
+    }
+
+    /// Data migrations that a rollback makes pending again must not be running meanwhile.
+    async fn lease_resets(
+        &self,
+        target: &mut dyn Target,
+        heartbeat: &Heartbeat,
+        action: &Action,
+    ) -> Result<Vec<Lease>, EngineError> {
+        let Action::Down { resets } = action else { return Ok(Vec::new()) };
+        let mut held = Vec::new();
+        for id in resets {
+            let resource = Resource::Data(id.version);
+            let lease = acquire(self.job, target, &resource, Duration::ZERO).await?;
+            heartbeat.add(&lease);
+            held.push(lease);
+        }
+        Ok(held)
+    }
+
+    async fn execute(
+        &mut self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        standing: &mut Standing,
+        step: &PlannedStep,
+        (number, count): (usize, usize),
+    ) -> Result<Turn, EngineError> {
+        let began = Instant::now();
+        self.job.observer.event(Event::StepStarted { step, number, count });
+        let run = self.id.clone().unwrap_or_default();
+        let bench = Bench { job: self.job, ledger: &standing.ledger, run: &run };
+        let ended = bench.execute(target, lease, step).await?;
+        match ended {
+            Ended::Well(rows) => {
+                let took = began.elapsed();
+                self.progressed = Instant::now();
+                self.job.observer.event(Event::StepFinished { step, took, rows: &rows });
+                self.finished(standing, step, took, rows);
+                Ok(Turn::Next)
+            }
+            Ended::Badly(failure) => self.failed(target, *failure).await,
+            Ended::Aborted(failure) => {
+                self.report.interrupted = true;
+                self.report.failed.push(*failure);
+                Ok(Turn::Stop)
+            }
+        }
+    }
+
+    fn finished(
+        &mut self,
+        standing: &mut Standing,
+        step: &PlannedStep,
+        took: Duration,
+        rows: Vec<Option<u64>>,
+    ) {
+        let id = step.migration.id;
+        let (resets, skipped) = match &step.action {
+            Action::Down { resets } => (resets.clone(), None),
+            Action::Skip { reason } => (Vec::new(), Some(reason.clone())),
+            Action::Up => (Vec::new(), None),
+        };
+        // Keep our copy of the ledger as the commit left it, so that planning again needs no read.
+        standing.ledger.steps.retain(|record| record.id != id);
+        standing.ledger.entries.insert(id, entry_after(step));
+        for reset in &resets {
+            if let Some(entry) = standing.ledger.entries.get_mut(reset) {
+                entry.state = EntryState::Pending;
+                entry.pass = entry.pass.saturating_add(1);
+            }
+        }
+        self.report.finished.push(Finished {
+            id,
+            name: step.migration.name.clone(),
+            direction: step.direction(),
+            skipped,
+            took,
+            rows,
+            resets,
+        });
+    }
+
+    /// A failed data migration stays behind and others go on; a failed schema migration, or a
+    /// person, ends the run.
+    async fn failed(
+        &mut self,
+        target: &mut dyn Target,
+        failure: Failure,
+    ) -> Result<Turn, EngineError> {
+        let id = failure.id;
+        let interrupted = matches!(failure.cause, crate::report::Cause::Interrupted);
+        self.report.failed.push(failure);
+        if interrupted {
+            self.report.interrupted = true;
+            return Ok(Turn::Stop);
+        }
+        if id.kind == Kind::Schema {
+            return Ok(Turn::Stop);
+        }
+        self.planning.failed.insert(id);
+        self.job.observer.event(Event::DataFailed { id });
+        let fresh = standing::read(self.job, target).await?;
+        Ok(Turn::Again(Some(fresh)))
+    }
+}
+
+/// The ledger's row as a finished step leaves it, without times.
+fn entry_after(step: &PlannedStep) -> dunlin_model::Entry {
+    let (state, pass, reason) = match &step.action {
+        Action::Up => (EntryState::Applied, step.pass, None),
+        Action::Down { .. } => (EntryState::Pending, step.pass.saturating_add(1), None),
+        Action::Skip { reason } => (EntryState::Skipped, step.pass, Some(reason.clone())),
+    };
+    dunlin_model::Entry {
+        name: step.migration.name.clone(),
+        state,
+        pass,
+        checksums: Some(step.migration.checksums.clone()),
+        baseline: false,
+        by_environment: state == EntryState::Skipped,
+        reason,
+        error: None,
+        started_at: None,
+        finished_at: None,
+        duration_ms: None,
+    }
+}

@@ -1,0 +1,445 @@
+//! One step of a plan, executed: in one transaction, statement by statement, or as a program.
+//!
+//! An error of this module's functions means that the run must look at the ledger again or end;
+//! a failed migration is a value.
+
+use std::time::Duration;
+
+use dunlin_model::{
+    Action, Body, Direction, EntryState, EntryWrite, Lease, LedgerEvent, LedgerView, MigrationId,
+    Mode, PlannedStep, Restart, StepRecord, StepState,
+};
+
+use crate::events::Event;
+use crate::job::{Job, Urgency};
+use crate::program;
+use crate::report::{Cause, EngineError, Failure};
+use crate::{ErrorKind, Remedy, Settled, Target, TargetError, Work};
+
+/// How a step ended.
+pub(crate) enum Ended {
+    /// With rows touched by each statement.
+    Well(Vec<Option<u64>>),
+    /// It failed; nothing of an undecided transaction remains.
+    Badly(Box<Failure>),
+    /// A person wanted out at once: the connection is in an unknown state.
+    Aborted(Box<Failure>),
+}
+
+/// What executing a step needs beside the connection.
+pub(crate) struct Bench<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) ledger: &'a LedgerView,
+    pub(crate) run: &'a str,
+}
+
+impl Bench<'_> {
+    /// Executes one step under its lease.
+    pub(crate) async fn execute(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+    ) -> Result<Ended, EngineError> {
+        let work = self.work(step);
+        if let Action::Skip { .. } = step.action {
+            target.record(lease, &[work.entry]).await?;
+            return Ok(Ended::Well(Vec::new()));
+        }
+        match target.preflight(&work).await {
+            Ok(()) => {}
+            Err(error) => return self.fail(target, lease, step, error, 0).await,
+        }
+        match step.mode {
+            Mode::OneTransaction => self.one_transaction(target, lease, step, &work).await,
+            Mode::Stepwise => self.stepwise(target, lease, step, &work).await,
+            Mode::Program => self.program(target, lease, step, work).await,
+        }
+    }
+
+    /// What is sent to the driver: statements and the rows that belong to them.
+    pub(crate) fn work(&self, step: &PlannedStep) -> Work {
+        let migration = &step.migration;
+        let directives = match (&step.action, &migration.down) {
+            (Action::Down { .. }, Some(down)) => &down.directives,
+            _ => migration.directives(),
+        };
+        let resets = match &step.action {
+            Action::Down { resets } => resets.iter().map(|id| self.reset(*id)).collect(),
+            Action::Up | Action::Skip { .. } => Vec::new(),
+        };
+        Work {
+            direction: step.direction(),
+            statements: step.statements().to_vec(),
+            entry: self.entry(step),
+            resets,
+            lock_timeout: directives.lock_timeout.unwrap_or(self.job.limits.lock_timeout),
+            statement_timeout: directives.statement_timeout.or(self.job.limits.statement_timeout),
+            foreign_keys_off: directives.foreign_keys_off,
+        }
+    }
+
+    fn entry(&self, step: &PlannedStep) -> EntryWrite {
+        let migration = &step.migration;
+        let (state, event, pass, reason) = match &step.action {
+            Action::Up => (EntryState::Applied, LedgerEvent::Up, step.pass, None),
+            Action::Down { .. } => {
+                (EntryState::Pending, LedgerEvent::Down, step.pass.saturating_add(1), None)
+            }
+            Action::Skip { reason } => {
+                (EntryState::Skipped, LedgerEvent::Skip, step.pass, Some(reason.clone()))
+            }
+        };
+        let content = (step.direction() == Direction::Up)
+            .then(|| (migration.checksums.clone(), migration.text.clone()));
+        EntryWrite {
+            id: migration.id,
+            name: migration.name.clone(),
+            state,
+            pass,
+            content,
+            baseline: false,
+            by_environment: state == EntryState::Skipped,
+            reason,
+            error: None,
+            output: None,
+            event,
+            run: self.run.to_owned(),
+        }
+    }
+
+    fn reset(&self, id: MigrationId) -> EntryWrite {
+        let known = self.ledger.entries.get(&id);
+        EntryWrite {
+            id,
+            name: known.map(|entry| entry.name.clone()).unwrap_or_default(),
+            state: EntryState::Pending,
+            pass: known.map_or(1, |entry| entry.pass.saturating_add(1)),
+            content: None,
+            baseline: false,
+            by_environment: false,
+            reason: None,
+            error: None,
+            output: None,
+            event: LedgerEvent::Reset,
+            run: self.run.to_owned(),
+        }
+    }
+
+    async fn one_transaction(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        work: &Work,
+    ) -> Result<Ended, EngineError> {
+        let mut attempt = 1;
+        loop {
+            let stopper = target.stopper();
+            let outcome = tokio::select! {
+                outcome = target.commit(lease, work) => outcome,
+                () = self.job.interrupt.reached(Urgency::Abort) => {
+                    stopper.stop().await;
+                    return Ok(Ended::Aborted(Box::new(failure(step, None, Cause::Interrupted, 0))));
+                }
+            };
+            match outcome {
+                Ok(rows) => return Ok(Ended::Well(rows)),
+                Err(error) if self.try_again(step, &error, &mut attempt).await => {}
+                Err(error) => return self.fail(target, lease, step, error, 0).await,
+            }
+        }
+    }
+
+    /// Pauses before another try, if there is to be one.
+    async fn try_again(&self, step: &PlannedStep, error: &TargetError, attempt: &mut u32) -> bool {
+        if error.kind.remedy() != Remedy::RetryTransaction
+            || *attempt >= self.job.limits.attempt_count_max
+        {
+            return false;
+        }
+        *attempt += 1;
+        let pause = backoff(*attempt);
+        let id = step.migration.id;
+        self.job.observer.event(Event::Retrying { id, error, attempt: *attempt, pause });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.job.interrupt.reached(Urgency::Finish) => false,
+        }
+    }
+
+    async fn stepwise(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        work: &Work,
+    ) -> Result<Ended, EngineError> {
+        let count = work.statements.len();
+        if count == 0 {
+            return self.one_transaction(target, lease, step, work).await;
+        }
+        let first = (step.resume_at as usize).min(count);
+        self.restore_session(target, lease, work, first).await?;
+        let mut rows = vec![None; first];
+        for index in first..count {
+            if self.job.interrupt.urgency() >= Urgency::Finish {
+                let failed = failure(step, Some(index), Cause::Interrupted, index);
+                return Ok(Ended::Badly(Box::new(failed)));
+            }
+            match self.one_statement(target, lease, step, work, index).await? {
+                Ok(touched) => rows.push(touched),
+                Err(ended) => return Ok(ended),
+            }
+            let id = step.migration.id;
+            self.job.observer.event(Event::StatementDone { id, number: index + 1, count });
+        }
+        Ok(Ended::Well(rows))
+    }
+
+    /// Settings of the session that earlier statements made hold for later ones, also when those
+    /// run in another session after a restart.
+    async fn restore_session(
+        &self,
+        target: &mut dyn Target,
+        lease: &Lease,
+        work: &Work,
+        first: usize,
+    ) -> Result<(), EngineError> {
+        for index in 0..first {
+            if work.statements[index].facts.changes_session {
+                target.send_step(lease, work, ordinal(index)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn one_statement(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        work: &Work,
+        index: usize,
+    ) -> Result<Result<Option<u64>, Ended>, EngineError> {
+        let number = ordinal(index);
+        if let Some(open) = self.open_step(step, number) {
+            match target.settle_step(lease, work, open).await? {
+                Settled::TookEffect => {
+                    self.tell_settled(step, index, true);
+                    target.close_step(lease, work, number, StepState::Done).await?;
+                    return Ok(Ok(None));
+                }
+                Settled::DidNot => self.tell_settled(step, index, false),
+                Settled::Unknown { evidence } => {
+                    let failed = failure(step, Some(index), Cause::Unknown { evidence }, index);
+                    return Ok(Err(Ended::Badly(Box::new(failed))));
+                }
+            }
+        }
+        let mut attempt = 1;
+        loop {
+            let stopper = target.stopper();
+            let sending = self.send(target, lease, work, index);
+            let outcome = tokio::select! {
+                outcome = sending => outcome,
+                () = self.job.interrupt.reached(Urgency::Abort) => {
+                    stopper.stop().await;
+                    let failed = failure(step, Some(index), Cause::Interrupted, index);
+                    return Ok(Err(Ended::Aborted(Box::new(failed))));
+                }
+            };
+            match outcome {
+                Ok(touched) => return Ok(Ok(touched)),
+                Err(error) if self.try_again(step, &error, &mut attempt).await => {}
+                Err(error) => {
+                    let error = error.in_statement(index);
+                    return self.fail(target, lease, step, error, index).await.map(Err);
+                }
+            }
+        }
+    }
+
+    /// Sends one statement: with its journal row in one transaction where that is possible,
+    /// otherwise journalled before and after.
+    async fn send(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        work: &Work,
+        index: usize,
+    ) -> Result<Option<u64>, TargetError> {
+        let number = ordinal(index);
+        let facts = &work.statements[index].facts;
+        if facts.restart == Restart::Transactional && facts.outside_transaction.is_none() {
+            return target.commit_step(lease, work, number).await;
+        }
+        target.open_step(lease, work, number).await?;
+        match target.send_step(lease, work, number).await {
+            Ok(touched) => {
+                target.close_step(lease, work, number, StepState::Done).await?;
+                Ok(touched)
+            }
+            Err(error) if error.kind.remedy() == Remedy::Reconnect => Err(error),
+            Err(error) => {
+                target.close_step(lease, work, number, StepState::Failed).await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn open_step(&self, step: &PlannedStep, number: u32) -> Option<&StepRecord> {
+        self.ledger.steps.iter().find(|record| {
+            record.id == step.migration.id
+                && record.direction == step.direction()
+                && record.pass == step.pass
+                && record.ordinal == number
+                && record.state == StepState::Open
+        })
+    }
+
+    fn tell_settled(&self, step: &PlannedStep, index: usize, took_effect: bool) {
+        let id = step.migration.id;
+        self.job.observer.event(Event::StepSettled { id, number: index + 1, took_effect });
+    }
+
+    async fn program(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        mut work: Work,
+    ) -> Result<Ended, EngineError> {
+        let Body::Program(program) = &step.migration.body else {
+            let error = TargetError::new(ErrorKind::Bug, "a program step without a program");
+            return Err(error.into());
+        };
+        let id = step.migration.id;
+        let environment = self.job.policy.environment.as_deref().unwrap_or_default();
+        let key = format!(
+            "dunlin:{}:{}:data/{}:{}",
+            self.ledger.id,
+            if environment.is_empty() { "none" } else { environment },
+            id.version,
+            step.pass
+        );
+        if self.open_step(step, 0).is_some() {
+            self.job.observer.event(Event::ProgramAgain { id, key: &key });
+        }
+        target.open_step(lease, &work, 0).await?;
+        crate::failpoint("program.opened");
+        let variables = [
+            ("DUNLIN_DATABASE_URL", self.job.connector.url()),
+            ("DUNLIN_ENV", environment.to_owned()),
+            ("DUNLIN_VERSION", id.version.to_string()),
+            ("DUNLIN_IDEMPOTENCY_KEY", key),
+            ("DUNLIN_FENCE", lease.token.to_string()),
+        ];
+        let root = self.job.folder.files.get(&id).map(|file| file.root.clone()).unwrap_or_default();
+        let ran =
+            program::run(self.job, id, program, &root, &variables, work.statement_timeout).await;
+        crate::failpoint("program.ended");
+        if program.directives.keep_output {
+            work.entry.output = Some(ran.output);
+        }
+        match ran.ending {
+            Ok(()) => {
+                target.close_step(lease, &work, 0, StepState::Done).await?;
+                Ok(Ended::Well(Vec::new()))
+            }
+            Err(why) => {
+                target.close_step(lease, &work, 0, StepState::Failed).await?;
+                let cause = match why {
+                    program::Failed::Ended(ending) => Cause::Program { ending },
+                    program::Failed::Interrupted => Cause::Interrupted,
+                };
+                self.note_failure(target, lease, step, &cause, work.entry.output.clone()).await;
+                Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))))
+            }
+        }
+    }
+
+    /// Turns a database's error into a failed migration, or hands it on where the run must look
+    /// at the ledger again.
+    async fn fail(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        error: TargetError,
+        kept: usize,
+    ) -> Result<Ended, EngineError> {
+        match error.kind.remedy() {
+            Remedy::Reconnect | Remedy::ReportBug => return Err(error.into()),
+            Remedy::RetryTransaction | Remedy::FixInput | Remedy::AskOperator => {}
+        }
+        if error.kind == ErrorKind::LedgerFormat {
+            return Err(error.into());
+        }
+        let index = error.statement;
+        let interrupted = self.job.interrupt.urgency() >= Urgency::Finish
+            && error.kind.remedy() == Remedy::RetryTransaction;
+        let cause = if interrupted { Cause::Interrupted } else { Cause::Target(error) };
+        self.note_failure(target, lease, step, &cause, None).await;
+        Ok(Ended::Badly(Box::new(failure(step, index, cause, kept))))
+    }
+
+    /// Notes a failure in the ledger, for `status`. Best effort: the migration is pending in any
+    /// case, and the person at the terminal is told.
+    async fn note_failure(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        cause: &Cause,
+        output: Option<String>,
+    ) {
+        let message = match cause {
+            Cause::Target(error) => error.to_string(),
+            Cause::Program { ending } => ending.clone(),
+            Cause::Unknown { .. } => "its outcome is unknown".to_owned(),
+            Cause::Interrupted => "stopped by a person".to_owned(),
+        };
+        let mut entry = self.entry(step);
+        entry.event = LedgerEvent::Fail;
+        entry.error = Some(message);
+        entry.output = output;
+        entry.pass = step.pass;
+        // A failed way down leaves the migration applied.
+        if step.direction() == Direction::Up {
+            entry.state = EntryState::Failed;
+        } else {
+            entry.state = EntryState::Applied;
+        }
+        let _ = target.record(lease, &[entry]).await;
+    }
+}
+
+fn ordinal(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// 0.2 s, doubled each time up to 8 s, and up to half as much again at random so that two who met
+/// do not meet again.
+fn backoff(attempt: u32) -> Duration {
+    let millis = 100_u64.saturating_mul(1 << attempt.min(10)).min(8_000);
+    Duration::from_millis(millis + fastrand::u64(0..=millis / 2))
+}
+
+pub(crate) fn failure(
+    step: &PlannedStep,
+    index: Option<usize>,
+    cause: Cause,
+    kept: usize,
+) -> Failure {
+    Failure {
+        id: step.migration.id,
+        name: step.migration.name.clone(),
+        direction: step.direction(),
+        file: step.file().clone(),
+        statement: index.and_then(|index| step.statements().get(index)).cloned(),
+        number: index.map(|index| index + 1),
+        cause,
+        kept,
+    }
+}

@@ -1,0 +1,230 @@
+//! Planning: files, a ledger's view and another tool's history in; a plan or diagnostics out.
+//!
+//! Pure and linear in the number of migrations. Invariants: a plan holds nothing whose gate is
+//! shut; what precedes a step in the plan is what its gates rely on; the same inputs give the same
+//! plan. What is left out: the clock, the database, and what happens when a step fails (the run
+//! loop plans again with the failed migration in [`Inputs::failed`]).
+
+mod baseline;
+mod drift;
+mod forward;
+mod overview;
+mod rollback;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_model::{
+    Capabilities, Checksums, DataMode, Diagnostic, Dialect, Direction, Facts, ForeignHistory, Kind,
+    LedgerView, Migration, MigrationId, Mode, OutOfOrder, Place, Restart, Statement, StepRecord,
+    StepState, Version,
+};
+
+pub use baseline::baseline;
+pub use drift::{Drift, drift};
+pub use forward::plan;
+pub use overview::{Row, Status, overview};
+pub use rollback::{RollbackScope, rollback};
+
+use crate::folder::Folder;
+
+/// How this environment wants things done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// The environment's name, if one was given.
+    pub environment: Option<String>,
+    /// When `migrate` runs data migrations.
+    pub data: DataMode,
+    /// `--with-data`: now, although the mode is manual.
+    pub with_data: bool,
+    /// Late-merged files.
+    pub out_of_order: OutOfOrder,
+}
+
+/// What a forward run is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// `migrate`.
+    Migrate {
+        /// Nothing above this version.
+        to: Option<Version>,
+        /// At most so many migrations.
+        step_count: Option<usize>,
+    },
+    /// `data run`.
+    Data {
+        /// These, by name; empty: all that are pending.
+        versions: Vec<Version>,
+        /// At most so many migrations.
+        step_count: Option<usize>,
+    },
+}
+
+/// Everything that a plan depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// What the database can do.
+    pub capabilities: &'a Capabilities,
+    /// The files.
+    pub folder: &'a Folder,
+    /// Those of them that were needed, parsed: see [`parse`].
+    pub parsed: &'a Parsed,
+    /// What the database's ledger says.
+    pub ledger: &'a LedgerView,
+    /// What another tool's history says, if there is one.
+    pub foreign: Option<&'a ForeignHistory>,
+    /// How this environment wants it.
+    pub policy: &'a Policy,
+    /// Migrations that failed in this run: still pending, not tried again in it.
+    pub failed: &'a BTreeSet<MigrationId>,
+    /// Migrations that another runner is at work on, and who that is.
+    pub running: &'a BTreeMap<MigrationId, String>,
+}
+
+impl Inputs<'_> {
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.capabilities.dialect
+    }
+
+    /// Whether a migration of ours or of the other tool is in place before this plan.
+    pub(crate) fn is_in_place(&self, id: MigrationId) -> bool {
+        if self.ledger.entries.get(&id).is_some_and(dunlin_model::Entry::opens_gate) {
+            return true;
+        }
+        match id.kind {
+            Kind::Data => self.folder.retired.contains_key(&id.version),
+            Kind::Schema => {
+                self.foreign.is_some_and(|foreign| foreign.is_applied(&id.version.to_string()))
+            }
+        }
+    }
+
+    /// Whether a file still has to run by the ledger (and `retired.toml`).
+    pub(crate) fn is_pending(&self, id: MigrationId) -> bool {
+        if id.kind == Kind::Data && self.folder.retired.contains_key(&id.version) {
+            return false;
+        }
+        self.ledger.state(id).is_none_or(dunlin_model::EntryState::is_pending)
+    }
+}
+
+/// Parsed migrations, by id.
+pub type Parsed = BTreeMap<MigrationId, Migration>;
+
+/// Parses every migration that is pending by this ledger and not yet in `parsed`. What is applied
+/// is parsed only where something depends on it, so that a long history costs nothing.
+///
+/// # Errors
+/// Everything that is wrong in the files, all at once.
+pub fn parse(
+    folder: &Folder,
+    ledger: &LedgerView,
+    dialect: Dialect,
+    parsed: &mut Parsed,
+) -> Result<(), Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    for (id, file) in &folder.files {
+        let retired = id.kind == Kind::Data && folder.retired.contains_key(&id.version);
+        let pending = ledger.state(*id).is_none_or(dunlin_model::EntryState::is_pending);
+        if retired || !pending || parsed.contains_key(id) {
+            continue;
+        }
+        match file.parse(dialect) {
+            Ok(migration) => {
+                parsed.insert(*id, migration);
+            }
+            Err(mut found) => errors.append(&mut found),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Something in the files or in the request is wrong.
+    Diagnostics(Vec<Diagnostic>),
+    /// Applied migrations were edited.
+    Drift(Vec<Drift>),
+}
+
+/// How the statements of a migration are brought together with its ledger row.
+pub(crate) fn mode_of(
+    capabilities: &Capabilities,
+    program: bool,
+    no_transaction: bool,
+    statements: &[Statement],
+) -> Mode {
+    if program {
+        return Mode::Program;
+    }
+    if no_transaction {
+        return Mode::Stepwise;
+    }
+    // Settings of the session belong to whatever follows them and are undone afterwards, so they
+    // don't make a transaction of row changes impossible where definitions would.
+    let in_transaction = |facts: &Facts| {
+        facts.restart == Restart::Transactional || (facts.changes_session && facts.verb == "SET")
+    };
+    let together = capabilities.transactional_ddl
+        || statements.iter().all(|statement| in_transaction(&statement.facts));
+    if together { Mode::OneTransaction } else { Mode::Stepwise }
+}
+
+/// How many leading statements an earlier attempt is known to have finished.
+///
+/// # Errors
+/// The file was edited above the place where that attempt stopped.
+pub(crate) fn resume_at(
+    steps: &[StepRecord],
+    id: MigrationId,
+    direction: Direction,
+    pass: u32,
+    statements: &[Statement],
+    place: &std::path::Path,
+) -> Result<u32, Diagnostic> {
+    let mut done: Vec<&StepRecord> = steps
+        .iter()
+        .filter(|step| step.id == id && step.direction == direction && step.pass == pass)
+        .filter(|step| step.state != StepState::Failed)
+        .collect();
+    done.sort_by_key(|step| step.ordinal);
+    let mut resume = 0;
+    for step in done {
+        let index = step.ordinal as usize;
+        // A program's journal has one step and no statement to compare.
+        if statements.is_empty() && index == 0 {
+            continue;
+        }
+        let same = statements
+            .get(index)
+            .is_some_and(|s| Checksums::of_bytes(s.text.as_bytes()) == step.checksum);
+        if !same {
+            return Err(edited_half_way(id, index, place, statements.get(index)));
+        }
+        if step.state == StepState::Done && step.ordinal == resume {
+            resume += 1;
+        }
+    }
+    Ok(resume)
+}
+
+fn edited_half_way(
+    id: MigrationId,
+    index: usize,
+    place: &std::path::Path,
+    statement: Option<&Statement>,
+) -> Diagnostic {
+    let place = match statement {
+        Some(statement) => Place::at(place, statement.line, statement.column),
+        None => Place::file(place),
+    };
+    Diagnostic::error(
+        "edited-half-way",
+        format!(
+            "{id} stopped half-way, and its statement {} is not the one that was run",
+            index + 1
+        ),
+    )
+    .at(place)
+    .help("restore the statements that were already run (`dunlin status` shows how far it got); change only those after them")
+}

@@ -1,0 +1,196 @@
+//! The plan back down.
+
+use dunlin_model::{
+    Action, Body, Diagnostic, Direction, EntryState, Kind, Migration, MigrationId, Mode, Place,
+    Plan, PlannedStep, Version,
+};
+
+use super::forward::nearest;
+use super::{Inputs, Refusal, drift, mode_of, resume_at};
+
+/// How far back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollbackScope {
+    /// Down to this version, which stays.
+    To(Version),
+    /// Down to this version, which goes too.
+    Through(Version),
+    /// So many migrations, newest first.
+    Steps(usize),
+}
+
+/// Plans the undoing of applied schema migrations, newest first.
+///
+/// # Errors
+/// A migration without a down or without its file, one that stopped half-way, a version that is
+/// not there, drift: all before anything is touched.
+pub fn rollback(inputs: &Inputs<'_>, scope: RollbackScope) -> Result<Plan, Refusal> {
+    let drifted = drift(inputs);
+    if !drifted.is_empty() {
+        return Err(Refusal::Drift(drifted));
+    }
+    check_version(inputs, scope)?;
+    let mut errors = half_way(inputs);
+    let mut undone: Vec<Migration> = Vec::new();
+    for id in chosen(inputs, scope) {
+        match undoable(inputs, id) {
+            Ok(migration) => undone.push(migration),
+            Err(mut found) => errors.append(&mut found),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Refusal::Diagnostics(errors));
+    }
+    let mut plan = Plan::default();
+    let mut reset = std::collections::BTreeSet::new();
+    for migration in undone {
+        let mut resets = came_after(inputs, migration.id)?;
+        resets.retain(|id| reset.insert(*id));
+        match down_step(inputs, migration, resets) {
+            Ok(step) => plan.steps.push(step),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(plan) } else { Err(Refusal::Diagnostics(errors)) }
+}
+
+fn check_version(inputs: &Inputs<'_>, scope: RollbackScope) -> Result<(), Refusal> {
+    let (RollbackScope::To(version) | RollbackScope::Through(version)) = scope else {
+        return Ok(());
+    };
+    let id = MigrationId::schema(version);
+    // `--to 0` is everything.
+    if version.get() == 0 || inputs.ledger.state(id) == Some(EntryState::Applied) {
+        return Ok(());
+    }
+    let applied = inputs.ledger.entries.keys().filter(|id| id.kind == Kind::Schema);
+    let near = nearest(&version.to_string(), applied.map(|id| id.version.to_string()));
+    let error = Diagnostic::error("unknown-version", format!("{id} is not applied here")).help(
+        match near {
+            Some(near) => format!("did you mean {near}? `dunlin status` lists what is applied"),
+            None => "`dunlin status` lists what is applied".to_owned(),
+        },
+    );
+    Err(Refusal::Diagnostics(vec![error]))
+}
+
+/// Migrations that stopped half-way on their way up must be finished first: their down undoes
+/// what a whole up did.
+fn half_way(inputs: &Inputs<'_>) -> Vec<Diagnostic> {
+    inputs
+        .ledger
+        .steps
+        .iter()
+        .filter(|step| step.direction == Direction::Up && step.id.kind == Kind::Schema)
+        .map(|step| step.id)
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .map(|id| {
+            Diagnostic::error("half-way", format!("{id} stopped half-way up"))
+                .help("run `dunlin migrate` to finish it before you roll back")
+        })
+        .collect()
+}
+
+fn chosen(inputs: &Inputs<'_>, scope: RollbackScope) -> Vec<MigrationId> {
+    let applied = inputs.ledger.entries.iter().rev().filter(|(id, entry)| {
+        let going_down = inputs
+            .ledger
+            .steps
+            .iter()
+            .any(|step| step.id == **id && step.direction == Direction::Down);
+        id.kind == Kind::Schema && (entry.state == EntryState::Applied || going_down)
+    });
+    let ids = applied.map(|(id, _)| *id);
+    match scope {
+        RollbackScope::To(version) => ids.filter(|id| id.version > version).collect(),
+        RollbackScope::Through(version) => ids.filter(|id| id.version >= version).collect(),
+        RollbackScope::Steps(count) => ids.take(count).collect(),
+    }
+}
+
+fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagnostic>> {
+    let name = inputs.ledger.entries.get(&id).map_or("", |entry| entry.name.as_str());
+    let Some(file) = inputs.folder.files.get(&id) else {
+        return Err(vec![
+            Diagnostic::error(
+                "missing-file",
+                format!("{id} ({name}) is applied, but its file is not here"),
+            )
+            .help("check out the branch that has it, then roll back"),
+        ]);
+    };
+    let migration = file.parse(inputs.dialect())?;
+    if migration.down.is_none() {
+        let up = migration.file().clone();
+        return Err(vec![
+            Diagnostic::error("no-down", format!("{id} ({name}) has no down"))
+                .at(Place::file(up))
+                .help(format!(
+                    "add {}_{name}.down.sql beside it (an empty one if there is nothing to undo), or write a new migration that goes forward",
+                    id.version
+                )),
+        ]);
+    }
+    Ok(migration)
+}
+
+/// Applied data migrations that came after a schema migration: by `after`, or without one by
+/// their higher version.
+fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationId>, Refusal> {
+    let mut after = Vec::new();
+    for (id, entry) in &inputs.ledger.entries {
+        if id.kind != Kind::Data || entry.state != EntryState::Applied {
+            continue;
+        }
+        // Without its file nothing is known but its version.
+        let references = match inputs.folder.files.get(id) {
+            Some(file) => {
+                let parsed = file.parse(inputs.dialect()).map_err(Refusal::Diagnostics)?;
+                parsed.directives().after.clone()
+            }
+            None => Vec::new(),
+        };
+        let depends = if references.is_empty() {
+            id.version >= undone.version
+        } else {
+            references.iter().any(|reference| {
+                reference.kind != Some(Kind::Data) && reference.version() == Some(undone.version)
+            })
+        };
+        if depends {
+            after.push(*id);
+        }
+    }
+    Ok(after)
+}
+
+fn down_step(
+    inputs: &Inputs<'_>,
+    migration: Migration,
+    resets: Vec<MigrationId>,
+) -> Result<PlannedStep, Diagnostic> {
+    let pass = inputs.ledger.entries.get(&migration.id).map_or(1, |entry| entry.pass.max(1));
+    let (mode, resume_at) = match &migration.down {
+        Some(down) => {
+            let mode = mode_of(
+                inputs.capabilities,
+                matches!(migration.body, Body::Program(_)),
+                down.directives.no_transaction,
+                &down.statements,
+            );
+            let steps = &inputs.ledger.steps;
+            let resume = resume_at(
+                steps,
+                migration.id,
+                Direction::Down,
+                pass,
+                &down.statements,
+                &down.file,
+            )?;
+            (mode, resume)
+        }
+        None => (Mode::OneTransaction, 0),
+    };
+    Ok(PlannedStep { action: Action::Down { resets }, migration, mode, pass, resume_at })
+}

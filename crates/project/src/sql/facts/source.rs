@@ -1,0 +1,253 @@
+//! One statement's tokens, and a reading position in them.
+
+use std::ops::Range;
+
+use dunlin_model::Dialect;
+
+use crate::sql::lex::{Kind, Token};
+
+/// The tokens of one statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+}
+
+/// MySQL's own databases: their tables are nobody's.
+const SERVERS_OWN: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
+
+/// A name of a table, column or anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    /// Folded to the server's case, without quotes.
+    pub(super) parts: Vec<String>,
+    /// As written, quotes and qualifier included.
+    pub(super) written: String,
+}
+
+impl Name {
+    /// The last part: a column's or table's own name.
+    pub(super) fn last(&self) -> &str {
+        self.parts.last().map_or("", String::as_str)
+    }
+
+    /// How a table is known, so that two statements' tables can be compared.
+    pub(super) fn key(&self, dialect: Dialect) -> String {
+        match (dialect, self.parts.as_slice()) {
+            (Dialect::Mysql, [schema, _]) if SERVERS_OWN.contains(&schema.as_str()) => {
+                self.parts.join(".")
+            }
+            // Which database is the default one is not known here; to take two tables for one
+            // can only hold something back.
+            (Dialect::Mysql, [.., last]) => last.clone(),
+            (Dialect::Postgres, [schema, table]) if schema == "public" => table.clone(),
+            (Dialect::Sqlite, [schema, table]) if schema == "main" => table.clone(),
+            (_, parts) => parts.join("."),
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(super) fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.get(index).map(|t| t.kind)
+    }
+
+    pub(super) fn token_text(&self, index: usize) -> &'a str {
+        self.tokens.get(index).map_or("", |t| t.text(self.text))
+    }
+
+    /// The unquoted word at an index.
+    pub(super) fn word(&self, index: usize) -> Option<&'a str> {
+        (self.kind(index)? == Kind::Word).then(|| self.token_text(index))
+    }
+
+    pub(super) fn is(&self, index: usize, word: &str) -> bool {
+        self.word(index).is_some_and(|w| w.eq_ignore_ascii_case(word))
+    }
+
+    pub(super) fn is_any(&self, index: usize, words: &[&str]) -> bool {
+        words.iter().any(|w| self.is(index, w))
+    }
+
+    /// Whether these words stand at an index, one after another.
+    pub(super) fn are(&self, index: usize, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(i, w)| self.is(index + i, w))
+    }
+
+    pub(super) fn punct(&self, index: usize, byte: u8) -> bool {
+        self.kind(index) == Some(Kind::Punct(byte))
+    }
+
+    /// Whether these words stand one after another anywhere in a range.
+    pub(super) fn contains(&self, range: Range<usize>, words: &[&str]) -> bool {
+        range.into_iter().any(|i| self.are(i, words))
+    }
+
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.contains(0..self.len(), &[word])
+    }
+
+    /// Where a word stands outside of parentheses, from an index on.
+    pub(super) fn find_outside(&self, from: usize, word: &str) -> Option<usize> {
+        let mut depth = 0_usize;
+        for index in from..self.len() {
+            match self.kind(index) {
+                Some(Kind::Punct(b'(')) => depth += 1,
+                Some(Kind::Punct(b')')) => depth = depth.saturating_sub(1),
+                Some(Kind::Word) if depth == 0 && self.is(index, word) => return Some(index),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    pub(super) fn cursor(self, at: usize) -> Cursor<'a> {
+        Cursor { source: self, at }
+    }
+
+    /// One part of a name, folded.
+    fn part(&self, index: usize) -> Option<String> {
+        let text = self.token_text(index);
+        let folds_quoted = self.dialect != Dialect::Postgres;
+        match self.kind(index)? {
+            Kind::Word => Some(text.to_ascii_lowercase()),
+            Kind::Number if self.dialect == Dialect::Mysql && is_name(text) => {
+                Some(text.to_ascii_lowercase())
+            }
+            Kind::Quoted => Some(unquoted(text, folds_quoted)),
+            // MySQL with ANSI_QUOTES, and SQLite's leniency.
+            Kind::Str if folds_quoted => Some(unquoted(text, true)),
+            Kind::Number | Kind::Str | Kind::Punct(_) => None,
+        }
+    }
+}
+
+fn is_name(number: &str) -> bool {
+    number.bytes().any(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$')
+}
+
+fn unquoted(text: &str, fold: bool) -> String {
+    let mut chars = text.chars();
+    let open = chars.next();
+    chars.next_back();
+    let inner = chars.as_str();
+    let plain = match open {
+        Some(quote @ ('"' | '`' | '\'')) if inner.contains(quote) => {
+            inner.replace(&format!("{quote}{quote}"), &quote.to_string())
+        }
+        _ => inner.to_owned(),
+    };
+    if fold { plain.to_ascii_lowercase() } else { plain }
+}
+
+/// A reading position.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) at: usize,
+}
+
+impl Cursor<'_> {
+    pub(super) fn is(&self, word: &str) -> bool {
+        self.source.is(self.at, word)
+    }
+
+    /// Passes a word if it is there.
+    pub(super) fn eat(&mut self, word: &str) -> bool {
+        let found = self.is(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Passes these words if all are there.
+    pub(super) fn eat_all(&mut self, words: &[&str]) -> bool {
+        let found = self.source.are(self.at, words);
+        if found {
+            self.at += words.len();
+        }
+        found
+    }
+
+    /// Passes any of these words, as often as they come.
+    pub(super) fn skip(&mut self, words: &[&str]) {
+        while self.source.is_any(self.at, words) {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn eat_punct(&mut self, byte: u8) -> bool {
+        let found = self.source.punct(self.at, byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// IF EXISTS or IF NOT EXISTS.
+    pub(super) fn eat_condition(&mut self) -> bool {
+        self.eat_all(&["IF", "EXISTS"]) || self.eat_all(&["IF", "NOT", "EXISTS"])
+    }
+
+    /// Reads a name, qualified or not.
+    pub(super) fn name(&mut self) -> Option<Name> {
+        let first = self.at;
+        let mut parts = vec![self.source.part(self.at)?];
+        self.at += 1;
+        while self.source.punct(self.at, b'.') {
+            let Some(part) = self.source.part(self.at + 1) else {
+                break;
+            };
+            parts.push(part);
+            self.at += 2;
+        }
+        let start = self.source.tokens.get(first)?.start();
+        let end = self.source.tokens.get(self.at - 1)?.end();
+        let written = self.source.text.get(start..end)?.to_owned();
+        Some(Name { parts, written })
+    }
+
+    /// Reads names with commas between them.
+    pub(super) fn names(&mut self) -> Vec<Name> {
+        let mut names = Vec::new();
+        loop {
+            self.eat("ONLY");
+            // `TRUNCATE ONLY (t)`
+            let wrapped = self.eat_punct(b'(');
+            let Some(name) = self.name() else {
+                return names;
+            };
+            names.push(name);
+            if wrapped {
+                self.eat_punct(b')');
+            }
+            // PostgreSQL: `t *` means with the tables that inherit from it.
+            self.eat_punct(b'*');
+            if !self.eat_punct(b',') {
+                return names;
+            }
+        }
+    }
+
+    /// Passes a parenthesised group if one begins here.
+    pub(super) fn skip_group(&mut self) -> bool {
+        if !self.source.punct(self.at, b'(') {
+            return false;
+        }
+        let mut depth = 0_usize;
+        while self.at < self.source.len() {
+            match self.source.kind(self.at) {
+                Some(Kind::Punct(b'(')) => depth += 1,
+                Some(Kind::Punct(b')')) => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                break;
+            }
+        }
+        true
+    }
+}
