@@ -43,8 +43,7 @@ impl MysqlTarget {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
         let began = Instant::now();
-        self.begin(session, Some(lease), work, work.statements.len())
-            .await?;
+        self.begin(session, Some(lease), work, work.statements.len()).await?;
         failpoint("commit.begun");
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
@@ -93,20 +92,13 @@ impl MysqlTarget {
         ordinal: u32,
     ) -> Result<Option<u64>, TargetError> {
         let index = ordinal as usize;
-        let statement = work
-            .statements
-            .get(index)
-            .ok_or_else(|| no_such_statement(index))?;
+        let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
         session.prepare(work, ordinal).await?;
-        self.require_transactional(work, std::slice::from_ref(statement))
-            .await
-            .map_err(|error| {
-                if error.statement.is_some() {
-                    error.in_statement(index)
-                } else {
-                    error
-                }
-            })?;
+        self.require_transactional(work, std::slice::from_ref(statement)).await.map_err(
+            |error| {
+                if error.statement.is_some() { error.in_statement(index) } else { error }
+            },
+        )?;
         let began = Instant::now();
         self.begin(session, Some(lease), work, 1).await?;
         failpoint("commit.begun");
@@ -119,11 +111,7 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            format!(
-                "{}{}",
-                self.ledger.running(&work.entry),
-                self.ledger.done_step(&key)
-            )
+            format!("{}{}", self.ledger.running(&work.entry), self.ledger.done_step(&key))
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -155,8 +143,7 @@ impl MysqlTarget {
     ) -> Result<Vec<Option<u64>>, TargetError> {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
-        self.begin(session, None, work, work.statements.len())
-            .await?;
+        self.begin(session, None, work, work.statements.len()).await?;
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
             match statement_in_transaction(session, work, index).await {
@@ -184,14 +171,9 @@ impl MysqlTarget {
     ) -> Result<(), TargetError> {
         // With two statements or more, rows that appear between them could be lost to one of
         // them: INSERT … SELECT, then DELETE.
-        let isolation = if statements > 1 {
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; "
-        } else {
-            ""
-        };
-        let fence = lease
-            .map(|lease| self.ledger.fence(lease))
-            .unwrap_or_default();
+        let isolation =
+            if statements > 1 { "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " } else { "" };
+        let fence = lease.map(|lease| self.ledger.fence(lease)).unwrap_or_default();
         let packet = format!(
             "{}; {}; {isolation}{}{fence}SAVEPOINT {SAVEPOINT}; {}",
             lock_timeouts(work),
@@ -202,10 +184,8 @@ impl MysqlTarget {
         match session.session.run(&packet).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = lease.map_or_else(
-                    || error.clone(),
-                    |lease| fence_failure(error.clone(), lease),
-                );
+                let error = lease
+                    .map_or_else(|| error.clone(), |lease| fence_failure(error.clone(), lease));
                 Err(session.session.rolled_back(error).await)
             }
         }
@@ -222,11 +202,7 @@ impl MysqlTarget {
             "{}; RELEASE SAVEPOINT {SAVEPOINT}; {rows}COMMIT",
             session.statement_timeout(None)
         );
-        match session
-            .session
-            .run_noting(&packet, || failpoint("commit.sent"))
-            .await
-        {
+        match session.session.run_noting(&packet, || failpoint("commit.sent")).await {
             Ok(_) => {
                 lease.commits += 1;
                 Ok(())
@@ -294,16 +270,9 @@ async fn statement_in_transaction(
     work: &Work,
     index: usize,
 ) -> Result<Effect, TargetError> {
-    let statement = work
-        .statements
-        .get(index)
-        .ok_or_else(|| no_such_statement(index))?;
+    let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
     let effect = session.execute(work, index, &statement.text).await?;
-    if effect.in_transaction {
-        Ok(effect)
-    } else {
-        Err(ended_within(Some(index)))
-    }
+    if effect.in_transaction { Ok(effect) } else { Err(ended_within(Some(index))) }
 }
 
 /// 1305: the savepoint does not exist.
