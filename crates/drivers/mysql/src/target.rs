@@ -25,6 +25,8 @@ use crate::work::WorkSession;
 /// How often a statement of ours that lost a deadlock is tried again.
 pub(crate) const CONFLICTS_MAX: u32 = 8;
 
+const COMMIT: &str = "COMMIT";
+
 /// A connection to a database.
 pub(crate) struct MysqlTarget {
     pub(crate) dialler: Arc<Dialler>,
@@ -95,19 +97,31 @@ impl MysqlTarget {
         result
     }
 
-    /// Sends a packet of progress: a whole transaction that begins with the fence.
+    /// Sends progress: a whole transaction that begins with the fence, in one packet unless it
+    /// is more than the server takes.
     pub(crate) async fn fenced(
         &mut self,
         lease: &mut Lease,
-        writes: &str,
+        writes: &[String],
     ) -> Result<(), TargetError> {
         require_writable(&self.facts)?;
-        let packet = format!("{}{}{writes}COMMIT", ledger::BEGIN, self.ledger.fence(lease));
-        match self.session.run(&packet).await {
-            Ok(_) => {
-                lease.commits += 1;
-                Ok(())
+        let mut packet = format!("{}{}", ledger::BEGIN, self.ledger.fence(lease));
+        for write in writes {
+            if packet.len() + write.len() + COMMIT.len() >= self.session.packet_bytes_max {
+                self.fenced_packet(lease, &packet).await?;
+                packet.clear();
             }
+            packet.push_str(write);
+        }
+        packet.push_str(COMMIT);
+        self.fenced_packet(lease, &packet).await?;
+        lease.commits += 1;
+        Ok(())
+    }
+
+    async fn fenced_packet(&mut self, lease: &Lease, packet: &str) -> Result<(), TargetError> {
+        match self.session.run(packet).await {
+            Ok(_) => Ok(()),
             Err(error) => {
                 let error = fence_failure(error, lease);
                 Err(self.session.rolled_back(error).await)
@@ -296,7 +310,7 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         writes: &[EntryWrite],
     ) -> Result<(), TargetError> {
-        let rows: String =
+        let rows: Vec<String> =
             writes.iter().map(|write| self.ledger.entry(write, Duration::ZERO)).collect();
         self.fenced(lease, &rows).await?;
         dunlin_engine::failpoint("record.done");

@@ -60,12 +60,10 @@ impl MysqlTarget {
     }
 
     /// The rows that say that all of a work has taken effect.
-    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> String {
-        let mut rows = self.ledger.delete_steps(work.entry.id);
-        rows.push_str(&self.ledger.entry(&work.entry, elapsed));
-        for reset in &work.resets {
-            rows.push_str(&self.ledger.entry(reset, Duration::ZERO));
-        }
+    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> Vec<String> {
+        let mut rows =
+            vec![self.ledger.delete_steps(work.entry.id), self.ledger.entry(&work.entry, elapsed)];
+        rows.extend(work.resets.iter().map(|reset| self.ledger.entry(reset, Duration::ZERO)));
         rows
     }
 
@@ -111,7 +109,7 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            format!("{}{}", self.ledger.running(&work.entry), self.ledger.done_step(&key))
+            vec![self.ledger.running(&work.entry), self.ledger.done_step(&key)]
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -196,8 +194,9 @@ impl MysqlTarget {
         &mut self,
         session: &mut WorkSession,
         lease: &mut Lease,
-        rows: &str,
+        rows: &[String],
     ) -> Result<(), TargetError> {
+        let rows = rows.concat();
         let packet = format!(
             "{}; RELEASE SAVEPOINT {SAVEPOINT}; {rows}COMMIT",
             session.statement_timeout(None)
