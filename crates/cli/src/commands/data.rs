@@ -152,7 +152,8 @@ pub(crate) async fn retire(
         .find(|(id, _)| *id == MigrationId::data(version))
         .map(|(_, name)| name.clone())
         .unwrap_or_default();
-    let text = retired_toml_with(&existing, version, &name, because.as_deref());
+    let text = retired_toml_with(&existing, version, &name, because.as_deref())
+        .map_err(|error| CliError::Diagnostics(vec![*error]))?;
     if text != existing {
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(&file, text))

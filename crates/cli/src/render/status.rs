@@ -12,7 +12,7 @@ pub(crate) fn table(rows: &[Row], command: &dyn Fn(&str) -> String) {
         return data("  no migrations");
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for row in rows {
         table.add_row(vec![
             format!(" {}", coloured(row.status)),

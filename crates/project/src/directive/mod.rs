@@ -17,7 +17,7 @@ use dunlin_model::{Diagnostic, Directives, Place};
 
 use comment::{Comment, Header};
 use line::Line;
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, is_name};
 pub use reference::reference;
 pub(crate) use table::of_table;
 pub(crate) use token::{Token, tokens};

@@ -23,6 +23,7 @@ use crate::directive::Subject;
 use crate::sql;
 use file_name::{FileName, Role};
 
+pub(crate) use program::toml_error;
 pub use retired::{RETIRED_FILE, Retired, retired_toml_with};
 
 /// One migration's files, read but not yet parsed.
@@ -230,7 +231,10 @@ fn pair(
     errors: &mut Vec<Diagnostic>,
 ) {
     // A folder's own order differs from machine to machine; errors should not.
-    files.sort_unstable_by(|a, b| (a.name.version, &a.file).cmp(&(b.name.version, &b.file)));
+    // Paths compare slowly, component by component; here they differ in their last one only.
+    files.sort_unstable_by(|a, b| {
+        (a.name.version, a.file.as_os_str()).cmp(&(b.name.version, b.file.as_os_str()))
+    });
     let mut files = files.into_iter().peekable();
     while let Some(first) = files.next() {
         let version = first.name.version;

@@ -42,7 +42,7 @@ pub fn retired_toml_with(
     version: Version,
     name: &str,
     because: Option<&str>,
-) -> Result<String, Diagnostic> {
+) -> Result<String, Box<Diagnostic>> {
     let file = Path::new(RETIRED_FILE);
     let start = if existing.trim().is_empty() { HEADING } else { existing };
     let mut document: toml_edit::DocumentMut =
@@ -51,8 +51,8 @@ pub fn retired_toml_with(
                 let (line, column) = line_and_column(start, span.start);
                 Place::at(file, line, column)
             });
-            Diagnostic::error("malformed-toml", format!("not valid TOML: {}", error.message()))
-                .at(place)
+            let message = format!("not valid TOML: {}", error.message());
+            Box::new(Diagnostic::error("malformed-toml", message).at(place))
         })?;
     let item = document
         .entry("retired")
@@ -61,11 +61,11 @@ pub fn retired_toml_with(
         let taken = std::mem::take(item);
         match taken.into_array_of_tables() {
             Ok(tables) => *item = toml_edit::Item::ArrayOfTables(tables),
-            Err(_) => return Err(not_tables(Place::file(file))),
+            Err(_) => return Err(Box::new(not_tables(Place::file(file)))),
         }
     }
     let Some(tables) = item.as_array_of_tables_mut() else {
-        return Err(not_tables(Place::file(file)));
+        return Err(Box::new(not_tables(Place::file(file))));
     };
     let number = version.get();
     if tables

@@ -1,5 +1,7 @@
 //! What the rows of each tool's table say.
 
+use std::collections::HashMap;
+
 use dunlin_model::{ForeignEntry, ForeignHistory, HistoryTool, TableQuery};
 
 /// One row, by column name.
@@ -101,6 +103,7 @@ fn sqlx(history: &mut ForeignHistory, rows: &[Row<'_>]) {
 /// By rank: applied by success, until undone or deleted; a baseline covers everything up to it; a
 /// row without a version is a repeatable migration, named by its script.
 fn flyway(history: &mut ForeignHistory, rows: &[Row<'_>]) {
+    let mut latest = Latest::default();
     for row in rows {
         let kind = row.text("type").unwrap_or_default();
         let success = row.truth("success");
@@ -120,20 +123,23 @@ fn flyway(history: &mut ForeignHistory, rows: &[Row<'_>]) {
             let whole = entry.version.split(['.', '_']).next().and_then(|part| part.parse().ok());
             history.applied_up_to = history.applied_up_to.max(whole);
         }
-        if success || !history.entries.iter().any(|known| known.version == entry.version) {
-            replace(&mut history.entries, entry);
+        if success || latest.get(&entry.version).is_none() {
+            latest.put(entry);
         }
     }
+    history.entries = latest.entries;
 }
 
 /// The latest row of a version counts; version 0 only marks that the table was made.
 fn goose(history: &mut ForeignHistory, rows: &[Row<'_>]) {
+    let mut latest = Latest::default();
     for row in rows.iter().filter(|row| row.number("version_id") != Some(0)) {
         if let Some(mut entry) = row.entry("version_id", "", "tstamp") {
             entry.applied = row.truth("is_applied");
-            replace(&mut history.entries, entry);
+            latest.put(entry);
         }
     }
+    history.entries = latest.entries;
 }
 
 /// One number: every migration up to it is applied. golang-migrate sets the number first and marks
@@ -177,22 +183,38 @@ fn atlas(history: &mut ForeignHistory, rows: &[Row<'_>]) {
 /// A name may have several rows, one for each attempt: applied if one is finished and not rolled
 /// back; one that is neither failed half-way.
 fn prisma(history: &mut ForeignHistory, rows: &[Row<'_>]) {
+    let mut latest = Latest::default();
     for row in rows {
         let Some(mut entry) = row.entry("migration_name", "", "finished_at") else { continue };
         let rolled_back = row.text("rolled_back_at").is_some();
         entry.applied = entry.at.is_some() && !rolled_back;
         history.dirty |= entry.at.is_none() && !rolled_back;
-        let done = history.entries.iter().any(|e| e.version == entry.version && e.applied);
-        if !done {
-            replace(&mut history.entries, entry);
+        if !latest.get(&entry.version).is_some_and(|known| known.applied) {
+            latest.put(entry);
         }
     }
+    history.entries = latest.entries;
 }
 
-/// Puts an entry in the place of the one of the same version, or at the end.
-fn replace(entries: &mut Vec<ForeignEntry>, entry: ForeignEntry) {
-    match entries.iter_mut().find(|known| known.version == entry.version) {
-        Some(known) => *known = entry,
-        None => entries.push(entry),
+/// Entries of which the latest of a version counts, in the order of their first appearance.
+#[derive(Default)]
+struct Latest {
+    entries: Vec<ForeignEntry>,
+    places: HashMap<String, usize>,
+}
+
+impl Latest {
+    fn get(&self, version: &str) -> Option<&ForeignEntry> {
+        self.entries.get(*self.places.get(version)?)
+    }
+
+    fn put(&mut self, entry: ForeignEntry) {
+        match self.places.get(&entry.version) {
+            Some(&place) => self.entries[place] = entry,
+            None => {
+                self.places.insert(entry.version.clone(), self.entries.len());
+                self.entries.push(entry);
+            }
+        }
     }
 }

@@ -1,10 +1,47 @@
 //! `dunlin.toml`: databases, environments, defaults.
+//!
+//! Invariants: an unknown key is an error with a suggestion; every error is found, with line and
+//! column; no message quotes a URL. What is left out: the process's environment, which the caller
+//! passes in, and connecting.
+
+mod keys;
+mod layer;
+mod reader;
+mod reference;
+mod template;
+mod url;
+mod variable;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dunlin_model::{DataMode, Diagnostic, HistoryTool, OutOfOrder};
+use dunlin_model::{DataMode, Diagnostic, HistoryTool, OutOfOrder, Place};
+
+use crate::folder::{self, Folder};
+
+pub use reference::{json_schema, reference};
+pub use template::template;
+pub use url::check_url;
+
+/// The database's name where there is no configuration.
+pub const DEFAULT_DATABASE: &str = "main";
+
+/// The folder of schema migrations where nothing is said.
+pub const DEFAULT_MIGRATIONS: &str = "migrations";
+
+/// The folder of data migrations where nothing is said.
+pub const DEFAULT_DATA_MIGRATIONS: &str = "data_migrations";
+
+/// How long a statement waits for a lock where nothing is said: long enough for ordinary
+/// transactions to end, short enough that what queues behind a waiting DDL statement is not felt
+/// as an outage.
+pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long making a connection may take where nothing is said: longer than a lost packet is sent
+/// again, shorter than anyone waits.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One database, with the environment's overrides applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +50,20 @@ pub struct DatabaseSettings {
     pub name: String,
     /// `sqlite:…`, `postgres://…`, `mysql://…`, variables expanded. `None`: not set.
     pub url: Option<String>,
+    /// The variable that `url` needs and that is not set; `url` is `None` then.
+    pub url_missing: Option<String>,
     /// Where steps outside transactions go if `url` is a pooler's.
     pub direct_url: Option<String>,
+    /// The variable that `direct_url` needs and that is not set; `direct_url` is `None` then.
+    pub direct_url_missing: Option<String>,
     /// The folder of schema migrations, absolute; `None` where another tool owns the schema.
     pub migrations: Option<PathBuf>,
+    /// `migrations` was named, and so must be there; a default folder may be missing.
+    pub migrations_named: bool,
     /// The folder of data migrations, absolute; `None` where there is none.
     pub data_migrations: Option<PathBuf>,
+    /// `data_migrations` was named, and so must be there; a default folder may be missing.
+    pub data_migrations_named: bool,
     /// The tool whose history is read; `None`: found by itself.
     pub schema_history: Option<HistoryTool>,
     /// `schema_history = "none"`: look for no other tool's history.
@@ -35,6 +80,42 @@ pub struct DatabaseSettings {
     pub connect_timeout: Duration,
 }
 
+impl DatabaseSettings {
+    /// Its URL, or a sentence that says what is missing.
+    ///
+    /// # Errors
+    /// No URL is set, or it needs a variable that is not set.
+    pub fn url(&self) -> Result<&str, String> {
+        match (&self.url, &self.url_missing) {
+            (Some(url), _) => Ok(url),
+            (None, Some(variable)) => Err(format!(
+                "the URL of database `{}` needs the variable {variable}, which is not set",
+                self.name
+            )),
+            (None, None) => Err(format!(
+                "database `{}` has no URL: set `url` under [databases.{}] in dunlin.toml, or pass \
+                 --database-url",
+                self.name, self.name
+            )),
+        }
+    }
+
+    /// Its migrations. A default folder that isn't there is an empty one.
+    ///
+    /// # Errors
+    /// As [`folder::read`].
+    pub fn read_folder(&self, root: &Path) -> Result<Folder, Vec<Diagnostic>> {
+        let there = |folder: &Option<PathBuf>, named: bool| {
+            folder.clone().filter(|folder| named || folder.exists())
+        };
+        folder::read(
+            root,
+            there(&self.migrations, self.migrations_named).as_deref(),
+            there(&self.data_migrations, self.data_migrations_named).as_deref(),
+        )
+    }
+}
+
 /// A project's settings for one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -42,21 +123,82 @@ pub struct Settings {
     pub root: PathBuf,
     /// `--env` or `DUNLIN_ENV`; there is no default.
     pub environment: Option<String>,
+    /// Every `[environments.NAME]`, in the order of the file; empty where there is no file.
+    pub environments: Vec<String>,
     /// `drop` and `reset` are refused.
     pub protected: bool,
     /// In the order of the file.
     pub databases: Vec<DatabaseSettings>,
 }
 
+impl Settings {
+    /// Settings for flags alone: one database, and the default folders where none are named.
+    #[must_use]
+    pub fn without_file(
+        root: &Path,
+        environment: Option<&str>,
+        url: Option<String>,
+        migrations: Option<&Path>,
+        data_migrations: Option<&Path>,
+    ) -> Self {
+        let layer = layer::Layer {
+            migrations: migrations.map(Path::to_owned),
+            data_migrations: data_migrations.map(Path::to_owned),
+            ..layer::Layer::default()
+        };
+        let mut database = layer.resolve(root, DEFAULT_DATABASE, true);
+        database.url = url;
+        Self {
+            root: root.to_owned(),
+            environment: environment.map(str::to_owned),
+            environments: Vec::new(),
+            protected: false,
+            databases: vec![database],
+        }
+    }
+
+    /// The database of that name.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&DatabaseSettings> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+}
+
 /// Reads a project's `dunlin.toml`.
 ///
 /// # Errors
-/// Unknown keys, wrong types, variables that are not set, an unknown environment: all of them,
-/// with line, column and a suggestion.
+/// Unknown keys, wrong types, an unknown environment: all of them, with line, column and a
+/// suggestion. A variable that is not set is no error here, but in the database's `url_missing`:
+/// the others can be used without it.
 pub fn read(
-    _file: &Path,
-    _environment: Option<&str>,
-    _variables: &BTreeMap<String, String>,
+    file: &Path,
+    environment: Option<&str>,
+    variables: &BTreeMap<String, String>,
 ) -> Result<Settings, Vec<Diagnostic>> {
-    Err(Vec::new())
+    let unreadable = |error: std::io::Error| {
+        vec![
+            Diagnostic::error("unreadable-file", format!("cannot read the file: {error}"))
+                .at(Place::file(file)),
+        ]
+    };
+    let text = fs::read_to_string(file).map_err(unreadable)?;
+    let absolute = std::path::absolute(file).map_err(unreadable)?;
+    let root = absolute.parent().unwrap_or(Path::new("/"));
+    parse(file, root, &text, environment, variables)
+}
+
+/// Reads the text of a `dunlin.toml` that stands in `root`; `file` is for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(
+    file: &Path,
+    root: &Path,
+    text: &str,
+    environment: Option<&str>,
+    variables: &BTreeMap<String, String>,
+) -> Result<Settings, Vec<Diagnostic>> {
+    let text = text.trim_start_matches('\u{feff}');
+    let document = reader::read(file, text, variables)?;
+    document.settings(file, root, environment, variables)
 }

@@ -127,28 +127,7 @@ pub(super) fn sql_client(url: &str) -> Result<(PathBuf, Command), ClientError> {
     Ok((program, command))
 }
 
-/// The definitions of a database (without rows), as its own dump tool writes them.
-pub(super) fn dump_schema(url: &str) -> Result<String, ClientError> {
-    if sqlite_file(url).is_some() {
-        return run_sql(url, ".schema --nosys\n");
-    }
-    let address = Address::parse(url)?;
-    let (program, mut command) = if address.scheme == "mysql" {
-        let program = binaries::find(Product::Mysql, binaries::DUMP_NAMES)?;
-        let mut command = mysql_command(&program, &address);
-        command.args(["--no-data", "--skip-comments", "--skip-dump-date", "--routines"]);
-        command.args(["--triggers", "--events"]).arg(&address.database);
-        (program, command)
-    } else {
-        let program = binaries::find(Product::Postgres, &["pg_dump"])?;
-        let mut command = postgres_command(&program, &address);
-        command.args(["--schema-only", "--no-owner", "--exclude-schema=dunlin"]);
-        (program, command)
-    };
-    feed(&program, command.env("LC_ALL", "C"), "")
-}
-
-fn mysql_command(program: &Path, address: &Address) -> Command {
+pub(super) fn mysql_command(program: &Path, address: &Address) -> Command {
     let mut command = Command::new(program);
     command
         .args(["--no-defaults", "--protocol=tcp"])
@@ -159,7 +138,7 @@ fn mysql_command(program: &Path, address: &Address) -> Command {
     command
 }
 
-fn postgres_command(program: &Path, address: &Address) -> Command {
+pub(super) fn postgres_command(program: &Path, address: &Address) -> Command {
     let mut command = Command::new(program);
     command
         .arg(format!("--host={}", address.host))
@@ -171,7 +150,7 @@ fn postgres_command(program: &Path, address: &Address) -> Command {
     command
 }
 
-fn feed(
+pub(super) fn feed(
     program: &Path,
     mut command: impl std::borrow::BorrowMut<Command>,
     input: &str,

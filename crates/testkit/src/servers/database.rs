@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::client::{self, Address};
-use super::{ClientError, Product, Server, ServerError};
+use super::{ClientError, Product, Server, ServerError, dump};
 
 /// A database that is looked at through its product's own client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +23,15 @@ impl Database {
         client::run_sql(self.past_poolers(), sql)
     }
 
-    /// The definitions in it (ours in the PostgreSQL schema `dunlin` left out), as the product's
-    /// own dump tool writes them.
+    /// The definitions in it, without our own, as the product's own dump tool writes them, and
+    /// without what differs between two equal databases (counters).
     pub fn schema_dump(&self) -> Result<String, ClientError> {
-        client::dump_schema(self.past_poolers())
+        dump::definitions(self.past_poolers())
+    }
+
+    /// The rows of all tables but ours, each as one `INSERT` in a line, sorted.
+    pub fn rows_dump(&self) -> Result<Vec<String>, ClientError> {
+        dump::rows(self.past_poolers())
     }
 
     fn past_poolers(&self) -> &str {

@@ -10,6 +10,7 @@
 mod binaries;
 mod client;
 mod database;
+mod dump;
 mod mariadb;
 mod pgbouncer;
 mod postgres;

@@ -1,0 +1,211 @@
+//! The beginning of every writing transaction: its limits, its name, and the fence.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dunlin_engine::{ErrorKind, TargetError};
+use dunlin_model::{FORMAT, Lease};
+
+use crate::quote;
+use crate::rows::{number, single};
+use crate::session::Session;
+
+/// How long the server lets a transaction of ours idle before it ends the session. We never think
+/// in the middle of one, so 30 s of silence mean that we are gone or stopped.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(30);
+
+/// How long the ledger's own small transactions wait for a lock.
+pub(crate) const LEDGER_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long statements of a transaction may wait and take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For a lock.
+    pub(crate) lock: Duration,
+    /// For a statement; `None`: as long as it takes.
+    pub(crate) statement: Option<Duration>,
+}
+
+impl Limits {
+    /// Those of the ledger's own transactions.
+    pub(crate) const LEDGER: Self = Self { lock: LEDGER_LOCK_TIMEOUT, statement: None };
+
+    /// As a SELECT that sets them, for the transaction (`local`) or the session, together with
+    /// the name that others see. It returns the number of the backend.
+    pub(crate) fn sql(self, name: &str, local: bool) -> String {
+        let set = |setting: &str, value: &str| {
+            format!("pg_catalog.set_config('{setting}', {}, {local})", quote::text(value))
+        };
+        let statement = self.statement.map_or(0, milliseconds);
+        let mut parts = vec![
+            "pg_catalog.pg_backend_pid()".to_owned(),
+            set("application_name", name),
+            set("lock_timeout", &milliseconds(self.lock).to_string()),
+            set("statement_timeout", &statement.to_string()),
+        ];
+        if local {
+            let idle = milliseconds(IDLE_IN_TRANSACTION_MAX).to_string();
+            parts.push(set("idle_in_transaction_session_timeout", &idle));
+        }
+        format!("SELECT {}", parts.join(", "))
+    }
+}
+
+/// Makes the rest of a transaction run as the login, whatever role a file has taken on.
+pub(crate) const AS_LOGIN: &str =
+    "SET LOCAL session_authorization TO DEFAULT;SET LOCAL role TO DEFAULT;";
+
+/// Never 0, which the server takes for "no limit", and never more than it can store.
+fn milliseconds(duration: Duration) -> u128 {
+    duration.as_millis().clamp(1, i32::MAX as u128)
+}
+
+/// What the server's lists call a session that works under a lease.
+pub(crate) fn session_name(lease: &Lease) -> String {
+    format!("dunlin/{}/{}", lease.resource, lease.token)
+}
+
+/// The fence and the checkpoint, one row: it fails in the server, also when more is sent behind
+/// it, if the token or the count is another. It touches no row if our format may not write.
+fn fence_sql(lease: &Lease) -> String {
+    format!(
+        "UPDATE dunlin.segments SET upto = CASE WHEN token = {token} AND upto = '{old}' \
+         AND hi = '' THEN '{new}' END WHERE job = {job} AND seg = 0 \
+         AND (SELECT min_writer FROM dunlin.meta) <= {FORMAT}",
+        token = lease.token,
+        old = lease.commits,
+        new = lease.commits + 1,
+        job = quote::text(&lease.resource.to_string()),
+    )
+}
+
+/// Begins a transaction under a lease and sends `writes` (statements of the ledger's) with it, all
+/// in one round trip. On failure the transaction is gone.
+pub(crate) async fn begin_fenced(
+    session: &Session,
+    lease: &Lease,
+    limits: Limits,
+    writes: &str,
+) -> Result<(), TargetError> {
+    let (as_login, fence_index) = if session.dirty {
+        // A step of a file may have changed the role; the ledger is written as the login.
+        (AS_LOGIN, 4)
+    } else {
+        ("", 2)
+    };
+    let head = format!(
+        "BEGIN;{as_login}{settings};{fence};{writes}",
+        settings = limits.sql(&session_name(lease), true),
+        fence = fence_sql(lease),
+    );
+    let answers = match session.ask(&head).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            session.rollback().await;
+            return Err(as_ledger_error(session, error, Access::Write));
+        }
+    };
+    if let Ok(pid) = number(single(&answers, fence_index - 1)?, 0) {
+        session.backend.store(pid, Ordering::Relaxed);
+    }
+    if answers.get(fence_index).is_some_and(|fence| fence.count == 1) {
+        return Ok(());
+    }
+    session.rollback().await;
+    check_writer(session).await?;
+    Err(fenced(lease))
+}
+
+/// Commits what [`begin_fenced`] began, and counts it.
+pub(crate) async fn commit_fenced(session: &Session, lease: &mut Lease) -> Result<(), TargetError> {
+    if let Err(error) = session.commit().await {
+        if error.kind != ErrorKind::Lost {
+            session.rollback().await;
+        }
+        return Err(error);
+    }
+    session.forget_backend();
+    lease.commits += 1;
+    Ok(())
+}
+
+fn fenced(lease: &Lease) -> TargetError {
+    TargetError::new(
+        ErrorKind::Fenced,
+        format!("the lease on {} is no longer ours: another runner took it over", lease.resource),
+    )
+}
+
+/// Whether our format may write the ledger.
+pub(crate) async fn check_writer(session: &Session) -> Result<(), TargetError> {
+    let answers = session
+        .ask("SELECT min_writer, format FROM dunlin.meta")
+        .await
+        .map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let row = single(&answers, 0)?;
+    may_write(number(row, 0)?)
+}
+
+/// An error unless our format may write a ledger.
+pub(crate) fn may_write(min_writer: u32) -> Result<(), TargetError> {
+    may("write", min_writer)
+}
+
+/// An error unless our format may read a ledger.
+pub(crate) fn may_read(min_reader: u32) -> Result<(), TargetError> {
+    may("read", min_reader)
+}
+
+fn may(verb: &str, minimum: u32) -> Result<(), TargetError> {
+    if FORMAT >= minimum {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::LedgerFormat,
+        format!(
+            "a newer Dunlin wrote this ledger: format {minimum} is needed to {verb} it, this \
+             program has format {FORMAT}"
+        ),
+    )
+    .help("use a newer version of Dunlin for this database"))
+}
+
+/// What was being done to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading it.
+    Read,
+    /// Writing it.
+    Write,
+}
+
+/// Adds to a refusal on the ledger what would allow it.
+pub(crate) fn as_ledger_error(
+    session: &Session,
+    error: TargetError,
+    access: Access,
+) -> TargetError {
+    let user = quote::name(&session.endpoint.user_name());
+    match error.kind {
+        ErrorKind::Fenced => TargetError {
+            message: "the lease is no longer ours: another runner took it over".to_owned(),
+            ..error
+        },
+        ErrorKind::Permission => {
+            let rights = match access {
+                Access::Read => "SELECT",
+                Access::Write => "SELECT, INSERT, UPDATE, DELETE",
+            };
+            let verb = if access == Access::Read { "read" } else { "write" };
+            TargetError {
+                message: format!("this login may not {verb} the ledger: {}", error.message),
+                ..error
+            }
+            .help(format!(
+                "as the ledger's owner: GRANT USAGE ON SCHEMA dunlin TO {user}; GRANT {rights} ON \
+                 ALL TABLES IN SCHEMA dunlin TO {user};"
+            ))
+        }
+        _ => error,
+    }
+}

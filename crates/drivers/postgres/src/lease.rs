@@ -1,0 +1,256 @@
+//! Leases: who may run, and the fence that follows from it.
+//!
+//! Taking a lease is two commits. The first raises the lease's token where it is free, by the
+//! server's clock. The second writes that token into the segment row, which waits for whatever
+//! an older holder has under way: only then nobody else can commit, and only then we say so.
+
+use std::time::Duration;
+
+use dunlin_engine::{Claim, ErrorKind, TargetError, failpoint};
+use dunlin_model::{FORMAT, Lease, LeaseHolder, Owner, Resource};
+use tokio_postgres::SimpleQueryRow;
+
+use crate::blockers::look;
+use crate::fence::{Access, Limits, as_ledger_error, may_write};
+use crate::quote;
+use crate::rows::{field, number, required, single};
+use crate::session::{APPLICATION_NAME, Session};
+
+/// How long the older holder's transaction is waited for before its session is ended. A COMMIT
+/// that is only slow is done by then; a dead runner's session must not hold up the next one.
+const OLDER_COMMIT_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a session that stands in the way is ended before giving up. Ending one takes
+/// milliseconds; more than two means that something else is wrong.
+const TAKEOVER_ATTEMPTS: usize = 6;
+
+/// Claims a lease; see the port.
+pub(crate) async fn claim(
+    session: &mut Session,
+    resource: &Resource,
+    owner: &Owner,
+    ttl: Duration,
+    displace: Option<&str>,
+) -> Result<Claim, TargetError> {
+    session.clean().await?;
+    let answers = ask(session, &raise_sql(resource, owner, ttl, displace)).await?;
+    let holder_row = single(&answers, 2)?;
+    may_write(number(holder_row, 7)?)?;
+    let Some(granted) = answers.get(1).and_then(|answer| answer.rows.first()) else {
+        return Ok(Claim::Held(holder(holder_row)?));
+    };
+    let mut lease = Lease {
+        resource: resource.clone(),
+        owner: owner.clone(),
+        token: number(granted, 0)?,
+        commits: 0,
+    };
+    match fence_off(session, &lease).await {
+        Ok(Some(commits)) => {
+            lease.commits = commits;
+            failpoint("claim.granted");
+            Ok(Claim::Granted(lease))
+        }
+        // A newer holder was faster: its token is in the segment row already.
+        Ok(None) => current_holder(session, resource).await.map(Claim::Held),
+        Err(error) => {
+            if error.kind != ErrorKind::Lost {
+                // The lease would expire by itself; giving it back only spares others the wait.
+                let _ = release(session, &lease).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Extends a lease.
+pub(crate) async fn keep(
+    session: &mut Session,
+    lease: &Lease,
+    ttl: Duration,
+) -> Result<bool, TargetError> {
+    session.clean().await?;
+    let sql =
+        format!("UPDATE dunlin.leases SET expires_at = {} WHERE {}", expiry(ttl), ours(lease));
+    let answers = ask(session, &sql).await?;
+    Ok(answers.first().is_some_and(|answer| answer.count == 1))
+}
+
+/// Gives a lease back. Its row stays, so that its token goes on growing.
+pub(crate) async fn release(session: &mut Session, lease: &Lease) -> Result<(), TargetError> {
+    session.clean().await?;
+    let sql = format!(
+        "UPDATE dunlin.leases SET owner = NULL, expires_at = pg_catalog.clock_timestamp() WHERE {}",
+        ours(lease)
+    );
+    ask(session, &sql).await.map(|_| ())
+}
+
+async fn ask(session: &Session, sql: &str) -> Result<Vec<crate::rows::Answer>, TargetError> {
+    session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
+}
+
+fn ours(lease: &Lease) -> String {
+    format!(
+        "resource = {} AND owner = {} AND token = {}",
+        quote::text(&lease.resource.to_string()),
+        quote::text(&lease.owner.id),
+        lease.token
+    )
+}
+
+fn expiry(ttl: Duration) -> String {
+    format!("pg_catalog.clock_timestamp() + {} * interval '1 millisecond'", ttl.as_millis())
+}
+
+const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity, token, \
+     pg_catalog.floor(pg_catalog.date_part('epoch', \
+     expires_at - pg_catalog.clock_timestamp()) * 1000)::bigint";
+
+/// One message, so one transaction. The first statement bounds the wait for another claim of the
+/// same moment; the second raises the token; the third tells who has it now.
+fn raise_sql(resource: &Resource, owner: &Owner, ttl: Duration, displace: Option<&str>) -> String {
+    format!(
+        "{limits};\
+         INSERT INTO dunlin.leases AS l (resource, owner, host, pid, identity, token, expires_at) \
+         SELECT {resource}, {owner}, {host}, {pid}, {identity}, 1, {expiry} \
+         WHERE (SELECT min_writer FROM dunlin.meta) <= {FORMAT} \
+         ON CONFLICT (resource) DO UPDATE SET owner = EXCLUDED.owner, host = EXCLUDED.host, \
+         pid = EXCLUDED.pid, identity = EXCLUDED.identity, token = l.token + 1, \
+         expires_at = {expiry} WHERE l.owner IS NULL OR l.owner = EXCLUDED.owner \
+         OR l.owner = {displace} OR l.expires_at < pg_catalog.clock_timestamp() \
+         RETURNING token;\
+         SELECT {HOLDER_COLUMNS}, (SELECT min_writer FROM dunlin.meta) FROM \
+         (SELECT 1) AS one LEFT JOIN dunlin.leases ON resource = {resource}",
+        limits = Limits::LEDGER.sql(APPLICATION_NAME, true),
+        resource = quote::text(&resource.to_string()),
+        owner = quote::text(&owner.id),
+        host = quote::text(&owner.host),
+        pid = owner.pid,
+        identity = quote::text(&owner.identity),
+        expiry = expiry(ttl),
+        displace = quote::optional(displace),
+    )
+}
+
+/// Writes the token into the segment row: the count of commits, or `None` where a newer token is
+/// there already. It waits for a transaction of an older holder, and in the end closes its session.
+async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, TargetError> {
+    let job = quote::text(&lease.resource.to_string());
+    let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
+    let sql = format!(
+        "{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
+         VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \
+         SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto",
+        limits.sql(APPLICATION_NAME, true),
+        token = lease.token,
+    );
+    let mut last = None;
+    for _ in 0..TAKEOVER_ATTEMPTS {
+        match session.ask(&sql).await {
+            Ok(answers) => {
+                let row = answers.get(1).and_then(|answer| answer.rows.first());
+                return row.map(|row| number(row, 0)).transpose();
+            }
+            Err(error) if error.kind == ErrorKind::LockTimeout => {
+                end_older_sessions(session, lease).await?;
+                last = Some(error);
+            }
+            Err(error) => return Err(as_ledger_error(session, error, Access::Write)),
+        }
+    }
+    let error = last.unwrap_or_else(|| TargetError::new(ErrorKind::LockTimeout, "no lock"));
+    Err(TargetError {
+        message: format!(
+            "the lease on {} was taken over, but a transaction of its older holder does not end",
+            lease.resource
+        ),
+        notes: who_blocks(session, &sql).await,
+        ..error
+    }
+    .help("end that session: SELECT pg_terminate_backend(PID)"))
+}
+
+/// Ends sessions of ours that work under an older token of this lease: same role, same database,
+/// a name that only a fenced transaction or step of that lease bears. They could not commit any
+/// more, but one that has passed its fence already holds the row.
+async fn end_older_sessions(session: &Session, lease: &Lease) -> Result<(), TargetError> {
+    let prefix = format!("dunlin/{}/", lease.resource);
+    let sql = format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM (SELECT pid, \
+         pg_catalog.substr(application_name, {after}) AS token \
+         FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() \
+         AND usename = SESSION_USER AND pid <> pg_catalog.pg_backend_pid() \
+         AND pg_catalog.left(application_name, {length}) = {prefix}) AS ours \
+         WHERE CASE WHEN token ~ '^[0-9]{{1,18}}$' THEN token::bigint < {token} ELSE false END",
+        after = prefix.len() + 1,
+        length = prefix.len(),
+        prefix = quote::text(&prefix),
+        token = lease.token,
+    );
+    session.ask(&sql).await.map(|_| ())
+}
+
+/// Sends the blocked statement once more and looks from a second connection who blocks it.
+async fn who_blocks(session: &Session, sql: &str) -> Vec<String> {
+    let Ok(second) = session.second().await else {
+        return Vec::new();
+    };
+    let Ok(answers) = session.ask("SELECT pg_catalog.pg_backend_pid()").await else {
+        return Vec::new();
+    };
+    let Ok(pid) = single(&answers, 0).and_then(|row| number(row, 0)) else {
+        return Vec::new();
+    };
+    let blocked = session.ask(sql);
+    let looking = async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match look(&second, pid).await {
+                Ok(lines) if !lines.is_empty() => return lines,
+                _ => {}
+            }
+        }
+        Vec::new()
+    };
+    // The blocked statement ends by its own lock timeout; only what was seen matters.
+    let (_, seen) = tokio::join!(blocked, looking);
+    seen
+}
+
+async fn current_holder(
+    session: &Session,
+    resource: &Resource,
+) -> Result<LeaseHolder, TargetError> {
+    let sql = format!(
+        "SELECT {HOLDER_COLUMNS} FROM dunlin.leases WHERE resource = {}",
+        quote::text(&resource.to_string())
+    );
+    let answers = session.ask(&sql).await?;
+    holder(single(&answers, 0)?)
+}
+
+/// Columns 0 to 6 of [`HOLDER_COLUMNS`].
+fn holder(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
+    Ok(LeaseHolder {
+        resource: required(row, 0)?.to_owned(),
+        owner: Owner {
+            id: required(row, 1)?.to_owned(),
+            host: required(row, 2)?.to_owned(),
+            pid: number(row, 3)?,
+            identity: field(row, 4)?.unwrap_or_default().to_owned(),
+        },
+        token: number(row, 5)?,
+        remaining_ms: number(row, 6)?,
+    })
+}
+
+/// All leases that somebody holds, for reading the ledger.
+pub(crate) fn all_sql() -> String {
+    format!("SELECT {HOLDER_COLUMNS} FROM dunlin.leases WHERE owner IS NOT NULL ORDER BY resource")
+}
+
+/// A row of [`all_sql`].
+pub(crate) fn decode(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
+    holder(row)
+}

@@ -1,0 +1,177 @@
+//! What became of a step whose runner died: first nothing of it may still run, then what it left
+//! half-done is cleared away, then the definitions tell.
+
+use std::time::Duration;
+
+use dunlin_engine::{ErrorKind, Settled, TargetError, Work};
+use dunlin_model::{Lease, Restart, Statement, StepRecord};
+
+use crate::image::{builds_index_concurrently, expression, mentions_index, objects, same};
+use crate::quote;
+use crate::rows::{number, required, single};
+use crate::session::{Session, has_words};
+use crate::step::enter;
+
+/// How often the server is asked whether an ended session is gone, and how long in between: 20 s
+/// in all. Only a session that is stuck in the system's kernel takes that long.
+const ENDING_LOOKS: usize = 100;
+const ENDING_PAUSE: Duration = Duration::from_millis(200);
+
+/// Finds out what became of an open step.
+pub(crate) async fn settle_step(
+    session: &mut Session,
+    lease: &Lease,
+    work: &Work,
+    step: &StepRecord,
+) -> Result<Settled, TargetError> {
+    let index = step.ordinal as usize;
+    let Some(statement) = work.statements.get(index) else {
+        // A program: its process is found, or not, on the machine that ran it.
+        return Ok(Settled::DidNot);
+    };
+    // As the login: a role that the file takes on may not end sessions.
+    session.clean().await?;
+    end_old_statement(session, lease, step, &statement.text).await?;
+    enter(session, lease, work, index).await?;
+    clear_leftovers(session, statement, step.image.as_deref()).await?;
+    if finish_detach(session, statement).await? {
+        return Ok(Settled::TookEffect);
+    }
+    match &statement.facts.restart {
+        // The journal row would have been written with it.
+        Restart::Transactional | Restart::Repeatable => Ok(Settled::DidNot),
+        Restart::ByImage { .. } => by_image(session, statement, step).await,
+        Restart::Unknowable { reason } => Ok(Settled::Unknown {
+            evidence: vec![
+                reason.clone(),
+                format!("it was sent under token {} and is not running any more", step.token),
+            ],
+        }),
+    }
+}
+
+async fn by_image(
+    session: &Session,
+    statement: &Statement,
+    step: &StepRecord,
+) -> Result<Settled, TargetError> {
+    let Some(before) = &step.image else {
+        return Ok(Settled::Unknown {
+            evidence: vec!["the journal has no definitions from before it was sent".to_owned()],
+        });
+    };
+    let answers = session.ask(&format!("SELECT {}", expression(&objects(statement)))).await?;
+    let now = required(single(&answers, 0)?, 0)?;
+    Ok(if same(before, now, statement) { Settled::DidNot } else { Settled::TookEffect })
+}
+
+/// Ends sessions of the dead runner that are, or may soon be, at work on the statement: a client
+/// that died leaves its statement running. Ours are known by role, database and name; behind a
+/// pooler, which has one name for all, by the statement itself.
+async fn end_old_statement(
+    session: &Session,
+    lease: &Lease,
+    step: &StepRecord,
+    text: &str,
+) -> Result<(), TargetError> {
+    let name = format!("dunlin/{}/{}", lease.resource, step.token);
+    // The server keeps only the beginning of a long statement.
+    let condition = format!(
+        "datname = pg_catalog.current_database() AND usename = SESSION_USER \
+         AND pid <> pg_catalog.pg_backend_pid() AND (application_name = {name} \
+         OR (state = 'active' AND pg_catalog.left(application_name, 6) = 'dunlin' \
+         AND pg_catalog.length(query) > 0 \
+         AND pg_catalog.left({text}, pg_catalog.length(query)) = query))",
+        name = quote::text(&name),
+        text = quote::text(text),
+    );
+    let end = format!(
+        "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE {condition}"
+    );
+    let mut pids = Vec::new();
+    for _ in 0..ENDING_LOOKS {
+        let answers = session.ask(&end).await?;
+        let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
+        pids = rows.iter().map(|row| number::<i32>(row, 0)).collect::<Result<_, _>>()?;
+        if pids.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(ENDING_PAUSE).await;
+    }
+    Err(TargetError::new(
+        ErrorKind::LockTimeout,
+        format!("an earlier runner's statement is still running (pid {pids:?}) and does not end"),
+    )
+    .help("wait until it is done, or end it on the server, then run the same command again"))
+}
+
+/// Drops INVALID indexes that a concurrent build left on its tables and that were not there before
+/// it. Nothing is dropped while somebody builds it.
+pub(crate) async fn clear_leftovers(
+    session: &Session,
+    statement: &Statement,
+    image: Option<&str>,
+) -> Result<(), TargetError> {
+    let Some(image) = image.filter(|_| builds_index_concurrently(statement)) else {
+        return Ok(());
+    };
+    let tables: Vec<String> = objects(statement)
+        .iter()
+        .map(|object| format!("pg_catalog.to_regclass({})", quote::text(&object.name)))
+        .collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    // An object may be the table, or (REINDEX INDEX) one of its indexes.
+    let sql = format!(
+        "SELECT i.indexrelid, pg_catalog.quote_ident(n.nspname) || '.' || \
+         pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i \
+         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE NOT i.indisvalid AND (i.indrelid IN ({tables}) OR i.indrelid IN (SELECT \
+         x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid IN ({tables}))) \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p \
+         WHERE p.index_relid = i.indexrelid)",
+        tables = tables.join(", "),
+    );
+    let answers = session.ask(&sql).await?;
+    for row in answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
+        if !mentions_index(image, number(row, 0)?) {
+            let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", required(row, 1)?);
+            // It waits for older transactions on the table, as long as they take.
+            session.run(&drop).await?;
+        }
+    }
+    Ok(())
+}
+
+/// ALTER TABLE … DETACH PARTITION … CONCURRENTLY that died between its two transactions is only
+/// ever finished, never undone.
+async fn finish_detach(session: &Session, statement: &Statement) -> Result<bool, TargetError> {
+    let text = &statement.text;
+    if !(has_words(text, &["DETACH", "PARTITION"])
+        && text.to_ascii_uppercase().contains("CONCURRENTLY"))
+    {
+        return Ok(false);
+    }
+    let Some(parent) = objects(statement).into_iter().next() else {
+        return Ok(false);
+    };
+    let sql = format!(
+        "SELECT h.inhparent::regclass, h.inhrelid::regclass FROM pg_catalog.pg_inherits h \
+         WHERE h.inhparent = pg_catalog.to_regclass({}) AND h.inhdetachpending",
+        quote::text(&parent.name)
+    );
+    let answers = session.ask(&sql).await?;
+    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+        return Ok(false);
+    };
+    let finalize = format!(
+        "ALTER TABLE {} DETACH PARTITION {} FINALIZE",
+        required(row, 0)?,
+        required(row, 1)?
+    );
+    session.run(&finalize).await?;
+    Ok(true)
+}

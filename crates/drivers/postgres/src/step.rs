@@ -1,0 +1,322 @@
+//! Statements that cannot run in a transaction: each journalled before and after, sent alone.
+//!
+//! All steps of a file share one session of the server, as they would in psql, so a SET at its top
+//! reaches its last statement. A runner that goes on in another session sends those again.
+
+use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
+use dunlin_model::{Checksums, Lease, Statement, StepState};
+
+use crate::blockers::Watcher;
+use crate::commit::limits_of;
+use crate::entry::{finish_journalled_sql, record_sql, running_sql};
+use crate::fence::{
+    AS_LOGIN, Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name,
+};
+use crate::image::{builds_index_concurrently, expression, objects};
+use crate::quote;
+use crate::rows::field;
+use crate::session::{Session, StepSession, leaves_traces};
+use crate::settle::clear_leftovers;
+use crate::statements::{check, run_alone};
+
+/// Looks whether a work can run as planned over this connection.
+pub(crate) async fn preflight(session: &mut Session, work: &Work) -> Result<(), TargetError> {
+    let pooled = session.is_pooled().await?;
+    check(&work.statements, pooled)?;
+    let stepwise = work.statements.iter().any(|s| s.facts.outside_transaction.is_some());
+    if pooled && stepwise {
+        for (index, statement) in work.statements.iter().enumerate() {
+            refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
+        }
+    }
+    Ok(())
+}
+
+/// Behind a pooler a setting would reach another client's transactions, and not our next step.
+fn refuse_pooled_setting(statement: &Statement) -> Result<(), TargetError> {
+    if !statement.facts.changes_session {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        "a setting of the session outside a transaction does not work through a pooler",
+    )
+    .help("set `direct_url` to an address of the server itself"))
+}
+
+/// Makes the session that of this file's steps, up to a statement.
+pub(crate) async fn enter(
+    session: &mut Session,
+    lease: &Lease,
+    work: &Work,
+    ordinal: usize,
+) -> Result<(), TargetError> {
+    let pooled = session.is_pooled().await?;
+    let ours = session
+        .steps
+        .filter(|s| s.id == work.entry.id && s.direction == work.direction && s.next <= ordinal);
+    let mut next = match ours {
+        Some(steps) => steps.next,
+        None => {
+            session.clean().await?;
+            if !pooled {
+                session.ask(&limits_of(work).sql(&session_name(lease), false)).await?;
+                session.dirty = true;
+            }
+            0
+        }
+    };
+    while next < ordinal && !pooled {
+        if let Some(statement) = work.statements.get(next).filter(|s| s.facts.changes_session) {
+            run_alone(session, statement, next).await?;
+        }
+        next += 1;
+    }
+    session.steps =
+        Some(StepSession { id: work.entry.id, direction: work.direction, next: next.max(ordinal) });
+    Ok(())
+}
+
+/// Notes that a statement had its say about the session.
+fn advance(session: &mut Session, ordinal: usize) {
+    if let Some(steps) = &mut session.steps {
+        steps.next = steps.next.max(ordinal + 1);
+    }
+}
+
+/// Journals that a step is about to be sent.
+pub(crate) async fn open_step(
+    session: &mut Session,
+    lease: &mut Lease,
+    work: &Work,
+    ordinal: u32,
+) -> Result<(), TargetError> {
+    let index = ordinal as usize;
+    let statement = work.statements.get(index);
+    if statement.is_some() {
+        enter(session, lease, work, index).await?;
+    } else {
+        session.clean().await?;
+    }
+    if statement.is_some_and(builds_index_concurrently) {
+        clear_before_reopening(session, work, ordinal).await?;
+    }
+    let image = expression(&statement.map(objects).unwrap_or_default());
+    let checksum = match (statement, &work.entry.content) {
+        (Some(statement), _) => Checksums::of_bytes(statement.text.as_bytes()),
+        (None, Some((checksums, _))) => checksums.text.clone(),
+        (None, None) => String::new(),
+    };
+    let writes = format!(
+        "{running};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
+         checksum, state, token, connection, image) SELECT {key}, {checksum}, 'open', {token}, \
+         pg_catalog.pg_backend_pid(), {image} ON CONFLICT (kind, version, direction, pass, \
+         ordinal) DO UPDATE SET checksum = EXCLUDED.checksum, state = 'open', \
+         token = EXCLUDED.token, connection = EXCLUDED.connection, image = EXCLUDED.image, \
+         opened_at = pg_catalog.clock_timestamp(), closed_at = NULL",
+        running = running_sql(&work.entry),
+        key = step_values(work, ordinal),
+        checksum = quote::text(&checksum),
+        token = lease.token,
+    );
+    begin_fenced(session, lease, Limits::LEDGER, &writes).await?;
+    commit_fenced(session, lease).await?;
+    failpoint("step.opened");
+    Ok(())
+}
+
+fn step_values(work: &Work, ordinal: u32) -> String {
+    format!(
+        "'{}', {}, '{}', {}, {ordinal}",
+        work.entry.id.kind,
+        work.entry.id.version,
+        work.direction.as_str(),
+        work.entry.pass
+    )
+}
+
+fn step_condition(work: &Work, ordinal: u32) -> String {
+    format!("(kind, version, direction, pass, ordinal) = ({})", step_values(work, ordinal))
+}
+
+/// A step that failed earlier may have left an INVALID index that could not be dropped then.
+async fn clear_before_reopening(
+    session: &Session,
+    work: &Work,
+    ordinal: u32,
+) -> Result<(), TargetError> {
+    let sql = format!("SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
+    let answers =
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+        return Ok(());
+    };
+    let Some(statement) = work.statements.get(ordinal as usize) else {
+        return Ok(());
+    };
+    clear_leftovers(session, statement, field(row, 0)?).await
+}
+
+/// Sends one statement alone.
+pub(crate) async fn send_step(
+    session: &mut Session,
+    lease: &Lease,
+    work: &Work,
+    ordinal: u32,
+) -> Result<Option<u64>, TargetError> {
+    let index = ordinal as usize;
+    let Some(statement) = work.statements.get(index) else {
+        return Ok(None);
+    };
+    let pooled = session.is_pooled().await?;
+    check(&work.statements, pooled)?;
+    if pooled {
+        refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
+    }
+    enter(session, lease, work, index).await?;
+    failpoint("step.sending");
+    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let result = run_alone(session, statement, index).await;
+    match result {
+        Ok(count) => {
+            advance(session, index);
+            failpoint("step.executed");
+            Ok(count)
+        }
+        Err(error) => {
+            let mut error = watcher.explain(error);
+            if error.kind != ErrorKind::Lost && builds_index_concurrently(statement) {
+                note_leftovers(session, work, ordinal, &mut error).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// After a failed build: drops what it left, or says that it could not.
+async fn note_leftovers(session: &Session, work: &Work, ordinal: u32, error: &mut TargetError) {
+    if let Err(left) = clear_before_reopening(session, work, ordinal).await {
+        error.notes.push(format!(
+            "the INVALID index that it left could not be dropped ({left}); the next run tries again"
+        ));
+    }
+}
+
+/// Journals how an open step ended.
+pub(crate) async fn close_step(
+    session: &mut Session,
+    lease: &mut Lease,
+    work: &Work,
+    ordinal: u32,
+    state: StepState,
+) -> Result<(), TargetError> {
+    let writes = if state == StepState::Done && is_last(work, ordinal) {
+        finish_sql(work)
+    } else {
+        let closed = if state == StepState::Open { "NULL" } else { "pg_catalog.clock_timestamp()" };
+        format!(
+            "UPDATE dunlin.steps SET state = '{}', closed_at = {closed} WHERE {}",
+            state.as_str(),
+            step_condition(work, ordinal)
+        )
+    };
+    begin_fenced(session, lease, Limits::LEDGER, &writes).await?;
+    commit_fenced(session, lease).await?;
+    failpoint("step.closed");
+    Ok(())
+}
+
+/// A work without statements is a program: its only step is its last.
+fn is_last(work: &Work, ordinal: u32) -> bool {
+    ordinal as usize + 1 >= work.statements.len()
+}
+
+/// The migration's row as it stands in the end, the rows that change with it, and no more steps.
+fn finish_sql(work: &Work) -> String {
+    let mut sql = finish_journalled_sql(&work.entry);
+    for reset in &work.resets {
+        sql.push(';');
+        sql.push_str(&record_sql(reset));
+    }
+    sql.push_str(&format!(
+        ";DELETE FROM dunlin.steps WHERE kind = '{}' AND version = {}",
+        work.entry.id.kind, work.entry.id.version
+    ));
+    sql
+}
+
+/// Runs one statement and journals it, in one transaction.
+pub(crate) async fn commit_step(
+    session: &mut Session,
+    lease: &mut Lease,
+    work: &Work,
+    ordinal: u32,
+) -> Result<Option<u64>, TargetError> {
+    let index = ordinal as usize;
+    let Some(statement) = work.statements.get(index) else {
+        return Ok(None);
+    };
+    let pooled = session.is_pooled().await?;
+    check(&work.statements, pooled)?;
+    if pooled {
+        refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
+    }
+    enter(session, lease, work, index).await?;
+    begin_fenced(session, lease, limits_of(work), &running_sql(&work.entry)).await?;
+    failpoint("commit.begun");
+    let count = match in_transaction(session, lease, work, ordinal, pooled).await {
+        Ok(count) => count,
+        Err(error) => {
+            session.rollback().await;
+            return Err(error);
+        }
+    };
+    advance(session, index);
+    failpoint("commit.executed");
+    commit_fenced(session, lease).await?;
+    failpoint("commit.done");
+    Ok(count)
+}
+
+async fn in_transaction(
+    session: &Session,
+    lease: &Lease,
+    work: &Work,
+    ordinal: u32,
+    pooled: bool,
+) -> Result<Option<u64>, TargetError> {
+    let index = ordinal as usize;
+    let Some(statement) = work.statements.get(index) else {
+        return Ok(None);
+    };
+    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let count = match run_alone(session, statement, index).await {
+        Ok(count) => count,
+        Err(error) => return Err(watcher.explain(error)),
+    };
+    session.ask("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|error| {
+        error.in_statement(index).note("a deferred constraint, checked at the end of the statement")
+    })?;
+    let journal = if is_last(work, ordinal) {
+        finish_sql(work)
+    } else {
+        format!(
+            "INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, checksum, \
+             state, token, connection, closed_at) SELECT {key}, {checksum}, 'done', {token}, \
+             pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp() ON CONFLICT (kind, version, \
+             direction, pass, ordinal) DO UPDATE SET checksum = EXCLUDED.checksum, \
+             state = 'done', token = EXCLUDED.token, connection = EXCLUDED.connection, \
+             closed_at = EXCLUDED.closed_at",
+            key = step_values(work, ordinal),
+            checksum = quote::text(&Checksums::of_bytes(statement.text.as_bytes())),
+            token = lease.token,
+        )
+    };
+    let reset = if pooled && leaves_traces(statement) { "RESET ALL;" } else { "" };
+    let name = limits_of(work).sql(&session_name(lease), true);
+    session
+        .ask(&format!("{reset}{AS_LOGIN}{name};{journal}"))
+        .await
+        .map_err(|error| as_ledger_error(session, error, Access::Write))?;
+    Ok(count)
+}
