@@ -1,0 +1,10 @@
+//! The driver against a real server: everything here goes through the port, and is looked at
+//! through a connection of its own.
+
+mod death;
+mod fence;
+mod ledger;
+mod messages;
+mod sessions;
+mod steps;
+mod support;
