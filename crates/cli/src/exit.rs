@@ -26,6 +26,47 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Every exit, in the order of the codes.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Pending,
+        Self::Drift,
+        Self::LeaseHeld,
+        Self::Stopped,
+    ];
+
+    /// What it means, for the reference.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "everything that was asked for is done",
+            Self::Failed => "something failed: a migration, a connection, a file",
+            Self::Usage => "usage, configuration, or files that can't be run as they are",
+            Self::Pending => {
+                "something is pending (`check`, `wait`), or held (`migrate --fail-if-held`)"
+            }
+            Self::Drift => "drift: a file was edited after it was applied",
+            Self::LeaseHeld => "somebody else still held the lease after `--lease-wait`",
+            Self::Stopped => "stopped by a person: Ctrl-C or SIGTERM",
+        }
+    }
+
+    /// What to do about it, for the reference.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::Done => "nothing",
+            Self::Failed => {
+                "the last lines say what, where, what is kept, and the command that goes on"
+            }
+            Self::Usage => "correct what the message names: nothing was run",
+            Self::Pending => "run it, or wait",
+            Self::Drift => "restore the file, or `dunlin accept VERSION --because \"…\"`",
+            Self::LeaseHeld => "wait for it, or give more time; nothing was changed",
+            Self::Stopped => "run the same command again: it goes on where it stopped",
+        }
+    }
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
