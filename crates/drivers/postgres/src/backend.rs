@@ -23,11 +23,7 @@ const CANCEL_REQUEST_BYTES: usize = 16;
 pub(crate) async fn announced_pid(client: &Client) -> Option<i32> {
     let recorder = Recorder::default();
     let written = Arc::clone(&recorder.written);
-    client
-        .cancel_token()
-        .cancel_query_raw(recorder, Unwrapped)
-        .await
-        .ok()?;
+    client.cancel_token().cancel_query_raw(recorder, Unwrapped).await.ok()?;
     let bytes = written.lock().unwrap_or_else(PoisonError::into_inner);
     let request = bytes.get(bytes.len().checked_sub(CANCEL_REQUEST_BYTES)?..)?;
     let pid: [u8; 4] = request.get(8..12)?.try_into().ok()?;
@@ -57,10 +53,7 @@ impl AsyncWrite for Recorder {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -110,10 +110,7 @@ pub(crate) async fn look(session: &Session, pid: i32) -> Result<Vec<String>, Tar
          ORDER BY a.xact_start NULLS LAST LIMIT {BLOCKERS_MAX}"
     );
     let answers = session.ask(&sql).await?;
-    let rows = answers
-        .first()
-        .map(|answer| answer.rows.as_slice())
-        .unwrap_or_default();
+    let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
     rows.iter()
         .map(|row| {
             let mut line = format!("blocked by pid {}", required(row, 0)?);
@@ -122,10 +119,9 @@ pub(crate) async fn look(session: &Session, pid: i32) -> Result<Vec<String>, Tar
             }
             match field(row, 1)? {
                 Some(user) => line.push_str(&format!(", user {user}")),
-                None => line.push_str(&format!(
-                    ", {}",
-                    field(row, 7)?.unwrap_or("a system process")
-                )),
+                None => {
+                    line.push_str(&format!(", {}", field(row, 7)?.unwrap_or("a system process")))
+                }
             }
             if let Some(name) = field(row, 2)?.filter(|name| !name.is_empty()) {
                 line.push_str(&format!(", application {name}"));
@@ -153,11 +149,7 @@ fn without_literals(sql: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let skipped = literal_length(rest, after_word);
         if skipped > 0 {
-            text.push_str(if rest.starts_with("--") || rest.starts_with("/*") {
-                " "
-            } else {
-                "?"
-            });
+            text.push_str(if rest.starts_with("--") || rest.starts_with("/*") { " " } else { "?" });
             rest = rest.get(skipped..).unwrap_or_default();
             after_word = false;
             continue;
@@ -181,24 +173,20 @@ fn without_literals(sql: &str) -> String {
 fn literal_length(text: &str, after_word: bool) -> usize {
     let bytes = text.as_bytes();
     let until = |start: usize, end: &str| {
-        text.get(start..)
-            .and_then(|t| t.find(end))
-            .map_or(text.len(), |at| start + at + end.len())
+        text.get(start..).and_then(|t| t.find(end)).map_or(text.len(), |at| start + at + end.len())
     };
     match bytes.first() {
         Some(b'\'') => string_length(bytes),
         Some(b'-') if text.starts_with("--") => until(2, "\n"),
         Some(b'/') if text.starts_with("/*") => until(2, "*/"),
-        Some(b'0'..=b'9') if !after_word => text
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
-            .unwrap_or(text.len()),
+        Some(b'0'..=b'9') if !after_word => {
+            text.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(text.len())
+        }
         Some(b'$') if !after_word => {
             let tag = text[1..].find('$').map(|end| &text[..end + 2]);
             match tag {
                 Some(tag)
-                    if tag[1..tag.len() - 1]
-                        .chars()
-                        .all(|c| c.is_alphanumeric() || c == '_') =>
+                    if tag[1..tag.len() - 1].chars().all(|c| c.is_alphanumeric() || c == '_') =>
                 {
                     until(tag.len(), tag)
                 }
@@ -236,13 +224,7 @@ mod tests {
             "UPDATE t1 SET a = ?, b=? WHERE c = ?"
         );
         assert_eq!(without_literals("SELECT 'cut off here"), "SELECT ?");
-        assert_eq!(
-            without_literals("SELECT $1, \"Ä\" /* s */ FROM t"),
-            "SELECT $1, \"Ä\" FROM t"
-        );
-        assert_eq!(
-            without_literals("SELECT $tag$ secret $tag$, E'\\'secret'"),
-            "SELECT ?, E?"
-        );
+        assert_eq!(without_literals("SELECT $1, \"Ä\" /* s */ FROM t"), "SELECT $1, \"Ä\" FROM t");
+        assert_eq!(without_literals("SELECT $tag$ secret $tag$, E'\\'secret'"), "SELECT ?, E?");
     }
 }

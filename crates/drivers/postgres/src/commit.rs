@@ -14,10 +14,7 @@ const WRITES_PER_MESSAGE: usize = 200;
 
 /// The limits that a work asks for.
 pub(crate) fn limits_of(work: &Work) -> Limits {
-    Limits {
-        lock: work.lock_timeout,
-        statement: work.statement_timeout,
-    }
+    Limits { lock: work.lock_timeout, statement: work.statement_timeout }
 }
 
 /// Runs a whole migration. Three round trips: what comes before, the statements with what comes
@@ -71,11 +68,9 @@ pub(crate) async fn rehearse(
         .enumerate()
         .find_map(|(index, s)| s.facts.outside_transaction.as_ref().map(|why| (index, why)))
     {
-        return Err(
-            TargetError::new(ErrorKind::Refused, format!("cannot be rehearsed: {reason}"))
-                .help("a rehearsal runs in a transaction that is rolled back")
-                .in_statement(index),
-        );
+        return Err(TargetError::new(ErrorKind::Refused, format!("cannot be rehearsed: {reason}"))
+            .help("a rehearsal runs in a transaction that is rolled back")
+            .in_statement(index));
     }
     let begin = format!("BEGIN;{}", limits_of(work).sql(APPLICATION_NAME, true));
     if let Err(error) = session.ask(&begin).await {
@@ -116,9 +111,7 @@ async fn run(
             error.note("a deferred constraint, checked at the end of the migration")
         })?;
         for end in ends {
-            finish(end)
-                .await
-                .map_err(|error| as_ledger_error(session, error, Access::Write))?;
+            finish(end).await.map_err(|error| as_ledger_error(session, error, Access::Write))?;
         }
         Ok(counts)
     }
@@ -130,10 +123,7 @@ async fn run(
 /// the session belongs to somebody else as soon as the transaction ends, and everywhere the
 /// ledger's row is written by the login, not by a role of the file's.
 fn reset_sql(work: &Work, name: &str) -> String {
-    format!(
-        "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}",
-        limits_of(work).sql(name, true)
-    )
+    format!("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}", limits_of(work).sql(name, true))
 }
 
 /// Writes ledger rows alone.

@@ -42,11 +42,7 @@ impl PostgresConnector {
         let direct = direct_url
             .map(|url| Endpoint::parse(url, connect_timeout).map_err(|e| e.note("in `direct_url`")))
             .transpose()?;
-        Ok(Self {
-            url: url.to_owned(),
-            endpoint: Arc::new(endpoint),
-            direct: direct.map(Arc::new),
-        })
+        Ok(Self { url: url.to_owned(), endpoint: Arc::new(endpoint), direct: direct.map(Arc::new) })
     }
 
     /// The server itself where it is known, else whatever answers.
@@ -62,10 +58,7 @@ impl PostgresConnector {
             match Session::open(endpoint).await {
                 Ok(session) => return Ok(session),
                 Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::NoSuchDatabase | ErrorKind::Permission
-                    ) =>
+                    if matches!(error.kind, ErrorKind::NoSuchDatabase | ErrorKind::Permission) =>
                 {
                     last = Some(error);
                 }
@@ -73,10 +66,7 @@ impl PostgresConnector {
             }
         }
         Err(last.unwrap_or_else(|| {
-            TargetError::new(
-                ErrorKind::NoSuchDatabase,
-                "there is no database to connect to",
-            )
+            TargetError::new(ErrorKind::NoSuchDatabase, "there is no database to connect to")
         }))
     }
 }
@@ -97,13 +87,7 @@ impl Connector for PostgresConnector {
 
     fn secrets(&self) -> Vec<String> {
         let direct = self.direct.iter().flat_map(|endpoint| &endpoint.secrets);
-        let mut all: Vec<String> = self
-            .endpoint
-            .secrets
-            .iter()
-            .chain(direct)
-            .cloned()
-            .collect();
+        let mut all: Vec<String> = self.endpoint.secrets.iter().chain(direct).cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -121,10 +105,7 @@ impl Connector for PostgresConnector {
     async fn create_database(&self) -> Result<bool, TargetError> {
         let name = self.server().database_name();
         let session = self.maintenance().await?;
-        match session
-            .run(&format!("CREATE DATABASE {}", quote::name(&name)))
-            .await
-        {
+        match session.run(&format!("CREATE DATABASE {}", quote::name(&name))).await {
             Ok(_) => Ok(true),
             Err(error) if error.code.as_deref() == Some("42P04") => Ok(false),
             Err(error) if error.kind == ErrorKind::Permission => Err(error.help(format!(
@@ -142,10 +123,7 @@ impl Connector for PostgresConnector {
     async fn drop_database(&self) -> Result<bool, TargetError> {
         let name = self.server().database_name();
         let session = self.maintenance().await?;
-        match session
-            .run(&format!("DROP DATABASE {}", quote::name(&name)))
-            .await
-        {
+        match session.run(&format!("DROP DATABASE {}", quote::name(&name))).await {
             Ok(_) => Ok(true),
             Err(error) if error.code.as_deref() == Some("3D000") => Ok(false),
             Err(error) if error.code.as_deref() == Some("55006") => {
@@ -180,11 +158,6 @@ async fn connected(session: &Session, database: &str) -> Vec<String> {
     let Ok(answers) = session.ask(&sql).await else {
         return Vec::new();
     };
-    let rows = answers
-        .first()
-        .map(|answer| answer.rows.as_slice())
-        .unwrap_or_default();
-    rows.iter()
-        .filter_map(|row| required(row, 0).ok().map(str::to_owned))
-        .collect()
+    let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
+    rows.iter().filter_map(|row| required(row, 0).ok().map(str::to_owned)).collect()
 }

@@ -58,14 +58,9 @@ async fn create(session: &Session, id: &str, schema_exists: bool) -> Result<(), 
             .await
             .map_err(|error| may_not_create_schema(session, error))?;
     }
-    session
-        .ask(TABLES)
-        .await
-        .map_err(|error| may_not_create_tables(session, error))?;
-    let (schema_comment, comments) = COMMENTS
-        .trim_start()
-        .split_once('\n')
-        .unwrap_or((COMMENTS, ""));
+    session.ask(TABLES).await.map_err(|error| may_not_create_tables(session, error))?;
+    let (schema_comment, comments) =
+        COMMENTS.trim_start().split_once('\n').unwrap_or((COMMENTS, ""));
     // The schema may belong to somebody else, who then says what it is for.
     if !schema_exists {
         session.ask(schema_comment).await?;
@@ -113,7 +108,5 @@ fn may_not_create_tables(session: &Session, error: TargetError) -> TargetError {
         ),
         ..error
     }
-    .help(format!(
-        "as the schema's owner, once: GRANT USAGE, CREATE ON SCHEMA dunlin TO {user};"
-    ))
+    .help(format!("as the schema's owner, once: GRANT USAGE, CREATE ON SCHEMA dunlin TO {user};"))
 }

@@ -43,10 +43,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, name: &str) -> Result<Link, Tar
         Ok(result) => result,
         Err(_) => Err(unreachable_error(
             endpoint,
-            &format!(
-                "no answer within {} s",
-                endpoint.connect_timeout.as_secs_f32()
-            ),
+            &format!("no answer within {} s", endpoint.connect_timeout.as_secs_f32()),
         )),
     }
 }
@@ -64,17 +61,13 @@ async fn attempts(endpoint: &Endpoint, name: &str) -> Result<Link, TargetError> 
         SslMode::Allow => match attempt(endpoint, name, Encryption::Never).await {
             Err(error) if not_let_in(&error) => {
                 // The refusal without TLS is the one to report if TLS cannot be had either.
-                attempt(endpoint, name, Encryption::Always)
-                    .await
-                    .map_err(|_| error)
+                attempt(endpoint, name, Encryption::Always).await.map_err(|_| error)
             }
             other => other,
         },
         SslMode::Prefer => match attempt(endpoint, name, Encryption::IfOffered).await {
             Err(error) if error.kind == ErrorKind::Tls || not_let_in(&error) => {
-                attempt(endpoint, name, Encryption::Never)
-                    .await
-                    .map_err(|_| error)
+                attempt(endpoint, name, Encryption::Never).await.map_err(|_| error)
             }
             other => other,
         },
@@ -117,10 +110,7 @@ async fn dial(endpoint: &Endpoint, host: &str, port: u16) -> Result<TcpStream, T
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
         .map_err(|error| {
-            unreachable_error(
-                endpoint,
-                &format!("the name `{host}` is not known ({error})"),
-            )
+            unreachable_error(endpoint, &format!("the name `{host}` is not known ({error})"))
         })?
         .collect();
     let mut last = None;
@@ -161,10 +151,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut config = Config::new();
-    config
-        .user(endpoint.user_name())
-        .application_name(name)
-        .dbname(endpoint.database_name());
+    config.user(endpoint.user_name()).application_name(name).dbname(endpoint.database_name());
     if let Some(password) = &endpoint.password {
         config.password(password);
     }
@@ -209,11 +196,7 @@ where
         // nobody to tell. Notices of the server are not shown: they may quote values.
         let _ = connection.await;
     });
-    Link {
-        client,
-        driver,
-        announced_pid,
-    }
+    Link { client, driver, announced_pid }
 }
 
 /// An endpoint that is shared by all connections to one database.

@@ -17,10 +17,7 @@ struct Times {
 impl Times {
     fn both(started: &str, finished: &str, duration: &str) -> Self {
         let all = [started.to_owned(), finished.to_owned(), duration.to_owned()];
-        Self {
-            insert: all.clone(),
-            update: all,
-        }
+        Self { insert: all.clone(), update: all }
     }
 
     fn kept() -> Self {
@@ -73,11 +70,7 @@ pub(crate) fn record_sql(write: &EntryWrite) -> String {
         (EntryState::Running, _) => Times::both(CLOCK, "NULL", "NULL"),
         (EntryState::Skipped | EntryState::Retired, _) => Times::kept(),
     };
-    format!(
-        "{};{}",
-        upsert_sql(write, &times),
-        history_sql(write, "NULL")
-    )
+    format!("{};{}", upsert_sql(write, &times), history_sql(write, "NULL"))
 }
 
 /// The row of a migration whose steps begin or go on. `write` is the row that will stand in the
@@ -140,11 +133,7 @@ pub(crate) fn finish_journalled_sql(write: &EntryWrite) -> String {
         _ => Times::kept(),
     };
     // History first: the duration of an undo is counted from a start that the row then loses.
-    format!(
-        "{};{}",
-        history_sql(write, &since_start),
-        upsert_sql(write, &times)
-    )
+    format!("{};{}", history_sql(write, &since_start), upsert_sql(write, &times))
 }
 
 fn elapsed_sql(since: &str) -> String {
@@ -168,11 +157,9 @@ fn history_sql(write: &EntryWrite, duration: &str) -> String {
 
 fn upsert_sql(write: &EntryWrite, times: &Times) -> String {
     let (text_checksum, statements_checksum, text) = match &write.content {
-        Some((checksums, text)) => (
-            quote::text(&checksums.text),
-            quote::text(&checksums.statements),
-            quote::text(text),
-        ),
+        Some((checksums, text)) => {
+            (quote::text(&checksums.text), quote::text(&checksums.statements), quote::text(text))
+        }
         None => ("NULL".to_owned(), "NULL".to_owned(), "NULL".to_owned()),
     };
     // A new start forgets the last output; otherwise none given leaves what is stored.

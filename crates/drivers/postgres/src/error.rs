@@ -37,9 +37,7 @@ pub(crate) fn server_error(db: &DbError) -> TargetError {
     if let Some(ErrorPosition::Original(position)) = db.position() {
         error.offset = Some((*position as usize).saturating_sub(1));
     }
-    error
-        .notes
-        .extend(db.where_().into_iter().flat_map(context_lines));
+    error.notes.extend(db.where_().into_iter().flat_map(context_lines));
     error
 }
 
@@ -106,14 +104,10 @@ fn mask_quoted(message: &str) -> String {
     const PAIRS: [(char, char); 5] = [('"', '"'), ('«', '»'), ('„', '“'), ('“', '”'), ('»', '«')];
     let mut masked = String::with_capacity(message.len());
     let mut rest = message;
-    while let Some((start, open)) = rest
-        .char_indices()
-        .find(|(_, c)| PAIRS.iter().any(|p| p.0 == *c))
+    while let Some((start, open)) =
+        rest.char_indices().find(|(_, c)| PAIRS.iter().any(|p| p.0 == *c))
     {
-        let close = PAIRS
-            .iter()
-            .find(|pair| pair.0 == open)
-            .map_or('"', |pair| pair.1);
+        let close = PAIRS.iter().find(|pair| pair.0 == open).map_or('"', |pair| pair.1);
         let inner = &rest[start + open.len_utf8()..];
         masked.push_str(&rest[..start]);
         masked.push(open);
@@ -159,11 +153,8 @@ pub(crate) fn unreachable_error(endpoint: &Endpoint, reason: &str) -> TargetErro
              postgresql.conf must include this address"
         }
     };
-    TargetError::new(
-        ErrorKind::Unreachable,
-        format!("cannot reach PostgreSQL on {at}: {reason}"),
-    )
-    .help(help)
+    TargetError::new(ErrorKind::Unreachable, format!("cannot reach PostgreSQL on {at}: {reason}"))
+        .help(help)
 }
 
 /// What came back while connecting.
@@ -175,16 +166,12 @@ pub(crate) fn connect_error(endpoint: &Endpoint, error: &Error) -> TargetError {
     let at = endpoint.address.describe();
     match error.to_string().as_str() {
         text if text.contains("TLS") => tls_error(endpoint, &reason),
-        text if text.contains("authentication") => TargetError::new(
-            ErrorKind::Authentication,
-            format!("cannot log in on {at}: {reason}"),
-        ),
+        text if text.contains("authentication") => {
+            TargetError::new(ErrorKind::Authentication, format!("cannot log in on {at}: {reason}"))
+        }
         text if text.contains("configuration") => TargetError::new(
             ErrorKind::Authentication,
-            format!(
-                "the server on {at} wants a password for {}",
-                endpoint.user_name()
-            ),
+            format!("the server on {at} wants a password for {}", endpoint.user_name()),
         )
         .help("put it into the URL: postgres://user:password@host:5432/database"),
         _ if reason.contains("peer") && reason.contains("certificate") => {
@@ -211,27 +198,19 @@ fn refused_by_server(endpoint: &Endpoint, db: &DbError) -> TargetError {
             format!("the server on {at} refused the password of {user}"),
         )
         .help("check user and password in the URL; special characters are percent-encoded"),
-        "28000" => error(
-            ErrorKind::Authentication,
-            format!("cannot log in on {at}: {message}"),
-        )
-        .help(
-            if lower.contains("no encryption") || lower.contains("ssl off") {
+        "28000" => error(ErrorKind::Authentication, format!("cannot log in on {at}: {message}"))
+            .help(if lower.contains("no encryption") || lower.contains("ssl off") {
                 "the server wants TLS: add sslmode=require (or verify-full) to the URL"
             } else {
                 "pg_hba.conf on the server must allow this user, database and address"
-            },
-        ),
+            }),
         "3D000" => no_such_database(endpoint).code(code),
-        "42501" => error(
-            ErrorKind::Permission,
-            format!("cannot connect to {database}: {message}"),
-        )
-        .help(format!(
-            "as its owner: GRANT CONNECT ON DATABASE {} TO {}",
-            quote::name(&database),
-            quote::name(&user)
-        )),
+        "42501" => error(ErrorKind::Permission, format!("cannot connect to {database}: {message}"))
+            .help(format!(
+                "as its owner: GRANT CONNECT ON DATABASE {} TO {}",
+                quote::name(&database),
+                quote::name(&user)
+            )),
         // pgbouncer before 1.20 reports everything with one code.
         _ if lower.contains("no such database") => no_such_database(endpoint).code(code),
         _ if lower.contains("unsupported startup parameter") => error(
@@ -239,16 +218,14 @@ fn refused_by_server(endpoint: &Endpoint, db: &DbError) -> TargetError {
             format!("the pooler on {at} refused the connection: {message}"),
         )
         .help("leave `options` out of the URL, or set ignore_startup_parameters in the pooler"),
-        _ if lower.contains("authentication") || lower.contains("no such user") => error(
-            ErrorKind::Authentication,
-            format!("cannot log in on {at}: {message}"),
-        )
-        .help("check user and password in the URL, and the pooler's own list of users"),
-        "08P01" | "58000" => error(
-            ErrorKind::Exhausted,
-            format!("the pooler on {at} refused: {message}"),
-        )
-        .help("look at the pooler's log: can it reach the server, are connections left?"),
+        _ if lower.contains("authentication") || lower.contains("no such user") => {
+            error(ErrorKind::Authentication, format!("cannot log in on {at}: {message}"))
+                .help("check user and password in the URL, and the pooler's own list of users")
+        }
+        "08P01" | "58000" => {
+            error(ErrorKind::Exhausted, format!("the pooler on {at} refused: {message}"))
+                .help("look at the pooler's log: can it reach the server, are connections left?")
+        }
         _ => {
             let mut refused = server_error(db);
             if refused.kind == ErrorKind::Lost || refused.kind == ErrorKind::Statement {
@@ -264,11 +241,8 @@ fn refused_by_server(endpoint: &Endpoint, db: &DbError) -> TargetError {
 fn no_such_database(endpoint: &Endpoint) -> TargetError {
     let name = endpoint.database_name();
     let at = endpoint.address.describe();
-    TargetError::new(
-        ErrorKind::NoSuchDatabase,
-        format!("there is no database `{name}` on {at}"),
-    )
-    .help("`dunlin create` makes it, or correct the name in the URL")
+    TargetError::new(ErrorKind::NoSuchDatabase, format!("there is no database `{name}` on {at}"))
+        .help("`dunlin create` makes it, or correct the name in the URL")
 }
 
 fn tls_error(endpoint: &Endpoint, reason: &str) -> TargetError {
@@ -287,11 +261,8 @@ fn tls_error(endpoint: &Endpoint, reason: &str) -> TargetError {
     } else {
         "check the server's certificate, and sslmode and sslrootcert in the URL"
     };
-    TargetError::new(
-        ErrorKind::Tls,
-        format!("no TLS with {at} (sslmode={mode}): {reason}"),
-    )
-    .help(help)
+    TargetError::new(ErrorKind::Tls, format!("no TLS with {at} (sslmode={mode}): {reason}"))
+        .help(help)
 }
 
 /// The cause that says most.
@@ -300,11 +271,7 @@ fn innermost(error: &Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    if error.source().is_none() {
-        error.to_string()
-    } else {
-        cause.to_string()
-    }
+    if error.source().is_none() { error.to_string() } else { cause.to_string() }
 }
 
 #[cfg(test)]
@@ -321,10 +288,7 @@ mod tests {
             mask_quoted(r#"value "99999999999" is out of range for type integer"#),
             r#"value "…" is out of range for type integer"#
         );
-        assert_eq!(
-            mask_quoted("ungültige Syntax: »geheim«"),
-            "ungültige Syntax: »…«"
-        );
+        assert_eq!(mask_quoted("ungültige Syntax: »geheim«"), "ungültige Syntax: »…«");
         assert_eq!(mask_quoted("division by zero"), "division by zero");
     }
 
@@ -334,10 +298,7 @@ mod tests {
                        PL/pgSQL function f(integer) line 4 at RAISE";
         assert_eq!(
             context_lines(context),
-            [
-                "in COPY t, line 3, column a",
-                "in PL/pgSQL function f(integer) line 4 at RAISE"
-            ]
+            ["in COPY t, line 3, column a", "in PL/pgSQL function f(integer) line 4 at RAISE"]
         );
     }
 }

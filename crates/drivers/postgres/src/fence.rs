@@ -28,19 +28,13 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Those of the ledger's own transactions.
-    pub(crate) const LEDGER: Self = Self {
-        lock: LEDGER_LOCK_TIMEOUT,
-        statement: None,
-    };
+    pub(crate) const LEDGER: Self = Self { lock: LEDGER_LOCK_TIMEOUT, statement: None };
 
     /// As a SELECT that sets them, for the transaction (`local`) or the session, together with
     /// the name that others see. It returns the number of the backend.
     pub(crate) fn sql(self, name: &str, local: bool) -> String {
         let set = |setting: &str, value: &str| {
-            format!(
-                "pg_catalog.set_config('{setting}', {}, {local})",
-                quote::text(value)
-            )
+            format!("pg_catalog.set_config('{setting}', {}, {local})", quote::text(value))
         };
         let statement = self.statement.map_or(0, milliseconds);
         let mut parts = vec![
@@ -114,10 +108,7 @@ pub(crate) async fn begin_fenced(
     if let Ok(pid) = number(single(&answers, fence_index - 1)?, 0) {
         session.backend.store(pid, Ordering::Relaxed);
     }
-    if answers
-        .get(fence_index)
-        .is_some_and(|fence| fence.count == 1)
-    {
+    if answers.get(fence_index).is_some_and(|fence| fence.count == 1) {
         return Ok(());
     }
     session.rollback().await;
@@ -141,10 +132,7 @@ pub(crate) async fn commit_fenced(session: &Session, lease: &mut Lease) -> Resul
 fn fenced(lease: &Lease) -> TargetError {
     TargetError::new(
         ErrorKind::Fenced,
-        format!(
-            "the lease on {} is no longer ours: another runner took it over",
-            lease.resource
-        ),
+        format!("the lease on {} is no longer ours: another runner took it over", lease.resource),
     )
 }
 
@@ -208,11 +196,7 @@ pub(crate) fn as_ledger_error(
                 Access::Read => "SELECT",
                 Access::Write => "SELECT, INSERT, UPDATE, DELETE",
             };
-            let verb = if access == Access::Read {
-                "read"
-            } else {
-                "write"
-            };
+            let verb = if access == Access::Read { "read" } else { "write" };
             TargetError {
                 message: format!("this login may not {verb} the ledger: {}", error.message),
                 ..error

@@ -15,12 +15,7 @@ pub(crate) fn objects(statement: &Statement) -> Vec<ImageObject> {
         // IF NOT EXISTS would take the invalid one for done.
         _ if builds_index_concurrently(statement) => {
             let tables = statement.facts.tables.iter().flatten();
-            tables
-                .map(|name| ImageObject {
-                    kind: ObjectKind::Table,
-                    name: name.clone(),
-                })
-                .collect()
+            tables.map(|name| ImageObject { kind: ObjectKind::Table, name: name.clone() }).collect()
         }
         _ => Vec::new(),
     }
@@ -43,11 +38,7 @@ pub(crate) fn expression(objects: &[ImageObject]) -> String {
     let all: Vec<String> = objects
         .iter()
         .map(|object| {
-            format!(
-                "{} || COALESCE({}, 'absent')",
-                quote::text(&title(object)),
-                definition(object)
-            )
+            format!("{} || COALESCE({}, 'absent')", quote::text(&title(object)), definition(object))
         })
         .collect();
     all.join(" || E'\\n' || ")
@@ -142,9 +133,7 @@ pub(crate) fn same(before: &str, now: &str, statement: &Statement) -> bool {
 /// Whether an image knows an index by its number.
 pub(crate) fn mentions_index(image: &str, number: u32) -> bool {
     let words = format!("index {number} ");
-    image
-        .lines()
-        .any(|line| line.starts_with(&words) || line.contains(&format!(": {words}")))
+    image.lines().any(|line| line.starts_with(&words) || line.contains(&format!(": {words}")))
 }
 
 /// What follows the last dot outside quotes.
@@ -165,10 +154,7 @@ fn last_part(name: &str) -> &str {
 /// A name as the catalog has it: folded unless it is quoted.
 fn unquoted(name: &str) -> String {
     let name = name.trim();
-    match name
-        .strip_prefix('"')
-        .and_then(|inner| inner.strip_suffix('"'))
-    {
+    match name.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
         Some(inner) => inner.replace("\"\"", "\""),
         None => name.to_lowercase(),
     }
@@ -182,13 +168,7 @@ mod tests {
 
     fn statement(verb: &str, text: &str) -> Statement {
         let facts = Facts::opaque(verb);
-        Statement {
-            text: text.into(),
-            line: 1,
-            column: 1,
-            copy_data: None,
-            facts,
-        }
+        Statement { text: text.into(), line: 1, column: 1, copy_data: None, facts }
     }
 
     #[test]
@@ -198,11 +178,7 @@ mod tests {
             "create unique index\n concurrently if not exists i on t (a)",
             "REINDEX (VERBOSE) INDEX CONCURRENTLY i",
         ] {
-            let verb = if text.starts_with("REINDEX") {
-                "REINDEX"
-            } else {
-                "CREATE INDEX"
-            };
+            let verb = if text.starts_with("REINDEX") { "REINDEX" } else { "CREATE INDEX" };
             assert!(builds_index_concurrently(&statement(verb, text)), "{text}");
         }
         let drop = statement("DROP INDEX", "DROP INDEX CONCURRENTLY i");

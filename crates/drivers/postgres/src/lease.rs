@@ -70,11 +70,8 @@ pub(crate) async fn keep(
     ttl: Duration,
 ) -> Result<bool, TargetError> {
     session.clean().await?;
-    let sql = format!(
-        "UPDATE dunlin.leases SET expires_at = {} WHERE {}",
-        expiry(ttl),
-        ours(lease)
-    );
+    let sql =
+        format!("UPDATE dunlin.leases SET expires_at = {} WHERE {}", expiry(ttl), ours(lease));
     let answers = ask(session, &sql).await?;
     Ok(answers.first().is_some_and(|answer| answer.count == 1))
 }
@@ -90,10 +87,7 @@ pub(crate) async fn release(session: &mut Session, lease: &Lease) -> Result<(), 
 }
 
 async fn ask(session: &Session, sql: &str) -> Result<Vec<crate::rows::Answer>, TargetError> {
-    session
-        .ask(sql)
-        .await
-        .map_err(|error| as_ledger_error(session, error, Access::Write))
+    session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
 }
 
 fn ours(lease: &Lease) -> String {
@@ -106,10 +100,7 @@ fn ours(lease: &Lease) -> String {
 }
 
 fn expiry(ttl: Duration) -> String {
-    format!(
-        "pg_catalog.clock_timestamp() + {} * interval '1 millisecond'",
-        ttl.as_millis()
-    )
+    format!("pg_catalog.clock_timestamp() + {} * interval '1 millisecond'", ttl.as_millis())
 }
 
 const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity, token, \
@@ -146,10 +137,7 @@ fn raise_sql(resource: &Resource, owner: &Owner, ttl: Duration, displace: Option
 /// there already. It waits for a transaction of an older holder, and in the end closes its session.
 async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, TargetError> {
     let job = quote::text(&lease.resource.to_string());
-    let limits = Limits {
-        lock: OLDER_COMMIT_WAIT,
-        statement: None,
-    };
+    let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
     let sql = format!(
         "{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
          VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \

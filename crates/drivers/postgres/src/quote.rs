@@ -25,10 +25,7 @@ pub(crate) fn optional(value: Option<&str>) -> String {
 
 /// A name, always in quotes.
 pub(crate) fn name(value: &str) -> String {
-    format!(
-        "\"{}\"",
-        value.replace('\0', "\u{fffd}").replace('"', "\"\"")
-    )
+    format!("\"{}\"", value.replace('\0', "\u{fffd}").replace('"', "\"\""))
 }
 
 #[cfg(test)]

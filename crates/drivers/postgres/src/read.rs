@@ -121,28 +121,16 @@ fn ledger_sql() -> String {
 }
 
 fn foreign_sql(query: &TableQuery) -> String {
-    let columns: Vec<String> = query
-        .columns
-        .iter()
-        .map(|column| format!("{}::text", quote::name(column)))
-        .collect();
-    let columns = if columns.is_empty() {
-        "NULL".to_owned()
-    } else {
-        columns.join(", ")
-    };
-    let order: Vec<String> = query
-        .order_by
-        .iter()
-        .map(|column| quote::name(column))
-        .collect();
-    let order = if order.is_empty() {
-        String::new()
-    } else {
-        format!(" ORDER BY {}", order.join(", "))
-    };
+    let columns: Vec<String> =
+        query.columns.iter().map(|column| format!("h.{}::text", quote::name(column))).collect();
+    let columns = if columns.is_empty() { "NULL".to_owned() } else { columns.join(", ") };
+    // Qualified, or it would order by the text that is selected under the same name.
+    let order: Vec<String> =
+        query.order_by.iter().map(|column| format!("h.{}", quote::name(column))).collect();
+    let order =
+        if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
     // The table's name comes from the probe, quoted and qualified by the server itself.
-    format!("SELECT {columns} FROM {}{order}", query.table)
+    format!("SELECT {columns} FROM {} AS h{order}", query.table)
 }
 
 /// The ledger and another tool's history, under one snapshot.
@@ -160,23 +148,14 @@ pub(crate) async fn read(
     if parts.is_empty() {
         return Ok(ReadAnswer::default());
     }
-    let sql = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;{};COMMIT",
-        parts.join(";")
-    );
-    let mut reading = Reading {
-        request,
-        statement: 0,
-        answer: ReadAnswer::default(),
-    };
+    let sql =
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;{};COMMIT", parts.join(";"));
+    let mut reading = Reading { request, statement: 0, answer: ReadAnswer::default() };
     let outcome = tokio::time::timeout(READ_MAX, fill(session, &sql, &mut reading)).await;
     let error = match outcome {
         Ok(Ok(())) => return Ok(reading.answer),
         Ok(Err(error)) => error,
-        Err(_) => TargetError::new(
-            ErrorKind::Lost,
-            "the server did not send the ledger in time",
-        ),
+        Err(_) => TargetError::new(ErrorKind::Lost, "the server did not send the ledger in time"),
     };
     session.rollback().await;
     Err(if reading.in_foreign() {
@@ -226,9 +205,7 @@ impl Reading<'_> {
             (true, 4) => ledger.leases.push(lease::decode(row)?),
             _ => {
                 let values = (0..row.len()).map(|i| Ok(field(row, i)?.map(str::to_owned)));
-                self.answer
-                    .rows
-                    .push(values.collect::<Result<_, TargetError>>()?);
+                self.answer.rows.push(values.collect::<Result<_, TargetError>>()?);
             }
         }
         Ok(())
@@ -236,10 +213,7 @@ impl Reading<'_> {
 }
 
 fn foreign_error(session: &Session, error: TargetError, request: &ReadRequest) -> TargetError {
-    let Some(query) = request
-        .foreign
-        .as_ref()
-        .filter(|_| error.kind == ErrorKind::Permission)
+    let Some(query) = request.foreign.as_ref().filter(|_| error.kind == ErrorKind::Permission)
     else {
         return error;
     };
@@ -248,16 +222,12 @@ fn foreign_error(session: &Session, error: TargetError, request: &ReadRequest) -
         message: format!("this login may not read {}: {}", query.table, error.message),
         ..error
     }
-    .help(format!(
-        "as its owner: GRANT SELECT ON {} TO {user};",
-        query.table
-    ))
+    .help(format!("as its owner: GRANT SELECT ON {} TO {user};", query.table))
 }
 
 fn migration_id(row: &SimpleQueryRow) -> Result<MigrationId, TargetError> {
-    let kind: Kind = required(row, 0)?
-        .parse()
-        .map_err(|_| bug("the ledger has a kind that is none"))?;
+    let kind: Kind =
+        required(row, 0)?.parse().map_err(|_| bug("the ledger has a kind that is none"))?;
     let version =
         Version::new(number(row, 1)?).ok_or_else(|| bug("the ledger has a version below 0"))?;
     Ok(MigrationId { version, kind })
@@ -319,10 +289,8 @@ pub(crate) async fn text(
         "SELECT text FROM dunlin.migrations WHERE kind = '{}' AND version = {}",
         id.kind, id.version
     );
-    let answers = session
-        .ask(&sql)
-        .await
-        .map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let answers =
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
     match answers.first().and_then(|answer| answer.rows.first()) {
         Some(row) => Ok(field(row, 0)?.map(str::to_owned)),
         None => Ok(None),

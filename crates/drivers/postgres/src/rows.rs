@@ -31,8 +31,7 @@ pub(crate) fn answers(messages: Vec<SimpleQueryMessage>) -> Vec<Answer> {
 
 /// A value, or what is wrong with our own query.
 pub(crate) fn field(row: &SimpleQueryRow, index: usize) -> Result<Option<&str>, TargetError> {
-    row.try_get(index)
-        .map_err(|_| bug(&format!("the ledger's answer has no column {index}")))
+    row.try_get(index).map_err(|_| bug(&format!("the ledger's answer has no column {index}")))
 }
 
 /// A value that is never NULL.
@@ -45,11 +44,9 @@ pub(crate) fn number<T: std::str::FromStr>(
     row: &SimpleQueryRow,
     index: usize,
 ) -> Result<T, TargetError> {
-    required(row, index)?.parse().map_err(|_| {
-        bug(&format!(
-            "column {index} of the ledger's answer is no whole number"
-        ))
-    })
+    required(row, index)?
+        .parse()
+        .map_err(|_| bug(&format!("column {index} of the ledger's answer is no whole number")))
 }
 
 /// A whole number or NULL.
@@ -60,9 +57,7 @@ pub(crate) fn optional_number<T: std::str::FromStr>(
     field(row, index)?
         .map(|text| {
             text.parse().map_err(|_| {
-                bug(&format!(
-                    "column {index} of the ledger's answer is no whole number"
-                ))
+                bug(&format!("column {index} of the ledger's answer is no whole number"))
             })
         })
         .transpose()

@@ -21,10 +21,8 @@ pub(crate) async fn begin(session: &mut Session, run: &RunRecord) -> Result<(), 
         quote::text(&run.command),
         quote::text(&run.program),
     );
-    let answers = session
-        .ask(&sql)
-        .await
-        .map_err(|error| as_ledger_error(session, error, Access::Write))?;
+    let answers =
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))?;
     if answers.first().is_some_and(|answer| answer.count == 1) {
         return Ok(());
     }

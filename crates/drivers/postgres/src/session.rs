@@ -55,10 +55,7 @@ pub(crate) struct Session {
 impl Session {
     /// Connects.
     pub(crate) async fn open(endpoint: SharedEndpoint) -> Result<Self, TargetError> {
-        let name = endpoint
-            .application_name
-            .as_deref()
-            .unwrap_or(APPLICATION_NAME);
+        let name = endpoint.application_name.as_deref().unwrap_or(APPLICATION_NAME);
         let link = connect(&endpoint, name).await?;
         Ok(Self {
             link,
@@ -112,11 +109,7 @@ impl Session {
 
     /// Sends one message and does not wait. What is sent in this way is executed in order.
     pub(crate) async fn send(&self, sql: &str) -> Result<SimpleQueryStream, TargetError> {
-        self.link
-            .client
-            .simple_query_raw(sql)
-            .await
-            .map_err(|error| sent_error(&error))
+        self.link.client.simple_query_raw(sql).await.map_err(|error| sent_error(&error))
     }
 
     /// Sends one statement and waits for it as long as it takes.
@@ -254,8 +247,7 @@ pub(crate) fn leaves_traces(statement: &Statement) -> bool {
     let verb = statement.facts.verb.as_str();
     statement.facts.changes_session
         || VERBS.iter().any(|known| {
-            verb.strip_prefix(known)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            verb.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         })
         || has_words(&statement.text, &["TEMP", "TABLE"])
         || has_words(&statement.text, &["TEMPORARY", "TABLE"])
@@ -265,10 +257,6 @@ pub(crate) fn leaves_traces(statement: &Statement) -> bool {
 /// Whether words follow each other in a text, in any case. It may err on the side of yes.
 pub(crate) fn has_words(text: &str, words: &[&str]) -> bool {
     let all: Vec<&str> = text.split_whitespace().collect();
-    all.windows(words.len()).any(|window| {
-        window
-            .iter()
-            .zip(words)
-            .all(|(a, b)| a.eq_ignore_ascii_case(b))
-    })
+    all.windows(words.len())
+        .any(|window| window.iter().zip(words).all(|(a, b)| a.eq_ignore_ascii_case(b)))
 }

@@ -44,10 +44,7 @@ pub(crate) async fn settle_step(
         Restart::Unknowable { reason } => Ok(Settled::Unknown {
             evidence: vec![
                 reason.clone(),
-                format!(
-                    "it was sent under token {} and is not running any more",
-                    step.token
-                ),
+                format!("it was sent under token {} and is not running any more", step.token),
             ],
         }),
     }
@@ -63,15 +60,9 @@ async fn by_image(
             evidence: vec!["the journal has no definitions from before it was sent".to_owned()],
         });
     };
-    let answers = session
-        .ask(&format!("SELECT {}", expression(&objects(statement))))
-        .await?;
+    let answers = session.ask(&format!("SELECT {}", expression(&objects(statement)))).await?;
     let now = required(single(&answers, 0)?, 0)?;
-    Ok(if same(before, now, statement) {
-        Settled::DidNot
-    } else {
-        Settled::TookEffect
-    })
+    Ok(if same(before, now, statement) { Settled::DidNot } else { Settled::TookEffect })
 }
 
 /// Ends sessions of the dead runner that are, or may soon be, at work on the statement: a client
@@ -101,14 +92,8 @@ async fn end_old_statement(
     let mut pids = Vec::new();
     for _ in 0..ENDING_LOOKS {
         let answers = session.ask(&end).await?;
-        let rows = answers
-            .first()
-            .map(|answer| answer.rows.as_slice())
-            .unwrap_or_default();
-        pids = rows
-            .iter()
-            .map(|row| number::<i32>(row, 0))
-            .collect::<Result<_, _>>()?;
+        let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
+        pids = rows.iter().map(|row| number::<i32>(row, 0)).collect::<Result<_, _>>()?;
         if pids.is_empty() {
             return Ok(());
         }
@@ -151,11 +136,7 @@ pub(crate) async fn clear_leftovers(
         tables = tables.join(", "),
     );
     let answers = session.ask(&sql).await?;
-    for row in answers
-        .first()
-        .map(|answer| answer.rows.as_slice())
-        .unwrap_or_default()
-    {
+    for row in answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
         if !mentions_index(image, number(row, 0)?) {
             let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", required(row, 1)?);
             // It waits for older transactions on the table, as long as they take.

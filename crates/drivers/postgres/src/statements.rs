@@ -24,11 +24,7 @@ pub(crate) struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// With nothing sent yet.
     pub(crate) fn new(session: &'a Session) -> Self {
-        Self {
-            session,
-            waiting: Vec::new(),
-            counts: Vec::new(),
-        }
+        Self { session, waiting: Vec::new(), counts: Vec::new() }
     }
 
     /// Sends statements, numbered from where the last ones ended. Inside a transaction a failure
@@ -44,8 +40,7 @@ impl<'a> Pipeline<'a> {
                     .map_err(|error| error.in_statement(index))?;
                 self.counts[index] = Some(count);
             } else {
-                self.waiting
-                    .push((index, self.session.send(&statement.text).await?));
+                self.waiting.push((index, self.session.send(&statement.text).await?));
             }
         }
         Ok(())
@@ -62,9 +57,7 @@ impl<'a> Pipeline<'a> {
 
     async fn settle(&mut self, statements: &[Statement]) -> Result<(), TargetError> {
         for (index, stream) in std::mem::take(&mut self.waiting) {
-            let count = finish(stream)
-                .await
-                .map_err(|error| error.in_statement(index))?;
+            let count = finish(stream).await.map_err(|error| error.in_statement(index))?;
             self.counts[index] = statements.get(index).and_then(|s| touched(s, count));
         }
         Ok(())
@@ -101,11 +94,8 @@ fn touched(statement: &Statement, count: u64) -> Option<u64> {
 }
 
 async fn copy_in(session: &Session, text: &str, data: &str) -> Result<u64, TargetError> {
-    let sink: CopyInSink<Bytes> = session
-        .client()
-        .copy_in(text)
-        .await
-        .map_err(|error| sent_error(&error))?;
+    let sink: CopyInSink<Bytes> =
+        session.client().copy_in(text).await.map_err(|error| sent_error(&error))?;
     let mut sink = pin!(sink);
     let data = Bytes::copy_from_slice(data.as_bytes());
     let mut at = 0;
@@ -131,10 +121,8 @@ pub(crate) fn check(statements: &[Statement], pooled: bool) -> Result<(), Target
 fn check_one(statement: &Statement, pooled: bool) -> Result<(), TargetError> {
     let refused = |message: &str| TargetError::new(ErrorKind::Refused, message);
     if statement.facts.control.is_some() {
-        return Err(
-            refused("a statement inside a migration may not begin or end a transaction")
-                .help("leave BEGIN, COMMIT, ROLLBACK and SAVEPOINT out of the file"),
-        );
+        return Err(refused("a statement inside a migration may not begin or end a transaction")
+            .help("leave BEGIN, COMMIT, ROLLBACK and SAVEPOINT out of the file"));
     }
     if statement.copy_data.is_some() {
         if pooled {
@@ -168,13 +156,7 @@ mod tests {
 
     fn statement(verb: &str, text: &str) -> Statement {
         let facts = Facts::opaque(verb);
-        Statement {
-            text: text.into(),
-            line: 1,
-            column: 1,
-            copy_data: None,
-            facts,
-        }
+        Statement { text: text.into(), line: 1, column: 1, copy_data: None, facts }
     }
 
     #[test]
@@ -190,12 +172,6 @@ mod tests {
         assert!(check(&[statement("COPY", "COPY t TO STDOUT")], false).is_err());
         assert!(check(&[statement("COPY", "copy t from\n stdin;")], false).is_err());
         assert!(check(&[statement("COPY", "COPY t FROM '/tmp/x'")], false).is_ok());
-        assert!(
-            check(
-                &[statement("INSERT", "INSERT INTO t VALUES ('stdin')")],
-                false
-            )
-            .is_ok()
-        );
+        assert!(check(&[statement("INSERT", "INSERT INTO t VALUES ('stdin')")], false).is_ok());
     }
 }

@@ -23,10 +23,7 @@ use crate::statements::{check, run_alone};
 pub(crate) async fn preflight(session: &mut Session, work: &Work) -> Result<(), TargetError> {
     let pooled = session.is_pooled().await?;
     check(&work.statements, pooled)?;
-    let stepwise = work
-        .statements
-        .iter()
-        .any(|s| s.facts.outside_transaction.is_some());
+    let stepwise = work.statements.iter().any(|s| s.facts.outside_transaction.is_some());
     if pooled && stepwise {
         for (index, statement) in work.statements.iter().enumerate() {
             refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
@@ -63,29 +60,20 @@ pub(crate) async fn enter(
         None => {
             session.clean().await?;
             if !pooled {
-                session
-                    .ask(&limits_of(work).sql(&session_name(lease), false))
-                    .await?;
+                session.ask(&limits_of(work).sql(&session_name(lease), false)).await?;
                 session.dirty = true;
             }
             0
         }
     };
     while next < ordinal && !pooled {
-        if let Some(statement) = work
-            .statements
-            .get(next)
-            .filter(|s| s.facts.changes_session)
-        {
+        if let Some(statement) = work.statements.get(next).filter(|s| s.facts.changes_session) {
             run_alone(session, statement, next).await?;
         }
         next += 1;
     }
-    session.steps = Some(StepSession {
-        id: work.entry.id,
-        direction: work.direction,
-        next: next.max(ordinal),
-    });
+    session.steps =
+        Some(StepSession { id: work.entry.id, direction: work.direction, next: next.max(ordinal) });
     Ok(())
 }
 
@@ -148,10 +136,7 @@ fn step_values(work: &Work, ordinal: u32) -> String {
 }
 
 fn step_condition(work: &Work, ordinal: u32) -> String {
-    format!(
-        "(kind, version, direction, pass, ordinal) = ({})",
-        step_values(work, ordinal)
-    )
+    format!("(kind, version, direction, pass, ordinal) = ({})", step_values(work, ordinal))
 }
 
 /// A step that failed earlier may have left an INVALID index that could not be dropped then.
@@ -160,14 +145,9 @@ async fn clear_before_reopening(
     work: &Work,
     ordinal: u32,
 ) -> Result<(), TargetError> {
-    let sql = format!(
-        "SELECT image FROM dunlin.steps WHERE {}",
-        step_condition(work, ordinal)
-    );
-    let answers = session
-        .ask(&sql)
-        .await
-        .map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let sql = format!("SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
+    let answers =
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
     let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
         return Ok(());
     };
@@ -233,11 +213,7 @@ pub(crate) async fn close_step(
     let writes = if state == StepState::Done && is_last(work, ordinal) {
         finish_sql(work)
     } else {
-        let closed = if state == StepState::Open {
-            "NULL"
-        } else {
-            "pg_catalog.clock_timestamp()"
-        };
+        let closed = if state == StepState::Open { "NULL" } else { "pg_catalog.clock_timestamp()" };
         format!(
             "UPDATE dunlin.steps SET state = '{}', closed_at = {closed} WHERE {}",
             state.as_str(),
@@ -318,14 +294,9 @@ async fn in_transaction(
         Ok(count) => count,
         Err(error) => return Err(watcher.explain(error)),
     };
-    session
-        .ask("SET CONSTRAINTS ALL IMMEDIATE")
-        .await
-        .map_err(|error| {
-            error
-                .in_statement(index)
-                .note("a deferred constraint, checked at the end of the statement")
-        })?;
+    session.ask("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|error| {
+        error.in_statement(index).note("a deferred constraint, checked at the end of the statement")
+    })?;
     let journal = if is_last(work, ordinal) {
         finish_sql(work)
     } else {
@@ -341,11 +312,7 @@ async fn in_transaction(
             token = lease.token,
         )
     };
-    let reset = if pooled && leaves_traces(statement) {
-        "RESET ALL;"
-    } else {
-        ""
-    };
+    let reset = if pooled && leaves_traces(statement) { "RESET ALL;" } else { "" };
     let name = limits_of(work).sql(&session_name(lease), true);
     session
         .ask(&format!("{reset}{AS_LOGIN}{name};{journal}"))

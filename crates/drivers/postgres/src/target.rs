@@ -61,10 +61,7 @@ impl Target for PostgresTarget {
         ttl: Duration,
         displace: Option<&str>,
     ) -> Result<Claim, TargetError> {
-        call!(
-            self,
-            lease::claim(&mut self.session, resource, owner, ttl, displace)
-        )
+        call!(self, lease::claim(&mut self.session, resource, owner, ttl, displace))
     }
 
     async fn keep(&mut self, held: &Lease, ttl: Duration) -> Result<bool, TargetError> {
@@ -101,10 +98,7 @@ impl Target for PostgresTarget {
         work: &Work,
         ordinal: u32,
     ) -> Result<(), TargetError> {
-        call!(
-            self,
-            step::open_step(&mut self.session, held, work, ordinal)
-        )
+        call!(self, step::open_step(&mut self.session, held, work, ordinal))
     }
 
     async fn send_step(
@@ -113,10 +107,7 @@ impl Target for PostgresTarget {
         work: &Work,
         ordinal: u32,
     ) -> Result<Option<u64>, TargetError> {
-        call!(
-            self,
-            step::send_step(&mut self.session, held, work, ordinal)
-        )
+        call!(self, step::send_step(&mut self.session, held, work, ordinal))
     }
 
     async fn close_step(
@@ -126,10 +117,7 @@ impl Target for PostgresTarget {
         ordinal: u32,
         state: StepState,
     ) -> Result<(), TargetError> {
-        call!(
-            self,
-            step::close_step(&mut self.session, held, work, ordinal, state)
-        )
+        call!(self, step::close_step(&mut self.session, held, work, ordinal, state))
     }
 
     async fn commit_step(
@@ -138,10 +126,7 @@ impl Target for PostgresTarget {
         work: &Work,
         ordinal: u32,
     ) -> Result<Option<u64>, TargetError> {
-        call!(
-            self,
-            step::commit_step(&mut self.session, held, work, ordinal)
-        )
+        call!(self, step::commit_step(&mut self.session, held, work, ordinal))
     }
 
     async fn settle_step(
@@ -150,10 +135,7 @@ impl Target for PostgresTarget {
         work: &Work,
         record: &StepRecord,
     ) -> Result<Settled, TargetError> {
-        call!(
-            self,
-            settle::settle_step(&mut self.session, held, work, record)
-        )
+        call!(self, settle::settle_step(&mut self.session, held, work, record))
     }
 
     fn stopper(&self) -> Arc<dyn Stopper> {

@@ -37,17 +37,11 @@ pub(crate) fn client_config(endpoint: &Endpoint) -> Result<ClientConfig, TargetE
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
                 .map_err(|error| tls_error(format!("the root certificates are no use: {error}")))?;
-            if verification == Verification::Chain {
-                Arc::new(ChainOnly { chain })
-            } else {
-                chain
-            }
+            if verification == Verification::Chain { Arc::new(ChainOnly { chain }) } else { chain }
         }
     };
     // The verifiers above are libpq's meaning of `prefer`, `require` and `verify-ca`.
-    let builder = builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match (&endpoint.ssl_cert, &endpoint.ssl_key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
@@ -104,20 +98,14 @@ fn certificates(parameter: &str, file: &Path) -> Result<Vec<CertificateDer<'stat
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(parameter, file, &error))?;
     if all.is_empty() {
-        return Err(tls_error(format!(
-            "{parameter} {} holds no certificate",
-            file.display()
-        ))
-        .help("it must be a PEM file with -----BEGIN CERTIFICATE-----"));
+        return Err(tls_error(format!("{parameter} {} holds no certificate", file.display()))
+            .help("it must be a PEM file with -----BEGIN CERTIFICATE-----"));
     }
     Ok(all)
 }
 
 fn unreadable(parameter: &str, file: &Path, error: &rustls_pki_types::pem::Error) -> TargetError {
-    tls_error(format!(
-        "cannot read {parameter} {}: {error}",
-        file.display()
-    ))
+    tls_error(format!("cannot read {parameter} {}: {error}", file.display()))
 }
 
 fn tls_error(message: impl Into<String>) -> TargetError {
@@ -163,9 +151,7 @@ impl ServerCertVerifier for AcceptAny {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -60,10 +60,7 @@ impl SslMode {
 
     /// As it is written in a URL.
     pub(crate) fn as_str(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, mode)| *mode == self)
-            .map_or("prefer", |(name, _)| name)
+        Self::ALL.iter().find(|(_, mode)| *mode == self).map_or("prefer", |(name, _)| name)
     }
 }
 
@@ -134,6 +131,13 @@ pub(crate) struct Endpoint {
     pub(crate) secrets: Vec<String>,
 }
 
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not derived: that would print the password.
+        write!(f, "Endpoint({})", self.describe())
+    }
+}
+
 /// The parts of a URL before their defaults.
 #[derive(Default)]
 struct Parts {
@@ -175,17 +179,11 @@ impl Endpoint {
         read_authority(authority, &mut parts)?;
         if let Some(path) = path.filter(|path| !path.is_empty()) {
             if path.contains('/') || path.contains('@') {
-                return Err(unencoded(
-                    "the database's name in the URL has a `/` or `@` in it",
-                ));
+                return Err(unencoded("the database's name in the URL has a `/` or `@` in it"));
             }
             parts.database = Some(decode(path, "the database's name")?);
         }
-        for pair in query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             read_parameter(pair, &mut parts)?;
         }
         Ok(parts.finish(connect_timeout))
@@ -193,10 +191,7 @@ impl Endpoint {
 
     /// The database that a connection asks for: its name, else the user's.
     pub(crate) fn database_name(&self) -> String {
-        self.database
-            .clone()
-            .or_else(|| self.user.clone())
-            .unwrap_or_else(system_user)
+        self.database.clone().or_else(|| self.user.clone()).unwrap_or_else(system_user)
     }
 
     /// The login.
@@ -216,10 +211,7 @@ impl Endpoint {
 
     /// The same server and login, another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
-        Self {
-            database: Some(database.to_owned()),
-            ..self.clone()
-        }
+        Self { database: Some(database.to_owned()), ..self.clone() }
     }
 }
 
@@ -227,11 +219,7 @@ impl Parts {
     fn finish(self, connect_timeout: Duration) -> Endpoint {
         let port = self.port.unwrap_or(PORT_DEFAULT);
         let address = address_of(self.host, port);
-        let default_mode = if address.is_local() {
-            SslMode::Prefer
-        } else {
-            SslMode::VerifyFull
-        };
+        let default_mode = if address.is_local() { SslMode::Prefer } else { SslMode::VerifyFull };
         Endpoint {
             ssl_mode: self.ssl_mode.unwrap_or(default_mode),
             address,
@@ -255,21 +243,15 @@ impl Parts {
 fn address_of(host: Option<String>, port: u16) -> Address {
     let socket = |folder: &str| Path::new(folder).join(format!(".s.PGSQL.{port}"));
     match host.filter(|host| !host.is_empty()) {
-        Some(host) if host.starts_with('/') => Address::Socket {
-            path: socket(&host),
-        },
+        Some(host) if host.starts_with('/') => Address::Socket { path: socket(&host) },
         Some(host) => Address::Tcp { host, port },
         None => SOCKET_FOLDERS
             .iter()
             .map(|folder| socket(folder))
             .find(|path| path.exists())
-            .map_or(
-                Address::Tcp {
-                    host: "localhost".to_owned(),
-                    port,
-                },
-                |path| Address::Socket { path },
-            ),
+            .map_or(Address::Tcp { host: "localhost".to_owned(), port }, |path| Address::Socket {
+                path,
+            }),
     }
 }
 
@@ -291,9 +273,7 @@ fn read_authority(authority: &str, parts: &mut Parts) -> Result<(), TargetError>
         }
     }
     if host.contains(',') {
-        return Err(refused(
-            "the database URL names several hosts; only one is supported",
-        ));
+        return Err(refused("the database URL names several hosts; only one is supported"));
     }
     let (host, port) = split_port(host)?;
     if !host.is_empty() {
@@ -383,21 +363,15 @@ fn read_parameter(pair: &str, parts: &mut Parts) -> Result<(), TargetError> {
 }
 
 fn choice<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T, TargetError> {
-    choices
-        .iter()
-        .find(|(text, _)| *text == value)
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| {
-            let all: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            let error = if is_word(value) {
-                refused(format!("`{value}` is no {name} that PostgreSQL knows"))
-            } else {
-                refused(format!(
-                    "{name} in the database URL has a value that PostgreSQL does not know"
-                ))
-            };
-            error.help(format!("{name} is one of {}", all.join(", ")))
-        })
+    choices.iter().find(|(text, _)| *text == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let all: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
+        let error = if is_word(value) {
+            refused(format!("`{value}` is no {name} that PostgreSQL knows"))
+        } else {
+            refused(format!("{name} in the database URL has a value that PostgreSQL does not know"))
+        };
+        error.help(format!("{name} is one of {}", all.join(", ")))
+    })
 }
 
 fn unknown_parameter(name: &str) -> TargetError {
@@ -409,9 +383,7 @@ fn unknown_parameter(name: &str) -> TargetError {
         .map(|known| (strsim::osa_distance(known, name), *known))
         .filter(|(distance, _)| *distance <= 3)
         .min();
-    let error = refused(format!(
-        "the database URL has an unknown parameter `{name}`"
-    ));
+    let error = refused(format!("the database URL has an unknown parameter `{name}`"));
     match near {
         Some((_, known)) => error.help(format!("did you mean `{known}`?")),
         None => error.help(format!("known parameters are {}", PARAMETERS.join(", "))),
@@ -421,21 +393,15 @@ fn unknown_parameter(name: &str) -> TargetError {
 fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 40
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 fn decode(text: &str, what: &str) -> Result<String, TargetError> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|_| {
-        refused(format!(
-            "{what} in the database URL is not UTF-8 once it is percent-decoded"
-        ))
+        refused(format!("{what} in the database URL is not UTF-8 once it is percent-decoded"))
     })?;
     if decoded.contains('\0') {
-        return Err(refused(format!(
-            "{what} in the database URL has a zero byte in it"
-        )));
+        return Err(refused(format!("{what} in the database URL has a zero byte in it")));
     }
     Ok(decoded.into_owned())
 }
@@ -470,13 +436,7 @@ mod tests {
              &application_name=web&connect_timeout=3&options=-c%20search_path%3Dapp",
         )
         .unwrap();
-        assert_eq!(
-            e.address,
-            Address::Tcp {
-                host: "db.example.com".into(),
-                port: 6543
-            }
-        );
+        assert_eq!(e.address, Address::Tcp { host: "db.example.com".into(), port: 6543 });
         assert_eq!(e.user.as_deref(), Some("de@ploy"));
         assert_eq!(e.password.as_deref(), Some("p/w?"));
         assert_eq!(e.database.as_deref(), Some("my app"));
@@ -488,33 +448,12 @@ mod tests {
 
     #[test]
     fn sockets_and_defaults() {
-        let socket = Address::Socket {
-            path: "/run/pg/.s.PGSQL.5433".into(),
-        };
-        assert_eq!(
-            parse("postgres://%2Frun%2Fpg:5433/db").unwrap().address,
-            socket
-        );
-        assert_eq!(
-            parse("postgres:///db?host=/run/pg&port=5433")
-                .unwrap()
-                .address,
-            socket
-        );
-        assert_eq!(
-            parse("postgres:///db?host=%2Frun%2Fpg&port=5433")
-                .unwrap()
-                .address,
-            socket
-        );
+        let socket = Address::Socket { path: "/run/pg/.s.PGSQL.5433".into() };
+        assert_eq!(parse("postgres://%2Frun%2Fpg:5433/db").unwrap().address, socket);
+        assert_eq!(parse("postgres:///db?host=/run/pg&port=5433").unwrap().address, socket);
+        assert_eq!(parse("postgres:///db?host=%2Frun%2Fpg&port=5433").unwrap().address, socket);
         let six = parse("postgres://[::1]:1/db").unwrap();
-        assert_eq!(
-            six.address,
-            Address::Tcp {
-                host: "::1".into(),
-                port: 1
-            }
-        );
+        assert_eq!(six.address, Address::Tcp { host: "::1".into(), port: 1 });
         assert_eq!(six.ssl_mode, SslMode::Prefer);
         let user_only = parse("postgres://ann@localhost").unwrap();
         assert_eq!(user_only.database_name(), "ann");
@@ -522,22 +461,10 @@ mod tests {
 
     #[test]
     fn a_remote_host_is_verified_and_the_loopback_is_not() {
-        assert_eq!(
-            parse("postgres://db/x").unwrap().ssl_mode,
-            SslMode::VerifyFull
-        );
-        assert_eq!(
-            parse("postgres://10.0.0.1/x").unwrap().ssl_mode,
-            SslMode::VerifyFull
-        );
-        assert_eq!(
-            parse("postgres://localhost/x").unwrap().ssl_mode,
-            SslMode::Prefer
-        );
-        assert_eq!(
-            parse("postgres://127.0.0.2/x").unwrap().ssl_mode,
-            SslMode::Prefer
-        );
+        assert_eq!(parse("postgres://db/x").unwrap().ssl_mode, SslMode::VerifyFull);
+        assert_eq!(parse("postgres://10.0.0.1/x").unwrap().ssl_mode, SslMode::VerifyFull);
+        assert_eq!(parse("postgres://localhost/x").unwrap().ssl_mode, SslMode::Prefer);
+        assert_eq!(parse("postgres://127.0.0.2/x").unwrap().ssl_mode, SslMode::Prefer);
     }
 
     #[test]
@@ -563,17 +490,10 @@ mod tests {
             "postgress://u:hunter2secret@h/db",
             "hunter2secret",
         ] {
-            let Err(error) = parse(url) else {
-                panic!("{url} was read")
-            };
+            let Err(error) = parse(url) else { panic!("{url} was read") };
             let all = format!("{error:?}");
             assert!(!all.contains("hunter") && !all.contains("secret"), "{all}");
         }
-        assert!(
-            !parse("postgres://u:hunter2secret@h/db")
-                .unwrap()
-                .describe()
-                .contains("hunter")
-        );
+        assert!(!parse("postgres://u:hunter2secret@h/db").unwrap().describe().contains("hunter"));
     }
 }

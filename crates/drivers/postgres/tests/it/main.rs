@@ -1,0 +1,3 @@
+//! The PostgreSQL driver against real servers.
+
+mod conformance;
