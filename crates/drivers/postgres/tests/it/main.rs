@@ -7,5 +7,6 @@ mod locks;
 mod login;
 mod pooler;
 mod session;
+mod silence;
 mod tls;
 mod world;
