@@ -152,6 +152,7 @@ pub(crate) async fn read(
     if parts.is_empty() {
         return Ok(ReadAnswer::default());
     }
+    session.clean().await?;
     let sql =
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;{};COMMIT", parts.join(";"));
     let mut reading = Reading { request, statement: 0, answer: ReadAnswer::default() };
@@ -289,6 +290,7 @@ pub(crate) async fn text(
     session: &mut Session,
     id: MigrationId,
 ) -> Result<Option<String>, TargetError> {
+    session.clean().await?;
     let sql = format!(
         "SELECT text FROM dunlin.migrations WHERE kind = '{}' AND version = {}",
         id.kind, id.version

@@ -145,10 +145,11 @@ async fn clear_before_reopening(
     work: &Work,
     ordinal: u32,
 ) -> Result<(), TargetError> {
-    let sql = format!("SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
+    let sql =
+        format!("{AS_LOGIN}SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
     let answers =
         session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
-    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+    let Some(row) = answers.last().and_then(|answer| answer.rows.first()) else {
         return Ok(());
     };
     let Some(statement) = work.statements.get(ordinal as usize) else {

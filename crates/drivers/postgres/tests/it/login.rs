@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use dunlin_engine::{Connector, ErrorKind, Purpose, ReadRequest};
-use dunlin_model::Resource;
+use dunlin_engine::{Claim, Connector, ErrorKind, Purpose, ReadRequest, Settled};
+use dunlin_model::{EntryState, Resource, StepState};
 use dunlin_postgres::PostgresConnector;
-use dunlin_testkit::conformance::{data_work, owner};
+use dunlin_testkit::conformance::{data_work, owner, statement};
 
-use crate::world::{LONG, World, claimed, connector, with_login};
+use crate::world::{
+    LONG, World, claimed, connector, id, ledger, outside, setting, with_login, work,
+};
 
 /// A login of the test's own; roles belong to the whole server.
 async fn login(world: &World, role: &str) -> PostgresConnector {
@@ -96,6 +98,69 @@ async fn an_older_transaction_that_hangs_is_ended_by_the_next_owner() {
     assert_eq!(outcome.expect_err("ended").kind, ErrorKind::Lost);
     second.commit(&mut lease, &data_work(1, &["UPDATE t SET n = n + 1"])).await.expect("ours");
     assert_eq!(world.sql("SELECT n FROM t").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_login_can_do_everything() {
+    let world = World::new("login_plain").await;
+    let plain = login(&world, "login_plain").await;
+    let name = world.name();
+    world
+        .sql(&format!(
+            "CREATE ROLE login_team; GRANT login_team TO login_plain; \
+             GRANT CREATE ON DATABASE \"{name}\" TO login_plain; \
+             CREATE SCHEMA app AUTHORIZATION login_team; \
+             ALTER ROLE login_plain SET search_path = app"
+        ))
+        .await;
+    let mut target = plain.connect(Purpose::Run).await.expect("a connection");
+    target.create_ledger("id").await.expect("a ledger");
+    let mut lease = claimed(&mut target, 1).await;
+    let as_team =
+        work(1, vec![setting("SET ROLE login_team"), statement("CREATE TABLE t (a int)")]);
+    target.commit(&mut lease, &as_team).await.expect("as the team");
+    let owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'app'";
+    assert_eq!(world.sql(owner).await, "login_team");
+    let index = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY i ON t (a)", "t");
+    let steps = work(2, vec![setting("SET ROLE login_team"), index, statement("DELETE FROM t")]);
+    target.commit_step(&mut lease, &steps, 0).await.expect("the role");
+    target.open_step(&mut lease, &steps, 1).await.expect("journal, as the login");
+    drop(target);
+    let mut target = plain.connect(Purpose::Run).await.expect("a connection");
+    let mut lease = claimed(&mut target, 2).await;
+    let open = ledger(&mut target).await.steps;
+    let settled = target.settle_step(&lease, &steps, &open[1]).await.expect("an answer");
+    assert_eq!(settled, Settled::DidNot);
+    target.open_step(&mut lease, &steps, 1).await.expect("journal");
+    target.send_step(&lease, &steps, 1).await.expect("the index, as the team");
+    target.close_step(&mut lease, &steps, 1, StepState::Done).await.expect("journal");
+    target.commit_step(&mut lease, &steps, 2).await.expect("the last, as the team");
+    assert_eq!(ledger(&mut target).await.state(id(2)), Some(EntryState::Applied));
+    drop(target);
+    world
+        .sql("DROP OWNED BY login_plain, login_team; DROP ROLE login_plain; DROP ROLE login_team")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serializable_database_makes_no_difference_to_claims() {
+    let world = World::new("login_serializable").await;
+    drop(world.with_ledger().await);
+    let name = world.name();
+    let default = "default_transaction_isolation = 'serializable'";
+    world.sql(&format!("ALTER DATABASE \"{name}\" SET {default}")).await;
+    let claims = (1..=8).map(|number| {
+        let connector = world.connector.clone();
+        tokio::spawn(async move {
+            let mut target = connector.connect(Purpose::Run).await.expect("a connection");
+            target.claim(&Resource::Schema, &owner(number), LONG, None).await.expect("an answer")
+        })
+    });
+    let mut granted = 0;
+    for claim in claims.collect::<Vec<_>>() {
+        granted += usize::from(matches!(claim.await.expect("a result"), Claim::Granted(_)));
+    }
+    assert_eq!(granted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
