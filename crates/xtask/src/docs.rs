@@ -4,32 +4,26 @@ use std::path::{Path, PathBuf};
 
 use crate::{Failure, cargo};
 
-/// A page that is what a command prints.
-struct Page {
-    /// Where it is, from the repository's root.
-    path: &'static str,
-    /// What cargo runs to print it.
-    command: &'static [&'static str],
-}
-
-/// Every generated page.
-const PAGES: &[Page] = &[];
+/// The folder of generated pages, from the repository's root. Pages that are written by hand stand
+/// in it, too.
+const REFERENCE: &str = "docs/reference";
 
 /// `cargo xtask docs`
 pub(crate) fn run(check: bool) -> Result<(), Failure> {
     let mut wrong = Vec::new();
-    for page in PAGES {
-        let fresh = cargo::output(&mut cargo::cargo(page.command))?;
-        let path = cargo::root().join(page.path);
-        if std::fs::read_to_string(&path).is_ok_and(|there| there == fresh) {
+    for (path, fresh) in generated()? {
+        let file = cargo::root().join(&path);
+        if std::fs::read_to_string(&file).is_ok_and(|there| there == fresh) {
             continue;
         }
         if check {
-            wrong.push(format!("{} is not what the code says: run `cargo xtask docs`", page.path));
+            let path = path.display();
+            wrong.push(format!("{path} is not what the program says: run `cargo xtask docs`"));
         } else {
-            std::fs::write(&path, fresh)
-                .map_err(|error| Failure::because(format!("cannot write {}", page.path), &error))?;
-            println!("wrote {}", page.path);
+            std::fs::write(&file, fresh).map_err(|error| {
+                Failure::because(format!("cannot write {}", path.display()), &error)
+            })?;
+            println!("wrote {}", path.display());
         }
     }
     for file in markdown_files()? {
@@ -38,6 +32,29 @@ pub(crate) fn run(check: bool) -> Result<(), Failure> {
         wrong.extend(broken_links(&cargo::root(), &file, &text));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("\n"))) }
+}
+
+/// The pages that the program writes of itself, by their paths from the repository's root.
+fn generated() -> Result<Vec<(PathBuf, String)>, Failure> {
+    let folder = cargo::root().join("target").join("reference");
+    let unreadable = |error: std::io::Error| {
+        Failure::because(format!("cannot read {}", folder.display()), &error)
+    };
+    // Pages of an earlier time may have other names.
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(unreadable)?;
+    }
+    let mut command =
+        cargo::cargo(&["run", "--quiet", "--package", "dunlin-cli", "--", "reference"]);
+    cargo::output(command.arg(&folder))?;
+    let mut pages = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let text = std::fs::read_to_string(entry.path()).map_err(unreadable)?;
+        pages.push((Path::new(REFERENCE).join(entry.file_name()), text));
+    }
+    pages.sort();
+    Ok(pages)
 }
 
 fn markdown_files() -> Result<Vec<PathBuf>, Failure> {

@@ -14,11 +14,7 @@ const STATEMENT_CHARACTERS_MAX: usize = 120;
 /// Adds a line for each transaction that is open besides ours, oldest first. Best effort: an
 /// error here must not hide the timeout.
 pub(crate) async fn noted(error: TargetError, session: &mut Session, ours: &[u64]) -> TargetError {
-    let ours = ours
-        .iter()
-        .map(u64::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let ours = ours.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let transactions = format!(
         "SELECT {COLUMNS}, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) \
          FROM information_schema.innodb_trx t \
@@ -30,10 +26,7 @@ pub(crate) async fn noted(error: TargetError, session: &mut Session, ours: &[u64
             let rows = answers.iter().flat_map(|answer| &answer.rows);
             rows.fold(error, |error, row| {
                 let age = row.number::<i64>(7).unwrap_or_default();
-                error.note(line(
-                    &process(row),
-                    &format!("in a transaction for {age} s"),
-                ))
+                error.note(line(&process(row), &format!("in a transaction for {age} s")))
             })
         }
         Err(_) => noted_without_rights(error, session, &ours).await,
@@ -69,10 +62,7 @@ fn line(process: &Process, doing: &str) -> String {
         Some(text) => format!(": {}", without_literals(text)),
         None => String::new(),
     };
-    format!(
-        "connection {} of {}@{} is {doing}{statement}",
-        process.id, process.user, process.host
-    )
+    format!("connection {} of {}@{} is {doing}{statement}", process.id, process.user, process.host)
 }
 
 /// A statement's text with every literal replaced, since literals are row values.
@@ -93,10 +83,7 @@ pub(crate) fn without_literals(text: &str) -> String {
                 shown.push('?');
             }
             digit if digit.is_ascii_digit() && !is_word(previous) => {
-                while characters
-                    .next_if(|next| is_word(*next) || *next == '.')
-                    .is_some()
-                {}
+                while characters.next_if(|next| is_word(*next) || *next == '.').is_some() {}
                 shown.push('?');
             }
             space if space.is_whitespace() => {

@@ -32,15 +32,9 @@ impl MysqlConnector {
         connect_timeout: Duration,
     ) -> Result<Self, TargetError> {
         let dialler = |url: &str| -> Result<Arc<Dialler>, TargetError> {
-            Ok(Arc::new(Dialler::new(
-                ServerUrl::parse(url)?,
-                connect_timeout,
-            )))
+            Ok(Arc::new(Dialler::new(ServerUrl::parse(url)?, connect_timeout)))
         };
-        Ok(Self {
-            main: dialler(url)?,
-            direct: direct_url.map(dialler).transpose()?,
-        })
+        Ok(Self { main: dialler(url)?, direct: direct_url.map(dialler).transpose()? })
     }
 
     fn dialler(&self, purpose: Purpose) -> &Arc<Dialler> {
@@ -67,10 +61,9 @@ fn done(result: Result<(), TargetError>, nothing_to_do: &str) -> Result<bool, Ta
         Ok(()) => Ok(true),
         Err(error) if error.code.as_deref() == Some(nothing_to_do) => Ok(false),
         // The statement is ours, but what it fails for is the user's to mend.
-        Err(error) if error.kind == ErrorKind::Bug => Err(TargetError {
-            kind: ErrorKind::Statement,
-            ..error
-        }),
+        Err(error) if error.kind == ErrorKind::Bug => {
+            Err(TargetError { kind: ErrorKind::Statement, ..error })
+        }
         Err(error) => Err(error),
     }
 }
@@ -83,17 +76,8 @@ impl Connector for MysqlConnector {
 
     fn describe(&self) -> String {
         let url = &self.main.url;
-        let product = if url.mariadb {
-            "MariaDB"
-        } else {
-            "MySQL/MariaDB"
-        };
-        format!(
-            "{product} at {}, database {}, user {}",
-            url.place(),
-            url.database,
-            url.user
-        )
+        let product = if url.mariadb { "MariaDB" } else { "MySQL/MariaDB" };
+        format!("{product} at {}, database {}, user {}", url.place(), url.database, url.user)
     }
 
     fn url(&self) -> String {
@@ -114,29 +98,18 @@ impl Connector for MysqlConnector {
     }
 
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError> {
-        Ok(Box::new(
-            MysqlTarget::connect(Arc::clone(self.dialler(purpose))).await?,
-        ))
+        Ok(Box::new(MysqlTarget::connect(Arc::clone(self.dialler(purpose))).await?))
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {
         let statement = format!("CREATE DATABASE {}", self.database());
-        done(
-            self.outside().await?.run(&statement).await.map(drop),
-            "1007",
-        )
+        done(self.outside().await?.run(&statement).await.map(drop), "1007")
     }
 
     async fn drop_database(&self) -> Result<bool, TargetError> {
         // Whoever still holds a table of it keeps the statement waiting; the time is the ledger
         // session's, since the session is new.
-        let statement = format!(
-            "SET lock_wait_timeout = 20; DROP DATABASE {}",
-            self.database()
-        );
-        done(
-            self.outside().await?.run(&statement).await.map(drop),
-            "1008",
-        )
+        let statement = format!("SET lock_wait_timeout = 20; DROP DATABASE {}", self.database());
+        done(self.outside().await?.run(&statement).await.map(drop), "1008")
     }
 }

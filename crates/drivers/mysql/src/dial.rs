@@ -45,12 +45,7 @@ impl Dialler {
         // The client asks rustls for the process's provider. It is set here so that another
         // crate that brings a second one cannot make it panic; an error means that one is set.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            url,
-            connect_timeout,
-            plain: AtomicBool::new(false),
-            roots: OnceLock::new(),
-        }
+        Self { url, connect_timeout, plain: AtomicBool::new(false), roots: OnceLock::new() }
     }
 
     /// Opens a connection: to the database, or to the server only.
@@ -98,9 +93,7 @@ impl Dialler {
             // has: its authority is verified, its name is not.
             (TlsMode::VerifyCa, Err(error)) => match presented_name(&error) {
                 Some(name) => {
-                    let tls = self
-                        .tls_options(mode)
-                        .with_danger_tls_hostname_override(Some(name));
+                    let tls = self.tls_options(mode).with_danger_tls_hostname_override(Some(name));
                     Conn::new(options(Some(tls))).await
                 }
                 None => Err(error),
@@ -154,11 +147,7 @@ fn system_roots() -> Vec<Vec<u8>> {
     rustls_native_certs::load_native_certs()
         .certs
         .into_iter()
-        .filter(|certificate| {
-            rustls::RootCertStore::empty()
-                .add(certificate.clone())
-                .is_ok()
-        })
+        .filter(|certificate| rustls::RootCertStore::empty().add(certificate.clone()).is_ok())
         .map(|certificate| certificate.as_ref().to_vec())
         .collect()
 }
@@ -201,9 +190,7 @@ fn name_in(presented: &str) -> Option<String> {
     };
     // A wildcard is matched by any first label.
     let name = inner.trim_matches('"').replace("*.", "dunlin.");
-    rustls_pki_types::ServerName::try_from(name.as_str())
-        .is_ok()
-        .then_some(name)
+    rustls_pki_types::ServerName::try_from(name.as_str()).is_ok().then_some(name)
 }
 
 #[cfg(test)]
@@ -212,14 +199,8 @@ mod tests {
 
     #[test]
     fn names_are_taken_out_of_what_rustls_says() {
-        assert_eq!(
-            name_in("DnsName(\"db.internal\")").as_deref(),
-            Some("db.internal")
-        );
-        assert_eq!(
-            name_in("DnsName(\"*.internal\")").as_deref(),
-            Some("dunlin.internal")
-        );
+        assert_eq!(name_in("DnsName(\"db.internal\")").as_deref(), Some("db.internal"));
+        assert_eq!(name_in("DnsName(\"*.internal\")").as_deref(), Some("dunlin.internal"));
         assert_eq!(name_in("IpAddress(10.0.0.1)").as_deref(), Some("10.0.0.1"));
         assert_eq!(name_in("DirectoryName").as_deref(), Some("DirectoryName"));
         assert_eq!(name_in("Nothing(").as_deref(), None);

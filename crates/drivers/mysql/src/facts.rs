@@ -80,10 +80,7 @@ pub(crate) async fn set_up(
     let packet = format!("{}{QUESTIONS}", settings(role, &url.database));
     let answers = session.run(&packet).await?;
     let [.., facts, variables, uptime] = answers.as_slice() else {
-        return Err(TargetError::new(
-            ErrorKind::Bug,
-            "the server answered too little",
-        ));
+        return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
     };
     let facts = read(facts, variables, uptime, handshake_id)?;
     session.id = facts.connection;
@@ -110,13 +107,8 @@ fn read(
     let version = row.text(0);
     let is_mariadb = version.contains("MariaDB");
     let connection = row.number(3).unwrap_or(handshake_id);
-    let setting = |name: &str| {
-        variables
-            .rows
-            .iter()
-            .find(|row| row.text(0) == name)
-            .map(|row| row.text(1))
-    };
+    let setting =
+        |name: &str| variables.rows.iter().find(|row| row.text(0) == name).map(|row| row.text(1));
     let on = |name: &str| setting(name).is_some_and(|value| value != "OFF" && value != "0");
     let read_only = ["read_only", "super_read_only", "innodb_read_only"]
         .into_iter()
@@ -124,17 +116,9 @@ fn read(
         .map(|name| {
             format!("the server is read-only ({name} is on): a replica, or under maintenance")
         });
-    let up: i64 = uptime
-        .rows
-        .first()
-        .and_then(|row| row.number(1))
-        .unwrap_or_default();
+    let up: i64 = uptime.rows.first().and_then(|row| row.number(1)).unwrap_or_default();
     let server = ServerFacts {
-        product: format!(
-            "{} {}",
-            if is_mariadb { "MariaDB" } else { "MySQL" },
-            number(&version)
-        ),
+        product: format!("{} {}", if is_mariadb { "MariaDB" } else { "MySQL" }, number(&version)),
         database: row.text(1),
         user: row.text(2),
         // A proxy hands out numbers of its own.
@@ -154,27 +138,20 @@ fn read(
 /// `10.11.19` out of `10.11.19-MariaDB-log`, or of the `5.5.5-10.11.19-MariaDB` of old proxies.
 fn number(version: &str) -> &str {
     let version = version.strip_prefix("5.5.5-").unwrap_or(version);
-    version
-        .split(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .next()
-        .unwrap_or(version)
+    version.split(|c: char| !(c.is_ascii_digit() || c == '.')).next().unwrap_or(version)
 }
 
 fn supported(facts: &Facts) -> Result<(), TargetError> {
     let product = &facts.server.product;
     let version = product.rsplit(' ').next().unwrap_or_default();
-    let mut parts = version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     let oldest = if facts.is_mariadb { (10, 6) } else { (8, 0) };
     if version >= oldest {
         return Ok(());
     }
-    Err(
-        TargetError::new(ErrorKind::Unsupported, format!("{product} is too old"))
-            .help("MariaDB 10.6 and MySQL 8.0 are the oldest that work"),
-    )
+    Err(TargetError::new(ErrorKind::Unsupported, format!("{product} is too old"))
+        .help("MariaDB 10.6 and MySQL 8.0 are the oldest that work"))
 }
 
 /// Refuses to write where a write cannot succeed or cannot be repeated on the replicas.
@@ -228,9 +205,6 @@ mod tests {
         }
         let mut statement = facts("MariaDB 11.4.2", true);
         statement.statement_log = true;
-        assert_eq!(
-            require_writable(&statement).expect_err("refused").kind,
-            ErrorKind::Unsupported
-        );
+        assert_eq!(require_writable(&statement).expect_err("refused").kind, ErrorKind::Unsupported);
     }
 }

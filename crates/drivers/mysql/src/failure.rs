@@ -16,12 +16,9 @@ const CONFLICT: &[u16] = &[1020, 1213, 1412];
 const LOCK_TIMEOUT: &[u16] = &[1205, 3572];
 const STATEMENT_TIMEOUT: &[u16] = &[1969, 3024];
 const EXHAUSTED: &[u16] = &[1021, 1037, 1038, 1040, 1041, 1114, 1135, 1203, 1226];
-const AUTHENTICATION: &[u16] = &[
-    1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 4151,
-];
-const PERMISSION: &[u16] = &[
-    1044, 1095, 1132, 1142, 1143, 1227, 1370, 1410, 1419, 1698, 3530, 4014,
-];
+const AUTHENTICATION: &[u16] = &[1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 4151];
+const PERMISSION: &[u16] =
+    &[1044, 1095, 1132, 1142, 1143, 1227, 1370, 1410, 1419, 1698, 3530, 4014];
 const READ_ONLY: &[u16] = &[1792, 1836, 1874];
 
 /// What was being done when it failed.
@@ -155,10 +152,7 @@ fn of_io(error: &IoError, during: During) -> TargetError {
             if is_tls(error) {
                 tls_failure(&error.to_string())
             } else {
-                TargetError::new(
-                    ErrorKind::Unreachable,
-                    format!("no server answered: {error}"),
-                )
+                TargetError::new(ErrorKind::Unreachable, format!("no server answered: {error}"))
             }
         }
         IoError::Io(error) => lost(format!("the connection to the server broke: {error}")),
@@ -166,17 +160,11 @@ fn of_io(error: &IoError, during: During) -> TargetError {
 }
 
 fn is_tls(error: &std::io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 fn tls_failure(words: &str) -> TargetError {
-    TargetError::new(
-        ErrorKind::Tls,
-        format!("no trusted TLS connection was made: {words}"),
-    )
-    .help(
+    TargetError::new(ErrorKind::Tls, format!("no trusted TLS connection was made: {words}")).help(
         "name the authority's certificate with sslrootcert=FILE; sslmode=require encrypts \
          without verifying, for networks that you trust",
     )
@@ -184,11 +172,10 @@ fn tls_failure(words: &str) -> TargetError {
 
 fn of_driver(error: &DriverError, during: During) -> TargetError {
     match error {
-        DriverError::NoClientSslFlagFromServer => TargetError::new(
-            ErrorKind::Tls,
-            "TLS is required, but the server does not offer it",
-        )
-        .help("turn TLS on in the server; sslmode=disable sends everything in clear"),
+        DriverError::NoClientSslFlagFromServer => {
+            TargetError::new(ErrorKind::Tls, "TLS is required, but the server does not offer it")
+                .help("turn TLS on in the server; sslmode=disable sends everything in clear")
+        }
         DriverError::LocalInfile(_) => match during {
             During::Users(index) => local_infile().in_statement(index),
             During::Connect | During::Ours => local_infile(),
@@ -219,23 +206,13 @@ mod tests {
     use super::*;
 
     fn server(code: u16, message: &str) -> ServerError {
-        ServerError {
-            code,
-            message: message.to_owned(),
-            state: "HY000".to_owned(),
-        }
+        ServerError { code, message: message.to_owned(), state: "HY000".to_owned() }
     }
 
     #[test]
     fn a_statements_error_keeps_its_number_and_place() {
-        let error = of_server(
-            &server(1062, "Duplicate entry 's' for key 'k'"),
-            During::Users(3),
-        );
-        assert_eq!(
-            (error.kind, error.statement),
-            (ErrorKind::Statement, Some(3))
-        );
+        let error = of_server(&server(1062, "Duplicate entry 's' for key 'k'"), During::Users(3));
+        assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(3)));
         assert_eq!(error.to_string(), "Duplicate entry '…' for key 'k' (1062)");
     }
 
@@ -245,26 +222,11 @@ mod tests {
         assert_eq!(of_server(&gone, During::Connect).kind, ErrorKind::Exhausted);
         assert_eq!(of_server(&gone, During::Ours).kind, ErrorKind::Lost);
         let missing = server(1146, "Table 'a.dunlin_meta' doesn't exist");
-        assert_eq!(
-            of_server(&missing, During::Ours).kind,
-            ErrorKind::LedgerFormat
-        );
-        assert_eq!(
-            of_server(&missing, During::Users(0)).kind,
-            ErrorKind::Statement
-        );
+        assert_eq!(of_server(&missing, During::Ours).kind, ErrorKind::LedgerFormat);
+        assert_eq!(of_server(&missing, During::Users(0)).kind, ErrorKind::Statement);
         let option = server(1290, "The server is running with the --read-only option");
-        assert_eq!(
-            of_server(&option, During::Users(0)).kind,
-            ErrorKind::ReadOnly
-        );
-        let other = server(
-            1290,
-            "The server is running with the --secure-file-priv option",
-        );
-        assert_eq!(
-            of_server(&other, During::Users(0)).kind,
-            ErrorKind::Statement
-        );
+        assert_eq!(of_server(&option, During::Users(0)).kind, ErrorKind::ReadOnly);
+        let other = server(1290, "The server is running with the --secure-file-priv option");
+        assert_eq!(of_server(&other, During::Users(0)).kind, ErrorKind::Statement);
     }
 }

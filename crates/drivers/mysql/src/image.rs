@@ -11,9 +11,7 @@ use crate::literal;
 use crate::session::Session;
 
 /// Numbers that say that the object, or its database, is not there.
-const ABSENT: &[&str] = &[
-    "1049", "1051", "1146", "1305", "1347", "1360", "1539", "4091", "4092",
-];
+const ABSENT: &[&str] = &["1049", "1051", "1146", "1305", "1347", "1360", "1539", "4091", "4092"];
 
 /// Numbers that say that we may not see it.
 const HIDDEN: &[&str] = &["1044", "1142", "1143", "1227", "1370"];
@@ -72,12 +70,7 @@ impl Image {
     /// `None` for what is no image of ours.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
-        let definitions = value
-            .get("definitions")?
-            .as_array()?
-            .iter()
-            .map(definition)
-            .collect();
+        let definitions = value.get("definitions")?.as_array()?.iter().map(definition).collect();
         Some(Self {
             started: value.get("server_started")?.as_i64()?,
             definitions: Option::<Vec<Definition>>::from_iter::<Vec<_>>(definitions)?,
@@ -93,10 +86,7 @@ fn definition(value: &Value) -> Option<Definition> {
         "defined" => State::Defined(text("text")?),
         _ => return None,
     };
-    Some(Definition {
-        object: text("object")?,
-        state,
-    })
+    Some(Definition { object: text("object")?, state })
 }
 
 /// The objects that decide a statement's outcome.
@@ -250,18 +240,12 @@ mod tests {
         let image = Image {
             started: 1_795_000_000,
             definitions: vec![
-                Definition {
-                    object: "table `a`".to_owned(),
-                    state: State::Absent,
-                },
+                Definition { object: "table `a`".to_owned(), state: State::Absent },
                 Definition {
                     object: "view b".to_owned(),
                     state: State::Defined("CREATE \"VIEW\"\n".to_owned()),
                 },
-                Definition {
-                    object: "procedure c".to_owned(),
-                    state: State::Hidden,
-                },
+                Definition { object: "procedure c".to_owned(), state: State::Hidden },
             ],
         };
         assert_eq!(Image::from_text(&image.to_text()), Some(image));

@@ -38,10 +38,7 @@ impl MysqlTarget {
         for _ in 0..3 {
             let answers = self.repeated(&claim).await?;
             let [meta, swapped, row] = answers.as_slice() else {
-                return Err(TargetError::new(
-                    ErrorKind::Bug,
-                    "the server answered too little",
-                ));
+                return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
             };
             let meta = ledger::meta(meta)?.ok_or_else(no_ledger)?;
             ledger::refuse_older_writer(&meta)?;
@@ -165,10 +162,7 @@ impl MysqlTarget {
         );
         match self.repeated(&packet).await {
             Ok(mut answers) if answers.len() == 4 => Ok(Ok(answers.swap_remove(2))),
-            Ok(_) => Err(TargetError::new(
-                ErrorKind::Bug,
-                "the server answered too little",
-            )),
+            Ok(_) => Err(TargetError::new(ErrorKind::Bug, "the server answered too little")),
             Err(error) if error.kind == ErrorKind::LockTimeout => {
                 let error = self.session.rolled_back(error).await;
                 if error.kind == ErrorKind::Lost {
@@ -194,9 +188,7 @@ impl MysqlTarget {
             format!("{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}");
         let answers = self.session.run(&packet).await?;
         let cell = |answer: Option<&Answer>, column| {
-            answer
-                .and_then(|answer| answer.rows.first())
-                .and_then(|row| row.optional(column))
+            answer.and_then(|answer| answer.rows.first()).and_then(|row| row.optional(column))
         };
         let uncommitted = answers.get(2);
         if cell(answers.first(), 0) == cell(uncommitted, 0) {
@@ -234,9 +226,7 @@ impl MysqlTarget {
             expiry(ttl)
         );
         let answers = self.repeated(&packet).await?;
-        let count = answers
-            .get(1)
-            .and_then(|answer| answer.rows.first()?.number::<u64>(0));
+        let count = answers.get(1).and_then(|answer| answer.rows.first()?.number::<u64>(0));
         Ok(count == Some(1))
     }
 
@@ -253,11 +243,7 @@ impl MysqlTarget {
 /// The checkpoint under that token; `None` where the row carries another.
 fn standing(answer: &Answer, token: i64) -> Option<i64> {
     let row = answer.rows.first()?;
-    if row.number::<i64>(0)? == token {
-        row.number(1)
-    } else {
-        None
-    }
+    if row.number::<i64>(0)? == token { row.number(1) } else { None }
 }
 
 fn ours(lease: &Lease) -> String {
@@ -270,16 +256,10 @@ fn ours(lease: &Lease) -> String {
 }
 
 fn expiry(ttl: Duration) -> String {
-    format!(
-        "UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND",
-        ttl.as_micros()
-    )
+    format!("UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND", ttl.as_micros())
 }
 
 fn no_ledger() -> TargetError {
-    TargetError::new(
-        ErrorKind::LedgerFormat,
-        "there is no ledger in this database",
-    )
-    .help("the dunlin_… tables were dropped while this ran")
+    TargetError::new(ErrorKind::LedgerFormat, "there is no ledger in this database")
+        .help("the dunlin_… tables were dropped while this ran")
 }

@@ -71,9 +71,8 @@ fn quoted_part(text: &str, quote: char) -> Option<(String, &str)> {
 }
 
 fn bare_part(text: &str) -> (String, &str) {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-        .unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());
     (text[..end].to_owned(), &text[end..])
 }
 
@@ -90,14 +89,8 @@ mod tests {
 
     #[test]
     fn names_as_written_are_taken_apart() {
-        assert_eq!(
-            name_parts("`a``b` . c").as_deref(),
-            Some(&["a`b".into(), "c".into()][..])
-        );
-        assert_eq!(
-            name_parts("\"x.y\".z").as_deref(),
-            Some(&["x.y".into(), "z".into()][..])
-        );
+        assert_eq!(name_parts("`a``b` . c").as_deref(), Some(&["a`b".into(), "c".into()][..]));
+        assert_eq!(name_parts("\"x.y\".z").as_deref(), Some(&["x.y".into(), "z".into()][..]));
         assert_eq!(name_parts("posts").as_deref(), Some(&["posts".into()][..]));
         for broken in ["", "`a", "a b", "a.", "a;drop", "`a`b"] {
             assert_eq!(name_parts(broken), None, "{broken}");

@@ -19,22 +19,14 @@ const fn quotation(
     before: &'static [&'static str],
     after: &'static [&'static str],
 ) -> Quotation {
-    Quotation {
-        code,
-        before,
-        after,
-    }
+    Quotation { code, before, after }
 }
 
 const TO_THE_END: &[&str] = &[];
 
 const QUOTATIONS: &[Quotation] = &[
     quotation(1062, &["Duplicate entry '"], &["' for key "]),
-    quotation(
-        1292,
-        &["value: '", "value '"],
-        &["' for column ", "' for function "],
-    ),
+    quotation(1292, &["value: '", "value '"], &["' for column ", "' for function "]),
     quotation(1300, &["string: '"], TO_THE_END),
     quotation(1366, &["value: '", "value '"], &["' for column "]),
     quotation(1367, &["Illegal "], &[" value found during parsing"]),
@@ -48,26 +40,14 @@ const QUOTATIONS: &[Quotation] = &[
     quotation(1690, &["is out of range in "], TO_THE_END),
     quotation(1761, &["record '"], &["' would lead to a duplicate entry"]),
     quotation(1762, &["record '"], &["' would lead to a duplicate entry"]),
-    quotation(
-        1918,
-        &["illegal value '", "illegal "],
-        &["' when converting", " when converting"],
-    ),
+    quotation(1918, &["illegal value '", "illegal "], &["' when converting", " when converting"]),
     quotation(1977, &["Cannot convert "], &[" to "]),
     quotation(3140, &["Invalid JSON text: "], &[" in value for column "]),
     quotation(3141, &["Invalid JSON text in argument "], TO_THE_END),
-    quotation(
-        3156,
-        &["Invalid JSON value for CAST to "],
-        &[" from column "],
-    ),
+    quotation(3156, &["Invalid JSON value for CAST to "], &[" from column "]),
     quotation(3732, &["A parameter of function "], TO_THE_END),
     quotation(3854, &["Cannot convert string '"], &["' from "]),
-    quotation(
-        3903,
-        &["Invalid JSON value for CAST for functional index '"],
-        TO_THE_END,
-    ),
+    quotation(3903, &["Invalid JSON value for CAST for functional index '"], TO_THE_END),
     quotation(3988, &["Conversion from collation "], TO_THE_END),
 ];
 
@@ -87,18 +67,13 @@ fn masked(quotation: &Quotation, message: &str) -> Option<String> {
         .iter()
         .find_map(|before| message.find(before).map(|at| at + before.len()))?;
     let (head, rest) = message.split_at(value_at);
-    let tail_at = quotation
-        .after
-        .iter()
-        .filter_map(|after| rest.rfind(after))
-        .max();
+    let tail_at = quotation.after.iter().filter_map(|after| rest.rfind(after)).max();
     match tail_at {
         Some(at) => Some(format!("{head}…{}", &rest[at..])),
         // 1292 has forms with and without a column after the value.
-        None if quotation.after.is_empty() || quotation.code == 1292 => Some(format!(
-            "{head}…{}",
-            if head.ends_with('\'') { "'" } else { "" }
-        )),
+        None if quotation.after.is_empty() || quotation.code == 1292 => {
+            Some(format!("{head}…{}", if head.ends_with('\'') { "'" } else { "" }))
+        }
         None => None,
     }
 }
@@ -130,21 +105,13 @@ mod tests {
                 "Incorrect datetime value: 'secret' for column `d`.`t`.`at` at row 3",
                 "Incorrect datetime value: '…' for column `d`.`t`.`at` at row 3",
             ),
-            (
-                1526,
-                "Table has no partition for value secret",
-                "Table has no partition for value …",
-            ),
+            (1526, "Table has no partition for value secret", "Table has no partition for value …"),
             (
                 1690,
                 "BIGINT value is out of range in '9 + secret'",
                 "BIGINT value is out of range in …",
             ),
-            (
-                1146,
-                "Table 'a.b' doesn't exist",
-                "Table 'a.b' doesn't exist",
-            ),
+            (1146, "Table 'a.b' doesn't exist", "Table 'a.b' doesn't exist"),
         ];
         for (code, message, expected) in cases {
             assert_eq!(without_values(*code, message), *expected);

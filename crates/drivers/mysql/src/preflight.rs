@@ -75,10 +75,7 @@ impl MysqlTarget {
             [schema, table] => (schema.as_str(), table),
             _ => return None,
         };
-        if SYSTEM
-            .iter()
-            .any(|system| schema.eq_ignore_ascii_case(system))
-        {
+        if SYSTEM.iter().any(|system| schema.eq_ignore_ascii_case(system)) {
             return None;
         }
         Some(format!(

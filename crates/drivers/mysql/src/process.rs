@@ -43,10 +43,7 @@ pub(crate) fn process(row: &crate::session::Cells) -> Process {
 pub(crate) async fn find(session: &mut Session, id: u64) -> Result<Option<Process>, TargetError> {
     let query = format!("SELECT {COLUMNS} FROM information_schema.processlist p WHERE p.id = {id}");
     let answers = session.run(&query).await?;
-    Ok(answers
-        .first()
-        .and_then(|answer| answer.rows.first())
-        .map(process))
+    Ok(answers.first().and_then(|answer| answer.rows.first()).map(process))
 }
 
 /// Ends a connection: the server rolls back what it has open. One that is gone is no error.

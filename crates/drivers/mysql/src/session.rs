@@ -55,8 +55,7 @@ impl Cells {
 
     /// The text of a cell.
     pub(crate) fn optional(&self, column: usize) -> Option<String> {
-        self.bytes(column)
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes(column).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// The number in a cell; `None` for NULL and for what is none.
@@ -93,11 +92,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(conn: Conn) -> Self {
-        Self {
-            id: u64::from(conn.id()),
-            conn: Some(conn),
-            packet_bytes_max: usize::MAX,
-        }
+        Self { id: u64::from(conn.id()), conn: Some(conn), packet_bytes_max: usize::MAX }
     }
 
     /// Whether it broke.
@@ -111,9 +106,7 @@ impl Session {
     }
 
     fn take(&mut self) -> Result<Conn, TargetError> {
-        self.conn
-            .take()
-            .ok_or_else(|| lost("the connection to the server was lost"))
+        self.conn.take().ok_or_else(|| lost("the connection to the server was lost"))
     }
 
     /// Sends statements of our own in one packet; the server stops at the first that fails.
@@ -149,9 +142,7 @@ impl Session {
         };
         match answered {
             Ok(result) => self.keep(conn, result, During::Ours),
-            Err(_) => Err(lost(format!(
-                "the server did not answer for {OURS_SECONDS_MAX} s"
-            ))),
+            Err(_) => Err(lost(format!("the server did not answer for {OURS_SECONDS_MAX} s"))),
         }
     }
 
@@ -178,8 +169,7 @@ impl Session {
         limit: Option<Duration>,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Effect, TargetError> {
-        self.require_fit(text)
-            .map_err(|error| error.in_statement(index))?;
+        self.require_fit(text).map_err(|error| error.in_statement(index))?;
         let mut conn = self.take()?;
         let Some(limit) = limit else {
             let result = executed(&mut conn, text).await;
@@ -201,17 +191,11 @@ impl Session {
         };
         let Some(result) = result else {
             return Err(
-                lost("the server did not answer after its statement timeout").in_statement(index),
+                lost("the server did not answer after its statement timeout").in_statement(index)
             );
         };
         let effect = self.keep(conn, result, During::Users(index));
-        effect.map_err(|error| {
-            if timed_out {
-                stopped(error, limit)
-            } else {
-                error
-            }
-        })
+        effect.map_err(|error| if timed_out { stopped(error, limit) } else { error })
     }
 
     /// Puts all session settings back to the server's defaults, and ends whatever is open.
@@ -223,14 +207,11 @@ impl Session {
                 self.conn = Some(conn);
                 Ok(())
             }
-            Ok(Ok(false)) => Err(TargetError::new(
-                ErrorKind::Unsupported,
-                "the server cannot reset a session",
-            )),
+            Ok(Ok(false)) => {
+                Err(TargetError::new(ErrorKind::Unsupported, "the server cannot reset a session"))
+            }
             Ok(Err(error)) => self.keep(conn, Err(error), During::Ours),
-            Err(_) => Err(lost(format!(
-                "the server did not answer for {OURS_SECONDS_MAX} s"
-            ))),
+            Err(_) => Err(lost(format!("the server did not answer for {OURS_SECONDS_MAX} s"))),
         }
     }
 
@@ -245,10 +226,7 @@ impl Session {
             Err(error) => {
                 self.abandon();
                 let failure = failure.note(format!("and ROLLBACK failed: {error}"));
-                TargetError {
-                    kind: ErrorKind::Lost,
-                    ..failure
-                }
+                TargetError { kind: ErrorKind::Lost, ..failure }
             }
         }
     }
@@ -282,16 +260,10 @@ fn stopped(error: TargetError, limit: Duration) -> TargetError {
     if error.code.as_deref() != Some("1317") {
         return error;
     }
-    let message = format!(
-        "the statement took longer than {} ms and was stopped",
-        limit.as_millis()
-    );
-    TargetError {
-        kind: ErrorKind::StatementTimeout,
-        message,
-        ..error
-    }
-    .help("raise statement-timeout, or do the work in smaller steps")
+    let message =
+        format!("the statement took longer than {} ms and was stopped", limit.as_millis());
+    TargetError { kind: ErrorKind::StatementTimeout, message, ..error }
+        .help("raise statement-timeout, or do the work in smaller steps")
 }
 
 async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_async::Error> {
@@ -301,10 +273,7 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
     while result.columns().is_some() {
         let affected = result.affected_rows();
         let rows = result.collect::<Row>().await?;
-        answers.push(Answer {
-            rows: rows.into_iter().map(Cells::of).collect(),
-            affected,
-        });
+        answers.push(Answer { rows: rows.into_iter().map(Cells::of).collect(), affected });
     }
     // The client keeps the error of a second or later statement back until it is asked for more.
     result.drop_result().await?;
@@ -318,8 +287,5 @@ async fn executed(conn: &mut Conn, text: &str) -> Result<Effect, mysql_async::Er
     let status = conn.last_ok_packet().map(|ok| ok.status_flags());
     let in_transaction =
         status.is_some_and(|status| status.contains(StatusFlags::SERVER_STATUS_IN_TRANS));
-    Ok(Effect {
-        rows: (!has_rows).then(|| conn.affected_rows()),
-        in_transaction,
-    })
+    Ok(Effect { rows: (!has_rows).then(|| conn.affected_rows()), in_transaction })
 }

@@ -36,10 +36,7 @@ impl MysqlTarget {
             // A program: whether it ran is not to be seen here.
             return Ok(Settled::DidNot);
         };
-        let mut evidence = vec![
-            format!("line {}: {}", statement.line, statement.summary(80)),
-            old,
-        ];
+        let mut evidence = vec![format!("line {}: {}", statement.line, statement.summary(80)), old];
         match &statement.facts.restart {
             Restart::Repeatable => Ok(Settled::DidNot),
             Restart::ByImage { objects } => {
@@ -90,10 +87,7 @@ impl MysqlTarget {
                 ErrorKind::LockTimeout,
                 format!("the earlier run's statement is still being undone on connection {id}"),
             )
-            .note(format!(
-                "it has been in state `{}` for {} s",
-                left.state, left.seconds
-            ))
+            .note(format!("it has been in state `{}` for {} s", left.state, left.seconds))
             .help("run the same command again once it is gone; nothing is lost"));
         }
         Ok(match at_work {
@@ -145,28 +139,16 @@ mod tests {
     use super::*;
 
     fn definition(state: State) -> Vec<Definition> {
-        vec![Definition {
-            object: "table t".to_owned(),
-            state,
-        }]
+        vec![Definition { object: "table t".to_owned(), state }]
     }
 
     #[test]
     fn definitions_decide() {
         let defined = || definition(State::Defined("CREATE TABLE t".to_owned()));
         let absent = || definition(State::Absent);
-        assert_eq!(
-            compared(&absent(), &defined(), Vec::new()),
-            Settled::TookEffect
-        );
-        assert_eq!(
-            compared(&defined(), &absent(), Vec::new()),
-            Settled::TookEffect
-        );
-        assert_eq!(
-            compared(&defined(), &defined(), Vec::new()),
-            Settled::DidNot
-        );
+        assert_eq!(compared(&absent(), &defined(), Vec::new()), Settled::TookEffect);
+        assert_eq!(compared(&defined(), &absent(), Vec::new()), Settled::TookEffect);
+        assert_eq!(compared(&defined(), &defined(), Vec::new()), Settled::DidNot);
         assert_eq!(compared(&absent(), &absent(), Vec::new()), Settled::DidNot);
     }
 
@@ -178,10 +160,7 @@ mod tests {
             (Vec::new(), definition(State::Absent)),
             (Vec::new(), Vec::new()),
         ] {
-            assert!(matches!(
-                compared(&before, &now, Vec::new()),
-                Settled::Unknown { .. }
-            ));
+            assert!(matches!(compared(&before, &now, Vec::new()), Settled::Unknown { .. }));
         }
     }
 }

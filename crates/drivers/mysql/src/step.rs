@@ -29,30 +29,19 @@ impl MysqlTarget {
                 let database = image::database_at(work, ordinal, self.ledger.database());
                 let objects = image::objects(statement);
                 let definitions = image::read(&mut self.session, objects, &database).await?;
-                (
-                    connection,
-                    Image {
-                        started: self.facts.started,
-                        definitions,
-                    },
-                )
+                (connection, Image { started: self.facts.started, definitions })
             }
             // A program: it runs beside our connections, and nothing is compared.
-            None if work.statements.is_empty() => (
-                self.session.id,
-                Image {
-                    started: self.facts.started,
-                    definitions: Vec::new(),
-                },
-            ),
+            None if work.statements.is_empty() => {
+                (self.session.id, Image { started: self.facts.started, definitions: Vec::new() })
+            }
             None => return Err(no_such_statement(ordinal as usize)),
         };
         let key = StepKey::new(work, ordinal, lease.token);
-        let writes = format!(
-            "{}{}",
+        let writes = [
             self.ledger.open_step(&key, connection, &image.to_text()),
-            self.ledger.running(&work.entry)
-        );
+            self.ledger.running(&work.entry),
+        ];
         self.fenced(lease, &writes).await?;
         failpoint("step.opened");
         Ok(())
@@ -82,8 +71,7 @@ impl MysqlTarget {
             }
             self.finished_rows(work, Duration::ZERO)
         } else {
-            self.ledger
-                .close_step(&StepKey::new(work, ordinal, lease.token), state)
+            vec![self.ledger.close_step(&StepKey::new(work, ordinal, lease.token), state)]
         };
         self.fenced(lease, &writes).await?;
         failpoint("step.closed");
@@ -105,17 +93,12 @@ async fn send_on(
     ordinal: u32,
 ) -> Result<Option<u64>, TargetError> {
     let index = ordinal as usize;
-    let statement = work
-        .statements
-        .get(index)
-        .ok_or_else(|| no_such_statement(index))?;
+    let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
     session.prepare(work, ordinal).await?;
     session.set_timeouts(work).await?;
     let mark = mark(&lease.resource.to_string(), ordinal, lease.token);
     failpoint("step.sending");
-    let sent = session
-        .execute(work, index, &format!("{mark} {}", statement.text))
-        .await;
+    let sent = session.execute(work, index, &format!("{mark} {}", statement.text)).await;
     failpoint("step.executed");
     match sent {
         Ok(effect) if effect.in_transaction => {

@@ -25,6 +25,8 @@ use crate::work::WorkSession;
 /// How often a statement of ours that lost a deadlock is tried again.
 pub(crate) const CONFLICTS_MAX: u32 = 8;
 
+const COMMIT: &str = "COMMIT";
+
 /// A connection to a database.
 pub(crate) struct MysqlTarget {
     pub(crate) dialler: Arc<Dialler>,
@@ -65,9 +67,7 @@ impl MysqlTarget {
     /// takes it with it.
     pub(crate) async fn take_work(&mut self) -> Result<WorkSession, TargetError> {
         if self.session.is_lost() {
-            return Err(crate::failure::lost(
-                "the connection to the server was lost",
-            ));
+            return Err(crate::failure::lost("the connection to the server was lost"));
         }
         if let Some(work) = self.work.take() {
             return Ok(work);
@@ -75,15 +75,10 @@ impl MysqlTarget {
         let opened = WorkSession::open(Arc::clone(&self.dialler)).await;
         // There was a connection a moment ago: what is unreachable now was lost.
         let work = opened.map_err(|error| match error.kind {
-            ErrorKind::Unreachable => TargetError {
-                kind: ErrorKind::Lost,
-                ..error
-            },
+            ErrorKind::Unreachable => TargetError { kind: ErrorKind::Lost, ..error },
             _ => error,
         })?;
-        self.connections
-            .work
-            .store(work.session.id, Ordering::Relaxed);
+        self.connections.work.store(work.session.id, Ordering::Relaxed);
         Ok(work)
     }
 
@@ -102,23 +97,31 @@ impl MysqlTarget {
         result
     }
 
-    /// Sends a packet of progress: a whole transaction that begins with the fence.
+    /// Sends progress: a whole transaction that begins with the fence, in one packet unless it
+    /// is more than the server takes.
     pub(crate) async fn fenced(
         &mut self,
         lease: &mut Lease,
-        writes: &str,
+        writes: &[String],
     ) -> Result<(), TargetError> {
         require_writable(&self.facts)?;
-        let packet = format!(
-            "{}{}{writes}COMMIT",
-            ledger::BEGIN,
-            self.ledger.fence(lease)
-        );
-        match self.session.run(&packet).await {
-            Ok(_) => {
-                lease.commits += 1;
-                Ok(())
+        let mut packet = format!("{}{}", ledger::BEGIN, self.ledger.fence(lease));
+        for write in writes {
+            if packet.len() + write.len() + COMMIT.len() >= self.session.packet_bytes_max {
+                self.fenced_packet(lease, &packet).await?;
+                packet.clear();
             }
+            packet.push_str(write);
+        }
+        packet.push_str(COMMIT);
+        self.fenced_packet(lease, &packet).await?;
+        lease.commits += 1;
+        Ok(())
+    }
+
+    async fn fenced_packet(&mut self, lease: &Lease, packet: &str) -> Result<(), TargetError> {
+        match self.session.run(packet).await {
+            Ok(_) => Ok(()),
             Err(error) => {
                 let error = fence_failure(error, lease);
                 Err(self.session.rolled_back(error).await)
@@ -165,10 +168,7 @@ pub(crate) fn fence_failure(error: TargetError, lease: &Lease) -> TargetError {
     }
     TargetError::new(
         ErrorKind::Fenced,
-        format!(
-            "the lease on {} was taken over by another process",
-            lease.resource
-        ),
+        format!("the lease on {} was taken over by another process", lease.resource),
     )
 }
 
@@ -191,11 +191,7 @@ impl Target for MysqlTarget {
         let mut shapes = answers.iter().map(|answer| self.shape(answer));
         let ledger = shapes.next().flatten().is_some();
         let tables = shapes.flatten().collect();
-        Ok(Probe {
-            server: self.facts.server.clone(),
-            ledger,
-            tables,
-        })
+        Ok(Probe { server: self.facts.server.clone(), ledger, tables })
     }
 
     async fn read(&mut self, request: &ReadRequest) -> Result<ReadAnswer, TargetError> {
@@ -218,14 +214,8 @@ impl Target for MysqlTarget {
             Err(error) => return Err(self.session.rolled_back(error).await),
         };
         // The first two answers and the last are of the transaction itself.
-        let read = answers
-            .get(2..answers.len().saturating_sub(1))
-            .unwrap_or_default();
-        let ledger = if request.ledger {
-            view(read)?
-        } else {
-            LedgerView::default()
-        };
+        let read = answers.get(2..answers.len().saturating_sub(1)).unwrap_or_default();
+        let ledger = if request.ledger { view(read)? } else { LedgerView::default() };
         let foreign = read.get(if request.ledger { 4 } else { 0 });
         let rows = match (&request.foreign, foreign) {
             (Some(_), Some(answer)) => answer.rows.iter().map(texts).collect(),
@@ -320,10 +310,8 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         writes: &[EntryWrite],
     ) -> Result<(), TargetError> {
-        let rows: String = writes
-            .iter()
-            .map(|write| self.ledger.entry(write, Duration::ZERO))
-            .collect();
+        let rows: Vec<String> =
+            writes.iter().map(|write| self.ledger.entry(write, Duration::ZERO)).collect();
         self.fenced(lease, &rows).await?;
         dunlin_engine::failpoint("record.done");
         Ok(())
@@ -388,36 +376,18 @@ impl MysqlTarget {
         let name = answer.rows.first()?.text(0);
         let mut columns: Vec<&Cells> = answer.rows.iter().collect();
         columns.sort_by_key(|row| row.number::<u64>(3));
-        let table = format!(
-            "{}.{}",
-            literal::name(self.ledger.database()),
-            literal::name(&name)
-        );
-        let columns = columns
-            .into_iter()
-            .map(|row| (row.text(1), row.text(2).to_lowercase()))
-            .collect();
-        Some(TableShape {
-            table,
-            name,
-            columns,
-        })
+        let table = format!("{}.{}", literal::name(self.ledger.database()), literal::name(&name));
+        let columns =
+            columns.into_iter().map(|row| (row.text(1), row.text(2).to_lowercase())).collect();
+        Some(TableShape { table, name, columns })
     }
 }
 
 fn foreign_query(query: &TableQuery) -> String {
     let names = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| literal::name(name))
-            .collect::<Vec<_>>()
-            .join(", ")
+        names.iter().map(|name| literal::name(name)).collect::<Vec<_>>().join(", ")
     };
-    let columns = if query.columns.is_empty() {
-        "NULL".to_owned()
-    } else {
-        names(&query.columns)
-    };
+    let columns = if query.columns.is_empty() { "NULL".to_owned() } else { names(&query.columns) };
     let mut sql = format!("SELECT {columns} FROM {}", query.table);
     if !query.order_by.is_empty() {
         sql.push_str(" ORDER BY ");
@@ -432,17 +402,12 @@ fn texts(row: &Cells) -> Vec<Option<String>> {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
-    (0..row.width())
-        .map(|column| row.bytes(column).map(text))
-        .collect()
+    (0..row.width()).map(|column| row.bytes(column).map(text)).collect()
 }
 
 fn view(read: &[Answer]) -> Result<LedgerView, TargetError> {
     let [meta, entries, steps, leases, ..] = read else {
-        return Err(TargetError::new(
-            ErrorKind::Bug,
-            "the server answered too little",
-        ));
+        return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
     };
     // Its tables are there, its row is not yet: for a reader there is no ledger yet.
     let Some(meta) = ledger::meta(meta)? else {

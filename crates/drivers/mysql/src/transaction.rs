@@ -43,8 +43,7 @@ impl MysqlTarget {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
         let began = Instant::now();
-        self.begin(session, Some(lease), work, work.statements.len())
-            .await?;
+        self.begin(session, Some(lease), work, work.statements.len()).await?;
         failpoint("commit.begun");
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
@@ -61,12 +60,10 @@ impl MysqlTarget {
     }
 
     /// The rows that say that all of a work has taken effect.
-    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> String {
-        let mut rows = self.ledger.delete_steps(work.entry.id);
-        rows.push_str(&self.ledger.entry(&work.entry, elapsed));
-        for reset in &work.resets {
-            rows.push_str(&self.ledger.entry(reset, Duration::ZERO));
-        }
+    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> Vec<String> {
+        let mut rows =
+            vec![self.ledger.delete_steps(work.entry.id), self.ledger.entry(&work.entry, elapsed)];
+        rows.extend(work.resets.iter().map(|reset| self.ledger.entry(reset, Duration::ZERO)));
         rows
     }
 
@@ -93,20 +90,13 @@ impl MysqlTarget {
         ordinal: u32,
     ) -> Result<Option<u64>, TargetError> {
         let index = ordinal as usize;
-        let statement = work
-            .statements
-            .get(index)
-            .ok_or_else(|| no_such_statement(index))?;
+        let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
         session.prepare(work, ordinal).await?;
-        self.require_transactional(work, std::slice::from_ref(statement))
-            .await
-            .map_err(|error| {
-                if error.statement.is_some() {
-                    error.in_statement(index)
-                } else {
-                    error
-                }
-            })?;
+        self.require_transactional(work, std::slice::from_ref(statement)).await.map_err(
+            |error| {
+                if error.statement.is_some() { error.in_statement(index) } else { error }
+            },
+        )?;
         let began = Instant::now();
         self.begin(session, Some(lease), work, 1).await?;
         failpoint("commit.begun");
@@ -119,11 +109,7 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            format!(
-                "{}{}",
-                self.ledger.running(&work.entry),
-                self.ledger.done_step(&key)
-            )
+            vec![self.ledger.running(&work.entry), self.ledger.done_step(&key)]
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -155,8 +141,7 @@ impl MysqlTarget {
     ) -> Result<Vec<Option<u64>>, TargetError> {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
-        self.begin(session, None, work, work.statements.len())
-            .await?;
+        self.begin(session, None, work, work.statements.len()).await?;
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
             match statement_in_transaction(session, work, index).await {
@@ -184,14 +169,9 @@ impl MysqlTarget {
     ) -> Result<(), TargetError> {
         // With two statements or more, rows that appear between them could be lost to one of
         // them: INSERT … SELECT, then DELETE.
-        let isolation = if statements > 1 {
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; "
-        } else {
-            ""
-        };
-        let fence = lease
-            .map(|lease| self.ledger.fence(lease))
-            .unwrap_or_default();
+        let isolation =
+            if statements > 1 { "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " } else { "" };
+        let fence = lease.map(|lease| self.ledger.fence(lease)).unwrap_or_default();
         let packet = format!(
             "{}; {}; {isolation}{}{fence}SAVEPOINT {SAVEPOINT}; {}",
             lock_timeouts(work),
@@ -202,10 +182,8 @@ impl MysqlTarget {
         match session.session.run(&packet).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = lease.map_or_else(
-                    || error.clone(),
-                    |lease| fence_failure(error.clone(), lease),
-                );
+                let error = lease
+                    .map_or_else(|| error.clone(), |lease| fence_failure(error.clone(), lease));
                 Err(session.session.rolled_back(error).await)
             }
         }
@@ -216,17 +194,14 @@ impl MysqlTarget {
         &mut self,
         session: &mut WorkSession,
         lease: &mut Lease,
-        rows: &str,
+        rows: &[String],
     ) -> Result<(), TargetError> {
+        let rows = rows.concat();
         let packet = format!(
             "{}; RELEASE SAVEPOINT {SAVEPOINT}; {rows}COMMIT",
             session.statement_timeout(None)
         );
-        match session
-            .session
-            .run_noting(&packet, || failpoint("commit.sent"))
-            .await
-        {
+        match session.session.run_noting(&packet, || failpoint("commit.sent")).await {
             Ok(_) => {
                 lease.commits += 1;
                 Ok(())
@@ -294,16 +269,9 @@ async fn statement_in_transaction(
     work: &Work,
     index: usize,
 ) -> Result<Effect, TargetError> {
-    let statement = work
-        .statements
-        .get(index)
-        .ok_or_else(|| no_such_statement(index))?;
+    let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
     let effect = session.execute(work, index, &statement.text).await?;
-    if effect.in_transaction {
-        Ok(effect)
-    } else {
-        Err(ended_within(Some(index)))
-    }
+    if effect.in_transaction { Ok(effect) } else { Err(ended_within(Some(index))) }
 }
 
 /// 1305: the savepoint does not exist.

@@ -69,10 +69,7 @@ impl ServerUrl {
         let mut read = Self {
             text: text.to_owned(),
             user: decoded(url.username(), "user")?,
-            password: url
-                .password()
-                .map(|text| decoded(text, "password"))
-                .transpose()?,
+            password: url.password().map(|text| decoded(text, "password")).transpose()?,
             encoded_password: url.password().map(str::to_owned),
             port: url.port().unwrap_or(3306),
             database: decoded(url.path().trim_start_matches('/'), "database")?,
@@ -90,10 +87,8 @@ impl ServerUrl {
         let tls = read.parameters(&url)?;
         read.tls = tls.unwrap_or_else(|| read.default_tls());
         if read.tls_is_verified() && read.socket.is_some() {
-            return Err(
-                wrong("a socket has no TLS, but sslmode asks for a verified certificate")
-                    .help("leave sslmode out for a socket: it does not leave the machine"),
-            );
+            return Err(wrong("a socket has no TLS, but sslmode asks for a verified certificate")
+                .help("leave sslmode out for a socket: it does not leave the machine"));
         }
         Ok(read)
     }
@@ -151,16 +146,9 @@ fn host(url: &Url) -> Result<String, TargetError> {
     // The url crate does not parse hosts of schemes that it does not know, so they may still be
     // percent-encoded; an IPv6 address has its brackets.
     let host = url.host_str().unwrap_or_default();
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = decoded(host, "host")?;
-    Ok(if host.is_empty() {
-        "127.0.0.1".to_owned()
-    } else {
-        host
-    })
+    Ok(if host.is_empty() { "127.0.0.1".to_owned() } else { host })
 }
 
 fn decoded(text: &str, what: &str) -> Result<String, TargetError> {
@@ -172,21 +160,15 @@ fn decoded(text: &str, what: &str) -> Result<String, TargetError> {
 
 fn tls_mode(text: &str) -> Result<TlsMode, TargetError> {
     let folded = text.to_ascii_lowercase().replace('_', "-");
-    TLS_MODES
-        .iter()
-        .find(|(name, _)| *name == folded)
-        .map(|(_, mode)| *mode)
-        .ok_or_else(|| {
-            wrong(format!("`{text}` is not a value of sslmode"))
-                .help("it is one of disable, prefer, require, verify-ca, verify-full")
-        })
+    TLS_MODES.iter().find(|(name, _)| *name == folded).map(|(_, mode)| *mode).ok_or_else(|| {
+        wrong(format!("`{text}` is not a value of sslmode"))
+            .help("it is one of disable, prefer, require, verify-ca, verify-full")
+    })
 }
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -200,10 +182,7 @@ mod tests {
     #[test]
     fn every_part_is_read_and_decoded() {
         let url = parse("mariadb://an%40na:p%2Fw@db.example:3307/my%20app?sslmode=require");
-        assert_eq!(
-            (url.user.as_str(), url.password.as_deref()),
-            ("an@na", Some("p/w"))
-        );
+        assert_eq!((url.user.as_str(), url.password.as_deref()), ("an@na", Some("p/w")));
         assert_eq!(
             (url.host.as_str(), url.port, url.database.as_str()),
             ("db.example", 3307, "my app")
@@ -223,34 +202,19 @@ mod tests {
         ] {
             assert_eq!(parse(near).tls, TlsMode::Prefer, "{near}");
         }
-        assert_eq!(
-            parse("mysql://u@h/a?ssl-mode=VERIFY_IDENTITY").tls,
-            TlsMode::VerifyFull
-        );
-        assert_eq!(
-            parse("mysql://u@h/a?ssl-mode=DISABLED").tls,
-            TlsMode::Disable
-        );
+        assert_eq!(parse("mysql://u@h/a?ssl-mode=VERIFY_IDENTITY").tls, TlsMode::VerifyFull);
+        assert_eq!(parse("mysql://u@h/a?ssl-mode=DISABLED").tls, TlsMode::Disable);
     }
 
     #[test]
     fn mistakes_are_named_without_the_password() {
         let cases = [
-            (
-                "mysql://u:secret@h/a?sslmod=require",
-                "unknown parameter `sslmod`",
-            ),
-            (
-                "mysql://u:secret@h/a?sslmode=maybe",
-                "`maybe` is not a value of sslmode",
-            ),
+            ("mysql://u:secret@h/a?sslmod=require", "unknown parameter `sslmod`"),
+            ("mysql://u:secret@h/a?sslmode=maybe", "`maybe` is not a value of sslmode"),
             ("mysql://u:secret@h", "names no database"),
             ("postgres://u:secret@h/a", "`postgres://` is not"),
             ("mysql://u:secret@h:port/a", "cannot be read"),
-            (
-                "mysql://u:secret@h/a?socket=/s&sslmode=verify-full",
-                "a socket has no TLS",
-            ),
+            ("mysql://u:secret@h/a?socket=/s&sslmode=verify-full", "a socket has no TLS"),
         ];
         for (url, expected) in cases {
             let error = ServerUrl::parse(url).expect_err(url);

@@ -31,10 +31,7 @@ pub(crate) struct StepKey {
 
 impl StepKey {
     pub(crate) fn new(work: &Work, ordinal: u32, token: i64) -> Self {
-        let text = work
-            .statements
-            .get(ordinal as usize)
-            .map(|statement| statement.text.as_str());
+        let text = work.statements.get(ordinal as usize).map(|statement| statement.text.as_str());
         Self {
             id: work.entry.id,
             direction: work.direction,
@@ -62,6 +59,8 @@ pub(crate) struct WorkSession {
     pub(crate) facts: Facts,
     dialler: Arc<Dialler>,
     owner: Option<Owner>,
+    /// How many of its statements have had their say in this session.
+    heard: usize,
     /// A statement ran that may have left something behind.
     used: bool,
     /// The timeouts of single statements that were set last.
@@ -77,6 +76,7 @@ impl WorkSession {
             facts,
             dialler,
             owner: None,
+            heard: 0,
             used: false,
             timeouts: String::new(),
         })
@@ -91,11 +91,23 @@ impl WorkSession {
             pass: work.entry.pass,
             run: work.entry.run.clone(),
         };
+        let ordinal = ordinal as usize;
         // A work that begins anew must not find what its last attempt has set.
-        if ordinal > 0 && self.owner.as_ref() == Some(&owner) {
-            return Ok(());
+        if ordinal == 0 || self.owner.as_ref() != Some(&owner) {
+            self.begin_anew().await?;
+            self.owner = Some(owner);
         }
+        let before = work.statements.iter().enumerate().take(ordinal).skip(self.heard);
+        for (index, statement) in before.filter(|(_, statement)| sets_up_the_session(statement)) {
+            self.execute(work, index, &statement.text).await?;
+        }
+        self.heard = self.heard.max(ordinal);
+        Ok(())
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), TargetError> {
         self.owner = None;
+        self.heard = 0;
         if self.used {
             self.session.reset().await?;
             let settings = settings(Role::Work, &self.dialler.url.database);
@@ -103,21 +115,13 @@ impl WorkSession {
             self.used = false;
             self.timeouts.clear();
         }
-        let before = work.statements.iter().take(ordinal as usize).enumerate();
-        for (index, statement) in before.filter(|(_, statement)| sets_up_the_session(statement)) {
-            self.execute(work, index, &statement.text).await?;
-        }
-        self.owner = Some(owner);
         Ok(())
     }
 
     /// Sets the timeouts of a statement that is sent alone.
     pub(crate) async fn set_timeouts(&mut self, work: &Work) -> Result<(), TargetError> {
-        let timeouts = format!(
-            "{}; {}",
-            lock_timeouts(work),
-            self.statement_timeout(work.statement_timeout)
-        );
+        let timeouts =
+            format!("{}; {}", lock_timeouts(work), self.statement_timeout(work.statement_timeout));
         if self.timeouts != timeouts {
             self.session.run(&timeouts).await?;
             self.timeouts = timeouts;
@@ -157,14 +161,11 @@ impl WorkSession {
             // It may just have ended by itself, which is no error; nothing else can be done here.
             let _ = Session::new(conn).run(&format!("KILL QUERY {id}")).await;
         };
-        let patience = work.statement_timeout.map(|limit| {
-            if self.facts.is_mariadb {
-                limit + SERVER_FIRST
-            } else {
-                limit
-            }
-        });
+        let patience = work
+            .statement_timeout
+            .map(|limit| if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit });
         let effect = self.session.execute(text, index, patience, stop).await;
+        self.heard = self.heard.max(index + 1);
         effect.map_err(|error| located(error, statement))
     }
 
@@ -180,19 +181,12 @@ impl WorkSession {
 }
 
 pub(crate) fn no_such_statement(index: usize) -> TargetError {
-    TargetError::new(
-        dunlin_engine::ErrorKind::Bug,
-        format!("the work has no statement {index}"),
-    )
+    TargetError::new(dunlin_engine::ErrorKind::Bug, format!("the work has no statement {index}"))
 }
 
 /// How long a work's statements wait for locks; both kinds count whole seconds.
 pub(crate) fn lock_timeouts(work: &Work) -> String {
-    let seconds = work
-        .lock_timeout
-        .as_millis()
-        .div_ceil(1000)
-        .clamp(1, 31_536_000);
+    let seconds = work.lock_timeout.as_millis().div_ceil(1000).clamp(1, 31_536_000);
     format!("SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
 }
 
@@ -205,15 +199,11 @@ fn sets_up_the_session(statement: &Statement) -> bool {
 /// Whether nothing that this statement does can be found in its session afterwards. In doubt not:
 /// a conditional comment, a variable or a temporary table is enough.
 fn leaves_no_trace(statement: &Statement) -> bool {
-    const PLAIN: &[&str] = &[
-        "CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "REPLACE",
-    ];
+    const PLAIN: &[&str] =
+        &["CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "REPLACE"];
     let word = statement.facts.verb.split(' ').next().unwrap_or_default();
     let text = statement.text.as_bytes();
-    let holds = |part: &[u8]| {
-        text.windows(part.len())
-            .any(|at| at.eq_ignore_ascii_case(part))
-    };
+    let holds = |part: &[u8]| text.windows(part.len()).any(|at| at.eq_ignore_ascii_case(part));
     PLAIN.contains(&word)
         && !statement.facts.changes_session
         && !holds(b"/*!")
@@ -231,9 +221,7 @@ pub(crate) fn loads_a_local_file(statement: &Statement) -> bool {
         // After INFILE comes the file's own name.
         .take_while(|word| !word.eq_ignore_ascii_case("INFILE"));
     statement.facts.verb.starts_with("LOAD")
-        && words
-            .into_iter()
-            .any(|word| word.eq_ignore_ascii_case("LOCAL"))
+        && words.into_iter().any(|word| word.eq_ignore_ascii_case("LOCAL"))
 }
 
 /// Where in the statement a syntax error is: the server quotes what it stopped at, and its line.
@@ -251,11 +239,8 @@ fn syntax_offset(message: &str, text: &str) -> Option<usize> {
         return Some(text.chars().count());
     }
     let line: usize = line.trim().parse().ok()?;
-    let line_at: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let line_at: usize =
+        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let at = line_at + text.get(line_at..)?.find(near)?;
     Some(text.get(..at)?.chars().count())
 }
@@ -284,10 +269,7 @@ mod tests {
             "LOAD /* x */ XML LOCAL INFILE 'a'",
             "/*!40000 LOAD DATA LOCAL INFILE 'a' INTO TABLE t */",
         ] {
-            assert!(
-                loads_a_local_file(&statement("LOAD DATA", refused)),
-                "{refused}"
-            );
+            assert!(loads_a_local_file(&statement("LOAD DATA", refused)), "{refused}");
         }
         assert!(!loads_a_local_file(&statement(
             "LOAD DATA",
@@ -301,10 +283,7 @@ mod tests {
 
     #[test]
     fn only_plain_statements_leave_no_trace() {
-        assert!(leaves_no_trace(&statement(
-            "ALTER TABLE",
-            "ALTER TABLE t ADD c int"
-        )));
+        assert!(leaves_no_trace(&statement("ALTER TABLE", "ALTER TABLE t ADD c int")));
         for trace in [
             "INSERT INTO t SELECT @x := 1",
             "/*!40101 SET NAMES utf8 */",
@@ -320,10 +299,7 @@ mod tests {
         let text = "CREATE TABLE t (\n  é int,\n  b itn\n)";
         let message = "You have an error; check the manual to use near 'itn\n)' at line 3";
         assert_eq!(syntax_offset(message, text), Some(30));
-        assert_eq!(
-            syntax_offset("x near '' at line 4", text),
-            Some(text.chars().count())
-        );
+        assert_eq!(syntax_offset("x near '' at line 4", text), Some(text.chars().count()));
         assert_eq!(syntax_offset("x near 'gone' at line 99", text), None);
     }
 }

@@ -21,18 +21,12 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(database: &str) -> Self {
-        Self {
-            database: database.to_owned(),
-        }
+        Self { database: database.to_owned() }
     }
 
     /// A table of the ledger, qualified and quoted.
     pub(crate) fn table(&self, table: &str) -> String {
-        format!(
-            "{}.{}",
-            literal::name(&self.database),
-            literal::name(&format!("dunlin_{table}"))
-        )
+        format!("{}.{}", literal::name(&self.database), literal::name(&format!("dunlin_{table}")))
     }
 
     /// The database's name.

@@ -23,10 +23,7 @@ pub(crate) struct Meta {
 impl Ledger {
     /// Reads `meta`.
     pub(crate) fn select_meta(&self) -> String {
-        format!(
-            "SELECT id, format, min_reader, min_writer FROM {}",
-            self.table("meta")
-        )
+        format!("SELECT id, format, min_reader, min_writer FROM {}", self.table("meta"))
     }
 
     /// Reads `meta`, entries, steps and leases: four answers.
@@ -81,10 +78,7 @@ pub(crate) fn meta(answer: &Answer) -> Result<Option<Meta>, TargetError> {
     let Some(row) = answer.rows.first() else {
         return Ok(None);
     };
-    let number = |column| {
-        row.number(column)
-            .ok_or_else(|| damaged("a meta row without formats"))
-    };
+    let number = |column| row.number(column).ok_or_else(|| damaged("a meta row without formats"));
     let meta = Meta {
         id: row.text(0),
         format: number(1)?,
@@ -99,11 +93,7 @@ pub(crate) fn meta(answer: &Answer) -> Result<Option<Meta>, TargetError> {
 
 /// Refuses to write a ledger that is not for programs of this age.
 pub(crate) fn refuse_older_writer(meta: &Meta) -> Result<(), TargetError> {
-    if meta.min_writer > FORMAT {
-        Err(too_old("write", meta.min_writer))
-    } else {
-        Ok(())
-    }
+    if meta.min_writer > FORMAT { Err(too_old("write", meta.min_writer)) } else { Ok(()) }
 }
 
 fn too_old(what: &str, needed: u32) -> TargetError {
@@ -120,20 +110,14 @@ fn id_of(row: &Cells) -> Result<MigrationId, TargetError> {
         Some(b"data") => Kind::Data,
         _ => return Err(damaged("an unknown kind of migration")),
     };
-    let version = row
-        .number(1)
-        .and_then(Version::new)
-        .ok_or_else(|| damaged("a negative version"))?;
+    let version =
+        row.number(1).and_then(Version::new).ok_or_else(|| damaged("a negative version"))?;
     Ok(MigrationId { version, kind })
 }
 
 /// The entries.
 pub(crate) fn entries(answer: &Answer) -> Result<BTreeMap<MigrationId, Entry>, TargetError> {
-    answer
-        .rows
-        .iter()
-        .map(|row| Ok((id_of(row)?, entry(row)?)))
-        .collect()
+    answer.rows.iter().map(|row| Ok((id_of(row)?, entry(row)?))).collect()
 }
 
 fn entry(row: &Cells) -> Result<Entry, TargetError> {
@@ -144,9 +128,7 @@ fn entry(row: &Cells) -> Result<Entry, TargetError> {
     Ok(Entry {
         name: row.text(2),
         state: EntryState::parse(&row.text(3)).ok_or_else(|| damaged("an unknown state"))?,
-        pass: row
-            .number(4)
-            .ok_or_else(|| damaged("an entry without a pass"))?,
+        pass: row.number(4).ok_or_else(|| damaged("an entry without a pass"))?,
         checksums,
         baseline: row.number(7) == Some(1),
         by_environment: row.number(8) == Some(1),
@@ -169,10 +151,7 @@ fn step(row: &Cells) -> Result<StepRecord, TargetError> {
         Some(b"down") => Direction::Down,
         _ => return Err(damaged("a step of an unknown direction")),
     };
-    let number = |column| {
-        row.number(column)
-            .ok_or_else(|| damaged("a step without a number"))
-    };
+    let number = |column| row.number(column).ok_or_else(|| damaged("a step without a number"));
     Ok(StepRecord {
         id: id_of(row)?,
         direction,
@@ -180,9 +159,7 @@ fn step(row: &Cells) -> Result<StepRecord, TargetError> {
         ordinal: number(4)?,
         checksum: row.text(5),
         state: StepState::parse(&row.text(6)).ok_or_else(|| damaged("an unknown step state"))?,
-        token: row
-            .number(7)
-            .ok_or_else(|| damaged("a step without a token"))?,
+        token: row.number(7).ok_or_else(|| damaged("a step without a token"))?,
         connection: row.number(8),
         image: row.optional(9),
     })

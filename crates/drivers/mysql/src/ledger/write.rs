@@ -48,11 +48,9 @@ impl Ledger {
     /// this ends, where it was not journalled when it began.
     pub(crate) fn entry(&self, write: &EntryWrite, elapsed: Duration) -> String {
         let (text_checksum, statements_checksum, body) = match &write.content {
-            Some((checksums, body)) => (
-                text(&checksums.text),
-                text(&checksums.statements),
-                text(body),
-            ),
+            Some((checksums, body)) => {
+                (text(&checksums.text), text(&checksums.statements), text(body))
+            }
             None => ("NULL".to_owned(), "NULL".to_owned(), "NULL".to_owned()),
         };
         let times = Times::of(write, elapsed);
@@ -118,11 +116,7 @@ impl Ledger {
         );
         let (columns, values, content) = match &write.content {
             Some((checksums, body)) => {
-                let (a, b, c) = (
-                    text(&checksums.text),
-                    text(&checksums.statements),
-                    text(body),
-                );
+                let (a, b, c) = (text(&checksums.text), text(&checksums.statements), text(body));
                 (
                     ", text_checksum, statements_checksum, text",
                     format!(", {a}, {b}, {c}"),
@@ -170,11 +164,7 @@ impl Ledger {
         connection: Option<u64>,
         image: Option<&str>,
     ) -> String {
-        let closed = if state == StepState::Open {
-            "NULL"
-        } else {
-            "UTC_TIMESTAMP(6)"
-        };
+        let closed = if state == StepState::Open { "NULL" } else { "UTC_TIMESTAMP(6)" };
         let values = format!(
             "checksum = {checksum}, state = '{state}', token = {token}, \
              connection = {connection}, image = {image}, opened_at = UTC_TIMESTAMP(6), \
@@ -265,11 +255,7 @@ impl Times {
             | LedgerEvent::Accept
             | LedgerEvent::Rerun
             | LedgerEvent::Reset => {
-                let finished = if write.state == EntryState::Applied {
-                    now
-                } else {
-                    "NULL"
-                };
+                let finished = if write.state == EntryState::Applied { now } else { "NULL" };
                 Self {
                     started: "NULL".to_owned(),
                     finished: finished.to_owned(),

@@ -12,10 +12,8 @@ async fn an_alter_that_outlives_its_runner_is_settled_once_it_is_over() {
     let world = World::new("outlive").await;
     let mut old = world.with_ledger().await;
     let mut eyes = world.eyes().await;
-    eyes.run("CREATE TABLE big (id int PRIMARY KEY AUTO_INCREMENT, t text)")
-        .await;
-    eyes.run("INSERT INTO big (t) VALUES (REPEAT('x', 500)), (REPEAT('y', 500))")
-        .await;
+    eyes.run("CREATE TABLE big (id int PRIMARY KEY AUTO_INCREMENT, t text)").await;
+    eyes.run("INSERT INTO big (t) VALUES (REPEAT('x', 500)), (REPEAT('y', 500))").await;
     for _ in 0..15 {
         eyes.run("INSERT INTO big (t) SELECT t FROM big").await;
     }
@@ -39,17 +37,12 @@ async fn an_alter_that_outlives_its_runner_is_settled_once_it_is_over() {
 
     let mut new = world.target().await;
     let mut lease = claimed_from(&mut new, &owner(2), Some(&owner(1))).await;
-    let settled = new
-        .settle_step(&lease, &file, &step)
-        .await
-        .expect("settled");
+    let settled = new.settle_step(&lease, &file, &step).await.expect("settled");
     let columns = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'big' AND column_name = 'extra'";
     let there = eyes.one(columns).await == "1";
     assert_eq!(settled == Settled::TookEffect, there, "{settled:?}");
     if there {
-        new.close_step(&mut lease, &file, 0, StepState::Done)
-            .await
-            .expect("closed");
+        new.close_step(&mut lease, &file, 0, StepState::Done).await.expect("closed");
     } else {
         assert_eq!(settled, Settled::DidNot);
         run_steps(&mut new, &mut lease, &file).await;
@@ -68,10 +61,7 @@ async fn an_alter_that_waits_for_a_lock_does_not_run_after_its_step_is_settled()
     let mut reader = world.eyes().await;
     reader.run("BEGIN").await;
     reader.run("SELECT * FROM t").await;
-    let mut file = work(
-        1,
-        vec![ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")])],
-    );
+    let mut file = work(1, vec![ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")])]);
     file.lock_timeout = std::time::Duration::from_secs(600);
     let mut lease = claimed(&mut old, &owner(1)).await;
     old.open_step(&mut lease, &file, 0).await.expect("opened");
@@ -88,10 +78,7 @@ async fn an_alter_that_waits_for_a_lock_does_not_run_after_its_step_is_settled()
     sending.abort();
     let mut new = world.target().await;
     let mut lease = claimed_from(&mut new, &owner(2), Some(&owner(1))).await;
-    let settled = new
-        .settle_step(&lease, &file, &step)
-        .await
-        .expect("settled");
+    let settled = new.settle_step(&lease, &file, &step).await.expect("settled");
     assert_eq!(settled, Settled::DidNot);
     reader.run("COMMIT").await;
     run_steps(&mut new, &mut lease, &file).await;

@@ -17,9 +17,7 @@ pub(crate) const RUN: &str = "22222222-2222-4222-8222-222222222222";
 
 /// The server to test on; its login may do everything.
 pub(crate) fn server_url() -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where a server is")]
-    std::env::var("DUNLIN_TEST_MYSQL_URL")
-        .expect("DUNLIN_TEST_MYSQL_URL names a MySQL or MariaDB server for tests, such as mysql://root@127.0.0.1:3306/test")
+    dunlin_testkit::servers::mysql().url().to_owned()
 }
 
 /// One test's database.
@@ -34,10 +32,7 @@ impl World {
         let name = format!("dunlin_it_{test}_{}", std::process::id());
         let mut url = url::Url::parse(&server_url()).expect("DUNLIN_TEST_MYSQL_URL is a URL");
         url.set_path(&name);
-        let world = Self {
-            name,
-            url: url.into(),
-        };
+        let world = Self { name, url: url.into() };
         world.connector().drop_database().await.expect("dropped");
         assert!(world.connector().create_database().await.expect("created"));
         world
@@ -48,10 +43,7 @@ impl World {
     }
 
     pub(crate) async fn target(&self) -> Box<dyn Target> {
-        self.connector()
-            .connect(Purpose::Run)
-            .await
-            .expect("connected")
+        self.connector().connect(Purpose::Run).await.expect("connected")
     }
 
     pub(crate) async fn with_ledger(&self) -> Box<dyn Target> {
@@ -76,19 +68,13 @@ pub(crate) struct Eyes(pub(crate) Conn);
 
 impl Eyes {
     pub(crate) async fn run(&mut self, sql: &str) {
-        self.0
-            .query_drop(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.0.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// The first column of the first row, as text; empty where there is none.
     pub(crate) async fn one(&mut self, sql: &str) -> String {
-        let row: Option<Option<String>> = self
-            .0
-            .query_first(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let row: Option<Option<String>> =
+            self.0.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         row.flatten().unwrap_or_default()
     }
 
@@ -120,34 +106,19 @@ pub(crate) async fn claimed_from(
 ) -> Lease {
     let displace = displace.map(|owner| owner.id.as_str());
     let ttl = Duration::from_secs(600);
-    match target
-        .claim(&Resource::Schema, owner, ttl, displace)
-        .await
-        .expect("a claim")
-    {
+    match target.claim(&Resource::Schema, owner, ttl, displace).await.expect("a claim") {
         Claim::Granted(lease) => lease,
         Claim::Held(holder) => panic!("held by {holder:?}"),
     }
 }
 
 pub(crate) async fn view(target: &mut Box<dyn Target>) -> LedgerView {
-    target
-        .read(&ReadRequest {
-            ledger: true,
-            foreign: None,
-        })
-        .await
-        .expect("read")
-        .ledger
+    target.read(&ReadRequest { ledger: true, foreign: None }).await.expect("read").ledger
 }
 
 /// A statement whose facts are its leading words.
 pub(crate) fn dml(text: &str) -> Statement {
-    let verb = text
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_uppercase();
+    let verb = text.split_whitespace().next().unwrap_or_default().to_uppercase();
     Statement {
         text: text.to_owned(),
         line: 1,
@@ -170,10 +141,7 @@ pub(crate) fn ddl(text: &str, objects: &[(ObjectKind, &str)]) -> Statement {
     statement.facts.restart = Restart::ByImage {
         objects: objects
             .iter()
-            .map(|&(kind, name)| ImageObject {
-                kind,
-                name: name.to_owned(),
-            })
+            .map(|&(kind, name)| ImageObject { kind, name: name.to_owned() })
             .collect(),
     };
     statement
@@ -240,24 +208,12 @@ pub(crate) async fn run_step(
 ) {
     let statement = &work.statements[ordinal as usize];
     if statement.facts.restart == Restart::Transactional {
-        target
-            .commit_step(lease, work, ordinal)
-            .await
-            .expect(&statement.text);
+        target.commit_step(lease, work, ordinal).await.expect(&statement.text);
     } else {
-        target
-            .open_step(lease, work, ordinal)
-            .await
-            .expect(&statement.text);
-        target
-            .send_step(lease, work, ordinal)
-            .await
-            .expect(&statement.text);
+        target.open_step(lease, work, ordinal).await.expect(&statement.text);
+        target.send_step(lease, work, ordinal).await.expect(&statement.text);
         let done = dunlin_model::StepState::Done;
-        target
-            .close_step(lease, work, ordinal, done)
-            .await
-            .expect(&statement.text);
+        target.close_step(lease, work, ordinal, done).await.expect(&statement.text);
     }
 }
 
