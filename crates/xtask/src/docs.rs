@@ -36,7 +36,7 @@ pub(crate) fn run(check: bool) -> Result<(), Failure> {
 
 /// The pages that the program writes of itself, by their paths from the repository's root.
 fn generated() -> Result<Vec<(PathBuf, String)>, Failure> {
-    let folder = cargo::root().join("target").join("reference");
+    let folder = cargo::target_folder().join("reference");
     let unreadable = |error: std::io::Error| {
         Failure::because(format!("cannot read {}", folder.display()), &error)
     };
