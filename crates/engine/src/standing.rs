@@ -75,9 +75,13 @@ pub async fn look(job: &Job) -> Result<Standing, EngineError> {
 }
 
 fn not_there_yet(job: &Job) -> Standing {
+    let product = job.connector.dialect().title();
+    let place = job.connector.describe();
+    // A place begins with the product, which is said already.
+    let place = place.strip_prefix(product).unwrap_or(&place).trim_start();
     let server = ServerFacts {
-        product: job.connector.dialect().title().to_owned(),
-        database: format!("{}: not there yet", job.connector.describe()),
+        product: product.to_owned(),
+        database: format!("{place}: not there yet"),
         user: String::new(),
         pooled: false,
         read_only: None,
