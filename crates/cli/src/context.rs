@@ -38,9 +38,7 @@ impl Context {
     /// Finds and reads the settings: `--database-url` or `--config` or a `dunlin.toml` here or
     /// above, or `DATABASE_URL`.
     pub(crate) fn load(global: &Global) -> Result<Self, CliError> {
-        let variables: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let variables = environment_variables();
         let settings = find_settings(global, &variables)?;
         let lease_ttl = test_lease_ttl(&variables);
         let interrupt = interrupt::listen();
@@ -172,30 +170,42 @@ pub(crate) fn target_error(database: &str, error: TargetError) -> CliError {
     engine_error(database, error.into())
 }
 
+/// The settings of a command that works on files alone: no URL is asked for.
+pub(crate) fn settings_without_url(global: &Global) -> Result<Settings, CliError> {
+    let here = current_folder()?;
+    let mut found = match settings_file(global, &here)? {
+        Some(file) => settings::read(&file, global.env.as_deref(), &environment_variables())
+            .map_err(CliError::Diagnostics)?,
+        None => Settings::without_file(&here, global.env.as_deref(), None, None, None),
+    };
+    override_with_flags(&mut found, global, &here)?;
+    Ok(found)
+}
+
+fn environment_variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn current_folder() -> Result<PathBuf, CliError> {
+    std::env::current_dir()
+        .map_err(|error| CliError::file("find", Path::new("the current folder"), &error))
+}
+
 fn find_settings(
     global: &Global,
     variables: &BTreeMap<String, String>,
 ) -> Result<Settings, CliError> {
-    let here = std::env::current_dir()
-        .map_err(|error| CliError::file("find", Path::new("the current folder"), &error))?;
-    let file = match &global.config {
-        Some(file) if file.is_file() => Some(file.clone()),
-        Some(file) => {
-            return Err(CliError::usage(
-                format!("there is no file {}", file.display()),
-                "give the path of a dunlin.toml, or run `dunlin init`",
-            ));
-        }
-        None if global.database_url.is_some() => None,
-        None => here.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file()),
-    };
+    let here = current_folder()?;
     let environment = global.env.as_deref();
-    let mut found = match file {
+    let mut found = match settings_file(global, &here)? {
         Some(file) => {
             settings::read(&file, environment, variables).map_err(CliError::Diagnostics)?
         }
         None => {
-            let url = global.database_url.clone().or_else(|| variables.get("DATABASE_URL").cloned());
+            let url =
+                global.database_url.clone().or_else(|| variables.get("DATABASE_URL").cloned());
             let Some(url) = url else {
                 return Err(CliError::usage(
                     "there is no dunlin.toml here or above, and no database is named",
@@ -209,14 +219,28 @@ fn find_settings(
     Ok(found)
 }
 
+/// The `dunlin.toml` that is meant, if one is.
+fn settings_file(global: &Global, here: &Path) -> Result<Option<PathBuf>, CliError> {
+    match &global.config {
+        Some(file) if file.is_file() => Ok(Some(file.clone())),
+        Some(file) => Err(CliError::usage(
+            format!("there is no file {}", file.display()),
+            "give the path of a dunlin.toml, or run `dunlin init`",
+        )),
+        None if global.database_url.is_some() => Ok(None),
+        None => Ok(here.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file())),
+    }
+}
+
 /// Flags win over the file, where one database is meant.
 fn override_with_flags(
     settings: &mut Settings,
     global: &Global,
     here: &Path,
 ) -> Result<(), CliError> {
-    let overrides =
-        global.database_url.is_some() || global.migrations.is_some() || global.data_migrations.is_some();
+    let overrides = global.database_url.is_some()
+        || global.migrations.is_some()
+        || global.data_migrations.is_some();
     if !overrides {
         return Ok(());
     }

@@ -26,6 +26,51 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Every exit, in the order of the codes.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Pending,
+        Self::Drift,
+        Self::LeaseHeld,
+        Self::Stopped,
+    ];
+
+    /// What it means, for the reference.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "everything that was asked for is done, or there was nothing to do",
+            Self::Failed => "something failed",
+            Self::Usage => "usage or configuration: nothing was done",
+            Self::Pending => "something is pending",
+            Self::Drift => "drift: an applied file was edited",
+            Self::LeaseHeld => "somebody else still holds the lease after `--lease-wait`",
+            Self::Stopped => "stopped by a person",
+        }
+    }
+
+    /// When it happens, for the reference.
+    pub(crate) fn example(self) -> &'static str {
+        match self {
+            Self::Done => {
+                "`migrate` that passed a held migration over; `check` with nothing pending"
+            }
+            Self::Failed => {
+                "a statement, a program, a connection; `wait` on a database that doesn't answer in time"
+            }
+            Self::Usage => {
+                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down"
+            }
+            Self::Pending => {
+                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held"
+            }
+            Self::Drift => "`migrate`, `status`, `check`",
+            Self::LeaseHeld => "`migrate` beside a long one",
+            Self::Stopped => "Ctrl-C, SIGTERM",
+        }
+    }
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,

@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod exit;
 mod interrupt;
+mod new_file;
 mod render;
 
 use std::process::ExitCode;

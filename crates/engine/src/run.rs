@@ -64,8 +64,7 @@ pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
 /// # Errors
 /// As [`run`], before it begins.
 pub async fn preview(job: &Job, request: &Request) -> Result<(Standing, Plan), EngineError> {
-    let mut target = job.connector.connect(Purpose::Look).await?;
-    let standing = standing::read(job, target.as_mut()).await?;
+    let standing = standing::look(job).await?;
     let plan = Planning::new(job).plan(&standing, request)?;
     Ok((standing, plan))
 }

@@ -48,7 +48,9 @@ fn show(context: &Context, database: &str, amendment: &Amendment, amended: &Amen
     }
     if let Some(step) = &amended.settled {
         let how = match amendment {
-            Amendment::Settle { took_effect: true, .. } => "took effect: the next run goes on after it",
+            Amendment::Settle { took_effect: true, .. } => {
+                "took effect: the next run goes on after it"
+            }
             _ => "did not take effect: the next run sends it again",
         };
         render::line(&format!("{database}: {}, statement {}: {how}", step.id, step.ordinal + 1));
@@ -67,6 +69,10 @@ pub(crate) async fn baseline(context: &Context, args: &BaselineArgs) -> Result<E
         .await
         .map_err(|error| engine_error(&job.database, error))?;
     if ids.is_empty() {
+        if context.global.json {
+            render::json(&json!({ "database": job.database, "changed": ids, "exit_code": 0 }));
+            return Ok(Exit::Done);
+        }
         render::line(&format!("{}: everything up to {} is recorded", job.database, args.to));
         return Ok(Exit::Done);
     }

@@ -2,11 +2,16 @@
 
 mod amend;
 mod check;
+mod completions;
 mod data;
 mod database;
+mod demo;
+mod init;
 mod migrate;
+mod new;
 mod overview;
 mod plan;
+mod reference;
 mod rollback;
 mod status;
 mod wait;
@@ -20,9 +25,9 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let global = cli.global;
     let context = || Context::load(&global);
     match cli.command {
-        Command::Init(args) => init::run(&args),
+        Command::Init(args) => init::run(&global, &args),
         Command::New(args) => new::run(&global, &args),
-        Command::Demo(args) => demo::run(&args).await,
+        Command::Demo(args) => demo::run(&global, &args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Reference { folder } => reference::run(&folder),
         Command::Status => status::run(&context()?, None).await,

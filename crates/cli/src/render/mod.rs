@@ -1,6 +1,5 @@
 //! Everything that is printed. Data goes to stdout, what happens to stderr; colour only on a
 //! terminal and without `NO_COLOR`.
-#![expect(clippy::print_stdout, reason = "this module is the one that prints")]
 
 pub(crate) mod failure;
 pub(crate) mod plan;
@@ -8,8 +7,8 @@ pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod status;
 
-use std::fmt::Write;
-use std::io::IsTerminal;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -33,17 +32,30 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
 
 /// A line of what happens, on stderr.
 pub(crate) fn line(text: &str) {
-    anstream::eprintln!("{text}");
+    // Nobody reads any more: that must not stop a run.
+    let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 /// A line of data, on stdout.
 pub(crate) fn data(text: &str) {
-    anstream::println!("{text}");
+    // `… | head` may close the pipe: that is no reason to panic.
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// A text as it is, on stdout.
+pub(crate) fn raw(text: &str) {
+    // As for `data`.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// A JSON document, on stdout.
 pub(crate) fn json(value: &serde_json::Value) {
-    println!("{value:#}");
+    raw(&format!("{value:#}\n"));
+}
+
+/// Whether stdout shows colours.
+pub(crate) fn colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// Whether a person can be asked.
@@ -113,7 +125,9 @@ pub(crate) fn waits_for(wait: &WaitsFor, command: &dyn Fn(&str) -> String) -> St
             "it requires {data}, which was skipped by hand, which opens no gate: `{}`",
             command(&format!("data rerun {}", data.text))
         ),
-        WaitsFor::After { reference } => format!("it comes after {reference}, which is not applied"),
+        WaitsFor::After { reference } => {
+            format!("it comes after {reference}, which is not applied")
+        }
         WaitsFor::SameTable { held, table } => {
             format!("{held} is held and touches {table} too: that one first")
         }

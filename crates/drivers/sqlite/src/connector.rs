@@ -100,8 +100,7 @@ fn create(file: &DatabaseFile) -> Result<bool, TargetError> {
     match fs::OpenOptions::new().write(true).create_new(true).open(&file.path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(fault::of_file("create", &file.path, &error)
-            .help("this user needs the right to write the folder")),
+        Err(error) => Err(fault::of_file("create", &file.path, &error)),
     }
 }
 
@@ -165,15 +164,18 @@ fn in_use(fault: Fault, file: &DatabaseFile, control: &Control) -> TargetError {
         return told;
     }
     let path = file.path.display();
-    TargetError { message: format!("{path} is in use and was not dropped"), ..told }
-        .help(format!("stop what uses it: `fuser '{path}'` lists the processes that have it open"))
+    TargetError {
+        kind: ErrorKind::Refused,
+        message: format!("{path} is in use and was not dropped"),
+        ..told
+    }
+    .help(format!("stop what uses it: `fuser '{path}'` lists the processes that have it open"))
 }
 
 fn delete(path: &Path) -> Result<(), TargetError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(fault::of_file("delete", path, &error)
-            .help("this user needs the right to write the folder")),
+        Err(error) => Err(fault::of_file("delete", path, &error)),
     }
 }

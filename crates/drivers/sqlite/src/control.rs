@@ -23,6 +23,9 @@ pub(crate) struct Control {
     stopped: AtomicBool,
     /// A statement of the user's is being prepared or run.
     user: AtomicBool,
+    /// It is being prepared. What SQLite prepares while it runs is SQLite's own: VACUUM begins
+    /// transactions.
+    preparing: AtomicBool,
     /// A statement of the user's left something in the session.
     touched: AtomicBool,
     /// A statement of the user's tried to control the transaction.
@@ -99,6 +102,14 @@ impl Control {
         result
     }
 
+    /// Prepares a statement of the user's.
+    pub(crate) fn preparing<T>(&self, prepare: impl FnOnce() -> T) -> T {
+        self.preparing.store(true, Ordering::SeqCst);
+        let result = prepare();
+        self.preparing.store(false, Ordering::SeqCst);
+        result
+    }
+
     fn wait_again(&self, since: Instant, count: i32) -> bool {
         let limit = Duration::from_millis(self.wait_ms.load(Ordering::SeqCst));
         if self.is_stopped() || since.elapsed() >= limit {
@@ -131,7 +142,9 @@ impl Control {
         }
         match action {
             // The server's own parser says so, whatever ours made of the text.
-            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. }
+                if self.preparing.load(Ordering::SeqCst) =>
+            {
                 self.refused.store(true, Ordering::SeqCst);
                 return Authorization::Deny;
             }

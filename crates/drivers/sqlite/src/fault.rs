@@ -93,7 +93,15 @@ pub(crate) fn of_file(doing: &str, path: &Path, error: &io::Error) -> TargetErro
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
         _ => ErrorKind::Unsupported,
     };
-    TargetError::new(kind, format!("cannot {doing} {}: {error}", path.display()))
+    let told = TargetError::new(kind, format!("cannot {doing} {}: {error}", path.display()));
+    match kind {
+        ErrorKind::Permission | ErrorKind::ReadOnly => told.help(
+            "to look, this user needs the right to read the file; to migrate, to write the file \
+             and its folder",
+        ),
+        ErrorKind::Exhausted => told.help("make room on that disk"),
+        _ => told,
+    }
 }
 
 /// A file that isn't there.
@@ -150,7 +158,8 @@ fn translate(error: &Error, user: bool, file: &DatabaseFile, control: &Control) 
         );
     }
     let mut told = by_code(code, error, user, file, control);
-    told.code = Some(code.to_string());
+    // The code for "something is wrong with the SQL" adds nothing to the words.
+    told.code = (code != ffi::SQLITE_ERROR).then(|| code.to_string());
     told
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn run_one(
     text: &str,
 ) -> Outcome<Option<u64>> {
     let in_transaction = !connection.is_autocommit();
-    let result = control.as_user(limit, || step_through(connection, text));
+    let result = control.as_user(limit, || step_through(connection, control, text));
     let touched = result.map_err(|error| {
         // An error may have rolled the transaction back (INSERT OR ROLLBACK): asking the catalog
         // is possible all the same.
@@ -133,8 +133,12 @@ fn run_all(connection: &Connection, control: &Control, work: &Work) -> Outcome<V
 }
 
 /// Runs a statement to its end, whatever rows it returns.
-fn step_through(connection: &Connection, text: &str) -> rusqlite::Result<Option<u64>> {
-    let mut statement = connection.prepare(text)?;
+fn step_through(
+    connection: &Connection,
+    control: &Control,
+    text: &str,
+) -> rusqlite::Result<Option<u64>> {
+    let mut statement = control.preparing(|| connection.prepare(text))?;
     // Parameters without a value are NULL, as in the sqlite3 program.
     let mut rows = statement.raw_query();
     while rows.next()?.is_some() {}
@@ -229,10 +233,11 @@ mod tests {
                  BEGIN SELECT raise(ABORT, 'bad: ' || new.a); END;",
             )
             .unwrap();
-        let message = |text: &str| match step_through(&connection, text).unwrap_err() {
-            error @ Error::SqliteFailure(..) => without_values(&connection, error).to_string(),
-            other => panic!("{other}"),
-        };
+        let message =
+            |text: &str| match step_through(&connection, &Control::default(), text).unwrap_err() {
+                error @ Error::SqliteFailure(..) => without_values(&connection, error).to_string(),
+                other => panic!("{other}"),
+            };
         assert_eq!(message("INSERT INTO t VALUES (1)"), "it's forbidden");
         assert!(!message("INSERT INTO t VALUES ('secret')").contains("secret"));
     }

@@ -143,8 +143,8 @@ fn append_history(
     duration_ms: Option<i64>,
 ) -> Outcome<()> {
     let sql = "INSERT INTO dunlin_history
-        (seq, at, kind, version, name, event, pass, run, reason, error, duration_ms)
-        SELECT coalesce(max(seq), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+        (number, at, kind, version, name, event, pass, run, reason, error, duration_ms)
+        SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
         FROM dunlin_history";
     connection.prepare_cached(sql)?.execute(params![
         now,

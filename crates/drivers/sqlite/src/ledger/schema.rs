@@ -8,7 +8,7 @@ use crate::fault::Outcome;
 
 const TABLES: &str = "
 CREATE TABLE dunlin_meta (
-  only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), -- one row
+  only_one INTEGER NOT NULL PRIMARY KEY CHECK (only_one = 1), -- keeps the table at one row
   id TEXT NOT NULL,             -- a random UUID that names this ledger
   format INTEGER NOT NULL,      -- the format it was last written in
   min_reader INTEGER NOT NULL,  -- the oldest format that may read it
@@ -36,7 +36,7 @@ CREATE TABLE dunlin_migrations (
   PRIMARY KEY (kind, version)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE dunlin_history (
-  seq INTEGER NOT NULL PRIMARY KEY,
+  number INTEGER NOT NULL PRIMARY KEY,
   at INTEGER NOT NULL,
   kind TEXT NOT NULL,
   version INTEGER NOT NULL,
@@ -96,7 +96,7 @@ CREATE TABLE dunlin_runs (
 CREATE VIEW dunlin_data_migrations AS
   SELECT version, name,
     CASE state WHEN 'applied' THEN 'done' ELSE state END AS state,
-    pass, reason, error,
+    pass, by_environment, reason, error,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000000.0, 'unixepoch') AS started_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000000.0, 'unixepoch') AS finished_at,
     duration_ms

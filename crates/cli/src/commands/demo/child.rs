@@ -1,0 +1,122 @@
+//! The demo's commands: this very program, started as a person would start it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::exit::CliError;
+use crate::render;
+
+/// Variables that belong to other projects of whoever runs the demo.
+const FOREIGN_VARIABLES: &[&str] = &["DATABASE_URL", "DUNLIN_ENV"];
+
+/// Starts commands in the demo's folder.
+pub(super) struct Shell {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// How a command was ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself, and well.
+    Well,
+    /// By `kill -9`.
+    Killed,
+}
+
+impl Shell {
+    pub(super) fn new(folder: &Path) -> Result<Self, CliError> {
+        let program = std::env::current_exe()
+            .map_err(|error| CliError::file("find", Path::new("this program"), &error))?;
+        Ok(Self { program, folder: folder.to_owned() })
+    }
+
+    /// Runs a command to its end and prints nothing of it unless it fails.
+    pub(super) async fn quietly(&self, words: &[&str]) -> Result<(), CliError> {
+        let output = self.command(words).output().await.map_err(|error| self.failed(&error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        render::data(&String::from_utf8_lossy(&output.stderr));
+        Err(unexpected(words))
+    }
+
+    /// Runs a command and prints what it prints; `kill -9`s it at the first line that holds
+    /// `until`.
+    pub(super) async fn aloud(
+        &self,
+        words: &[&str],
+        until: Option<&str>,
+    ) -> Result<Ended, CliError> {
+        let mut child = self.command(words).spawn().map_err(|error| self.failed(&error))?;
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let (sender, mut lines) = tokio::sync::mpsc::channel(16);
+        let (one, other) = (read(output, sender.clone()), read(errors, sender));
+        let reading = async { tokio::join!(one, other) };
+        let telling = async {
+            let mut killed = false;
+            while let Some(line) = lines.recv().await {
+                render::data(&format!("  {line}"));
+                if !killed && until.is_some_and(|until| line.contains(until)) {
+                    kill(&mut child).await?;
+                    killed = true;
+                }
+            }
+            Ok(killed)
+        };
+        let (_, killed) = tokio::join!(reading, telling);
+        if killed.map_err(|error| self.failed(&error))? {
+            return Ok(Ended::Killed);
+        }
+        let status = child.wait().await.map_err(|error| self.failed(&error))?;
+        if status.success() { Ok(Ended::Well) } else { Err(unexpected(words)) }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(words)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        // What it prints goes through us to where we print.
+        if render::colours() {
+            command.env("CLICOLOR_FORCE", "1");
+        } else {
+            command.env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
+        }
+        command
+    }
+
+    fn failed(&self, error: &std::io::Error) -> CliError {
+        CliError::file("run", &self.program, error)
+    }
+}
+
+/// SIGKILL, which no process can catch.
+async fn kill(child: &mut Child) -> std::io::Result<()> {
+    child.start_kill()?;
+    child.wait().await.map(|_| ())
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>, lines: tokio::sync::mpsc::Sender<String>) {
+    let Some(stream) = stream else { return };
+    let mut reader = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = reader.next_line().await {
+        if lines.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn unexpected(words: &[&str]) -> CliError {
+    CliError::File { message: format!("the demo's `dunlin {}` failed", words.join(" ")) }
+}

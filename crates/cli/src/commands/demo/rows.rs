@@ -1,0 +1,115 @@
+//! The demo's proof: every row, before and after, compared here rather than believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use dunlin::engine::{Purpose, ReadRequest, Target, TargetError};
+use dunlin::model::TableQuery;
+use dunlin::{ConnectOptions, connector};
+
+use crate::context::target_error;
+use crate::exit::CliError;
+
+/// The database's name in the demo's `dunlin.toml`.
+pub(super) const DATABASE: &str = "shop";
+
+/// Rows by their id, without it.
+pub(super) type Rows = BTreeMap<String, Vec<String>>;
+
+const TABLE: &str = "customers";
+
+/// Reads columns of every customer.
+pub(super) async fn read(folder: &Path, columns: &[&str]) -> Result<Rows, CliError> {
+    let query = TableQuery {
+        table: TABLE.to_owned(),
+        columns: std::iter::once(&"id").chain(columns).map(|&name| name.to_owned()).collect(),
+        order_by: vec!["id".to_owned()],
+    };
+    let request = ReadRequest { ledger: false, foreign: Some(query) };
+    let read = async { connect(folder).await?.read(&request).await };
+    let answer = read.await.map_err(|error| target_error(DATABASE, error))?;
+    let rows = answer.rows.into_iter().filter_map(|row| {
+        let mut values = row.into_iter().map(Option::unwrap_or_default);
+        Some((values.next()?, values.collect()))
+    });
+    Ok(rows.collect())
+}
+
+/// Whether customers have that column.
+pub(super) async fn has_column(folder: &Path, column: &str) -> Result<bool, CliError> {
+    let probe = async { connect(folder).await?.probe(&[TABLE]).await };
+    let found = probe.await.map_err(|error| target_error(DATABASE, error))?;
+    Ok(found.tables.iter().any(|table| table.columns.iter().any(|(name, _)| name == column)))
+}
+
+async fn connect(folder: &Path) -> Result<Box<dyn Target>, TargetError> {
+    let options = ConnectOptions {
+        url: "sqlite:shop.db".to_owned(),
+        direct_url: None,
+        root: folder.to_owned(),
+        connect_timeout: Duration::from_secs(10),
+    };
+    connector(&options)?.connect(Purpose::Look).await
+}
+
+/// What a comparison found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// Rows that were there before and are as they should be.
+    pub(super) right: usize,
+    /// Rows that are not.
+    pub(super) wrong: usize,
+    /// Rows that are gone, or came from nowhere.
+    pub(super) lost_or_new: usize,
+}
+
+impl Proof {
+    pub(super) fn holds(&self) -> bool {
+        self.wrong == 0 && self.lost_or_new == 0 && self.right > 0
+    }
+}
+
+/// Compares (name, points) before with (first name, last name, points) after: each name split,
+/// each number of points doubled plus one, once.
+pub(super) fn compare(before: &Rows, after: &Rows) -> Proof {
+    let mut proof = Proof::default();
+    for id in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        match (before.get(id).map(Vec::as_slice), after.get(id).map(Vec::as_slice)) {
+            (Some([name, points]), Some([first, last, now])) => {
+                let expected = points.parse::<i64>().ok().map(|points| points * 2 + 1);
+                let doubled = expected.is_some() && now.parse().ok() == expected;
+                if doubled && *name == format!("{first} {last}") {
+                    proof.right += 1;
+                } else {
+                    proof.wrong += 1;
+                }
+            }
+            _ => proof.lost_or_new += 1,
+        }
+    }
+    proof
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[(&str, &[&str])]) -> Rows {
+        rows.iter()
+            .map(|(id, values)| ((*id).to_owned(), values.iter().map(|&v| v.to_owned()).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn a_row_that_was_doubled_twice_or_not_at_all_is_wrong() {
+        let before = rows(&[("1", &["Ada L", "3"]), ("2", &["Tony H", "0"])]);
+        let good = rows(&[("1", &["Ada", "L", "7"]), ("2", &["Tony", "H", "1"])]);
+        assert!(compare(&before, &good).holds());
+        let twice = rows(&[("1", &["Ada", "L", "15"]), ("2", &["Tony", "H", "0"])]);
+        assert_eq!(compare(&before, &twice), Proof { right: 0, wrong: 2, lost_or_new: 0 });
+        let lost = rows(&[("1", &["Ada", "L", "7"]), ("3", &["Tony", "H", "1"])]);
+        assert_eq!(compare(&before, &lost), Proof { right: 1, wrong: 0, lost_or_new: 2 });
+        assert!(!compare(&rows(&[]), &rows(&[])).holds());
+    }
+}

@@ -1,0 +1,125 @@
+//! `new`: migration files that run as they are.
+//!
+//! Needs no database and no URL. stdout has the paths and nothing else, so that
+//! `$EDITOR $(dunlin new schema …)` works.
+
+mod name;
+mod template;
+mod version;
+
+use std::path::{Path, PathBuf};
+
+use dunlin::model::Version;
+use dunlin::project::settings::{DatabaseSettings, Settings};
+use serde_json::json;
+
+use self::name::snake_case;
+use self::template::File;
+use crate::args::{Global, NewArgs, NewCommand};
+use crate::context::settings_without_url;
+use crate::exit::{CliError, Exit};
+use crate::new_file::{Written, write_new};
+use crate::render::{self, FAINT, styled};
+
+/// Writes the files of one migration.
+pub(crate) fn run(global: &Global, args: &NewArgs) -> Result<Exit, CliError> {
+    let (NewCommand::Schema { name } | NewCommand::Data { name, .. }) = &args.what;
+    let name = snake_case(name)?;
+    let settings = settings_without_url(global)?;
+    let database = chosen(&settings, global)?;
+    let folder = database.read_folder(&settings.root).or_else(|errors| {
+        // A named folder that is not there yet is about to be made.
+        if errors.iter().all(|error| error.rule == "missing-folder") {
+            Ok(dunlin::project::folder::Folder::default())
+        } else {
+            Err(CliError::Diagnostics(errors))
+        }
+    })?;
+    let version = version::next(&folder, jiff::Timestamp::now())?;
+    let after = version::newest_schema(&folder);
+    let (into, files) = match &args.what {
+        NewCommand::Schema { .. } => (schema_folder(database)?, template::schema(version, &name)),
+        NewCommand::Data { program, .. } => {
+            let app = template::app_name(&settings.root);
+            (data_folder(database)?, template::data(version, &name, *program, after, &app))
+        }
+    };
+    let paths = write(into, &files)?;
+    tell(global, version, &paths);
+    Ok(Exit::Done)
+}
+
+fn chosen<'a>(settings: &'a Settings, global: &Global) -> Result<&'a DatabaseSettings, CliError> {
+    let names = || {
+        let names: Vec<&str> =
+            settings.databases.iter().map(|database| database.name.as_str()).collect();
+        names.join(", ")
+    };
+    match (&global.database, &settings.databases[..]) {
+        (Some(name), _) => settings.database(name).ok_or_else(|| {
+            CliError::usage(
+                format!("there is no database `{name}`"),
+                format!("there is: {}", names()),
+            )
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(CliError::usage(
+            "a migration belongs to one database, and there are several",
+            format!("name it with --database: {}", names()),
+        )),
+    }
+}
+
+fn schema_folder(database: &DatabaseSettings) -> Result<&Path, CliError> {
+    database.migrations.as_deref().ok_or_else(|| {
+        let owner = database.schema_history.map_or("another tool", |tool| tool.as_str());
+        CliError::usage(
+            format!("{owner} migrates the schema of database `{}`", database.name),
+            format!("make it with {owner}'s own generator; `dunlin new data` works beside it"),
+        )
+    })
+}
+
+fn data_folder(database: &DatabaseSettings) -> Result<&Path, CliError> {
+    database.data_migrations.as_deref().ok_or_else(|| {
+        CliError::usage(
+            format!("database `{}` has no folder of data migrations", database.name),
+            "set data_migrations in dunlin.toml, or give --data-migrations",
+        )
+    })
+}
+
+fn write(folder: &Path, files: &[File]) -> Result<Vec<PathBuf>, CliError> {
+    let mut paths = Vec::new();
+    for file in files {
+        let path = folder.join(&file.name);
+        if write_new(&path, &file.text, file.executable)? == Written::WasThere {
+            // Only somebody who made the same one in this very second gets here.
+            return Err(CliError::usage(
+                format!("there is a file {} already", path.display()),
+                "try again: the next second gives another version",
+            ));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn tell(global: &Global, version: Version, paths: &[PathBuf]) {
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown: Vec<String> = paths
+        .iter()
+        .map(|path| path.strip_prefix(&here).unwrap_or(path).display().to_string())
+        .collect();
+    if global.json {
+        render::json(&json!({ "version": version, "files": shown, "exit_code": 0 }));
+        return;
+    }
+    for path in &shown {
+        render::data(path);
+    }
+    render::line(&styled(
+        FAINT,
+        "it runs as it is, and does nothing yet; `dunlin plan` shows what would run",
+    ));
+}

@@ -1,0 +1,36 @@
+//! `exit-codes.md`, from [`Exit`].
+
+use std::fmt::Write as _;
+
+use crate::exit::Exit;
+
+const INTRODUCTION: &str = "# Exit codes
+
+| code | means | for example |
+| --- | --- | --- |
+";
+
+const RESERVED: &str = "\
+| 6 | rows remain: quarantined, or not proved | kept for backfills and moves; no command of this version ends with it |
+";
+
+const END: &str = "
+With several databases a command stops at the first that fails; `check` and `wait` look at all of \
+them and end with the worst.
+
+With `--json` the same number is in `exit_code`. A process that is killed has the shell's code \
+(137 for `kill -9`), and is finished by the next run.
+";
+
+/// The whole page.
+pub(super) fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for exit in Exit::ALL {
+        if exit == Exit::Stopped {
+            page.push_str(RESERVED);
+        }
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "| {} | {} | {} |", exit.code(), exit.meaning(), exit.example());
+    }
+    page + END
+}

@@ -1,0 +1,6 @@
+-- Undoes {version}_{name}.up.sql: `dunlin rollback` runs this.
+--
+-- Delete this file if there is no way back: a rollback is then refused before anything is touched.
+--
+-- For example:
+--   {down}

@@ -1,0 +1,7 @@
+-- {name}
+--
+-- Where the database can do it (PostgreSQL, SQLite) this file and its row in the ledger are one
+-- transaction: all of it or nothing. Edit it as you like until it has been applied somewhere.
+--
+-- For example:
+--   {up}

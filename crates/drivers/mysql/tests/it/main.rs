@@ -1,0 +1,13 @@
+//! The driver against a real server: everything here goes through the port, and is looked at
+//! through a connection of its own.
+
+mod conformance;
+mod death;
+mod fence;
+mod ledger;
+mod messages;
+mod rogue;
+mod sessions;
+mod settings;
+mod steps;
+mod support;
