@@ -72,7 +72,7 @@ pub(crate) async fn rehearse(
             .help("a rehearsal runs in a transaction that is rolled back")
             .in_statement(index));
     }
-    let begin = format!("BEGIN;{}", limits_of(work).sql(APPLICATION_NAME, true));
+    let begin = format!("BEGIN;{}", limits_of(work).sql(session, APPLICATION_NAME, true));
     if let Err(error) = session.ask(&begin).await {
         session.rollback().await;
         return Err(error);
@@ -101,7 +101,7 @@ async fn run(
         let constraints = session.send("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let mut ends = Vec::new();
         if reset {
-            ends.push(session.send(&reset_sql(work, name)).await?);
+            ends.push(session.send(&reset_sql(session, work, name)).await?);
         }
         if let Some(entry) = entry {
             ends.push(session.send(&finish_sql(entry)).await?);
@@ -122,8 +122,11 @@ async fn run(
 /// Takes back within the transaction what a file may have set for the session: behind a pooler
 /// the session belongs to somebody else as soon as the transaction ends, and everywhere the
 /// ledger's row is written by the login, not by a role of the file's.
-fn reset_sql(work: &Work, name: &str) -> String {
-    format!("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}", limits_of(work).sql(name, true))
+fn reset_sql(session: &Session, work: &Work, name: &str) -> String {
+    format!(
+        "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}",
+        limits_of(work).sql(session, name, true)
+    )
 }
 
 /// Writes ledger rows alone.

@@ -19,7 +19,7 @@ use crate::fence::{Access, as_ledger_error, may_read};
 use crate::lease;
 use crate::quote;
 use crate::rows::{Answer, boolean, bug, field, number, optional_number, required, single};
-use crate::session::Session;
+use crate::session::{PATH_HAZARD, Session};
 
 /// The oldest server that is tried in earnest; all before it are out of support.
 const VERSION_MIN: u32 = 12;
@@ -54,7 +54,8 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
          pg_catalog.current_setting('server_version_num')::integer, \
          pg_catalog.current_database(), SESSION_USER, pg_catalog.pg_backend_pid(), \
          pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('default_transaction_read_only')::boolean, {LEDGER}{tables_sql}"
+         pg_catalog.current_setting('default_transaction_read_only')::boolean, {LEDGER}, \
+         {PATH_HAZARD}{tables_sql}"
     );
     let answers = session.ask(&sql).await?;
     let row = single(&answers, 0)?;
@@ -67,7 +68,7 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
         )
         .help("upgrade the server: this version gets no security fixes any more"));
     }
-    let pooled = session.learn_backend(number(row, 4)?);
+    let pooled = session.learn_backend(number(row, 4)?, boolean(row, 8)?);
     let read_only = if boolean(row, 5)? {
         Some("the server is a standby; connect to the primary".to_owned())
     } else if boolean(row, 6)? {

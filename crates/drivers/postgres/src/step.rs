@@ -60,7 +60,7 @@ pub(crate) async fn enter(
         None => {
             session.clean().await?;
             if !pooled {
-                session.ask(&limits_of(work).sql(&session_name(lease), false)).await?;
+                session.ask(&limits_of(work).sql(session, &session_name(lease), false)).await?;
                 session.dirty = true;
             }
             0
@@ -314,7 +314,7 @@ async fn in_transaction(
         )
     };
     let reset = if pooled && leaves_traces(statement) { "RESET ALL;" } else { "" };
-    let name = limits_of(work).sql(&session_name(lease), true);
+    let name = limits_of(work).sql(session, &session_name(lease), true);
     session
         .ask(&format!("{reset}{AS_LOGIN}{name};{journal}"))
         .await
