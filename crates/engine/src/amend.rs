@@ -361,7 +361,6 @@ impl Desk<'_> {
             Direction::Down => {
                 entry.state = EntryState::Pending;
                 entry.event = LedgerEvent::Down;
-                entry.pass = entry.pass.saturating_add(1);
                 migration.down.as_ref().map(|down| down.statements.clone()).unwrap_or_default()
             }
         };

@@ -1,6 +1,6 @@
 //! Where a database stands: what two round trips tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dunlin_model::{Capabilities, Diagnostic, ForeignHistory, LedgerView, MigrationId, Plan};
 use dunlin_project::history;
@@ -114,8 +114,6 @@ pub struct Planning<'a> {
     parsed: Parsed,
     /// Migrations that failed in this run.
     pub failed: BTreeSet<MigrationId>,
-    /// Migrations that another runner is at work on.
-    pub running: BTreeMap<MigrationId, String>,
 }
 
 impl<'a> Planning<'a> {
@@ -127,7 +125,6 @@ impl<'a> Planning<'a> {
             capabilities: Capabilities::of(job.connector.dialect()),
             parsed: Parsed::new(),
             failed: BTreeSet::new(),
-            running: BTreeMap::new(),
         }
     }
 
@@ -156,7 +153,6 @@ impl<'a> Planning<'a> {
             foreign: standing.foreign.as_ref(),
             policy: &self.job.policy,
             failed: &self.failed,
-            running: &self.running,
         }
     }
 }
