@@ -25,8 +25,9 @@ const COMMIT_MAX: Duration = Duration::from_secs(120);
 pub(crate) const APPLICATION_NAME: &str = "dunlin";
 
 /// An expression: whether a login's search path may lead to our schema, by its name or by `"$user"`.
-pub(crate) const PATH_HAZARD: &str = "(CURRENT_USER = 'dunlin' OR \
-     pg_catalog.strpos(pg_catalog.current_setting('search_path'), 'dunlin') > 0)";
+pub(crate) const PATH_HAZARD: &str = "(pg_catalog.strpos(pg_catalog.current_setting('search_path'), 'dunlin') > 0 OR \
+     CURRENT_USER = 'dunlin' AND \
+     pg_catalog.strpos(pg_catalog.current_setting('search_path'), '$user') > 0)";
 
 /// The migration whose steps a session has begun to run outside transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

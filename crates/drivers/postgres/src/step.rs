@@ -52,6 +52,18 @@ pub(crate) async fn enter(
     ordinal: usize,
 ) -> Result<(), TargetError> {
     let pooled = session.is_pooled().await?;
+    if pooled && session.our_schema_may_be_on_the_path() {
+        // Within a transaction we take it off the path; here nothing can be set.
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            "a login named `dunlin` finds the ledger's tables under unqualified names, which \
+             cannot be helped outside a transaction through a pooler",
+        )
+        .help(
+            "set `direct_url` to an address of the server itself, or, once: \
+             ALTER ROLE dunlin SET search_path = public;",
+        ));
+    }
     let ours = session
         .steps
         .filter(|s| s.id == work.entry.id && s.direction == work.direction && s.next <= ordinal);

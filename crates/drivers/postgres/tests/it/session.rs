@@ -1,10 +1,10 @@
 //! What files do to their session, COPY, and constraints that are checked late.
 
-use dunlin_engine::ErrorKind;
+use dunlin_engine::{Connector, ErrorKind, Purpose};
 use dunlin_model::{EntryState, StepState};
 use dunlin_testkit::conformance::{data_work, statement};
 
-use crate::world::{World, claimed, id, ledger, outside, setting, work};
+use crate::world::{World, claimed, connector, id, ledger, outside, setting, with_login, work};
 
 /// One transaction that does to its session whatever it can.
 #[tokio::test(flavor = "multi_thread")]
@@ -171,16 +171,35 @@ async fn a_statement_timeout_is_named_so() {
     assert!(error.help.is_some());
 }
 
-/// The login of the test servers is called `dunlin`, as a deploy's may well be.
+/// A deploy's login may well be named like the tool, and `"$user"` comes first on the search path.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_with_our_name_keeps_its_tables_apart_from_ours() {
     let world = World::new("session_own_name").await;
-    let mut target = world.with_ledger().await;
+    let name = world.name();
+    world
+        .sql(&format!(
+            "CREATE ROLE dunlin LOGIN SUPERUSER PASSWORD 'pw'; ALTER DATABASE \"{name}\" OWNER TO \
+             dunlin"
+        ))
+        .await;
+    let connector = connector(&with_login(world.url(), "dunlin", "pw"));
+    let mut target = connector.connect(Purpose::Run).await.expect("a connection");
+    target.create_ledger("id").await.expect("a ledger");
     let mut lease = claimed(&mut target, 1).await;
-    assert_eq!(world.sql("SELECT current_user").await, "dunlin");
     let file =
         data_work(1, &["CREATE TABLE history (n integer)", "INSERT INTO history VALUES (1)"]);
     assert_eq!(target.commit(&mut lease, &file).await, Ok(vec![None, Some(1)]));
     assert_eq!(world.sql("SELECT count(*) FROM public.history").await, "1");
     assert_eq!(target.probe(&["history"]).await.expect("facts").tables[0].table, "public.history");
+    let index = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY i ON history (n)", "history");
+    let steps = work(2, vec![index]);
+    target.open_step(&mut lease, &steps, 0).await.expect("journal");
+    target.send_step(&lease, &steps, 0).await.expect("the index");
+    target.close_step(&mut lease, &steps, 0, StepState::Done).await.expect("journal");
+    let table = "SELECT tablename FROM pg_indexes WHERE indexname = 'i' AND schemaname = 'public'";
+    assert_eq!(world.sql(table).await, "history");
+    drop(target);
+    let give_back =
+        "REASSIGN OWNED BY dunlin TO CURRENT_USER; DROP OWNED BY dunlin; DROP ROLE dunlin";
+    world.sql(give_back).await;
 }
