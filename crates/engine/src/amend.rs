@@ -353,7 +353,12 @@ impl Desk<'_> {
                 "check out the branch that has it",
             ));
         };
-        let migration = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        let dialect = self.job.connector.dialect();
+        let migration = match step.direction {
+            Direction::Up => file.parse(dialect),
+            Direction::Down => file.parse_for_rollback(dialect),
+        }
+        .map_err(EngineError::Refused)?;
         let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
         let statements = match step.direction {
             Direction::Up => migration.statements().to_vec(),

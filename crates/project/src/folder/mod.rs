@@ -48,11 +48,40 @@ pub struct MigrationFile {
 }
 
 impl MigrationFile {
-    /// Parses up and down.
+    /// Parses the way up, and the way down where it can be read.
+    ///
+    /// What is wrong in a down file must not stop a deploy that doesn't run it: such a down is left
+    /// out here, [`Self::problems_of_down`] says why, and [`Self::parse_for_rollback`] refuses it.
+    ///
+    /// # Errors
+    /// Whatever is wrong in the up file.
+    pub fn parse(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
+        let down = self.parse_down(dialect).unwrap_or_default();
+        self.parse_with(dialect, down)
+    }
+
+    /// Parses up and down, to run the way down.
     ///
     /// # Errors
     /// Whatever is wrong in the files.
-    pub fn parse(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
+    pub fn parse_for_rollback(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
+        match (self.parse_with(dialect, None), self.parse_down(dialect)) {
+            (Ok(up), Ok(down)) => Ok(Migration { down, ..up }),
+            (up, down) => Err(up.err().into_iter().chain(down.err()).flatten().collect()),
+        }
+    }
+
+    /// Why the down file would be refused; nothing if it is fine or there is none.
+    #[must_use]
+    pub fn problems_of_down(&self, dialect: Dialect) -> Vec<Diagnostic> {
+        self.parse_down(dialect).err().unwrap_or_default()
+    }
+
+    fn parse_with(
+        &self,
+        dialect: Dialect,
+        down: Option<Script>,
+    ) -> Result<Migration, Vec<Diagnostic>> {
         if self.program {
             return program::parse(self);
         }
@@ -60,15 +89,7 @@ impl MigrationFile {
             Kind::Schema => Subject::SchemaUp,
             Kind::Data => Subject::DataSql,
         };
-        let up = sql::parse_script(dialect, &self.up, &self.bytes, subject);
-        let down = self.parse_down(dialect);
-        let (script, down) = match (up, down) {
-            (Ok(script), Ok(down)) => (script, down),
-            (up, down) => {
-                let errors = up.err().into_iter().chain(down.err()).flatten();
-                return Err(errors.collect());
-            }
-        };
+        let script = sql::parse_script(dialect, &self.up, &self.bytes, subject)?;
         let texts = script.statements.iter().map(|statement| statement.text.as_str());
         let checksums =
             Checksums { text: self.checksum.clone(), statements: Checksums::of_statements(texts) };

@@ -120,7 +120,7 @@ fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagn
             .help("check out the branch that has it, then roll back"),
         ]);
     };
-    let migration = file.parse(inputs.dialect())?;
+    let migration = file.parse_for_rollback(inputs.dialect())?;
     if migration.down.is_none() {
         let up = migration.file().clone();
         return Err(vec![
