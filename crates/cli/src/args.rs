@@ -9,7 +9,9 @@ use dunlin::model::Version;
 /// Changes the shape of the data that applications live on, without losing any.
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 something is pending; 4 drift;\n5 somebody else holds the lease; 6 rows remain; 7 stopped by a person.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 something is pending; 4 drift;\n5 somebody else holds the lease; 6 rows remain; 7 stopped by a person."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -204,7 +204,8 @@ fn find_settings(
             settings::read(&file, environment, variables).map_err(CliError::Diagnostics)?
         }
         None => {
-            let url = global.database_url.clone().or_else(|| variables.get("DATABASE_URL").cloned());
+            let url =
+                global.database_url.clone().or_else(|| variables.get("DATABASE_URL").cloned());
             let Some(url) = url else {
                 return Err(CliError::usage(
                     "there is no dunlin.toml here or above, and no database is named",
@@ -227,9 +228,7 @@ fn settings_file(global: &Global, here: &Path) -> Result<Option<PathBuf>, CliErr
             "give the path of a dunlin.toml, or run `dunlin init`",
         )),
         None if global.database_url.is_some() => Ok(None),
-        None => {
-            Ok(here.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file()))
-        }
+        None => Ok(here.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file())),
     }
 }
 
@@ -239,8 +238,9 @@ fn override_with_flags(
     global: &Global,
     here: &Path,
 ) -> Result<(), CliError> {
-    let overrides =
-        global.database_url.is_some() || global.migrations.is_some() || global.data_migrations.is_some();
+    let overrides = global.database_url.is_some()
+        || global.migrations.is_some()
+        || global.data_migrations.is_some();
     if !overrides {
         return Ok(());
     }

@@ -222,11 +222,8 @@ pub trait Target: Send {
     async fn rehearse(&mut self, work: &Work) -> Result<Vec<Option<u64>>, TargetError>;
 
     /// Writes ledger rows alone.
-    async fn record(
-        &mut self,
-        lease: &mut Lease,
-        writes: &[EntryWrite],
-    ) -> Result<(), TargetError>;
+    async fn record(&mut self, lease: &mut Lease, writes: &[EntryWrite])
+    -> Result<(), TargetError>;
 
     /// Journals that a step is about to be sent, with the definitions as they are, the token and
     /// the number of the connection it will be sent on. The migration's row becomes `running`
@@ -239,6 +236,8 @@ pub trait Target: Send {
     ) -> Result<(), TargetError>;
 
     /// Sends one statement alone, outside a transaction, with its timeouts where they can apply.
+    /// Earlier statements of the work that change the session hold for it: where it runs in another
+    /// session than they did, they are sent again first. The same holds for `commit_step`.
     async fn send_step(
         &mut self,
         lease: &Lease,

@@ -5,9 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_model::{
-    Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource,
-};
+use dunlin_model::{Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -64,8 +62,7 @@ pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
 /// # Errors
 /// As [`run`], before it begins.
 pub async fn preview(job: &Job, request: &Request) -> Result<(Standing, Plan), EngineError> {
-    let mut target = job.connector.connect(Purpose::Look).await?;
-    let standing = standing::read(job, target.as_mut()).await?;
+    let standing = standing::look(job).await?;
     let plan = Planning::new(job).plan(&standing, request)?;
     Ok((standing, plan))
 }
@@ -84,10 +81,7 @@ pub struct Rehearsed {
 ///
 /// # Errors
 /// As [`run`], before it begins.
-pub async fn rehearse(
-    job: &Job,
-    request: &Request,
-) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
+pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
     let mut target = job.connector.connect(Purpose::Run).await?;
     let standing = standing::read(job, target.as_mut()).await?;
     let plan = Planning::new(job).plan(&standing, request)?;

@@ -8,7 +8,7 @@ use dunlin_project::plan::{Inputs, Parsed, RollbackScope, Scope, parse, plan, ro
 
 use crate::job::Job;
 use crate::report::EngineError;
-use crate::{Purpose, ReadRequest, ServerFacts, Target, TargetError};
+use crate::{ErrorKind, Purpose, ReadRequest, ServerFacts, Target, TargetError};
 
 /// What a database says about itself, its ledger and another tool's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,26 +43,41 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
         None => (None, None),
     };
     if !probe.ledger && query.is_none() {
-        return Ok(Standing {
-            server: probe.server,
-            ledger: LedgerView::default(),
-            foreign: None,
-        });
+        return Ok(Standing { server: probe.server, ledger: LedgerView::default(), foreign: None });
     }
     let request = ReadRequest { ledger: probe.ledger, foreign: query.clone() };
     let answer = target.read(&request).await?;
-    let foreign =
-        tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
+    let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
     Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
 }
 
-/// Connects and reads, for commands that only look.
+/// Connects and reads, for commands that only look. Where a run would make the database, one that
+/// is not there yet is an empty one.
 ///
 /// # Errors
 /// As [`read`].
 pub async fn look(job: &Job) -> Result<Standing, EngineError> {
-    let mut target = job.connector.connect(Purpose::Look).await?;
-    read(job, target.as_mut()).await
+    match job.connector.connect(Purpose::Look).await {
+        Ok(mut target) => read(job, target.as_mut()).await,
+        Err(error)
+            if error.kind == ErrorKind::NoSuchDatabase
+                && Capabilities::of(job.connector.dialect()).made_by_run =>
+        {
+            Ok(not_there_yet(job))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn not_there_yet(job: &Job) -> Standing {
+    let server = ServerFacts {
+        product: job.connector.dialect().title().to_owned(),
+        database: format!("{}: not there yet", job.connector.describe()),
+        user: String::new(),
+        pooled: false,
+        read_only: None,
+    };
+    Standing { server, ledger: LedgerView::default(), foreign: None }
 }
 
 /// The recorded text of a migration.

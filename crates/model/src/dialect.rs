@@ -44,6 +44,9 @@ pub struct Capabilities {
     pub transactional_ddl: bool,
     /// Whether a statement can be stopped by the server after a time, and lock waits bounded.
     pub timeouts: bool,
+    /// Whether a run makes the database where there is none: one that is not there yet is then
+    /// an empty one.
+    pub made_by_run: bool,
 }
 
 impl Capabilities {
@@ -51,9 +54,15 @@ impl Capabilities {
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Postgres => Self { dialect, transactional_ddl: true, timeouts: true },
-            Dialect::Mysql => Self { dialect, transactional_ddl: false, timeouts: true },
-            Dialect::Sqlite => Self { dialect, transactional_ddl: true, timeouts: false },
+            Dialect::Postgres => {
+                Self { dialect, transactional_ddl: true, timeouts: true, made_by_run: false }
+            }
+            Dialect::Mysql => {
+                Self { dialect, transactional_ddl: false, timeouts: true, made_by_run: false }
+            }
+            Dialect::Sqlite => {
+                Self { dialect, transactional_ddl: true, timeouts: false, made_by_run: true }
+            }
         }
     }
 }

@@ -48,7 +48,9 @@ fn show(context: &Context, database: &str, amendment: &Amendment, amended: &Amen
     }
     if let Some(step) = &amended.settled {
         let how = match amendment {
-            Amendment::Settle { took_effect: true, .. } => "took effect: the next run goes on after it",
+            Amendment::Settle { took_effect: true, .. } => {
+                "took effect: the next run goes on after it"
+            }
             _ => "did not take effect: the next run sends it again",
         };
         render::line(&format!("{database}: {}, statement {}: {how}", step.id, step.ordinal + 1));

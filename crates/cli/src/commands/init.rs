@@ -12,7 +12,7 @@ use crate::args::{Global, InitArgs};
 use crate::context::FILE;
 use crate::exit::{CliError, Exit};
 use crate::new_file::{Written, write_new};
-use crate::render::{self, BOLD, GOOD, FAINT, styled};
+use crate::render::{self, BOLD, FAINT, GOOD, styled};
 
 /// The database's name where `--database` gives none.
 const DATABASE: &str = "app";

@@ -60,8 +60,7 @@ pub(crate) async fn execute(
     if !context.global.json {
         render::line(&styled(BOLD, &format!("{}: {server}", job.database)));
     }
-    let report =
-        run_job(job, request).await.map_err(|error| engine_error(&job.database, error))?;
+    let report = run_job(job, request).await.map_err(|error| engine_error(&job.database, error))?;
     if context.global.json {
         documents.push(render::report::to_json(&job.database, &server, &report));
     } else {

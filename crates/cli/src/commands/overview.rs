@@ -1,10 +1,9 @@
 //! Where a database stands, for `status`, `check` and `wait`.
 
-use dunlin::engine::ErrorKind;
 use dunlin::engine::job::Job;
 use dunlin::engine::report::EngineError;
 use dunlin::engine::standing::{Planning, Request, Standing, look};
-use dunlin::model::{Deferral, Diagnostic, Dialect, LedgerView, MigrationId, Plan};
+use dunlin::model::{Deferral, Diagnostic, MigrationId, Plan};
 use dunlin::project::plan::{Drift, Row, Scope, drift, overview};
 
 /// What is known of a database by looking.
@@ -45,18 +44,9 @@ impl Overview {
     }
 }
 
-/// Looks. A SQLite file that is not there yet is an empty database.
+/// Looks.
 pub(crate) async fn overview_of(job: &Job) -> Result<Overview, EngineError> {
-    let standing = match look(job).await {
-        Ok(standing) => standing,
-        Err(EngineError::Target(error))
-            if error.kind == ErrorKind::NoSuchDatabase
-                && job.connector.dialect() == Dialect::Sqlite =>
-        {
-            absent(job)
-        }
-        Err(error) => return Err(error),
-    };
+    let standing = look(job).await?;
     let mut planning = Planning::new(job);
     let request = Request::Forward(Scope::Migrate { to: None, step_count: None });
     let (plan, diagnostics) = match planning.plan(&standing, &request) {
@@ -69,18 +59,4 @@ pub(crate) async fn overview_of(job: &Job) -> Result<Overview, EngineError> {
     let drifted = drift(&inputs);
     let rows = overview(&inputs, plan.as_ref(), &drifted);
     Ok(Overview { standing, rows, drifted, diagnostics, plan })
-}
-
-fn absent(job: &Job) -> Standing {
-    Standing {
-        server: dunlin::engine::ServerFacts {
-            product: "SQLite".to_owned(),
-            database: format!("{}: not there yet", job.connector.describe()),
-            user: String::new(),
-            pooled: false,
-            read_only: None,
-        },
-        ledger: LedgerView::default(),
-        foreign: None,
-    }
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use dunlin::engine::ErrorKind;
 use dunlin::engine::events::Silent;
-use dunlin::engine::report::EngineError;
 use dunlin::engine::run::preview;
-use dunlin::engine::standing::{Planning, Request, Standing};
-use dunlin::model::{Dialect, LedgerView, Mode, Plan};
+use dunlin::engine::standing::{Request, Standing};
+use dunlin::model::{Mode, Plan};
 use dunlin::project::plan::Scope;
 use serde_json::json;
 
@@ -23,18 +21,8 @@ pub(crate) async fn run(context: &Context, scope: &MigrateScope) -> Result<Exit,
     for database in context.databases()? {
         let mut job = context.job(database, "plan", Arc::new(Silent))?;
         job.policy.with_data = scope.with_data;
-        let previewed = match preview(&job, &request).await {
-            Err(EngineError::Target(error))
-                if error.kind == ErrorKind::NoSuchDatabase
-                    && job.connector.dialect() == Dialect::Sqlite =>
-            {
-                let standing = empty(&job.connector.describe());
-                Planning::new(&job).plan(&standing, &request).map(|plan| (standing, plan))
-            }
-            other => other,
-        };
         let (standing, plan) =
-            previewed.map_err(|error| engine_error(&job.database, error))?;
+            preview(&job, &request).await.map_err(|error| engine_error(&job.database, error))?;
         if context.global.json {
             documents.push(json!({
                 "database": job.database, "server": standing.server.product, "plan": plan,
@@ -59,19 +47,5 @@ fn pooler_warning(standing: &Standing, direct: bool, plan: &Plan) {
         render::line(
             "notice: the url is a pooler's and there is no direct_url: no timeout applies to steps outside transactions",
         );
-    }
-}
-
-fn empty(database: &str) -> Standing {
-    Standing {
-        server: dunlin::engine::ServerFacts {
-            product: "SQLite".to_owned(),
-            database: format!("{database}: not there yet"),
-            user: String::new(),
-            pooled: false,
-            read_only: None,
-        },
-        ledger: LedgerView::default(),
-        foreign: None,
     }
 }

@@ -97,10 +97,7 @@ pub(crate) async fn difference(
     let path = context.settings.root.join(&drift.file);
     let now = read_lossy(&path)?;
     render::line("");
-    render::line(&format!(
-        "{} was edited after it was applied:",
-        drift.file.display()
-    ));
+    render::line(&format!("{} was edited after it was applied:", drift.file.display()));
     let diff = similar::TextDiff::from_lines(&recorded, &now);
     let mut unified = diff.unified_diff();
     unified.context_radius(2).header("applied", "file");

@@ -72,8 +72,7 @@ pub(crate) fn diagnostics(found: &[Diagnostic]) {
             Severity::Warning => (WAITING, "warning:"),
             Severity::Notice => (FAINT, "notice:"),
         };
-        let place =
-            diagnostic.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let place = diagnostic.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         line(&format!("{} {place}{}", styled(style, word), diagnostic.message));
         help_line(diagnostic.help.as_deref());
     }
@@ -193,7 +192,10 @@ fn cause(cause: &Cause, failure: &Failure) {
         }
         Cause::Program { ending } => field("program", ending),
         Cause::Unknown { evidence } => {
-            field("why", "it can't be known whether this statement took effect before its runner died");
+            field(
+                "why",
+                "it can't be known whether this statement took effect before its runner died",
+            );
             for fact in evidence {
                 field("", fact);
             }
@@ -206,7 +208,8 @@ fn cause(cause: &Cause, failure: &Failure) {
 fn kept(failure: &Failure) -> String {
     match (&failure.cause, failure.kept) {
         (Cause::Program { .. }, _) => {
-            "what the program did outside transactions of its own; it gets the same key again".into()
+            "what the program did outside transactions of its own; it gets the same key again"
+                .into()
         }
         (Cause::Interrupted, 0) => "what was committed; the rest was rolled back".into(),
         (_, 0) => "nothing of it: it was rolled back; earlier migrations stay".into(),

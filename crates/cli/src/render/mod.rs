@@ -125,7 +125,9 @@ pub(crate) fn waits_for(wait: &WaitsFor, command: &dyn Fn(&str) -> String) -> St
             "it requires {data}, which was skipped by hand, which opens no gate: `{}`",
             command(&format!("data rerun {}", data.text))
         ),
-        WaitsFor::After { reference } => format!("it comes after {reference}, which is not applied"),
+        WaitsFor::After { reference } => {
+            format!("it comes after {reference}, which is not applied")
+        }
         WaitsFor::SameTable { held, table } => {
             format!("{held} is held and touches {table} too: that one first")
         }

@@ -13,7 +13,7 @@ use super::{BAD, FAINT, GOOD, WAITING, count, duration, line, migration, styled}
 /// Prints events of one database's run.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    /// The last reconnect message, so that the same one is told once.
+    /// The last message of a kind that may come several times in a row and is told once.
     told: Mutex<Option<String>>,
 }
 
@@ -117,7 +117,8 @@ impl Observer for Progress {
                     }
                 ));
             }
-            Event::TookOver { holder } => self.tell(&format!(
+            // A dead runner may have held several leases.
+            Event::TookOver { holder } => self.once(format!(
                 "  took over from process {} of this machine, which died",
                 holder.owner.pid
             )),

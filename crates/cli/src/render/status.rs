@@ -84,7 +84,8 @@ fn marks(row: &Row) -> String {
 pub(crate) fn foreign(history: &ForeignHistory) {
     let applied = history.entries.iter().filter(|entry| entry.applied).count();
     let newest = history.entries.iter().rev().find(|entry| entry.applied);
-    let mut text = format!("  schema history of {} in {}: {applied} applied", history.tool, history.table);
+    let mut text =
+        format!("  schema history of {} in {}: {applied} applied", history.tool, history.table);
     if let Some(limit) = history.applied_up_to {
         text = format!("  schema history of {} in {}: at {limit}", history.tool, history.table);
     } else if let Some(newest) = newest {

@@ -13,11 +13,7 @@ const STATEMENT_CHARACTERS_MAX: usize = 120;
 
 /// Adds a line for each transaction that is open besides ours, oldest first. Best effort: an
 /// error here must not hide the timeout.
-pub(crate) async fn noted(
-    error: TargetError,
-    session: &mut Session,
-    ours: &[u64],
-) -> TargetError {
+pub(crate) async fn noted(error: TargetError, session: &mut Session, ours: &[u64]) -> TargetError {
     let ours = ours.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let transactions = format!(
         "SELECT {COLUMNS}, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) \
@@ -66,10 +62,7 @@ fn line(process: &Process, doing: &str) -> String {
         Some(text) => format!(": {}", without_literals(text)),
         None => String::new(),
     };
-    format!(
-        "connection {} of {}@{} is {doing}{statement}",
-        process.id, process.user, process.host
-    )
+    format!("connection {} of {}@{} is {doing}{statement}", process.id, process.user, process.host)
 }
 
 /// A statement's text with every literal replaced, since literals are row values.

@@ -169,7 +169,9 @@ fn of_kind(error: &Error) -> ErrorKind {
 
 /// A name out of a certificate that is trusted, but was presented for another name.
 fn presented_name(error: &Error) -> Option<String> {
-    let Error::Io(IoError::Io(io)) = error else { return None };
+    let Error::Io(IoError::Io(io)) = error else {
+        return None;
+    };
     let rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
         presented,
         ..

@@ -107,14 +107,15 @@ fn read(
     let version = row.text(0);
     let is_mariadb = version.contains("MariaDB");
     let connection = row.number(3).unwrap_or(handshake_id);
-    let setting = |name: &str| {
-        variables.rows.iter().find(|row| row.text(0) == name).map(|row| row.text(1))
-    };
+    let setting =
+        |name: &str| variables.rows.iter().find(|row| row.text(0) == name).map(|row| row.text(1));
     let on = |name: &str| setting(name).is_some_and(|value| value != "OFF" && value != "0");
     let read_only = ["read_only", "super_read_only", "innodb_read_only"]
         .into_iter()
         .find(|name| on(name))
-        .map(|name| format!("the server is read-only ({name} is on): a replica, or under maintenance"));
+        .map(|name| {
+            format!("the server is read-only ({name} is on): a replica, or under maintenance")
+        });
     let up: i64 = uptime.rows.first().and_then(|row| row.number(1)).unwrap_or_default();
     let server = ServerFacts {
         product: format!("{} {}", if is_mariadb { "MariaDB" } else { "MySQL" }, number(&version)),
@@ -156,8 +157,9 @@ fn supported(facts: &Facts) -> Result<(), TargetError> {
 /// Refuses to write where a write cannot succeed or cannot be repeated on the replicas.
 pub(crate) fn require_writable(facts: &Facts) -> Result<(), TargetError> {
     if let Some(reason) = &facts.server.read_only {
-        return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone())
-            .help("connect to the primary"));
+        return Err(
+            TargetError::new(ErrorKind::ReadOnly, reason.clone()).help("connect to the primary")
+        );
     }
     if facts.statement_log {
         return Err(TargetError::new(
@@ -203,9 +205,6 @@ mod tests {
         }
         let mut statement = facts("MariaDB 11.4.2", true);
         statement.statement_log = true;
-        assert_eq!(
-            require_writable(&statement).expect_err("refused").kind,
-            ErrorKind::Unsupported
-        );
+        assert_eq!(require_writable(&statement).expect_err("refused").kind, ErrorKind::Unsupported);
     }
 }

@@ -129,8 +129,7 @@ fn help_for(error: &ServerError, kind: ErrorKind) -> Option<String> {
     Some(help.to_owned())
 }
 
-const LOCAL_INFILE_HELP: &str =
-    "use INSERT, or LOAD DATA INFILE with a file that is on the server";
+const LOCAL_INFILE_HELP: &str = "use INSERT, or LOAD DATA INFILE with a file that is on the server";
 
 /// `LOAD DATA LOCAL`, asked for by a file or by the server.
 pub(crate) fn local_infile() -> TargetError {
@@ -173,11 +172,10 @@ fn tls_failure(words: &str) -> TargetError {
 
 fn of_driver(error: &DriverError, during: During) -> TargetError {
     match error {
-        DriverError::NoClientSslFlagFromServer => TargetError::new(
-            ErrorKind::Tls,
-            "TLS is required, but the server does not offer it",
-        )
-        .help("turn TLS on in the server; sslmode=disable sends everything in clear"),
+        DriverError::NoClientSslFlagFromServer => {
+            TargetError::new(ErrorKind::Tls, "TLS is required, but the server does not offer it")
+                .help("turn TLS on in the server; sslmode=disable sends everything in clear")
+        }
         DriverError::LocalInfile(_) => match during {
             During::Users(index) => local_infile().in_statement(index),
             During::Connect | During::Ours => local_infile(),

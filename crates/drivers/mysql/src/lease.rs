@@ -51,7 +51,10 @@ impl MysqlTarget {
             }
             return self.take_over(resource, owner, ttl, row).await;
         }
-        Err(TargetError::new(ErrorKind::Conflict, format!("the lease on {resource} keeps changing")))
+        Err(TargetError::new(
+            ErrorKind::Conflict,
+            format!("the lease on {resource} keeps changing"),
+        ))
     }
 
     /// Takes the lease's row where it may be taken, and reads it.
@@ -108,8 +111,12 @@ impl MysqlTarget {
         row: &Cells,
     ) -> Result<Claim, TargetError> {
         let holder = ledger::holder(row);
-        let mut lease =
-            Lease { resource: resource.clone(), owner: owner.clone(), token: holder.token, commits: 0 };
+        let mut lease = Lease {
+            resource: resource.clone(),
+            owner: owner.clone(),
+            token: holder.token,
+            commits: 0,
+        };
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {
             match self.raise_segment(&lease).await? {
@@ -177,9 +184,8 @@ impl MysqlTarget {
             self.ledger.table("segments"),
             text(&resource.to_string())
         );
-        let packet = format!(
-            "{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}"
-        );
+        let packet =
+            format!("{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}");
         let answers = self.session.run(&packet).await?;
         let cell = |answer: Option<&Answer>, column| {
             answer.and_then(|answer| answer.rows.first()).and_then(|row| row.optional(column))

@@ -71,9 +71,8 @@ fn quoted_part(text: &str, quote: char) -> Option<(String, &str)> {
 }
 
 fn bare_part(text: &str) -> (String, &str) {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-        .unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());
     (text[..end].to_owned(), &text[end..])
 }
 

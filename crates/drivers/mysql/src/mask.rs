@@ -95,14 +95,22 @@ mod tests {
                 "Incorrect integer value: 'secret' for column `d`.`t`.`n` at row 1",
                 "Incorrect integer value: '…' for column `d`.`t`.`n` at row 1",
             ),
-            (1292, "Truncated incorrect INTEGER value: 'secret'", "Truncated incorrect INTEGER value: '…'"),
+            (
+                1292,
+                "Truncated incorrect INTEGER value: 'secret'",
+                "Truncated incorrect INTEGER value: '…'",
+            ),
             (
                 1292,
                 "Incorrect datetime value: 'secret' for column `d`.`t`.`at` at row 3",
                 "Incorrect datetime value: '…' for column `d`.`t`.`at` at row 3",
             ),
             (1526, "Table has no partition for value secret", "Table has no partition for value …"),
-            (1690, "BIGINT value is out of range in '9 + secret'", "BIGINT value is out of range in …"),
+            (
+                1690,
+                "BIGINT value is out of range in '9 + secret'",
+                "BIGINT value is out of range in …",
+            ),
             (1146, "Table 'a.b' doesn't exist", "Table 'a.b' doesn't exist"),
         ];
         for (code, message, expected) in cases {

@@ -25,7 +25,9 @@ impl MysqlTarget {
         if let Some(index) = work.statements.iter().position(|s| s.text.len() >= limit) {
             return Err(TargetError::new(
                 ErrorKind::Refused,
-                format!("the statement is longer than the server takes (max_allowed_packet = {limit})"),
+                format!(
+                    "the statement is longer than the server takes (max_allowed_packet = {limit})"
+                ),
             )
             .help("raise max_allowed_packet on the server, or split the statement")
             .in_statement(index));
@@ -43,9 +45,11 @@ impl MysqlTarget {
     ) -> Result<(), TargetError> {
         let mut queries = Vec::new();
         for (index, statement) in statements.iter().enumerate() {
-            queries.extend(changed_tables(statement).into_iter().filter_map(|table| {
-                self.engine_query(index, table)
-            }));
+            queries.extend(
+                changed_tables(statement)
+                    .into_iter()
+                    .filter_map(|table| self.engine_query(index, table)),
+            );
         }
         if queries.is_empty() {
             return Ok(());

@@ -41,8 +41,7 @@ pub(crate) fn process(row: &crate::session::Cells) -> Process {
 
 /// The connection of that number, if it is there. Those of our own user are always visible.
 pub(crate) async fn find(session: &mut Session, id: u64) -> Result<Option<Process>, TargetError> {
-    let query =
-        format!("SELECT {COLUMNS} FROM information_schema.processlist p WHERE p.id = {id}");
+    let query = format!("SELECT {COLUMNS} FROM information_schema.processlist p WHERE p.id = {id}");
     let answers = session.run(&query).await?;
     Ok(answers.first().and_then(|answer| answer.rows.first()).map(process))
 }

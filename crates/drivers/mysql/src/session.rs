@@ -190,8 +190,9 @@ impl Session {
             }
         };
         let Some(result) = result else {
-            return Err(lost("the server did not answer after its statement timeout")
-                .in_statement(index));
+            return Err(
+                lost("the server did not answer after its statement timeout").in_statement(index)
+            );
         };
         let effect = self.keep(conn, result, During::Users(index));
         effect.map_err(|error| if timed_out { stopped(error, limit) } else { error })
@@ -259,7 +260,8 @@ fn stopped(error: TargetError, limit: Duration) -> TargetError {
     if error.code.as_deref() != Some("1317") {
         return error;
     }
-    let message = format!("the statement took longer than {} ms and was stopped", limit.as_millis());
+    let message =
+        format!("the statement took longer than {} ms and was stopped", limit.as_millis());
     TargetError { kind: ErrorKind::StatementTimeout, message, ..error }
         .help("raise statement-timeout, or do the work in smaller steps")
 }
@@ -273,6 +275,8 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
         let rows = result.collect::<Row>().await?;
         answers.push(Answer { rows: rows.into_iter().map(Cells::of).collect(), affected });
     }
+    // The client keeps the error of a second or later statement back until it is asked for more.
+    result.drop_result().await?;
     Ok(answers)
 }
 

@@ -155,9 +155,11 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_not_guessed() {
         let hidden = definition(State::Hidden);
-        for (before, now) in
-            [(hidden.clone(), definition(State::Absent)), (Vec::new(), definition(State::Absent)), (Vec::new(), Vec::new())]
-        {
+        for (before, now) in [
+            (hidden.clone(), definition(State::Absent)),
+            (Vec::new(), definition(State::Absent)),
+            (Vec::new(), Vec::new()),
+        ] {
             assert!(matches!(compared(&before, &now, Vec::new()), Settled::Unknown { .. }));
         }
     }

@@ -32,18 +32,16 @@ impl MysqlTarget {
                 (connection, Image { started: self.facts.started, definitions })
             }
             // A program: it runs beside our connections, and nothing is compared.
-            None if work.statements.is_empty() => (
-                self.session.id,
-                Image { started: self.facts.started, definitions: Vec::new() },
-            ),
+            None if work.statements.is_empty() => {
+                (self.session.id, Image { started: self.facts.started, definitions: Vec::new() })
+            }
             None => return Err(no_such_statement(ordinal as usize)),
         };
         let key = StepKey::new(work, ordinal, lease.token);
-        let writes = format!(
-            "{}{}",
+        let writes = [
             self.ledger.open_step(&key, connection, &image.to_text()),
-            self.ledger.running(&work.entry)
-        );
+            self.ledger.running(&work.entry),
+        ];
         self.fenced(lease, &writes).await?;
         failpoint("step.opened");
         Ok(())
@@ -73,7 +71,7 @@ impl MysqlTarget {
             }
             self.finished_rows(work, Duration::ZERO)
         } else {
-            self.ledger.close_step(&StepKey::new(work, ordinal, lease.token), state)
+            vec![self.ledger.close_step(&StepKey::new(work, ordinal, lease.token), state)]
         };
         self.fenced(lease, &writes).await?;
         failpoint("step.closed");

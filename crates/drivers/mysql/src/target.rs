@@ -10,8 +10,8 @@ use dunlin_engine::{
     TargetError, Work,
 };
 use dunlin_model::{
-    EntryWrite, Lease, LedgerView, MigrationId, Owner, Resource, StepRecord, StepState,
-    TableQuery, TableShape,
+    EntryWrite, Lease, LedgerView, MigrationId, Owner, Resource, StepRecord, StepState, TableQuery,
+    TableShape,
 };
 
 use crate::dial::Dialler;
@@ -24,6 +24,8 @@ use crate::work::WorkSession;
 
 /// How often a statement of ours that lost a deadlock is tried again.
 pub(crate) const CONFLICTS_MAX: u32 = 8;
+
+const COMMIT: &str = "COMMIT";
 
 /// A connection to a database.
 pub(crate) struct MysqlTarget {
@@ -95,23 +97,31 @@ impl MysqlTarget {
         result
     }
 
-    /// Sends a packet of progress: a whole transaction that begins with the fence.
+    /// Sends progress: a whole transaction that begins with the fence, in one packet unless it
+    /// is more than the server takes.
     pub(crate) async fn fenced(
         &mut self,
         lease: &mut Lease,
-        writes: &str,
+        writes: &[String],
     ) -> Result<(), TargetError> {
         require_writable(&self.facts)?;
-        let packet = format!(
-            "{}{}{writes}COMMIT",
-            ledger::BEGIN,
-            self.ledger.fence(lease)
-        );
-        match self.session.run(&packet).await {
-            Ok(_) => {
-                lease.commits += 1;
-                Ok(())
+        let mut packet = format!("{}{}", ledger::BEGIN, self.ledger.fence(lease));
+        for write in writes {
+            if packet.len() + write.len() + COMMIT.len() >= self.session.packet_bytes_max {
+                self.fenced_packet(lease, &packet).await?;
+                packet.clear();
             }
+            packet.push_str(write);
+        }
+        packet.push_str(COMMIT);
+        self.fenced_packet(lease, &packet).await?;
+        lease.commits += 1;
+        Ok(())
+    }
+
+    async fn fenced_packet(&mut self, lease: &Lease, packet: &str) -> Result<(), TargetError> {
+        match self.session.run(packet).await {
+            Ok(_) => Ok(()),
             Err(error) => {
                 let error = fence_failure(error, lease);
                 Err(self.session.rolled_back(error).await)
@@ -300,7 +310,7 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         writes: &[EntryWrite],
     ) -> Result<(), TargetError> {
-        let rows: String =
+        let rows: Vec<String> =
             writes.iter().map(|write| self.ledger.entry(write, Duration::ZERO)).collect();
         self.fenced(lease, &rows).await?;
         dunlin_engine::failpoint("record.done");
@@ -366,8 +376,7 @@ impl MysqlTarget {
         let name = answer.rows.first()?.text(0);
         let mut columns: Vec<&Cells> = answer.rows.iter().collect();
         columns.sort_by_key(|row| row.number::<u64>(3));
-        let table =
-            format!("{}.{}", literal::name(self.ledger.database()), literal::name(&name));
+        let table = format!("{}.{}", literal::name(self.ledger.database()), literal::name(&name));
         let columns =
             columns.into_iter().map(|row| (row.text(1), row.text(2).to_lowercase())).collect();
         Some(TableShape { table, name, columns })
@@ -401,7 +410,9 @@ fn view(read: &[Answer]) -> Result<LedgerView, TargetError> {
         return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
     };
     // Its tables are there, its row is not yet: for a reader there is no ledger yet.
-    let Some(meta) = ledger::meta(meta)? else { return Ok(LedgerView::default()) };
+    let Some(meta) = ledger::meta(meta)? else {
+        return Ok(LedgerView::default());
+    };
     Ok(LedgerView {
         id: meta.id,
         format: meta.format,
@@ -422,7 +433,9 @@ struct MysqlStopper {
 #[async_trait]
 impl Stopper for MysqlStopper {
     async fn stop(&self) {
-        let Ok(conn) = self.dialler.open(false).await else { return };
+        let Ok(conn) = self.dialler.open(false).await else {
+            return;
+        };
         let mut session = Session::new(conn);
         for connection in [&self.connections.work, &self.connections.ledger] {
             let id = connection.load(Ordering::Relaxed);

@@ -60,12 +60,10 @@ impl MysqlTarget {
     }
 
     /// The rows that say that all of a work has taken effect.
-    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> String {
-        let mut rows = self.ledger.delete_steps(work.entry.id);
-        rows.push_str(&self.ledger.entry(&work.entry, elapsed));
-        for reset in &work.resets {
-            rows.push_str(&self.ledger.entry(reset, Duration::ZERO));
-        }
+    pub(crate) fn finished_rows(&self, work: &Work, elapsed: Duration) -> Vec<String> {
+        let mut rows =
+            vec![self.ledger.delete_steps(work.entry.id), self.ledger.entry(&work.entry, elapsed)];
+        rows.extend(work.resets.iter().map(|reset| self.ledger.entry(reset, Duration::ZERO)));
         rows
     }
 
@@ -95,7 +93,9 @@ impl MysqlTarget {
         let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
         session.prepare(work, ordinal).await?;
         self.require_transactional(work, std::slice::from_ref(statement)).await.map_err(
-            |error| if error.statement.is_some() { error.in_statement(index) } else { error },
+            |error| {
+                if error.statement.is_some() { error.in_statement(index) } else { error }
+            },
         )?;
         let began = Instant::now();
         self.begin(session, Some(lease), work, 1).await?;
@@ -109,7 +109,7 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            format!("{}{}", self.ledger.running(&work.entry), self.ledger.done_step(&key))
+            vec![self.ledger.running(&work.entry), self.ledger.done_step(&key)]
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -169,11 +169,8 @@ impl MysqlTarget {
     ) -> Result<(), TargetError> {
         // With two statements or more, rows that appear between them could be lost to one of
         // them: INSERT … SELECT, then DELETE.
-        let isolation = if statements > 1 {
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; "
-        } else {
-            ""
-        };
+        let isolation =
+            if statements > 1 { "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " } else { "" };
         let fence = lease.map(|lease| self.ledger.fence(lease)).unwrap_or_default();
         let packet = format!(
             "{}; {}; {isolation}{}{fence}SAVEPOINT {SAVEPOINT}; {}",
@@ -185,7 +182,8 @@ impl MysqlTarget {
         match session.session.run(&packet).await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = lease.map_or_else(|| error.clone(), |lease| fence_failure(error.clone(), lease));
+                let error = lease
+                    .map_or_else(|| error.clone(), |lease| fence_failure(error.clone(), lease));
                 Err(session.session.rolled_back(error).await)
             }
         }
@@ -196,8 +194,9 @@ impl MysqlTarget {
         &mut self,
         session: &mut WorkSession,
         lease: &mut Lease,
-        rows: &str,
+        rows: &[String],
     ) -> Result<(), TargetError> {
+        let rows = rows.concat();
         let packet = format!(
             "{}; RELEASE SAVEPOINT {SAVEPOINT}; {rows}COMMIT",
             session.statement_timeout(None)

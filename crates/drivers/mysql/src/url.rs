@@ -121,8 +121,10 @@ impl ServerUrl {
                 "sslrootcert" | "ssl-ca" => self.root_certificate = Some(value.as_ref().into()),
                 "socket" => self.socket = Some(value.as_ref().into()),
                 other => {
-                    return Err(wrong(format!("the database URL has an unknown parameter `{other}`"))
-                        .help(format!("known are: {PARAMETERS}")));
+                    return Err(wrong(format!(
+                        "the database URL has an unknown parameter `{other}`"
+                    ))
+                    .help(format!("known are: {PARAMETERS}")));
                 }
             }
         }
@@ -181,7 +183,10 @@ mod tests {
     fn every_part_is_read_and_decoded() {
         let url = parse("mariadb://an%40na:p%2Fw@db.example:3307/my%20app?sslmode=require");
         assert_eq!((url.user.as_str(), url.password.as_deref()), ("an@na", Some("p/w")));
-        assert_eq!((url.host.as_str(), url.port, url.database.as_str()), ("db.example", 3307, "my app"));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.database.as_str()),
+            ("db.example", 3307, "my app")
+        );
         assert_eq!(url.tls, TlsMode::Require);
         assert!(url.mariadb);
     }
@@ -189,9 +194,12 @@ mod tests {
     #[test]
     fn remote_hosts_are_verified_and_near_ones_preferred() {
         assert_eq!(parse("mysql://u@db.example/a").tls, TlsMode::VerifyFull);
-        for near in ["mysql://u@localhost/a", "mysql://u@127.0.0.1/a", "mysql://u@[::1]/a",
-            "mysql://u@db/a?socket=/run/m.sock"]
-        {
+        for near in [
+            "mysql://u@localhost/a",
+            "mysql://u@127.0.0.1/a",
+            "mysql://u@[::1]/a",
+            "mysql://u@db/a?socket=/run/m.sock",
+        ] {
             assert_eq!(parse(near).tls, TlsMode::Prefer, "{near}");
         }
         assert_eq!(parse("mysql://u@h/a?ssl-mode=VERIFY_IDENTITY").tls, TlsMode::VerifyFull);

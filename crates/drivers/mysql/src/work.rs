@@ -59,6 +59,8 @@ pub(crate) struct WorkSession {
     pub(crate) facts: Facts,
     dialler: Arc<Dialler>,
     owner: Option<Owner>,
+    /// How many of its statements have had their say in this session.
+    heard: usize,
     /// A statement ran that may have left something behind.
     used: bool,
     /// The timeouts of single statements that were set last.
@@ -69,7 +71,15 @@ impl WorkSession {
     pub(crate) async fn open(dialler: Arc<Dialler>) -> Result<Self, TargetError> {
         let mut session = Session::new(dialler.open(true).await?);
         let facts = set_up(&mut session, Role::Work, &dialler.url).await?;
-        Ok(Self { session, facts, dialler, owner: None, used: false, timeouts: String::new() })
+        Ok(Self {
+            session,
+            facts,
+            dialler,
+            owner: None,
+            heard: 0,
+            used: false,
+            timeouts: String::new(),
+        })
     }
 
     /// Makes the session that of a work whose statements before `ordinal` have run, here or
@@ -81,11 +91,23 @@ impl WorkSession {
             pass: work.entry.pass,
             run: work.entry.run.clone(),
         };
+        let ordinal = ordinal as usize;
         // A work that begins anew must not find what its last attempt has set.
-        if ordinal > 0 && self.owner.as_ref() == Some(&owner) {
-            return Ok(());
+        if ordinal == 0 || self.owner.as_ref() != Some(&owner) {
+            self.begin_anew().await?;
+            self.owner = Some(owner);
         }
+        let before = work.statements.iter().enumerate().take(ordinal).skip(self.heard);
+        for (index, statement) in before.filter(|(_, statement)| sets_up_the_session(statement)) {
+            self.execute(work, index, &statement.text).await?;
+        }
+        self.heard = self.heard.max(ordinal);
+        Ok(())
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), TargetError> {
         self.owner = None;
+        self.heard = 0;
         if self.used {
             self.session.reset().await?;
             let settings = settings(Role::Work, &self.dialler.url.database);
@@ -93,11 +115,6 @@ impl WorkSession {
             self.used = false;
             self.timeouts.clear();
         }
-        let before = work.statements.iter().take(ordinal as usize).enumerate();
-        for (index, statement) in before.filter(|(_, statement)| sets_up_the_session(statement)) {
-            self.execute(work, index, &statement.text).await?;
-        }
-        self.owner = Some(owner);
         Ok(())
     }
 
@@ -138,14 +155,17 @@ impl WorkSession {
         self.used |= !leaves_no_trace(statement);
         let (dialler, id) = (Arc::clone(&self.dialler), self.session.id);
         let stop = async move {
-            let Ok(conn) = dialler.open(false).await else { return };
+            let Ok(conn) = dialler.open(false).await else {
+                return;
+            };
             // It may just have ended by itself, which is no error; nothing else can be done here.
             let _ = Session::new(conn).run(&format!("KILL QUERY {id}")).await;
         };
-        let patience = work.statement_timeout.map(|limit| {
-            if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit }
-        });
+        let patience = work
+            .statement_timeout
+            .map(|limit| if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit });
         let effect = self.session.execute(text, index, patience, stop).await;
+        self.heard = self.heard.max(index + 1);
         effect.map_err(|error| located(error, statement))
     }
 
@@ -161,10 +181,7 @@ impl WorkSession {
 }
 
 pub(crate) fn no_such_statement(index: usize) -> TargetError {
-    TargetError::new(
-        dunlin_engine::ErrorKind::Bug,
-        format!("the work has no statement {index}"),
-    )
+    TargetError::new(dunlin_engine::ErrorKind::Bug, format!("the work has no statement {index}"))
 }
 
 /// How long a work's statements wait for locks; both kinds count whole seconds.
@@ -197,17 +214,14 @@ fn leaves_no_trace(statement: &Statement) -> bool {
 
 /// `LOAD DATA LOCAL INFILE` and `LOAD XML LOCAL INFILE`.
 pub(crate) fn loads_a_local_file(statement: &Statement) -> bool {
-    let mut words = statement
+    let words = statement
         .text
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty())
         .skip_while(|word| !word.eq_ignore_ascii_case("LOAD"))
-        .skip(1)
-        .take(4)
-        .map(str::to_ascii_uppercase);
+        // After INFILE comes the file's own name.
+        .take_while(|word| !word.eq_ignore_ascii_case("INFILE"));
     statement.facts.verb.starts_with("LOAD")
-        && matches!(words.next().as_deref(), Some("DATA" | "XML"))
-        && words.any(|word| word == "LOCAL")
+        && words.into_iter().any(|word| word.eq_ignore_ascii_case("LOCAL"))
 }
 
 /// Where in the statement a syntax error is: the server quotes what it stopped at, and its line.
@@ -249,21 +263,32 @@ mod tests {
 
     #[test]
     fn local_files_are_recognised() {
-        for refused in ["LOAD DATA LOCAL INFILE 'a' INTO TABLE t", "load  data concurrent\nlocal infile 'a'",
-            "LOAD /* x */ XML LOCAL INFILE 'a'", "/*!40000 LOAD DATA LOCAL INFILE 'a' INTO TABLE t */"]
-        {
+        for refused in [
+            "LOAD DATA LOCAL INFILE 'a' INTO TABLE t",
+            "load  data concurrent\nlocal infile 'a'",
+            "LOAD /* x */ XML LOCAL INFILE 'a'",
+            "/*!40000 LOAD DATA LOCAL INFILE 'a' INTO TABLE t */",
+        ] {
             assert!(loads_a_local_file(&statement("LOAD DATA", refused)), "{refused}");
         }
-        assert!(!loads_a_local_file(&statement("LOAD DATA", "LOAD DATA INFILE 'local' INTO TABLE t")));
-        assert!(!loads_a_local_file(&statement("INSERT", "INSERT INTO t VALUES ('load data local')")));
+        assert!(!loads_a_local_file(&statement(
+            "LOAD DATA",
+            "LOAD DATA INFILE 'local' INTO TABLE t"
+        )));
+        assert!(!loads_a_local_file(&statement(
+            "INSERT",
+            "INSERT INTO t VALUES ('load data local')"
+        )));
     }
 
     #[test]
     fn only_plain_statements_leave_no_trace() {
         assert!(leaves_no_trace(&statement("ALTER TABLE", "ALTER TABLE t ADD c int")));
-        for trace in ["INSERT INTO t SELECT @x := 1", "/*!40101 SET NAMES utf8 */",
-            "create temporary table t (a int)"]
-        {
+        for trace in [
+            "INSERT INTO t SELECT @x := 1",
+            "/*!40101 SET NAMES utf8 */",
+            "create temporary table t (a int)",
+        ] {
             assert!(!leaves_no_trace(&statement("INSERT", trace)), "{trace}");
         }
         assert!(!leaves_no_trace(&statement("CALL", "CALL p()")));

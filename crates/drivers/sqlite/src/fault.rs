@@ -158,7 +158,8 @@ fn translate(error: &Error, user: bool, file: &DatabaseFile, control: &Control) 
         );
     }
     let mut told = by_code(code, error, user, file, control);
-    told.code = Some(code.to_string());
+    // The code for "something is wrong with the SQL" adds nothing to the words.
+    told.code = (code != ffi::SQLITE_ERROR).then(|| code.to_string());
     told
 }
 

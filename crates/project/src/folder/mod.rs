@@ -48,40 +48,12 @@ pub struct MigrationFile {
 }
 
 impl MigrationFile {
-    /// Parses the way up, and the way down where it can be read.
-    ///
-    /// What is wrong in a down file must not stop a deploy that doesn't run it: such a down is left
-    /// out here, [`Self::problems_of_down`] says why, and [`Self::parse_for_rollback`] refuses it.
+    /// Parses the up file. What is wrong in a down file must not keep an up from running, so that
+    /// one is left for [`MigrationFile::parse_with_down`].
     ///
     /// # Errors
-    /// Whatever is wrong in the up file.
+    /// Whatever is wrong in the file.
     pub fn parse(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
-        let down = self.parse_down(dialect).unwrap_or_default();
-        self.parse_with(dialect, down)
-    }
-
-    /// Parses up and down, to run the way down.
-    ///
-    /// # Errors
-    /// Whatever is wrong in the files.
-    pub fn parse_for_rollback(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
-        match (self.parse_with(dialect, None), self.parse_down(dialect)) {
-            (Ok(up), Ok(down)) => Ok(Migration { down, ..up }),
-            (up, down) => Err(up.err().into_iter().chain(down.err()).flatten().collect()),
-        }
-    }
-
-    /// Why the down file would be refused; nothing if it is fine or there is none.
-    #[must_use]
-    pub fn problems_of_down(&self, dialect: Dialect) -> Vec<Diagnostic> {
-        self.parse_down(dialect).err().unwrap_or_default()
-    }
-
-    fn parse_with(
-        &self,
-        dialect: Dialect,
-        down: Option<Script>,
-    ) -> Result<Migration, Vec<Diagnostic>> {
         if self.program {
             return program::parse(self);
         }
@@ -98,9 +70,18 @@ impl MigrationFile {
             name: self.name.clone(),
             text: String::from_utf8_lossy(&self.bytes).into_owned(),
             body: Body::Sql(script),
-            down,
+            down: None,
             checksums,
         })
+    }
+
+    /// Parses up and down.
+    ///
+    /// # Errors
+    /// Whatever is wrong in the files.
+    pub fn parse_with_down(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
+        let migration = self.parse(dialect)?;
+        Ok(Migration { down: self.parse_down(dialect)?, ..migration })
     }
 
     fn parse_down(&self, dialect: Dialect) -> Result<Option<Script>, Vec<Diagnostic>> {
@@ -252,7 +233,10 @@ fn pair(
     errors: &mut Vec<Diagnostic>,
 ) {
     // A folder's own order differs from machine to machine; errors should not.
-    files.sort_unstable_by(|a, b| (a.name.version, &a.file).cmp(&(b.name.version, &b.file)));
+    // Paths compare slowly, component by component; here they differ in their last one only.
+    files.sort_unstable_by(|a, b| {
+        (a.name.version, a.file.as_os_str()).cmp(&(b.name.version, b.file.as_os_str()))
+    });
     let mut files = files.into_iter().peekable();
     while let Some(first) = files.next() {
         let version = first.name.version;

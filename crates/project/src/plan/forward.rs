@@ -419,19 +419,7 @@ impl<'a> Planner<'a> {
         self.counted += 1;
         self.planned.insert(id);
         self.unopened.remove(&id);
-        self.warn_of_down(id, migration);
         self.push(id, migration, Action::Up);
-    }
-
-    /// A down that a rollback would refuse is told while its author still thinks of it.
-    fn warn_of_down(&mut self, id: MigrationId, migration: &Migration) {
-        let Some(file) = self.inputs.folder.files.get(&id) else { return };
-        if migration.down.is_some() || file.down.is_none() {
-            return;
-        }
-        for problem in file.problems_of_down(self.inputs.dialect()) {
-            self.plan.notices.push(Diagnostic { severity: Severity::Warning, ..problem });
-        }
     }
 
     fn push(&mut self, id: MigrationId, migration: &Migration, action: Action) {

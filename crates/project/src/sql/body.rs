@@ -161,6 +161,12 @@ impl Body {
             {
                 self.blocks.push(Block::Statement);
             }
+            // BEGIN was read before it was known that NOT ATOMIC follows.
+            "ATOMIC"
+                if self.previous == "NOT" && self.words.first().is_some_and(|w| w == "BEGIN") =>
+            {
+                self.blocks.push(Block::Statement);
+            }
             "CASE" if self.at_statement() => self.blocks.push(Block::Statement),
             "CASE" => self.blocks.push(Block::CaseExpression),
             "IF" | "LOOP" | "WHILE" | "REPEAT" if self.at_statement() => {

@@ -11,6 +11,8 @@ mod facts;
 mod lex;
 mod policy;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

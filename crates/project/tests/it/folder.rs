@@ -219,6 +219,49 @@ fn wrong_program_files_name_line_and_column() {
 }
 
 #[test]
+fn sql_is_parsed_up_and_down() {
+    let root = project(&[
+        (
+            "migrations/1_a.up.sql",
+            "-- dunlin: lock-timeout 2s\nCREATE TABLE a (id int);\nSELECT 1;\n",
+        ),
+        ("migrations/1_a.down.sql", "DROP TABLE a;\n"),
+        ("migrations/2_b.up.sql", "SELECT 1;\n"),
+        ("migrations/2_b.down.sql", "-- dunlin: after 1\nSELECT 1;\n"),
+        ("data_migrations/1_c.sql", "-- dunlin: manual\nUPDATE a SET id = 1;\n"),
+    ]);
+    let folder = read_both(&root).expect("names are right");
+    for dialect in [Dialect::Postgres, Dialect::Mysql, Dialect::Sqlite] {
+        let first = folder.files[&schema(1)].parse(dialect).expect("valid");
+        assert_eq!(first.statements().len(), 2);
+        assert_eq!(first.directives().lock_timeout, Some(std::time::Duration::from_secs(2)));
+        assert_eq!(first.down.map(|down| down.statements.len()), Some(1));
+        assert_ne!(first.checksums.text, first.checksums.statements);
+        assert!(folder.files[&data(1)].parse(dialect).expect("valid").directives().manual);
+        let second = &folder.files[&schema(2)];
+        assert!(second.parse(dialect).is_ok(), "a wrong down keeps no up from running");
+        let errors = second.parse_with_down(dialect).expect_err("the down is wrong");
+        let rules: Vec<&str> = errors.iter().map(|error| error.rule).collect();
+        assert_eq!(rules, ["directive-not-here"]);
+    }
+}
+
+#[test]
+fn a_comment_is_no_drift_and_a_statement_is() {
+    let root = project(&[
+        ("migrations/1_a.sql", "SELECT 1;\n"),
+        ("migrations/2_a.sql", "-- why\nSELECT 1 ;\r\n"),
+        ("migrations/3_a.sql", "SELECT 2;\n"),
+    ]);
+    let folder = read_both(&root).expect("names are right");
+    let checksums = |version: i64| {
+        folder.files[&schema(version)].parse(Dialect::Postgres).expect("valid").checksums
+    };
+    assert!(checksums(2).agrees_with(&checksums(1)));
+    assert!(!checksums(3).agrees_with(&checksums(1)));
+}
+
+#[test]
 fn ten_thousand_files_are_read_whole() {
     let root = project(&[]);
     for version in 0..10_000 {
@@ -251,22 +294,17 @@ fn a_down_that_cannot_be_read_stops_a_rollback_and_nothing_else() {
         ("migrations/3_c.up.sql", "CREATE TABLE u (id integer);"),
         ("migrations/3_c.down.sql", "DROP TABLE u;"),
     ]);
-    std::fs::create_dir_all(root.path().join("data_migrations")).expect("a folder");
     let folder = read_both(&root).expect("the names are fine");
     let file = |version| &folder.files[&schema(version)];
 
     let up = file(1).parse(Dialect::Postgres).expect("the way up is fine");
     assert_eq!((up.statements().len(), &up.down), (1, &None));
-    let problems = file(1).problems_of_down(Dialect::Postgres);
-    assert_eq!(file(1).parse_for_rollback(Dialect::Postgres), Err(problems.clone()));
+    let problems = file(1).parse_with_down(Dialect::Postgres).expect_err("no way down");
     let place = problems[0].place.as_ref().expect("placed");
     assert_eq!(place.file, Path::new("migrations/1_a.down.sql"));
 
     assert_eq!(file(2).parse(Dialect::Postgres).expect_err("open quote").len(), 1);
-    assert_eq!(file(2).parse_for_rollback(Dialect::Postgres).expect_err("both").len(), 2);
 
-    assert_eq!(file(3).problems_of_down(Dialect::Postgres), []);
-    let both = file(3).parse_for_rollback(Dialect::Postgres).expect("both are fine");
-    assert_eq!(file(3).parse(Dialect::Postgres).expect("the same"), both);
+    let both = file(3).parse_with_down(Dialect::Postgres).expect("both are fine");
     assert_eq!(both.down.map(|down| down.statements.len()), Some(1));
 }

@@ -117,7 +117,9 @@ pub(super) fn sql_client(url: &str) -> Result<(PathBuf, Command), ClientError> {
     if address.scheme == "mysql" {
         let program = binaries::find(Product::Mysql, binaries::CLIENT_NAMES)?;
         let mut command = mysql_command(&program, &address);
-        command.args(["--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
+        // The client of MariaDB takes comments out of routines unless told not to.
+        command.args(["--batch", "--skip-column-names", "--comments"]);
+        command.arg("--default-character-set=utf8mb4");
         command.arg(&address.database);
         return Ok((program, command));
     }

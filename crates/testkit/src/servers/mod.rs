@@ -33,7 +33,10 @@ pub const PGBOUNCER_URL: &str = "DUNLIN_TEST_PGBOUNCER_URL";
 pub const MYSQL_URL: &str = "DUNLIN_TEST_MYSQL_URL";
 
 /// The login that throwaway servers are made with; it may do everything.
-pub const USER: &str = "dunlin";
+///
+/// Not `dunlin`: PostgreSQL's default search path begins with a schema of the login's name, which
+/// would be the ledger's. Tests that want that name make the login themselves.
+pub const USER: &str = "wader";
 /// Its password. Servers listen on the loopback interface only.
 pub const PASSWORD: &str = "quiet-wader";
 

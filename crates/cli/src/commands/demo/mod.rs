@@ -34,10 +34,13 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
     let shell = Shell::new(folder)?;
     shell.quietly(&["migrate", "--to", project::BEFORE_THE_RELEASE]).await?;
     let before = rows::read(folder, &["name", "points"]).await?;
-    say(&format!(
-        "{}/ is a small shop with {} customers, and a release that is about to go out:",
-        folder.display(),
-        before.len()
+    render::data(&styled(
+        BOLD,
+        &format!(
+            "{}/ is a small shop with {} customers, and a release that is about to go out:",
+            folder.display(),
+            before.len()
+        ),
     ));
     command(&shell, &["status"]).await?;
 
@@ -48,20 +51,34 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
             message: "the demo's migration ended before it could be killed".to_owned(),
         });
     }
-    let sent = project::letters_sent(folder)?.len();
-    render::data(&format!("  {}", styled(BAD, &format!("killed, with {sent} of {} letters sent", project::OFFICES))));
+    let middle = Middle {
+        letters: project::letters_sent(folder)?.len(),
+        old_column: rows::has_column(folder, "name").await?,
+    };
+    let at = format!("killed: {} of {} letters are sent", middle.letters, project::OFFICES);
+    render::data(&format!("  {}", styled(BAD, &at)));
 
     say("Start it again. Nobody has to clean up: the ledger knows what is done.");
     project::bring_stamps(folder)?;
-    shell_aloud(&shell, &["migrate"], None).await?;
+    command(&shell, &["migrate"]).await?;
     command(&shell, &["status"]).await?;
 
     let after = rows::read(folder, &["first_name", "last_name", "points"]).await?;
-    let proof = compare(&before, &after);
-    let letters = project::letters_sent(folder)?;
-    let right = prove(&proof, &letters);
+    let dropped = !rows::has_column(folder, "name").await?;
+    let right = prove(&[
+        rows_line(&compare(&before, &after)),
+        letters_line(&project::letters_sent(folder)?, middle.letters),
+        column_line(middle.old_column && dropped),
+    ]);
     play(folder, began);
     Ok(if right { Exit::Done } else { Exit::Failed })
+}
+
+/// What was there right after the kill.
+struct Middle {
+    letters: usize,
+    /// The column that the release drops.
+    old_column: bool,
 }
 
 fn say(text: &str) {
@@ -82,41 +99,56 @@ async fn shell_aloud(
     shell.aloud(words, until).await
 }
 
-/// Shows what was found by comparing every row. Whether all of it is right.
-fn prove(proof: &Proof, letters: &[String]) -> bool {
-    let different = letters.iter().collect::<BTreeSet<_>>().len();
-    let letters_right = letters.len() == project::OFFICES && different == letters.len();
-    say("Every row, compared with what it was:");
-    verdict(
-        proof.holds(),
-        &format!(
-            "{} names split and {} points doubled exactly once; {} wrong, {} lost",
-            proof.right, proof.right, proof.wrong, proof.lost_or_new
-        ),
+/// Whether something is as it should be, and what was found.
+type Verdict = (bool, String);
+
+fn rows_line(proof: &Proof) -> Verdict {
+    let text = format!(
+        "{} names split and {} points doubled, exactly once; {} wrong, {} lost",
+        proof.right, proof.right, proof.wrong, proof.lost_or_new
     );
-    verdict(
-        letters_right,
-        &format!("{} letters sent, {} of them twice", letters.len(), letters.len() - different),
-    );
-    verdict(true, "the old column was dropped last: it waited until the data was out of it");
-    proof.holds() && letters_right
+    (proof.holds(), text)
 }
 
-fn verdict(right: bool, text: &str) {
-    let word = if right { styled(GOOD, "right") } else { styled(BAD, "WRONG") };
-    render::data(&format!("  {word}  {text}"));
+fn letters_line(letters: &[String], in_the_middle: usize) -> Verdict {
+    let different = letters.iter().collect::<BTreeSet<_>>().len();
+    let twice = letters.len() - different;
+    let text = format!(
+        "{} letters sent, {in_the_middle} before the kill and {} after it; {twice} sent twice",
+        letters.len(),
+        letters.len() - in_the_middle
+    );
+    (different == project::OFFICES && twice == 0 && in_the_middle > 0, text)
+}
+
+fn column_line(waited: bool) -> Verdict {
+    (
+        waited,
+        "the old column was still there after the kill: it is dropped once its data is out"
+            .to_owned(),
+    )
+}
+
+/// Shows the verdicts. Whether all of them are right.
+fn prove(verdicts: &[Verdict]) -> bool {
+    say("Looked at every row, before and after:");
+    for (right, text) in verdicts {
+        let word = if *right { styled(GOOD, "right") } else { styled(BAD, "WRONG") };
+        render::data(&format!("  {word}  {text}"));
+    }
+    verdicts.iter().all(|(right, _)| *right)
 }
 
 fn play(folder: &Path, began: Instant) {
     say(&format!("That took {}. The folder is yours to play in:", duration(began.elapsed())));
     render::data(&format!("  cd {}", folder.display()));
     for (words, why) in [
-        ("rollback --step 1", "undo the drop, and see which data migrations it takes along"),
-        ("data rerun 20260112102000", "double the points once more: a second pass, on record"),
-        ("new data thank_everybody --program sh", "write your own, then: dunlin migrate"),
+        ("rollback --to 20260105090000 --dry-run", "what going back would undo"),
+        ("data rerun 20260112102000", "double the points again: a second pass, on record"),
+        ("new data thank_you --program sh", "write your own, then: dunlin migrate"),
     ] {
         let line = format!("dunlin {words}");
-        render::data(&format!("  {line:<45} {}", styled(FAINT, &format!("# {why}"))));
+        render::data(&format!("  {line:<46} {}", styled(FAINT, &format!("# {why}"))));
     }
     if let Some(program) = not_on_the_path() {
         render::data(&styled(FAINT, &format!("  where `dunlin` is {program}")));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use dunlin::engine::{Purpose, ReadRequest};
+use dunlin::engine::{Purpose, ReadRequest, Target, TargetError};
 use dunlin::model::TableQuery;
 use dunlin::{ConnectOptions, connector};
 
@@ -17,30 +17,40 @@ pub(super) const DATABASE: &str = "shop";
 /// Rows by their id, without it.
 pub(super) type Rows = BTreeMap<String, Vec<String>>;
 
+const TABLE: &str = "customers";
+
 /// Reads columns of every customer.
 pub(super) async fn read(folder: &Path, columns: &[&str]) -> Result<Rows, CliError> {
-    let options = ConnectOptions {
-        url: "sqlite:shop.db".to_owned(),
-        direct_url: None,
-        root: folder.to_owned(),
-        connect_timeout: Duration::from_secs(10),
-    };
     let query = TableQuery {
-        table: "customers".to_owned(),
+        table: TABLE.to_owned(),
         columns: std::iter::once(&"id").chain(columns).map(|&name| name.to_owned()).collect(),
         order_by: vec!["id".to_owned()],
     };
     let request = ReadRequest { ledger: false, foreign: Some(query) };
-    let read = async {
-        let mut target = connector(&options)?.connect(Purpose::Look).await?;
-        target.read(&request).await
-    };
+    let read = async { connect(folder).await?.read(&request).await };
     let answer = read.await.map_err(|error| target_error(DATABASE, error))?;
     let rows = answer.rows.into_iter().filter_map(|row| {
         let mut values = row.into_iter().map(Option::unwrap_or_default);
         Some((values.next()?, values.collect()))
     });
     Ok(rows.collect())
+}
+
+/// Whether customers have that column.
+pub(super) async fn has_column(folder: &Path, column: &str) -> Result<bool, CliError> {
+    let probe = async { connect(folder).await?.probe(&[TABLE]).await };
+    let found = probe.await.map_err(|error| target_error(DATABASE, error))?;
+    Ok(found.tables.iter().any(|table| table.columns.iter().any(|(name, _)| name == column)))
+}
+
+async fn connect(folder: &Path) -> Result<Box<dyn Target>, TargetError> {
+    let options = ConnectOptions {
+        url: "sqlite:shop.db".to_owned(),
+        direct_url: None,
+        root: folder.to_owned(),
+        connect_timeout: Duration::from_secs(10),
+    };
+    connector(&options)?.connect(Purpose::Look).await
 }
 
 /// What a comparison found.

@@ -57,7 +57,10 @@ fn chosen<'a>(settings: &'a Settings, global: &Global) -> Result<&'a DatabaseSet
     };
     match (&global.database, &settings.databases[..]) {
         (Some(name), _) => settings.database(name).ok_or_else(|| {
-            CliError::usage(format!("there is no database `{name}`"), format!("there is: {}", names()))
+            CliError::usage(
+                format!("there is no database `{name}`"),
+                format!("there is: {}", names()),
+            )
         }),
         (None, [only]) => Ok(only),
         (None, _) => Err(CliError::usage(
@@ -115,5 +118,8 @@ fn tell(global: &Global, version: Version, paths: &[PathBuf]) {
     for path in &shown {
         render::data(path);
     }
-    render::line(&styled(FAINT, "it runs as it is, and does nothing yet; `dunlin plan` shows what would run"));
+    render::line(&styled(
+        FAINT,
+        "it runs as it is, and does nothing yet; `dunlin plan` shows what would run",
+    ));
 }

@@ -7,13 +7,14 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// The name in lower-case snake case: spaces and hyphens become `_`; anything else is refused.
 pub(super) fn snake_case(written: &str) -> Result<String, CliError> {
-    let joined: Vec<&str> = written
-        .split(|c: char| c == ' ' || c == '-' || c == '_')
-        .filter(|word| !word.is_empty())
-        .collect();
+    let joined: Vec<&str> =
+        written.split([' ', '-', '_']).filter(|word| !word.is_empty()).collect();
     let name = joined.join("_");
     if name.is_empty() {
-        return Err(CliError::usage("the name is empty", "say what it does, such as add_published_at"));
+        return Err(CliError::usage(
+            "the name is empty",
+            "say what it does, such as add_published_at",
+        ));
     }
     if name.len() > NAME_BYTES_MAX {
         return Err(CliError::usage(
@@ -39,7 +40,8 @@ fn suggest(written: &str) -> String {
     let mut before = '_';
     for c in written.chars() {
         let next = if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-        let begins_word = c.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit());
+        let begins_word =
+            c.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit());
         if (begins_word || next == '_') && !name.is_empty() && !name.ends_with('_') {
             name.push('_');
         }

@@ -35,7 +35,8 @@ fn following(newest: i64) -> Option<i64> {
 
 fn number(at: DateTime) -> i64 {
     let date = i64::from(at.year()) * 10_000 + i64::from(at.month()) * 100 + i64::from(at.day());
-    let time = i64::from(at.hour()) * 10_000 + i64::from(at.minute()) * 100 + i64::from(at.second());
+    let time =
+        i64::from(at.hour()) * 10_000 + i64::from(at.minute()) * 100 + i64::from(at.second());
     date * 1_000_000 + time
 }
 

@@ -31,13 +31,13 @@ fn section(page: &mut String, command: &Command, above: &str, depth: usize) {
     }
     let path = format!("{above} {}", command.get_name());
     // Writing to a string does not fail.
-    let _ = write!(page, "\n{} `{path}`\n\n", "#".repeat(depth));
+    let _ = writeln!(page, "\n{} `{path}`", "#".repeat(depth));
     if let Some(about) = command.get_about() {
-        let _ = writeln!(page, "{about}.\n");
+        let _ = writeln!(page, "\n{about}.");
     }
     let has_commands = command.get_subcommands().any(|inner| inner.get_name() != "help");
     if !has_commands {
-        let _ = writeln!(page, "```\n{}\n```", usage(command, &path));
+        let _ = writeln!(page, "\n```\n{}\n```", usage(command, &path));
         let arguments = command.get_positionals().any(|argument| !argument.is_hide_set());
         if arguments || command.get_opts().any(is_own) || flags(command).next().is_some() {
             page.push('\n');
@@ -58,12 +58,17 @@ fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
 fn is_own(argument: &Arg) -> bool {
     !argument.is_global_set()
         && !argument.is_hide_set()
-        && !matches!(argument.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version)
+        && !matches!(
+            argument.get_action(),
+            ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+        )
 }
 
 fn usage(command: &Command, path: &str) -> String {
     let mut line = path.to_owned();
-    for option in command.get_arguments().filter(|argument| !argument.is_positional() && is_own(argument)) {
+    for option in
+        command.get_arguments().filter(|argument| !argument.is_positional() && is_own(argument))
+    {
         let written = long(option);
         let _ = if option.is_required_set() {
             write!(line, " {written}")
@@ -73,7 +78,11 @@ fn usage(command: &Command, path: &str) -> String {
     }
     for argument in command.get_positionals() {
         let name = value_name(argument);
-        let many = if argument.get_num_args().is_some_and(|range| range.max_values() > 1) { "..." } else { "" };
+        let many = if argument.get_num_args().is_some_and(|range| range.max_values() > 1) {
+            "..."
+        } else {
+            ""
+        };
         let _ = if argument.is_required_set() {
             write!(line, " <{name}>{many}")
         } else {
@@ -90,7 +99,9 @@ fn options(page: &mut String, command: &Command, global: bool) {
     for argument in command.get_positionals().filter(wanted) {
         item(page, argument, &format!("<{}>", value_name(argument)));
     }
-    for argument in command.get_arguments().filter(|argument| !argument.is_positional()).filter(wanted) {
+    for argument in
+        command.get_arguments().filter(|argument| !argument.is_positional()).filter(wanted)
+    {
         let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
         item(page, argument, &format!("{short}{}", long(argument)));
     }
@@ -151,7 +162,9 @@ mod tests {
     #[test]
     fn every_command_and_option_is_on_the_page() {
         let page = page();
-        for text in ["## `dunlin migrate`", "### `dunlin data run`", "--lease-wait <TIME>", "`DUNLIN_ENV`"] {
+        for text in
+            ["## `dunlin migrate`", "### `dunlin data run`", "--lease-wait <TIME>", "`DUNLIN_ENV`"]
+        {
             assert!(page.contains(text), "{text}");
         }
         assert!(!page.contains("dunlin reference"), "it is hidden");

@@ -28,9 +28,8 @@ impl Ledger {
 
     /// Reads `meta`, entries, steps and leases: four answers.
     pub(crate) fn select_all(&self) -> String {
-        let micros = |column: &str| {
-            format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {column})")
-        };
+        let micros =
+            |column: &str| format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {column})");
         format!(
             "{}; SELECT kind, version, name, state, pass, text_checksum, statements_checksum, \
              baseline, by_environment, reason, error, {}, {}, duration_ms FROM {}; \
@@ -67,13 +66,18 @@ impl Ledger {
 }
 
 fn damaged(what: &str) -> TargetError {
-    TargetError::new(ErrorKind::LedgerFormat, format!("the ledger holds {what}, which it never does"))
-        .help("a dunlin_… table was changed by hand or by a newer program")
+    TargetError::new(
+        ErrorKind::LedgerFormat,
+        format!("the ledger holds {what}, which it never does"),
+    )
+    .help("a dunlin_… table was changed by hand or by a newer program")
 }
 
 /// What `meta` says; `None` where its row is not written yet.
 pub(crate) fn meta(answer: &Answer) -> Result<Option<Meta>, TargetError> {
-    let Some(row) = answer.rows.first() else { return Ok(None) };
+    let Some(row) = answer.rows.first() else {
+        return Ok(None);
+    };
     let number = |column| row.number(column).ok_or_else(|| damaged("a meta row without formats"));
     let meta = Meta {
         id: row.text(0),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_model::{
-    EntryState, EntryWrite, Lease, LedgerEvent, MigrationId, Resource, StepState,
-};
+use dunlin_model::{EntryState, EntryWrite, Lease, LedgerEvent, MigrationId, Resource, StepState};
 
 use super::Ledger;
 use crate::literal::{flag, optional_text, text};
@@ -50,11 +48,9 @@ impl Ledger {
     /// this ends, where it was not journalled when it began.
     pub(crate) fn entry(&self, write: &EntryWrite, elapsed: Duration) -> String {
         let (text_checksum, statements_checksum, body) = match &write.content {
-            Some((checksums, body)) => (
-                text(&checksums.text),
-                text(&checksums.statements),
-                text(body),
-            ),
+            Some((checksums, body)) => {
+                (text(&checksums.text), text(&checksums.statements), text(body))
+            }
             None => ("NULL".to_owned(), "NULL".to_owned(), "NULL".to_owned()),
         };
         let times = Times::of(write, elapsed);

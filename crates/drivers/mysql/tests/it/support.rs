@@ -10,16 +10,14 @@ use dunlin_model::{
 };
 use dunlin_mysql::MysqlConnector;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts};
+use mysql_async::{Conn, Opts, OptsBuilder};
 
 pub(crate) const LEDGER_ID: &str = "11111111-1111-4111-8111-111111111111";
 pub(crate) const RUN: &str = "22222222-2222-4222-8222-222222222222";
 
 /// The server to test on; its login may do everything.
 pub(crate) fn server_url() -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where a server is")]
-    std::env::var("DUNLIN_TEST_MYSQL_URL")
-        .expect("DUNLIN_TEST_MYSQL_URL names a MySQL or MariaDB server for tests, such as mysql://root@127.0.0.1:3306/test")
+    dunlin_testkit::servers::mysql().url().to_owned()
 }
 
 /// One test's database.
@@ -58,8 +56,10 @@ impl World {
     pub(crate) async fn eyes(&self) -> Eyes {
         let mut url = url::Url::parse(&self.url).expect("a URL");
         url.set_query(None);
-        let conn = Conn::new(Opts::from_url(url.as_str()).expect("options")).await;
-        Eyes(conn.expect("connected"))
+        let options = Opts::from_url(url.as_str()).expect("options");
+        // Through the same door as the driver, so that both are the same user.
+        let options = OptsBuilder::from_opts(options).prefer_socket(false);
+        Eyes(Conn::new(options).await.expect("connected"))
     }
 }
 
@@ -119,7 +119,13 @@ pub(crate) async fn view(target: &mut Box<dyn Target>) -> LedgerView {
 /// A statement whose facts are its leading words.
 pub(crate) fn dml(text: &str) -> Statement {
     let verb = text.split_whitespace().next().unwrap_or_default().to_uppercase();
-    Statement { text: text.to_owned(), line: 1, column: 1, copy_data: None, facts: Facts::opaque(verb) }
+    Statement {
+        text: text.to_owned(),
+        line: 1,
+        column: 1,
+        copy_data: None,
+        facts: Facts::opaque(verb),
+    }
 }
 
 /// A statement that changes rows of known tables.

@@ -143,6 +143,8 @@ impl Reader<'_> {
                     Frame { known_outside: self.frame().known_outside, ..Frame::default() };
                 self.expect = Expect::Nothing;
             }
+            // A variable or parameter, which is no table.
+            Some(Kind::Punct(b'@' | b':' | b'$' | b'?')) => self.expect = Expect::Nothing,
             Some(Kind::Word) if !self.keyword(at) => self.name(at),
             Some(Kind::Quoted | Kind::Str | Kind::Number) => self.name(at),
             _ => {}

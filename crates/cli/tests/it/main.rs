@@ -1,0 +1,12 @@
+//! The `dunlin` program as a person meets it: what is typed, what is printed, the exit code.
+
+mod drift;
+mod failures;
+mod gates;
+mod help;
+mod json;
+mod migrate;
+mod mistakes;
+mod project;
+mod start;
+mod story;

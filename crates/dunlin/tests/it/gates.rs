@@ -1,0 +1,156 @@
+//! What destroys waits for what moves; the rest goes on.
+
+use dunlin::engine::amend::Amendment;
+use dunlin::model::{DataMode, WaitsFor};
+
+use crate::world::{World, data, finished, held, schema, version};
+
+const POSTS: &str = "CREATE TABLE posts (id INTEGER PRIMARY KEY, old TEXT, new TEXT);\
+    INSERT INTO posts (old) VALUES ('a'), ('b');\
+    CREATE TABLE tags (id INTEGER PRIMARY KEY, name TEXT);";
+const FILL: &str = "UPDATE posts SET new = old WHERE new IS NULL;";
+const DROP: &str = "ALTER TABLE posts DROP COLUMN old;";
+
+fn contract(world: &World) -> &World {
+    world.schema("1_posts.sql", POSTS).data("2_fill.sql", FILL).schema("3_drop.sql", DROP)
+}
+
+#[tokio::test]
+async fn in_one_order_nothing_is_held() {
+    let world = World::auto();
+    contract(&world);
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "data 2", "schema 3"]);
+    assert_eq!(world.value("SELECT group_concat(new) FROM posts"), "a,b");
+}
+
+#[tokio::test]
+async fn a_drop_is_held_until_its_data_is_moved() {
+    let world = World::manual();
+    contract(&world);
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1"]);
+    assert_eq!(held(&report), ["schema 3"]);
+    assert!(matches!(
+        &report.held[0].waits_for[..],
+        [WaitsFor::DataBeforeDestruction { data: id, what, skipped_by_person: false }]
+            if *id == data(2) && what == "drops column posts.old"
+    ));
+    world.run_data(&[]).await.unwrap();
+    assert_eq!(finished(&world.migrate().await), ["schema 3"]);
+}
+
+#[tokio::test]
+async fn what_touches_a_held_table_is_passed_over_and_the_rest_runs() {
+    let world = World::manual();
+    contract(&world)
+        .schema("4_same.sql", "ALTER TABLE posts ADD COLUMN n INTEGER;")
+        .schema("5_other.sql", "ALTER TABLE tags ADD COLUMN n INTEGER;");
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "schema 5"]);
+    assert_eq!(held(&report), ["schema 3", "schema 4"]);
+    assert!(matches!(
+        &report.held[1].waits_for[..],
+        [WaitsFor::SameTable { held, table }] if *held == schema(3) && table == "posts"
+    ));
+}
+
+#[tokio::test]
+async fn a_failed_data_migration_keeps_its_gate_shut_in_the_same_run() {
+    let world = World::auto();
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", "UPDATE posts SET nowhere = 1;")
+        .schema("3_drop.sql", DROP)
+        .schema("4_other.sql", "ALTER TABLE tags ADD COLUMN n INTEGER;");
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "schema 4"]);
+    assert_eq!(report.failed[0].id, data(2));
+    assert_eq!(held(&report), ["schema 3"]);
+    assert_eq!(world.value("SELECT count(old) FROM posts"), "2");
+}
+
+#[tokio::test]
+async fn independent_of_lets_it_run() {
+    let world = World::manual();
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", FILL)
+        .schema("3_drop.sql", "-- dunlin: independent-of data 2\nDROP TABLE tags;");
+    assert_eq!(finished(&world.migrate().await), ["schema 1", "schema 3"]);
+}
+
+#[tokio::test]
+async fn requires_holds_what_destroys_nothing() {
+    let world = World::manual();
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", FILL)
+        .schema("3_more.sql", "-- dunlin: requires data 2\nALTER TABLE tags ADD COLUMN n INTEGER;");
+    let report = world.migrate().await;
+    assert_eq!(held(&report), ["schema 3"]);
+    world.run_data(&[2]).await.unwrap();
+    assert_eq!(finished(&world.migrate().await), ["schema 3"]);
+}
+
+#[tokio::test]
+async fn a_required_data_migration_of_a_higher_version_can_run() {
+    let world = World::manual();
+    world
+        .schema("1_posts.sql", POSTS)
+        .schema("2_drop.sql", "-- dunlin: requires data 3\nALTER TABLE posts DROP COLUMN old;")
+        .data("3_fill.sql", FILL);
+    assert_eq!(held(&world.migrate().await), ["schema 2"]);
+    let report = world.run_data(&[3]).await.unwrap();
+    assert_eq!(finished(&report), ["data 3"]);
+    assert_eq!(finished(&world.migrate().await), ["schema 2"]);
+}
+
+#[tokio::test]
+async fn a_person_s_skip_opens_no_gate_and_retiring_does() {
+    let world = World::manual();
+    contract(&world);
+    world.migrate().await;
+    let skip = Amendment::Skip { version: version(2), because: "late".into() };
+    world.amend(skip).await.unwrap();
+    let report = world.migrate().await;
+    assert!(matches!(
+        &report.held[0].waits_for[..],
+        [WaitsFor::DataBeforeDestruction { skipped_by_person: true, .. }]
+    ));
+    let retire = Amendment::Retire { version: version(2), because: Some("by hand".into()) };
+    world.amend(retire).await.unwrap();
+    assert_eq!(finished(&world.migrate().await), ["schema 3"]);
+}
+
+#[tokio::test]
+async fn skipped_by_environment_opens_the_gate() {
+    let mut world = World::auto();
+    world.policy.data = DataMode::Skip;
+    world.policy.environment = Some("ci".into());
+    contract(&world);
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "data 2", "schema 3"]);
+    assert_eq!(report.finished[1].skipped.as_deref(), Some("data = \"skip\" in ci"));
+    assert_eq!(world.status().await[1], "data 2 skipped");
+}
+
+#[tokio::test]
+async fn a_program_after_something_held_is_held_too() {
+    let world = World::manual();
+    contract(&world).program("4_tool.sh", "#!/bin/sh\ntrue\n");
+    let report = world.migrate().await;
+    assert_eq!(held(&report), ["schema 3", "data 4"]);
+    let waits = &report.held[1].waits_for;
+    assert!(matches!(&waits[..], [WaitsFor::Unparsed { held }] if *held == schema(3)));
+}
+
+#[tokio::test]
+async fn the_printed_plan_is_the_executed_plan() {
+    let world = World::auto();
+    contract(&world).data("4_more.sql", "DELETE FROM tags;");
+    let plan = world.plan().await;
+    let planned: Vec<String> =
+        plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
+    assert_eq!(planned, finished(&world.migrate().await));
+}

@@ -1,0 +1,95 @@
+//! The way back.
+
+use dunlin::project::plan::RollbackScope;
+
+use crate::world::{World, data, finished, rules, version};
+
+fn three(world: &World) -> &World {
+    for number in 1..=3 {
+        world
+            .schema(&format!("{number}_t.up.sql"), &format!("CREATE TABLE t{number} (id INTEGER);"))
+            .schema(&format!("{number}_t.down.sql"), &format!("DROP TABLE t{number};"));
+    }
+    world
+}
+
+fn tables(world: &World) -> String {
+    world.value(
+        "SELECT coalesce(group_concat(name), '') FROM (SELECT name FROM sqlite_master \
+         WHERE type = 'table' AND name GLOB 't[0-9]' ORDER BY name)",
+    )
+}
+
+#[tokio::test]
+async fn to_keeps_the_version_and_through_does_not() {
+    let world = World::auto();
+    three(&world);
+    world.migrate().await;
+    let report = world.rollback(RollbackScope::To(version(2))).await.unwrap();
+    assert_eq!(finished(&report), ["schema 3"]);
+    let report = world.rollback(RollbackScope::Through(version(2))).await.unwrap();
+    assert_eq!(finished(&report), ["schema 2"]);
+    assert_eq!(tables(&world), "t1");
+    world.migrate().await;
+    world.rollback(RollbackScope::Steps(2)).await.unwrap();
+    assert_eq!(tables(&world), "t1");
+    world.rollback(RollbackScope::To(version(0))).await.unwrap();
+    assert_eq!(tables(&world), "");
+}
+
+#[tokio::test]
+async fn without_a_down_nothing_is_touched() {
+    let world = World::auto();
+    three(&world).schema("4_single.sql", "CREATE TABLE t4 (id INTEGER);");
+    world.migrate().await;
+    assert_eq!(rules(world.rollback(RollbackScope::Steps(2)).await.unwrap_err()), ["no-down"]);
+    assert_eq!(tables(&world), "t1,t2,t3,t4");
+}
+
+#[tokio::test]
+async fn data_that_came_after_becomes_pending_again() {
+    let world = World::auto();
+    three(&world)
+        .data("2_mid.sql", "-- dunlin: after 1\nINSERT INTO t1 VALUES (1);")
+        .data("3_late.sql", "INSERT INTO t2 VALUES (1);")
+        .data("9_named.sql", "-- dunlin: after 3\nINSERT INTO t3 VALUES (1);");
+    world.migrate().await;
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!(report.finished[0].resets, [data(3), data(9)]);
+    assert_eq!(
+        world.status().await,
+        [
+            "schema 1 up",
+            "schema 2 up",
+            "data 2 done",
+            "schema 3 down",
+            "data 3 pending",
+            "data 9 pending"
+        ]
+    );
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 3", "data 3", "data 9"]);
+    assert_eq!(world.value("SELECT count(*) FROM t2"), "2");
+    assert_eq!(world.value("SELECT count(*) FROM t1"), "1");
+}
+
+#[tokio::test]
+async fn a_failing_down_leaves_it_applied() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "DROP TABLE nothing;");
+    world.migrate().await;
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(world.status().await, ["schema 1 up"]);
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_applied_is_refused() {
+    let world = World::auto();
+    three(&world);
+    world.migrate().await;
+    let error = world.rollback(RollbackScope::To(version(4))).await.unwrap_err();
+    assert_eq!(rules(error), ["unknown-version"]);
+}

@@ -1,0 +1,106 @@
+use dunlin_model::Dialect::Mysql;
+use dunlin_model::{ObjectKind, Restart};
+
+use super::{facts, parse, texts};
+
+/// The objects whose definitions decide.
+#[track_caller]
+fn image(text: &str) -> Vec<(ObjectKind, String)> {
+    match facts(Mysql, text).restart {
+        Restart::ByImage { objects } => objects.into_iter().map(|o| (o.kind, o.name)).collect(),
+        other => panic!("{other:?}: {text}"),
+    }
+}
+
+#[test]
+fn rows_commit_with_their_journal() {
+    for text in [
+        "INSERT INTO a VALUES (1)",
+        "UPDATE a SET b = b + 1",
+        "DELETE FROM a WHERE b",
+        "REPLACE INTO a VALUES (1)",
+        "LOAD DATA INFILE 'x' INTO TABLE a",
+        "WITH x AS (SELECT 1) SELECT * FROM x",
+    ] {
+        assert_eq!(facts(Mysql, text).restart, Restart::Transactional, "{text}");
+    }
+}
+
+#[test]
+fn the_catalogue_decides() {
+    use ObjectKind::{Database, Event, Function, Procedure, Table, Trigger, View};
+    for (text, kind, name) in [
+        ("CREATE TABLE `a` (b INT)", Table, "`a`"),
+        ("CREATE TABLE a SELECT * FROM b", Table, "a"),
+        ("ALTER TABLE d.`a` ADD b INT", Table, "d.`a`"),
+        ("CREATE INDEX i ON a (b)", Table, "a"),
+        ("DROP INDEX i ON a", Table, "a"),
+        ("DROP TABLE a", Table, "a"),
+        ("CREATE VIEW v AS SELECT 1", View, "v"),
+        ("CREATE FUNCTION f() RETURNS INT RETURN 1", Function, "f"),
+        ("CREATE DEFINER=a@b PROCEDURE p() SELECT 1", Procedure, "p"),
+        ("CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.b = 1", Trigger, "t"),
+        ("DROP EVENT e", Event, "e"),
+        ("CREATE SCHEMA d", Database, "d"),
+        ("/*!50003 CREATE VIEW v AS SELECT 1 */", View, "v"),
+        ("ALTER TABLE a ADD COLUMN IF NOT EXISTS b INT, ADD c INT", Table, "a"),
+    ] {
+        assert_eq!(image(text), [(kind, name.to_owned())], "{text}");
+    }
+    assert_eq!(image("RENAME TABLE a TO b").len(), 2);
+    assert_eq!(image("RENAME TABLE a TO old_a, new_a TO a").len(), 3);
+    assert_eq!(image("ALTER TABLE a ADD c INT, RENAME TO b").len(), 2);
+}
+
+#[test]
+fn what_can_be_run_again() {
+    for text in [
+        "CREATE TABLE IF NOT EXISTS a (b INT)",
+        "DROP TABLE IF EXISTS a, b",
+        "CREATE OR REPLACE VIEW v AS SELECT 1",
+        "CREATE OR REPLACE PROCEDURE p() SELECT 1",
+        "ALTER TABLE a ADD COLUMN IF NOT EXISTS b INT, DROP COLUMN IF EXISTS c, ALGORITHM=INPLACE",
+        "CREATE INDEX IF NOT EXISTS i ON a (b)",
+        "DROP PROCEDURE IF EXISTS p",
+        "TRUNCATE a",
+        "SET @a = 1",
+        "ANALYZE TABLE a",
+        "OPTIMIZE TABLE a",
+        "GRANT SELECT ON a TO b",
+        "USE d",
+        "ALTER EVENT e DISABLE",
+        "CREATE TEMPORARY TABLE a (b INT)",
+    ] {
+        assert_eq!(facts(Mysql, text).restart, Restart::Repeatable, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known() {
+    for text in [
+        "CALL p()",
+        "EXECUTE s",
+        "RENAME TABLE a TO tmp, b TO a, tmp TO b",
+        "ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b",
+        "ALTER TABLE a DROP COLUMN b, ADD COLUMN b INT",
+        "CREATE OR REPLACE TABLE a (b INT)",
+        "SELECT 1 INTO OUTFILE '/x'",
+        "BEGIN NOT ATOMIC SELECT 1; END",
+        "CREATE USER u",
+        "FROBNICATE",
+    ] {
+        let restart = facts(Mysql, text).restart;
+        assert!(matches!(restart, Restart::Unknowable { .. }), "{restart:?}: {text}");
+    }
+}
+
+#[test]
+fn a_drop_of_several_tables_becomes_steps() {
+    let script = parse(Mysql, "\n  DROP TABLE a, `b c`, d.e;").unwrap();
+    let found: Vec<_> = script.statements.iter().map(|s| (s.text.as_str(), s.line)).collect();
+    assert_eq!(found, [("DROP TABLE a", 2), ("DROP TABLE `b c`", 2), ("DROP TABLE d.e", 2)]);
+    assert_eq!(script.statements[1].facts.destroys[0].object, "table b c");
+    assert!(script.statements.iter().all(|s| matches!(s.facts.restart, Restart::ByImage { .. })));
+    assert_eq!(texts(Mysql, "DROP TABLE IF EXISTS a, b"), ["DROP TABLE IF EXISTS a, b"]);
+    assert_eq!(texts(Mysql, "DROP FUNCTION a"), ["DROP FUNCTION a"]);
+}
