@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource};
+use dunlin_model::{
+    Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource,
+};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -81,7 +83,10 @@ pub struct Rehearsed {
 ///
 /// # Errors
 /// As [`run`], before it begins.
-pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
+pub async fn rehearse(
+    job: &Job,
+    request: &Request,
+) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
     let mut target = job.connector.connect(Purpose::Run).await?;
     let standing = standing::read(job, target.as_mut()).await?;
     let plan = Planning::new(job).plan(&standing, request)?;

@@ -43,11 +43,16 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
         None => (None, None),
     };
     if !probe.ledger && query.is_none() {
-        return Ok(Standing { server: probe.server, ledger: LedgerView::default(), foreign: None });
+        return Ok(Standing {
+            server: probe.server,
+            ledger: LedgerView::default(),
+            foreign: None,
+        });
     }
     let request = ReadRequest { ledger: probe.ledger, foreign: query.clone() };
     let answer = target.read(&request).await?;
-    let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
+    let foreign =
+        tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
     Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
 }
 
@@ -70,9 +75,13 @@ pub async fn look(job: &Job) -> Result<Standing, EngineError> {
 }
 
 fn not_there_yet(job: &Job) -> Standing {
+    let product = job.connector.dialect().title();
+    let place = job.connector.describe();
+    // A place begins with the product, which is said already.
+    let place = place.strip_prefix(product).unwrap_or(&place).trim_start();
     let server = ServerFacts {
-        product: job.connector.dialect().title().to_owned(),
-        database: format!("{}: not there yet", job.connector.describe()),
+        product: product.to_owned(),
+        database: format!("{place}: not there yet"),
         user: String::new(),
         pooled: false,
         read_only: None,

@@ -43,7 +43,7 @@ fn a_completion_script_for_every_shell() {
     let project = Project::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = project.run(&format!("completions {shell}")).exits(0).stdout();
-        for word in ["rollback", "lease-wait", "mix-release"] {
+        for word in ["rollback", "lease-wait", "retire"] {
             assert!(script.contains(word), "{shell} completes {word}");
         }
     }

@@ -163,7 +163,7 @@ fn programs() {
     let project = Project::with_posts();
     project.write_program(
         "data_migrations/4_hello.sh",
-        "#!/bin/sh\n# dunlin: keep-output\necho \"$DUNLIN_VERSION $DUNLIN_ENV $DUNLIN_DATABASE_URL\"\necho oops >&2\n",
+        "#!/bin/sh\n# dunlin: keep-output\necho \"$DUNLIN_VERSION $DUNLIN_ENV $DUNLIN_DATABASE_URL\"\n",
     );
     project.write_program("data_migrations/5_fails.sh", "#!/bin/sh\nexit 7\n");
     project
