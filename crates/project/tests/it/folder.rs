@@ -283,3 +283,28 @@ fn large_files_are_read_whole() {
     let root = project(&[("migrations/1_a.sql", &text)]);
     assert_eq!(read_both(&root).expect("valid").files[&schema(1)].bytes, text.as_bytes());
 }
+
+#[test]
+fn a_down_that_cannot_be_read_stops_a_rollback_and_nothing_else() {
+    let root = project(&[
+        ("migrations/1_a.up.sql", "CREATE TABLE t (id integer);"),
+        ("migrations/1_a.down.sql", "BEGIN RAISE 'no way back'; END $$;"),
+        ("migrations/2_b.up.sql", "SELECT 'open"),
+        ("migrations/2_b.down.sql", "SELECT $x$ open"),
+        ("migrations/3_c.up.sql", "CREATE TABLE u (id integer);"),
+        ("migrations/3_c.down.sql", "DROP TABLE u;"),
+    ]);
+    let folder = read_both(&root).expect("the names are fine");
+    let file = |version| &folder.files[&schema(version)];
+
+    let up = file(1).parse(Dialect::Postgres).expect("the way up is fine");
+    assert_eq!((up.statements().len(), &up.down), (1, &None));
+    let problems = file(1).parse_with_down(Dialect::Postgres).expect_err("no way down");
+    let place = problems[0].place.as_ref().expect("placed");
+    assert_eq!(place.file, Path::new("migrations/1_a.down.sql"));
+
+    assert_eq!(file(2).parse(Dialect::Postgres).expect_err("open quote").len(), 1);
+
+    let both = file(3).parse_with_down(Dialect::Postgres).expect("both are fine");
+    assert_eq!(both.down.map(|down| down.statements.len()), Some(1));
+}
