@@ -353,7 +353,8 @@ impl Desk<'_> {
                 "check out the branch that has it",
             ));
         };
-        let migration = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        let migration =
+            file.parse_with_down(self.job.connector.dialect()).map_err(EngineError::Refused)?;
         let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
         let statements = match step.direction {
             Direction::Up => migration.statements().to_vec(),

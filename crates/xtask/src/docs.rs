@@ -4,28 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::{Failure, cargo};
 
-/// The folder of generated pages, from the repository's root. Pages that are written by hand stand
-/// in it, too.
+/// Where the generated pages are.
 const REFERENCE: &str = "docs/reference";
+
+/// What cargo runs to write all of them into a folder, which comes last.
+const GENERATOR: &[&str] = &["run", "--quiet", "-p", "dunlin-cli", "--", "reference"];
 
 /// `cargo xtask docs`
 pub(crate) fn run(check: bool) -> Result<(), Failure> {
-    let mut wrong = Vec::new();
-    for (path, fresh) in generated()? {
-        let file = cargo::root().join(&path);
-        if std::fs::read_to_string(&file).is_ok_and(|there| there == fresh) {
-            continue;
-        }
-        if check {
-            let path = path.display();
-            wrong.push(format!("{path} is not what the program says: run `cargo xtask docs`"));
-        } else {
-            std::fs::write(&file, fresh).map_err(|error| {
-                Failure::because(format!("cannot write {}", path.display()), &error)
-            })?;
-            println!("wrote {}", path.display());
-        }
-    }
+    let mut wrong = stale_pages(check)?;
     for file in markdown_files()? {
         let text = std::fs::read_to_string(cargo::root().join(&file))
             .map_err(|error| Failure::because(format!("cannot read {}", file.display()), &error))?;
@@ -34,27 +21,31 @@ pub(crate) fn run(check: bool) -> Result<(), Failure> {
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("\n"))) }
 }
 
-/// The pages that the program writes of itself, by their paths from the repository's root.
-fn generated() -> Result<Vec<(PathBuf, String)>, Failure> {
-    let folder = cargo::target_folder().join("reference");
-    let unreadable = |error: std::io::Error| {
-        Failure::because(format!("cannot read {}", folder.display()), &error)
+/// Generates the pages; writes those that differ, or names them.
+fn stale_pages(check: bool) -> Result<Vec<String>, Failure> {
+    let failed = |what: &Path, error: std::io::Error| {
+        Failure::because(format!("cannot use {}", what.display()), &error)
     };
-    // Pages of an earlier time may have other names.
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(unreadable)?;
+    let folder = tempfile::tempdir().map_err(|error| failed(Path::new("a new folder"), error))?;
+    cargo::output(cargo::cargo(GENERATOR).arg(folder.path()))?;
+    let pages = std::fs::read_dir(folder.path()).map_err(|error| failed(folder.path(), error))?;
+    let mut stale = Vec::new();
+    for page in pages.flatten() {
+        let path = Path::new(REFERENCE).join(page.file_name());
+        let fresh = std::fs::read(page.path()).map_err(|error| failed(&page.path(), error))?;
+        let there = cargo::root().join(&path);
+        if std::fs::read(&there).is_ok_and(|there| there == fresh) {
+            continue;
+        }
+        if check {
+            let name = path.display();
+            stale.push(format!("{name} is not what the code says: run `cargo xtask docs`"));
+        } else {
+            std::fs::write(&there, fresh).map_err(|error| failed(&there, error))?;
+            println!("wrote {}", path.display());
+        }
     }
-    let mut command =
-        cargo::cargo(&["run", "--quiet", "--package", "dunlin-cli", "--", "reference"]);
-    cargo::output(command.arg(&folder))?;
-    let mut pages = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let text = std::fs::read_to_string(entry.path()).map_err(unreadable)?;
-        pages.push((Path::new(REFERENCE).join(entry.file_name()), text));
-    }
-    pages.sort();
-    Ok(pages)
+    Ok(stale)
 }
 
 fn markdown_files() -> Result<Vec<PathBuf>, Failure> {

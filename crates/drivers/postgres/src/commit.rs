@@ -3,11 +3,11 @@
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
 use dunlin_model::{EntryWrite, Lease};
 
-use crate::blockers::Watcher;
 use crate::entry::{begin_sql, finish_sql, record_sql};
 use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name};
 use crate::session::{APPLICATION_NAME, Session, finish, leaves_traces};
 use crate::statements::{Pipeline, check};
+use crate::watcher::Watcher;
 
 /// Ledger writes that go into one message; a baseline of thousands is sent in several.
 const WRITES_PER_MESSAGE: usize = 200;
@@ -91,7 +91,7 @@ async fn run(
     reset: bool,
     entry: Option<&EntryWrite>,
 ) -> Result<Vec<Option<u64>>, TargetError> {
-    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let watcher = Watcher::start(session, work.lock_timeout);
     let statements = &work.statements;
     let mut pipeline = Pipeline::new(session);
     let result = async {

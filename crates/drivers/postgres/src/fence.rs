@@ -43,12 +43,26 @@ impl Limits {
             set("lock_timeout", &milliseconds(self.lock).to_string()),
             set("statement_timeout", &statement.to_string()),
         ];
+        parts.push(own_schema_off_the_path(local));
         if local {
             let idle = milliseconds(IDLE_IN_TRANSACTION_MAX).to_string();
             parts.push(set("idle_in_transaction_session_timeout", &idle));
         }
         format!("SELECT {}", parts.join(", "))
     }
+}
+
+/// A login named `dunlin` has our schema first on its search path (`"$user"`): its files would
+/// create their tables among the ledger's, and find ours under names like `history`. For files the
+/// path then is what it was, without it.
+fn own_schema_off_the_path(local: bool) -> String {
+    format!(
+        "CASE WHEN 'dunlin' = ANY (pg_catalog.current_schemas(false)) THEN \
+         pg_catalog.set_config('search_path', (SELECT COALESCE(pg_catalog.string_agg(\
+         pg_catalog.quote_ident(s), ', ' ORDER BY o), '') FROM pg_catalog.unnest(\
+         pg_catalog.current_schemas(false)) WITH ORDINALITY AS p(s, o) WHERE s <> 'dunlin'), \
+         {local}) END"
+    )
 }
 
 /// Makes the rest of a transaction run as the login, whatever role a file has taken on.

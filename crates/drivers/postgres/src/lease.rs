@@ -24,6 +24,9 @@ const OLDER_COMMIT_WAIT: Duration = Duration::from_secs(2);
 /// milliseconds; more than two means that something else is wrong.
 const TAKEOVER_ATTEMPTS: usize = 6;
 
+/// Who waited for another claim must see what it wrote, whatever the database's default is.
+const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// Claims a lease; see the port.
 pub(crate) async fn claim(
     session: &mut Session,
@@ -34,9 +37,9 @@ pub(crate) async fn claim(
 ) -> Result<Claim, TargetError> {
     session.clean().await?;
     let answers = ask(session, &raise_sql(resource, owner, ttl, displace)).await?;
-    let holder_row = single(&answers, 2)?;
+    let holder_row = single(&answers, 3)?;
     may_write(number(holder_row, 7)?)?;
-    let Some(granted) = answers.get(1).and_then(|answer| answer.rows.first()) else {
+    let Some(granted) = answers.get(2).and_then(|answer| answer.rows.first()) else {
         return Ok(Claim::Held(holder(holder_row)?));
     };
     let mut lease = Lease {
@@ -73,7 +76,7 @@ pub(crate) async fn keep(
     let sql =
         format!("UPDATE dunlin.leases SET expires_at = {} WHERE {}", expiry(ttl), ours(lease));
     let answers = ask(session, &sql).await?;
-    Ok(answers.first().is_some_and(|answer| answer.count == 1))
+    Ok(answers.get(1).is_some_and(|answer| answer.count == 1))
 }
 
 /// Gives a lease back. Its row stays, so that its token goes on growing.
@@ -87,7 +90,8 @@ pub(crate) async fn release(session: &mut Session, lease: &Lease) -> Result<(), 
 }
 
 async fn ask(session: &Session, sql: &str) -> Result<Vec<crate::rows::Answer>, TargetError> {
-    session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
+    let sql = format!("{READ_COMMITTED};{sql}");
+    session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
 }
 
 fn ours(lease: &Lease) -> String {
@@ -139,7 +143,7 @@ async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, Targ
     let job = quote::text(&lease.resource.to_string());
     let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
     let sql = format!(
-        "{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
+        "{READ_COMMITTED};{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
          VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \
          SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto",
         limits.sql(APPLICATION_NAME, true),
@@ -149,7 +153,7 @@ async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, Targ
     for _ in 0..TAKEOVER_ATTEMPTS {
         match session.ask(&sql).await {
             Ok(answers) => {
-                let row = answers.get(1).and_then(|answer| answer.rows.first());
+                let row = answers.get(2).and_then(|answer| answer.rows.first());
                 return row.map(|row| number(row, 0)).transpose();
             }
             Err(error) if error.kind == ErrorKind::LockTimeout => {

@@ -35,13 +35,17 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
         String::new()
     } else {
         format!(
-            ";SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), \
-             c.relname, a.attname, pg_catalog.lower(pg_catalog.format_type(a.atttypid, a.atttypmod)) \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
-             WHERE c.relname IN ({}) AND c.relkind IN ('r', 'p', 'v', 'f', 'm') \
-             AND pg_catalog.pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped \
-             ORDER BY c.relname, a.attnum",
+            // The first on the search path, as an unqualified name finds it; ours are never meant.
+            ";SELECT pg_catalog.quote_ident(t.nspname) || '.' || pg_catalog.quote_ident(t.relname), \
+             t.relname, a.attname, pg_catalog.lower(pg_catalog.format_type(a.atttypid, a.atttypmod)) \
+             FROM (SELECT DISTINCT ON (c.relname) c.oid, c.relname, n.nspname \
+             FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p(s, o) \
+             JOIN pg_catalog.pg_namespace n ON n.nspname = p.s \
+             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid \
+             WHERE p.s <> 'dunlin' AND c.relname IN ({}) AND c.relkind IN ('r', 'p', 'v', 'f', 'm') \
+             ORDER BY c.relname, p.o) AS t \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid \
+             WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY t.relname, a.attnum",
             names.join(", ")
         )
     };
@@ -148,6 +152,7 @@ pub(crate) async fn read(
     if parts.is_empty() {
         return Ok(ReadAnswer::default());
     }
+    session.clean().await?;
     let sql =
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;{};COMMIT", parts.join(";"));
     let mut reading = Reading { request, statement: 0, answer: ReadAnswer::default() };
@@ -285,6 +290,7 @@ pub(crate) async fn text(
     session: &mut Session,
     id: MigrationId,
 ) -> Result<Option<String>, TargetError> {
+    session.clean().await?;
     let sql = format!(
         "SELECT text FROM dunlin.migrations WHERE kind = '{}' AND version = {}",
         id.kind, id.version

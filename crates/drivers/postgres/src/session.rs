@@ -117,6 +117,11 @@ impl Session {
         finish(self.send(sql).await?).await
     }
 
+    /// Closes the socket when it is aborted.
+    pub(crate) fn socket(&self) -> tokio::task::AbortHandle {
+        self.link.driver.abort_handle()
+    }
+
     /// The client itself, for COPY.
     pub(crate) fn client(&self) -> &tokio_postgres::Client {
         &self.link.client
