@@ -232,7 +232,7 @@ fn sql_is_parsed_up_and_down() {
     ]);
     let folder = read_both(&root).expect("names are right");
     for dialect in [Dialect::Postgres, Dialect::Mysql, Dialect::Sqlite] {
-        let first = folder.files[&schema(1)].parse(dialect).expect("valid");
+        let first = folder.files[&schema(1)].parse_with_down(dialect).expect("valid");
         assert_eq!(first.statements().len(), 2);
         assert_eq!(first.directives().lock_timeout, Some(std::time::Duration::from_secs(2)));
         assert_eq!(first.down.map(|down| down.statements.len()), Some(1));
