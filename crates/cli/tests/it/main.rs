@@ -10,3 +10,4 @@ mod mistakes;
 mod project;
 mod start;
 mod story;
+mod survive;

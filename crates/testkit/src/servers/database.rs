@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::client::{self, Address};
-use super::{ClientError, Product, Server, ServerError, dump};
+use super::{ClientError, Product, Server, ServerError, Visitor, dump};
 
 /// A database that is looked at through its product's own client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,15 @@ impl Database {
     /// line, columns apart by `|` (by a tab for MySQL).
     pub fn sql(&self, sql: &str) -> Result<String, ClientError> {
         client::run_sql(self.past_poolers(), sql)
+    }
+
+    /// A session of the client's that stays open, past poolers.
+    ///
+    /// # Panics
+    /// If the client cannot be started.
+    #[must_use]
+    pub fn visitor(&self) -> Visitor {
+        Visitor::at(self.past_poolers())
     }
 
     /// The definitions in it, without our own, as the product's own dump tool writes them, and

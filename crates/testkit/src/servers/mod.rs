@@ -15,6 +15,7 @@ mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod supervised;
+mod visitor;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 pub use binaries::{Missing, missing};
 pub use client::{ClientError, run_sql};
 pub use database::{Database, TestDatabase, sqlite};
+pub use visitor::Visitor;
 
 use supervised::Supervised;
 
@@ -168,6 +170,32 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.processes.first().map(|process| process.server_pid())
+    }
+
+    /// Kills the server itself with `kill -9`, as a crash does, and waits until it is gone. What
+    /// was sent to it is answered by nobody until [`Server::start_again`].
+    ///
+    /// # Panics
+    /// For a server that we did not start.
+    pub fn crash(&self) {
+        self.own_process().crash();
+    }
+
+    /// Starts a crashed server again, on its port and its data, and waits until it answers.
+    ///
+    /// # Panics
+    /// For a server that we did not start, or if it does not come up.
+    pub fn start_again(&self) {
+        if let Err(why) = self.own_process().start_again() {
+            panic!("{} did not start again: {why}", self.product.as_str());
+        }
+    }
+
+    fn own_process(&self) -> &Supervised {
+        match self.processes.first() {
+            Some(process) => process,
+            None => panic!("a server that is shared with others is not crashed"),
+        }
     }
 
     /// A new empty database, dropped with the value.

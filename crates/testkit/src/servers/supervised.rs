@@ -5,33 +5,50 @@
 //! die. The shell then stops the server and removes its folder. (A parent-death signal would need
 //! `unsafe`, and is Linux only.)
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ServerError;
 
 /// `$1`: its folder, `$2`: the signal that stops it, `$3`: a command that succeeds once it
-/// answers; the rest: the server.
+/// answers; the rest: the server. Then an order a line: `crash`, `start`.
 const SCRIPT: &str = r#"
 folder=$1 signal=$2 answers=$3
 shift 3
-"$@" </dev/null >"$folder/server.log" 2>&1 &
-server=$!
-tries=0
-until sh -c "$answers" </dev/null >"$folder/answers.log" 2>&1; do
-    tries=$((tries + 1))
-    if ! kill -0 "$server" 2>/dev/null || [ "$tries" -gt 600 ]; then
-        kill -KILL "$server" 2>/dev/null
-        exit 1
-    fi
-    sleep 0.05
-done
+start() {
+    "$@" </dev/null >>"$folder/server.log" 2>&1 &
+    server=$!
+    tries=0
+    until sh -c "$answers" </dev/null >"$folder/answers.log" 2>&1; do
+        tries=$((tries + 1))
+        if ! kill -0 "$server" 2>/dev/null || [ "$tries" -gt 600 ]; then
+            kill -KILL "$server" 2>/dev/null
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+again() {
+    # Right after a crash its own processes may still hold what the next start needs.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        start "$@" && return
+        sleep 0.1
+    done
+    return 1
+}
+start "$@" || exit 1
 echo "ready $server"
-while read -r _; do :; done
+while read -r order; do
+    case $order in
+    crash) kill -KILL "$server"; wait "$server" 2>/dev/null; echo crashed ;;
+    start) if again "$@"; then echo "ready $server"; else echo failed; fi ;;
+    esac
+done
 kill "-$signal" "$server" 2>/dev/null
 kill -CONT "$server" 2>/dev/null
 wait "$server"
@@ -117,8 +134,38 @@ pub(super) fn run(what: &'static str, mut command: Command) -> Result<(), Server
 #[derive(Debug)]
 pub(super) struct Supervised {
     folder: PathBuf,
-    server: u32,
-    shell: Mutex<Child>,
+    server: AtomicU32,
+    shell: Mutex<Shell>,
+}
+
+/// The shell, its orders and its answers.
+#[derive(Debug)]
+struct Shell {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    /// One line of its answers; empty when it has ended.
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        // An unreadable answer is no answer: the line stays empty and is judged by its reader.
+        let _ = self.answers.read_line(&mut line);
+        line.trim().to_owned()
+    }
+
+    fn order(&mut self, order: &str) -> String {
+        let written = self.process.stdin.as_mut().map(|orders| writeln!(orders, "{order}"));
+        match written {
+            Some(Ok(())) => self.answer(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The process number in `ready PID`.
+fn ready(answer: &str) -> Option<u32> {
+    answer.strip_prefix("ready ").and_then(|pid| pid.parse().ok())
 }
 
 /// How a server is started and stopped.
@@ -135,6 +182,12 @@ pub(super) struct Start<'a> {
     pub login: Option<Login>,
     /// More environment.
     pub environment: &'a [(&'a str, &'a str)],
+}
+
+impl Start<'_> {
+    fn failed(&self, why: String) -> ServerError {
+        ServerError::Start { what: self.what, why }
+    }
 }
 
 impl Supervised {
@@ -158,22 +211,40 @@ impl Supervised {
             path: PathBuf::from("/bin/sh"),
             source,
         })?;
-        let mut line = String::new();
-        if let Some(stdout) = shell.stdout.take() {
-            // An unreadable answer is no answer: the line stays empty and is judged below.
-            let _ = BufReader::new(stdout).read_line(&mut line);
-        }
-        let server = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
-        let Some(server) = server else {
-            drop(shell.stdin.take());
+        let answers = match shell.stdout.take() {
+            Some(stdout) => BufReader::new(stdout),
+            None => return Err(start.failed(String::new())),
+        };
+        let mut shell = Shell { process: shell, answers };
+        let Some(server) = ready(&shell.answer()) else {
+            drop(shell.process.stdin.take());
             // It has ended already, or ends now; how does not matter.
-            let _ = shell.wait();
-            let why = log(&path, "server.log") + &log(&path, "answers.log");
-            return Err(ServerError::Start { what: start.what, why });
+            let _ = shell.process.wait();
+            return Err(start.failed(log(&path, "server.log") + &log(&path, "answers.log")));
         };
         // From here on the shell removes the folder.
         let folder = folder.keep();
-        Ok(Self { folder, server, shell: Mutex::new(shell) })
+        Ok(Self { folder, server: AtomicU32::new(server), shell: Mutex::new(shell) })
+    }
+
+    /// Kills the server and waits until it is gone.
+    pub(super) fn crash(&self) {
+        self.shell().order("crash");
+    }
+
+    /// Starts it again after a crash; `Err`: the end of its log.
+    pub(super) fn start_again(&self) -> Result<(), String> {
+        match ready(&self.shell().order("start")) {
+            Some(server) => {
+                self.server.store(server, Ordering::SeqCst);
+                Ok(())
+            }
+            None => Err(log(&self.folder, "server.log")),
+        }
+    }
+
+    fn shell(&self) -> MutexGuard<'_, Shell> {
+        self.shell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -181,16 +252,16 @@ impl Supervised {
     }
 
     pub(super) fn server_pid(&self) -> u32 {
-        self.server
+        self.server.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Supervised {
     fn drop(&mut self) {
-        let shell = self.shell.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        drop(shell.stdin.take());
+        let shell = self.shell.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(shell.process.stdin.take());
         // Nothing can be done about a shell that cannot be waited for.
-        let _ = shell.wait();
+        let _ = shell.process.wait();
     }
 }
 

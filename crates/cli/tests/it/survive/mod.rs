@@ -1,0 +1,15 @@
+//! What must be survived, on real databases with the real program: each test names the failure
+//! that it is about. `docs/reference/guarantees.md` lists them all, with tests of other crates.
+
+mod conflicts;
+mod crashes;
+mod death;
+mod files;
+mod guarantees;
+mod names;
+mod network;
+mod runners;
+mod secrets;
+mod signals;
+mod steps;
+mod world;

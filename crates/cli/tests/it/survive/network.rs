@@ -1,0 +1,73 @@
+//! The network fails at the worst moment; the run settles it by itself.
+
+use dunlin_testkit::proxy::{Proxy, Trap};
+use dunlin_testkit::servers::Product;
+use tokio::runtime::Runtime;
+
+use super::world::{DOUBLE, ONE_NUMBER, World, doubled, on_each};
+
+/// A proxy that works beside the test.
+struct Beside {
+    runtime: Runtime,
+    proxy: Proxy,
+}
+
+impl Beside {
+    /// Puts a proxy between a world's runs and its database.
+    fn of(world: &mut World) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let proxy = runtime.block_on(Proxy::in_front_of(&world.database.url)).expect("a proxy");
+        // What is looked for in the stream has to be readable.
+        world.url = format!("{}?sslmode=disable", proxy.through(&world.database.url));
+        Self { runtime, proxy }
+    }
+
+    fn arm(&self, trap: Trap) {
+        // Traps need the proxy's runtime only once they spring.
+        let _guard = self.runtime.enter();
+        self.proxy.arm(trap);
+    }
+}
+
+/// Runs with a trap for each COMMIT of a run in its turn; each run must end well by itself.
+fn every_commit_is_trapped(product: Product, name: &str, trap: impl Fn(usize) -> Trap) {
+    let mut world = World::new(product, name);
+    world.schema(1, ONE_NUMBER);
+    world.run("migrate").exits(0);
+    let beside = Beside::of(&mut world);
+    let mut sprung = 0;
+    for nth in 1.. {
+        world.data(i64::try_from(nth).expect("few") + 1, DOUBLE);
+        beside.arm(trap(nth));
+        let ended = world.run("migrate").exits(0);
+        assert_eq!(world.sql("SELECT n FROM t"), doubled(nth), "{}", ended.all());
+        if beside.proxy.disarm() {
+            break;
+        }
+        sprung += 1;
+    }
+    assert!(sprung > 0, "no COMMIT went by in plain text");
+    assert!(world.times_up().iter().all(|(_, count)| *count == 1), "{:?}", world.times_up());
+}
+
+/// (13) A COMMIT arrives and its answer is lost: it is looked up in the ledger, never sent again.
+fn a_lost_answer_to_commit_is_looked_up(product: Product) {
+    every_commit_is_trapped(product, "reply_lost", |nth| Trap::ReplyLost {
+        pattern: "COMMIT".to_owned(),
+        nth,
+    });
+}
+on_each!(a_lost_answer_to_commit_is_looked_up: postgres, pgbouncer, mysql);
+
+/// (14) A COMMIT is lost on its way: the transaction is gone, and done again.
+fn a_lost_commit_is_done_again(product: Product) {
+    every_commit_is_trapped(product, "not_delivered", |nth| Trap::NotDelivered {
+        pattern: "COMMIT".to_owned(),
+        nth,
+    });
+}
+on_each!(a_lost_commit_is_done_again: postgres, pgbouncer, mysql);
