@@ -55,7 +55,9 @@ impl<'a> Planner<'a> {
         // What the ledger knows as not done gates too, whether or not its file is still there.
         let mut unopened = BTreeMap::new();
         for (id, entry) in &inputs.ledger.entries {
-            if id.kind == Kind::Data && !inputs.is_in_place(*id) {
+            // One that was only ever passed over, and whose file is gone, never was.
+            let seen = entry.checksums.is_some() || inputs.folder.files.contains_key(id);
+            if id.kind == Kind::Data && seen && !inputs.is_in_place(*id) {
                 let by_person = entry.state == dunlin_model::EntryState::Skipped;
                 unopened.insert(*id, by_person);
             }
