@@ -40,30 +40,34 @@ impl Exit {
     /// What it means, for the reference.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "everything that was asked for is done",
-            Self::Failed => "something failed: a migration, a connection, a file",
-            Self::Usage => "usage, configuration, or files that can't be run as they are",
-            Self::Pending => {
-                "something is pending (`check`, `wait`), or held (`migrate --fail-if-held`)"
-            }
-            Self::Drift => "drift: a file was edited after it was applied",
-            Self::LeaseHeld => "somebody else still held the lease after `--lease-wait`",
-            Self::Stopped => "stopped by a person: Ctrl-C or SIGTERM",
+            Self::Done => "everything that was asked for is done, or there was nothing to do",
+            Self::Failed => "something failed",
+            Self::Usage => "usage or configuration: nothing was done",
+            Self::Pending => "something is pending",
+            Self::Drift => "drift: an applied file was edited",
+            Self::LeaseHeld => "somebody else still holds the lease after `--lease-wait`",
+            Self::Stopped => "stopped by a person",
         }
     }
 
-    /// What to do about it, for the reference.
-    pub(crate) fn remedy(self) -> &'static str {
+    /// When it happens, for the reference.
+    pub(crate) fn example(self) -> &'static str {
         match self {
-            Self::Done => "nothing",
-            Self::Failed => {
-                "the last lines say what, where, what is kept, and the command that goes on"
+            Self::Done => {
+                "`migrate` that passed a held migration over; `check` with nothing pending"
             }
-            Self::Usage => "correct what the message names: nothing was run",
-            Self::Pending => "run it, or wait",
-            Self::Drift => "restore the file, or `dunlin accept VERSION --because \"…\"`",
-            Self::LeaseHeld => "wait for it, or give more time; nothing was changed",
-            Self::Stopped => "run the same command again: it goes on where it stopped",
+            Self::Failed => {
+                "a statement, a program, a connection; `wait` on a database that doesn't answer in time"
+            }
+            Self::Usage => {
+                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down"
+            }
+            Self::Pending => {
+                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held"
+            }
+            Self::Drift => "`migrate`, `status`, `check`",
+            Self::LeaseHeld => "`migrate` beside a long one",
+            Self::Stopped => "Ctrl-C, SIGTERM",
         }
     }
 

@@ -353,14 +353,14 @@ impl Desk<'_> {
                 "check out the branch that has it",
             ));
         };
-        let migration = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        let migration =
+            file.parse_with_down(self.job.connector.dialect()).map_err(EngineError::Refused)?;
         let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
         let statements = match step.direction {
             Direction::Up => migration.statements().to_vec(),
             Direction::Down => {
                 entry.state = EntryState::Pending;
                 entry.event = LedgerEvent::Down;
-                entry.pass = entry.pass.saturating_add(1);
                 migration.down.as_ref().map(|down| down.statements.clone()).unwrap_or_default()
             }
         };

@@ -239,6 +239,8 @@ pub trait Target: Send {
     ) -> Result<(), TargetError>;
 
     /// Sends one statement alone, outside a transaction, with its timeouts where they can apply.
+    /// Earlier statements of the work that change the session hold for it: where it runs in another
+    /// session than they did, they are sent again first. The same holds for `commit_step`.
     async fn send_step(
         &mut self,
         lease: &Lease,

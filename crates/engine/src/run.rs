@@ -120,7 +120,7 @@ enum Turn {
     /// On to the next.
     Next,
     /// The ledger, or what may run, is another: plan again.
-    Again(Option<Standing>),
+    Again(Option<Box<Standing>>),
     /// The run is over.
     Stop,
 }
@@ -277,7 +277,7 @@ impl Run<'_> {
                     Turn::Next => {}
                     Turn::Again(fresh) => {
                         if let Some(fresh) = fresh {
-                            standing = fresh;
+                            standing = *fresh;
                         }
                         continue 'planning;
                     }
@@ -332,26 +332,15 @@ impl Run<'_> {
             return turn;
         }
         let resource = Resource::Data(id.version);
-        // `migrate` never waits for another's data migration; `data run` was asked for this one.
-        let wait = match self.request {
-            Request::Forward(Scope::Data { .. }) => self.job.limits.lease_wait,
-            _ => Duration::ZERO,
-        };
-        let mut lease = match acquire(self.job, target, &resource, wait).await {
-            Ok(lease) => lease,
-            Err(EngineError::LeaseHeld(holder)) if wait.is_zero() => {
-                let who = format!("{} (process {})", holder.owner.host, holder.owner.pid);
-                self.planning.running.insert(id, who);
-                return Ok(Turn::Again(None));
-            }
-            Err(error) => return Err(error),
-        };
+        // What comes later in the one order must not overtake it: who is at work on it is waited
+        // for, as if the work were ours.
+        let mut lease = acquire(self.job, target, &resource, self.job.limits.lease_wait).await?;
         // Somebody has had this lease before: what we read may be from before that.
         if lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
             let fresh = standing::read(self.job, target).await?;
             if fresh.ledger.entries.get(&id) != standing.ledger.entries.get(&id) {
                 target.release(&lease).await?;
-                return Ok(Turn::Again(Some(fresh)));
+                return Ok(Turn::Again(Some(Box::new(fresh))));
             }
             *standing = fresh;
         }
@@ -466,7 +455,7 @@ impl Run<'_> {
         self.planning.failed.insert(id);
         self.job.observer.event(Event::DataFailed { id });
         let fresh = standing::read(self.job, target).await?;
-        Ok(Turn::Again(Some(fresh)))
+        Ok(Turn::Again(Some(Box::new(fresh))))
     }
 }
 
@@ -474,7 +463,7 @@ impl Run<'_> {
 fn entry_after(step: &PlannedStep) -> dunlin_model::Entry {
     let (state, pass, reason) = match &step.action {
         Action::Up => (EntryState::Applied, step.pass, None),
-        Action::Down { .. } => (EntryState::Pending, step.pass.saturating_add(1), None),
+        Action::Down { .. } => (EntryState::Pending, step.pass, None),
         Action::Skip { reason } => (EntryState::Skipped, step.pass, Some(reason.clone())),
     };
     dunlin_model::Entry {

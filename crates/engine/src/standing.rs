@@ -1,6 +1,6 @@
 //! Where a database stands: what two round trips tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dunlin_model::{Capabilities, Diagnostic, ForeignHistory, LedgerView, MigrationId, Plan};
 use dunlin_project::history;
@@ -75,9 +75,13 @@ pub async fn look(job: &Job) -> Result<Standing, EngineError> {
 }
 
 fn not_there_yet(job: &Job) -> Standing {
+    let product = job.connector.dialect().title();
+    let place = job.connector.describe();
+    // A place begins with the product, which is said already.
+    let place = place.strip_prefix(product).unwrap_or(&place).trim_start();
     let server = ServerFacts {
-        product: job.connector.dialect().title().to_owned(),
-        database: format!("{}: not there yet", job.connector.describe()),
+        product: product.to_owned(),
+        database: format!("{place}: not there yet"),
         user: String::new(),
         pooled: false,
         read_only: None,
@@ -110,8 +114,6 @@ pub struct Planning<'a> {
     parsed: Parsed,
     /// Migrations that failed in this run.
     pub failed: BTreeSet<MigrationId>,
-    /// Migrations that another runner is at work on.
-    pub running: BTreeMap<MigrationId, String>,
 }
 
 impl<'a> Planning<'a> {
@@ -123,7 +125,6 @@ impl<'a> Planning<'a> {
             capabilities: Capabilities::of(job.connector.dialect()),
             parsed: Parsed::new(),
             failed: BTreeSet::new(),
-            running: BTreeMap::new(),
         }
     }
 
@@ -152,7 +153,6 @@ impl<'a> Planning<'a> {
             foreign: standing.foreign.as_ref(),
             policy: &self.job.policy,
             failed: &self.failed,
-            running: &self.running,
         }
     }
 }

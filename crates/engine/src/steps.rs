@@ -83,9 +83,8 @@ impl Bench<'_> {
         let migration = &step.migration;
         let (state, event, pass, reason) = match &step.action {
             Action::Up => (EntryState::Applied, LedgerEvent::Up, step.pass, None),
-            Action::Down { .. } => {
-                (EntryState::Pending, LedgerEvent::Down, step.pass.saturating_add(1), None)
-            }
+            // The pass stays: steps are found again by it when a way back stops half-way.
+            Action::Down { .. } => (EntryState::Pending, LedgerEvent::Down, step.pass, None),
             Action::Skip { reason } => {
                 (EntryState::Skipped, LedgerEvent::Skip, step.pass, Some(reason.clone()))
             }
@@ -180,7 +179,6 @@ impl Bench<'_> {
             return self.one_transaction(target, lease, step, work).await;
         }
         let first = (step.resume_at as usize).min(count);
-        self.restore_session(target, lease, work, first).await?;
         let mut rows = vec![None; first];
         for index in first..count {
             if self.job.interrupt.urgency() >= Urgency::Finish {
@@ -195,23 +193,6 @@ impl Bench<'_> {
             self.job.observer.event(Event::StatementDone { id, number: index + 1, count });
         }
         Ok(Ended::Well(rows))
-    }
-
-    /// Settings of the session that earlier statements made hold for later ones, also when those
-    /// run in another session after a restart.
-    async fn restore_session(
-        &self,
-        target: &mut dyn Target,
-        lease: &Lease,
-        work: &Work,
-        first: usize,
-    ) -> Result<(), EngineError> {
-        for index in 0..first {
-            if work.statements[index].facts.changes_session {
-                target.send_step(lease, work, ordinal(index)).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn one_statement(

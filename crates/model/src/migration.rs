@@ -68,7 +68,7 @@ pub struct Migration {
     pub name: String,
     /// What it runs.
     pub body: Body,
-    /// How it is undone, if it can be.
+    /// How it is undone, if it can be; only read for a way back.
     pub down: Option<Script>,
     /// Of the up text.
     pub checksums: Checksums,

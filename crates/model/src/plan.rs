@@ -125,11 +125,6 @@ pub enum WaitsFor {
         /// The first of them.
         schema: MigrationId,
     },
-    /// Another runner is at work on it.
-    Running {
-        /// Who, for a person.
-        holder: String,
-    },
 }
 
 /// A migration that is passed over until its gate opens.

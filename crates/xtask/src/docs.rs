@@ -4,40 +4,48 @@ use std::path::{Path, PathBuf};
 
 use crate::{Failure, cargo};
 
-/// A page that is what a command prints.
-struct Page {
-    /// Where it is, from the repository's root.
-    path: &'static str,
-    /// What cargo runs to print it.
-    command: &'static [&'static str],
-}
+/// Where the generated pages are.
+const REFERENCE: &str = "docs/reference";
 
-/// Every generated page.
-const PAGES: &[Page] = &[];
+/// What cargo runs to write all of them into a folder, which comes last.
+const GENERATOR: &[&str] = &["run", "--quiet", "-p", "dunlin-cli", "--", "reference"];
 
 /// `cargo xtask docs`
 pub(crate) fn run(check: bool) -> Result<(), Failure> {
-    let mut wrong = Vec::new();
-    for page in PAGES {
-        let fresh = cargo::output(&mut cargo::cargo(page.command))?;
-        let path = cargo::root().join(page.path);
-        if std::fs::read_to_string(&path).is_ok_and(|there| there == fresh) {
-            continue;
-        }
-        if check {
-            wrong.push(format!("{} is not what the code says: run `cargo xtask docs`", page.path));
-        } else {
-            std::fs::write(&path, fresh)
-                .map_err(|error| Failure::because(format!("cannot write {}", page.path), &error))?;
-            println!("wrote {}", page.path);
-        }
-    }
+    let mut wrong = stale_pages(check)?;
     for file in markdown_files()? {
         let text = std::fs::read_to_string(cargo::root().join(&file))
             .map_err(|error| Failure::because(format!("cannot read {}", file.display()), &error))?;
         wrong.extend(broken_links(&cargo::root(), &file, &text));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("\n"))) }
+}
+
+/// Generates the pages; writes those that differ, or names them.
+fn stale_pages(check: bool) -> Result<Vec<String>, Failure> {
+    let failed = |what: &Path, error: std::io::Error| {
+        Failure::because(format!("cannot use {}", what.display()), &error)
+    };
+    let folder = tempfile::tempdir().map_err(|error| failed(Path::new("a new folder"), error))?;
+    cargo::output(cargo::cargo(GENERATOR).arg(folder.path()))?;
+    let pages = std::fs::read_dir(folder.path()).map_err(|error| failed(folder.path(), error))?;
+    let mut stale = Vec::new();
+    for page in pages.flatten() {
+        let path = Path::new(REFERENCE).join(page.file_name());
+        let fresh = std::fs::read(page.path()).map_err(|error| failed(&page.path(), error))?;
+        let there = cargo::root().join(&path);
+        if std::fs::read(&there).is_ok_and(|there| there == fresh) {
+            continue;
+        }
+        if check {
+            let name = path.display();
+            stale.push(format!("{name} is not what the code says: run `cargo xtask docs`"));
+        } else {
+            std::fs::write(&there, fresh).map_err(|error| failed(&there, error))?;
+            println!("wrote {}", path.display());
+        }
+    }
+    Ok(stale)
 }
 
 fn markdown_files() -> Result<Vec<PathBuf>, Failure> {

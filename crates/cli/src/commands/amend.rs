@@ -69,6 +69,10 @@ pub(crate) async fn baseline(context: &Context, args: &BaselineArgs) -> Result<E
         .await
         .map_err(|error| engine_error(&job.database, error))?;
     if ids.is_empty() {
+        if context.global.json {
+            render::json(&json!({ "database": job.database, "changed": ids, "exit_code": 0 }));
+            return Ok(Exit::Done);
+        }
         render::line(&format!("{}: everything up to {} is recorded", job.database, args.to));
         return Ok(Exit::Done);
     }

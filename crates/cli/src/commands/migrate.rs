@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use dunlin::engine::events::{Observer, Silent};
 use dunlin::engine::job::Job;
-use dunlin::engine::report::Report;
+use dunlin::engine::report::{EngineError, Report};
 use dunlin::engine::run::run as run_job;
 use dunlin::engine::standing::Request;
 use dunlin::project::plan::Scope;
@@ -60,7 +60,10 @@ pub(crate) async fn execute(
     if !context.global.json {
         render::line(&styled(BOLD, &format!("{}: {server}", job.database)));
     }
-    let report = run_job(job, request).await.map_err(|error| engine_error(&job.database, error))?;
+    let report = match run_job(job, request).await {
+        Ok(report) => report,
+        Err(error) => return Err(explained(context, job, error).await?),
+    };
     if context.global.json {
         documents.push(render::report::to_json(&job.database, &server, &report));
     } else {
@@ -68,6 +71,20 @@ pub(crate) async fn execute(
         render::report::show(&report, began.elapsed(), &command);
     }
     Ok(report)
+}
+
+/// An engine's error as the command's, drift with its differences shown first.
+pub(crate) async fn explained(
+    context: &Context,
+    job: &Job,
+    error: EngineError,
+) -> Result<CliError, CliError> {
+    if let EngineError::Drift(drifted) = &error {
+        for drift in drifted {
+            super::status::difference(context, job, drift).await?;
+        }
+    }
+    Ok(engine_error(&job.database, error))
 }
 
 /// Prints the JSON document, if one is wanted.

@@ -10,7 +10,8 @@ use dunlin::project::plan::Scope;
 use serde_json::json;
 
 use crate::args::MigrateScope;
-use crate::context::{Context, engine_error};
+use super::migrate::explained;
+use crate::context::Context;
 use crate::exit::{CliError, Exit};
 use crate::render;
 
@@ -22,7 +23,10 @@ pub(crate) async fn run(context: &Context, scope: &MigrateScope) -> Result<Exit,
         let mut job = context.job(database, "plan", Arc::new(Silent))?;
         job.policy.with_data = scope.with_data;
         let (standing, plan) =
-            preview(&job, &request).await.map_err(|error| engine_error(&job.database, error))?;
+            match preview(&job, &request).await {
+                Ok(previewed) => previewed,
+                Err(error) => return Err(explained(context, &job, error).await?),
+            };
         if context.global.json {
             documents.push(json!({
                 "database": job.database, "server": standing.server.product, "plan": plan,

@@ -8,9 +8,9 @@ use dunlin::engine::standing::Request;
 use dunlin::project::plan::{RollbackScope, Scope};
 use serde_json::json;
 
-use super::migrate::{execute, exit_of, finish, observer};
+use super::migrate::{execute, exit_of, explained, finish, observer};
 use crate::args::{RollbackArgs, YesArgs};
-use crate::context::{Context, engine_error};
+use crate::context::Context;
 use crate::exit::{CliError, Exit};
 use crate::render;
 
@@ -51,9 +51,10 @@ async fn undo(
     let database = context.only_database(name)?;
     let looking = context.job(database, name, Arc::new(Silent))?;
     let request = Request::Back(scope);
-    let (_, plan) = preview(&looking, &request)
-        .await
-        .map_err(|error| engine_error(&looking.database, error))?;
+    let (_, plan) = match preview(&looking, &request).await {
+        Ok(previewed) => previewed,
+        Err(error) => return Err(explained(context, &looking, error).await?),
+    };
     let last = plan.steps.last().map(|step| step.migration.id.version);
     let title = format!("{}: {}", looking.database, looking.connector.describe());
     let command = |words: &str| context.again(&looking.database, words);

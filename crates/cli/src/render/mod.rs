@@ -137,6 +137,5 @@ pub(crate) fn waits_for(wait: &WaitsFor, command: &dyn Fn(&str) -> String) -> St
         WaitsFor::PendingSchema { schema } => {
             format!("{schema} is pending below it: `{}` first", command("migrate"))
         }
-        WaitsFor::Running { holder } => format!("{holder} is at work on it"),
     }
 }

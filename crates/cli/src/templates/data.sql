@@ -1,5 +1,5 @@
--- {name}
 {after}
+-- {name}
 --
 -- Runs once, in one transaction with its row in the ledger: all of it or nothing.
 -- Directives go above the first statement, each in a comment line of its own; all of them:

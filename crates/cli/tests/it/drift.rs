@@ -23,7 +23,10 @@ fn an_edited_file_stops_everything_until_it_is_accepted() {
 fn comments_and_line_ends_are_no_drift() {
     let project = Project::with_posts();
     project.run("migrate").exits(0);
-    project.write("migrations/2_add_slug.up.sql", "-- Why.\r\nALTER TABLE posts ADD COLUMN slug text;\r\n");
+    project.write(
+        "migrations/2_add_slug.up.sql",
+        "-- Why.\r\nALTER TABLE posts ADD COLUMN slug text;\r\n",
+    );
     project.run("check").exits(0);
 }
 

@@ -47,7 +47,10 @@ fn a_requirement_and_its_independence() {
         "migrations/4_drop_title.sql",
         "-- dunlin: independent-of data 3\nALTER TABLE posts DROP COLUMN views;\n",
     );
-    project.write("migrations/6_tags.sql", "-- dunlin: requires data 3\nCREATE TABLE tags (id integer);\n");
+    project.write(
+        "migrations/6_tags.sql",
+        "-- dunlin: requires data 3\nCREATE TABLE tags (id integer);\n",
+    );
     snapshot!("held_requires", project, project.run("migrate").exits(0).all());
 }
 
@@ -59,7 +62,10 @@ fn environments_and_their_modes() {
         "[databases.app]\nurl = \"sqlite:app.db\"\n[environments.dev]\ndata = \"skip\"\n[environments.live]\n",
     );
     project.write("data_migrations/4_live.sql", "-- dunlin: environments live\nSELECT 1;\n");
-    project.write("data_migrations/5_off.sql", "-- dunlin: disabled \"the API is not there yet\"\nSELECT 1;\n");
+    project.write(
+        "data_migrations/5_off.sql",
+        "-- dunlin: disabled \"the API is not there yet\"\nSELECT 1;\n",
+    );
     let runs = [
         project.run("migrate --env live").exits(0),
         project.run("migrate --env dev").exits(0),

@@ -7,9 +7,30 @@ fn no_arguments_and_each_command() {
     let project = Project::empty();
     let mut runs = vec![project.run("").exits(2), project.run("--help").exits(0)];
     for words in [
-        "init", "new", "new schema", "new data", "status", "plan", "check", "wait", "migrate",
-        "rollback", "redo", "data", "data run", "data status", "data skip", "data rerun",
-        "data retire", "baseline", "accept", "settle", "create", "drop", "reset", "demo",
+        "init",
+        "new",
+        "new schema",
+        "new data",
+        "status",
+        "plan",
+        "check",
+        "wait",
+        "migrate",
+        "rollback",
+        "redo",
+        "data",
+        "data run",
+        "data status",
+        "data skip",
+        "data rerun",
+        "data retire",
+        "baseline",
+        "accept",
+        "settle",
+        "create",
+        "drop",
+        "reset",
+        "demo",
         "completions",
     ] {
         runs.push(project.run(&format!("{words} --help")).exits(0));
@@ -22,7 +43,7 @@ fn a_completion_script_for_every_shell() {
     let project = Project::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = project.run(&format!("completions {shell}")).exits(0).stdout();
-        for word in ["rollback", "lease-wait", "mix-release"] {
+        for word in ["rollback", "lease-wait", "retire"] {
             assert!(script.contains(word), "{shell} completes {word}");
         }
     }
@@ -38,7 +59,10 @@ fn the_reference_is_what_the_program_says() {
     for page in project.list("pages") {
         let written = std::fs::read_to_string(folder.join(&page)).unwrap_or_default();
         let fresh = project.read(&format!("pages/{page}"));
-        assert!(written == fresh, "docs/reference/{page} is old: cargo run -- reference docs/reference");
+        assert!(
+            written == fresh,
+            "docs/reference/{page} is old: cargo run -- reference docs/reference"
+        );
     }
     assert_eq!(project.list("pages").len(), 5);
 }

@@ -163,10 +163,11 @@ fn programs() {
     let project = Project::with_posts();
     project.write_program(
         "data_migrations/4_hello.sh",
-        "#!/bin/sh\n# dunlin: keep-output\necho \"$DUNLIN_VERSION $DUNLIN_ENV $DUNLIN_DATABASE_URL\"\necho oops >&2\n",
+        "#!/bin/sh\n# dunlin: keep-output\necho \"$DUNLIN_VERSION $DUNLIN_ENV $DUNLIN_DATABASE_URL\"\n",
     );
     project.write_program("data_migrations/5_fails.sh", "#!/bin/sh\nexit 7\n");
-    project.write("data_migrations/6_none.toml", "[program]\ncommand = [\"no-such-program-here\"]\n");
+    project
+        .write("data_migrations/6_none.toml", "[program]\ncommand = [\"no-such-program-here\"]\n");
     let runs = [project.run("migrate").exits(1), project.run("data status").exits(0)];
     snapshot!("programs", project, story(&runs));
 }

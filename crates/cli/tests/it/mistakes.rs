@@ -7,11 +7,25 @@ fn on_the_command_line() {
     let project = Project::with_posts();
     let mut runs = Vec::new();
     for words in [
-        "migarte", "migrate --stpe 1", "migrate --to abc", "migrate --to 99999999999999999999",
-        "migrate --step -1", "migrate --lease-wait 5", "migrate --lease-wait=-5s", "check --schema-only --data 3",
-        "wait --schema-only", "check --data 77", "settle 1 maybe", "settle 1 took-effect",
-        "accept 99 --because x", "data retire 99", "data rerun 3", "rollback --through 99 --yes",
-        "baseline --to 99 --yes", "migrate --to 99", "--config nowhere.toml status",
+        "migarte",
+        "migrate --stpe 1",
+        "migrate --to abc",
+        "migrate --to 99999999999999999999",
+        "migrate --step -1",
+        "migrate --lease-wait 5",
+        "migrate --lease-wait=-5s",
+        "check --schema-only --data 3",
+        "wait --schema-only",
+        "check --data 77",
+        "settle 1 maybe",
+        "settle 1 took-effect",
+        "accept 99 --because x",
+        "data retire 99",
+        "data rerun 3",
+        "rollback --through 99 --yes",
+        "baseline --to 99 --yes",
+        "migrate --to 99",
+        "--config nowhere.toml status",
     ] {
         runs.push(project.run(words));
     }
@@ -89,7 +103,8 @@ fn in_the_folders() {
 #[test]
 fn a_file_that_is_no_database() {
     let project = Project::with_posts();
-    project.write("app.db", "this is a text, and a rather long one, which no database begins with: ");
+    project
+        .write("app.db", "this is a text, and a rather long one, which no database begins with: ");
     let runs = [project.run("status").exits(1), project.run("migrate").exits(1)];
     snapshot!("mistakes_database", project, story(&runs));
 }

@@ -1,13 +1,7 @@
 //! Who stands in the way of a lock, seen from a second connection while the first one waits.
 
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use dunlin_engine::TargetError;
 
-use dunlin_engine::{ErrorKind, TargetError};
-use tokio::task::JoinHandle;
-
-use crate::dial::SharedEndpoint;
 use crate::rows::{field, required};
 use crate::session::Session;
 
@@ -16,85 +10,6 @@ const BLOCKERS_MAX: usize = 5;
 
 /// Statements longer than this are cut in a note.
 const QUERY_CHARACTERS_MAX: usize = 120;
-
-/// The watcher looks this many times within one `lock_timeout`, so that every wait that fails was
-/// seen at least twice, and a migration that is done sooner needs no second connection.
-const LOOKS_PER_TIMEOUT: u32 = 3;
-
-/// Bounds of the time between two looks.
-const PERIOD_MIN: Duration = Duration::from_millis(100);
-const PERIOD_MAX: Duration = Duration::from_secs(2);
-
-/// Looks now and then who blocks a backend, until it is dropped.
-pub(crate) struct Watcher {
-    task: JoinHandle<()>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Watcher {
-    /// Begins to watch the backend whose number is in `backend`.
-    pub(crate) fn start(
-        endpoint: &SharedEndpoint,
-        backend: &Arc<AtomicI32>,
-        lock_timeout: Duration,
-    ) -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let period = (lock_timeout / LOOKS_PER_TIMEOUT).clamp(PERIOD_MIN, PERIOD_MAX);
-        let task = tokio::spawn(watch(
-            Arc::clone(endpoint),
-            Arc::clone(backend),
-            Arc::clone(&seen),
-            period,
-        ));
-        Self { task, seen }
-    }
-
-    /// Adds who was seen to an error that is about a lock.
-    pub(crate) fn explain(&self, mut error: TargetError) -> TargetError {
-        if error.kind == ErrorKind::LockTimeout {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            error.notes.extend(seen.iter().cloned());
-        }
-        error
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn watch(
-    endpoint: SharedEndpoint,
-    backend: Arc<AtomicI32>,
-    seen: Arc<Mutex<Vec<String>>>,
-    period: Duration,
-) {
-    let mut looker = None;
-    loop {
-        tokio::time::sleep(period).await;
-        let pid = backend.load(Ordering::Relaxed);
-        if pid == 0 {
-            continue;
-        }
-        let session = match &looker {
-            Some(session) => session,
-            None => match Session::open(Arc::clone(&endpoint)).await {
-                Ok(session) => looker.insert(session),
-                // Without a second connection the error simply says less.
-                Err(_) => return,
-            },
-        };
-        match look(session, pid).await {
-            Ok(lines) if !lines.is_empty() => {
-                *seen.lock().unwrap_or_else(PoisonError::into_inner) = lines;
-            }
-            Ok(_) => {}
-            Err(_) => return,
-        }
-    }
-}
 
 /// Who blocks a backend now, a line each.
 pub(crate) async fn look(session: &Session, pid: i32) -> Result<Vec<String>, TargetError> {

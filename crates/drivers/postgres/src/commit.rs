@@ -3,11 +3,11 @@
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
 use dunlin_model::{EntryWrite, Lease};
 
-use crate::blockers::Watcher;
 use crate::entry::{begin_sql, finish_sql, record_sql};
 use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name};
 use crate::session::{APPLICATION_NAME, Session, finish, leaves_traces};
 use crate::statements::{Pipeline, check};
+use crate::watcher::Watcher;
 
 /// Ledger writes that go into one message; a baseline of thousands is sent in several.
 const WRITES_PER_MESSAGE: usize = 200;
@@ -72,7 +72,7 @@ pub(crate) async fn rehearse(
             .help("a rehearsal runs in a transaction that is rolled back")
             .in_statement(index));
     }
-    let begin = format!("BEGIN;{}", limits_of(work).sql(APPLICATION_NAME, true));
+    let begin = format!("BEGIN;{}", limits_of(work).sql(session, APPLICATION_NAME, true));
     if let Err(error) = session.ask(&begin).await {
         session.rollback().await;
         return Err(error);
@@ -91,7 +91,7 @@ async fn run(
     reset: bool,
     entry: Option<&EntryWrite>,
 ) -> Result<Vec<Option<u64>>, TargetError> {
-    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let watcher = Watcher::start(session, work.lock_timeout);
     let statements = &work.statements;
     let mut pipeline = Pipeline::new(session);
     let result = async {
@@ -101,7 +101,7 @@ async fn run(
         let constraints = session.send("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let mut ends = Vec::new();
         if reset {
-            ends.push(session.send(&reset_sql(work, name)).await?);
+            ends.push(session.send(&reset_sql(session, work, name)).await?);
         }
         if let Some(entry) = entry {
             ends.push(session.send(&finish_sql(entry)).await?);
@@ -122,8 +122,11 @@ async fn run(
 /// Takes back within the transaction what a file may have set for the session: behind a pooler
 /// the session belongs to somebody else as soon as the transaction ends, and everywhere the
 /// ledger's row is written by the login, not by a role of the file's.
-fn reset_sql(work: &Work, name: &str) -> String {
-    format!("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}", limits_of(work).sql(name, true))
+fn reset_sql(session: &Session, work: &Work, name: &str) -> String {
+    format!(
+        "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;{}",
+        limits_of(work).sql(session, name, true)
+    )
 }
 
 /// Writes ledger rows alone.

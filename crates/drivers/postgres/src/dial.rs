@@ -37,9 +37,28 @@ pub(crate) struct Link {
     pub(crate) announced_pid: Option<i32>,
 }
 
+/// How often a connection that was closed in the middle of logging in is tried again, and how long
+/// in between: a server or pooler that is out of processes does so without a word.
+const CLOSED_TRIES: usize = 3;
+const CLOSED_PAUSE: Duration = Duration::from_millis(200);
+
 /// Connects.
 pub(crate) async fn connect(endpoint: &Endpoint, name: &str) -> Result<Link, TargetError> {
-    match tokio::time::timeout(endpoint.connect_timeout, attempts(endpoint, name)).await {
+    let trying = async {
+        for _ in 1..CLOSED_TRIES {
+            match attempts(endpoint, name).await {
+                Err(error) if error.kind == ErrorKind::Lost => {}
+                other => return other,
+            }
+            tokio::time::sleep(CLOSED_PAUSE).await;
+        }
+        attempts(endpoint, name).await
+    };
+    match tokio::time::timeout(endpoint.connect_timeout, trying).await {
+        Ok(Err(error)) if error.kind == ErrorKind::Lost => {
+            // Nothing was under way that could be lost.
+            Err(TargetError { kind: ErrorKind::Unreachable, ..error })
+        }
         Ok(result) => result,
         Err(_) => Err(unreachable_error(
             endpoint,

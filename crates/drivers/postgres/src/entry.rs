@@ -58,7 +58,8 @@ pub(crate) fn finish_sql(write: &EntryWrite) -> String {
 pub(crate) fn record_sql(write: &EntryWrite) -> String {
     let times = match (write.state, write.event) {
         (EntryState::Pending, _) => Times::both("NULL", "NULL", "NULL"),
-        (EntryState::Applied, LedgerEvent::Accept) => Times::kept(),
+        // Accepting a changed text, or failing to undo, leaves when it was applied.
+        (EntryState::Applied, LedgerEvent::Accept | LedgerEvent::Fail) => Times::kept(),
         (EntryState::Applied, LedgerEvent::Up) => return finish_journalled_sql(write),
         (EntryState::Applied, _) => Times::both(CLOCK, CLOCK, "NULL"),
         (EntryState::Failed, _) => {

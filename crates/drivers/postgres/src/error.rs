@@ -178,7 +178,7 @@ pub(crate) fn connect_error(endpoint: &Endpoint, error: &Error) -> TargetError {
             tls_error(endpoint, &reason)
         }
         _ => TargetError::new(
-            ErrorKind::Unreachable,
+            ErrorKind::Lost,
             format!("the connection to {at} broke while logging in: {reason}"),
         )
         .help("is it a PostgreSQL server that listens there? try again in a moment"),

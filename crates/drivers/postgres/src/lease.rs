@@ -11,7 +11,7 @@ use dunlin_model::{FORMAT, Lease, LeaseHolder, Owner, Resource};
 use tokio_postgres::SimpleQueryRow;
 
 use crate::blockers::look;
-use crate::fence::{Access, Limits, as_ledger_error, may_write};
+use crate::fence::{Access, LOCAL_SETTINGS, Limits, as_ledger_error, may_write};
 use crate::quote;
 use crate::rows::{field, number, required, single};
 use crate::session::{APPLICATION_NAME, Session};
@@ -24,6 +24,9 @@ const OLDER_COMMIT_WAIT: Duration = Duration::from_secs(2);
 /// milliseconds; more than two means that something else is wrong.
 const TAKEOVER_ATTEMPTS: usize = 6;
 
+/// Who waited for another claim must see what it wrote, whatever the database's default is.
+const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// Claims a lease; see the port.
 pub(crate) async fn claim(
     session: &mut Session,
@@ -33,10 +36,10 @@ pub(crate) async fn claim(
     displace: Option<&str>,
 ) -> Result<Claim, TargetError> {
     session.clean().await?;
-    let answers = ask(session, &raise_sql(resource, owner, ttl, displace)).await?;
-    let holder_row = single(&answers, 2)?;
+    let answers = ask(session, &raise_sql(session, resource, owner, ttl, displace)).await?;
+    let holder_row = single(&answers, LOCAL_SETTINGS + 2)?;
     may_write(number(holder_row, 7)?)?;
-    let Some(granted) = answers.get(1).and_then(|answer| answer.rows.first()) else {
+    let Some(granted) = answers.get(LOCAL_SETTINGS + 1).and_then(|a| a.rows.first()) else {
         return Ok(Claim::Held(holder(holder_row)?));
     };
     let mut lease = Lease {
@@ -73,7 +76,7 @@ pub(crate) async fn keep(
     let sql =
         format!("UPDATE dunlin.leases SET expires_at = {} WHERE {}", expiry(ttl), ours(lease));
     let answers = ask(session, &sql).await?;
-    Ok(answers.first().is_some_and(|answer| answer.count == 1))
+    Ok(answers.get(1).is_some_and(|answer| answer.count == 1))
 }
 
 /// Gives a lease back. Its row stays, so that its token goes on growing.
@@ -87,7 +90,8 @@ pub(crate) async fn release(session: &mut Session, lease: &Lease) -> Result<(), 
 }
 
 async fn ask(session: &Session, sql: &str) -> Result<Vec<crate::rows::Answer>, TargetError> {
-    session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
+    let sql = format!("{READ_COMMITTED};{sql}");
+    session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))
 }
 
 fn ours(lease: &Lease) -> String {
@@ -109,7 +113,13 @@ const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity
 
 /// One message, so one transaction. The first statement bounds the wait for another claim of the
 /// same moment; the second raises the token; the third tells who has it now.
-fn raise_sql(resource: &Resource, owner: &Owner, ttl: Duration, displace: Option<&str>) -> String {
+fn raise_sql(
+    session: &Session,
+    resource: &Resource,
+    owner: &Owner,
+    ttl: Duration,
+    displace: Option<&str>,
+) -> String {
     format!(
         "{limits};\
          INSERT INTO dunlin.leases AS l (resource, owner, host, pid, identity, token, expires_at) \
@@ -122,7 +132,7 @@ fn raise_sql(resource: &Resource, owner: &Owner, ttl: Duration, displace: Option
          RETURNING token;\
          SELECT {HOLDER_COLUMNS}, (SELECT min_writer FROM dunlin.meta) FROM \
          (SELECT 1) AS one LEFT JOIN dunlin.leases ON resource = {resource}",
-        limits = Limits::LEDGER.sql(APPLICATION_NAME, true),
+        limits = Limits::LEDGER.sql(session, APPLICATION_NAME, true),
         resource = quote::text(&resource.to_string()),
         owner = quote::text(&owner.id),
         host = quote::text(&owner.host),
@@ -139,17 +149,17 @@ async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, Targ
     let job = quote::text(&lease.resource.to_string());
     let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
     let sql = format!(
-        "{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
+        "{READ_COMMITTED};{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
          VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \
          SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto",
-        limits.sql(APPLICATION_NAME, true),
+        limits.sql(session, APPLICATION_NAME, true),
         token = lease.token,
     );
     let mut last = None;
     for _ in 0..TAKEOVER_ATTEMPTS {
         match session.ask(&sql).await {
             Ok(answers) => {
-                let row = answers.get(1).and_then(|answer| answer.rows.first());
+                let row = answers.get(LOCAL_SETTINGS + 1).and_then(|answer| answer.rows.first());
                 return row.map(|row| number(row, 0)).transpose();
             }
             Err(error) if error.kind == ErrorKind::LockTimeout => {

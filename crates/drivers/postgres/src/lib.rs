@@ -31,5 +31,6 @@ mod stopper;
 mod target;
 mod tls;
 mod url;
+mod watcher;
 
 pub use connector::PostgresConnector;

@@ -19,7 +19,7 @@ use crate::fence::{Access, as_ledger_error, may_read};
 use crate::lease;
 use crate::quote;
 use crate::rows::{Answer, boolean, bug, field, number, optional_number, required, single};
-use crate::session::Session;
+use crate::session::{PATH_HAZARD, Session};
 
 /// The oldest server that is tried in earnest; all before it are out of support.
 const VERSION_MIN: u32 = 12;
@@ -35,13 +35,17 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
         String::new()
     } else {
         format!(
-            ";SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), \
-             c.relname, a.attname, pg_catalog.lower(pg_catalog.format_type(a.atttypid, a.atttypmod)) \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
-             WHERE c.relname IN ({}) AND c.relkind IN ('r', 'p', 'v', 'f', 'm') \
-             AND pg_catalog.pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped \
-             ORDER BY c.relname, a.attnum",
+            // The first on the search path, as an unqualified name finds it; ours are never meant.
+            ";SELECT pg_catalog.quote_ident(t.nspname) || '.' || pg_catalog.quote_ident(t.relname), \
+             t.relname, a.attname, pg_catalog.lower(pg_catalog.format_type(a.atttypid, a.atttypmod)) \
+             FROM (SELECT DISTINCT ON (c.relname) c.oid, c.relname, n.nspname \
+             FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p(s, o) \
+             JOIN pg_catalog.pg_namespace n ON n.nspname = p.s \
+             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid \
+             WHERE p.s <> 'dunlin' AND c.relname IN ({}) AND c.relkind IN ('r', 'p', 'v', 'f', 'm') \
+             ORDER BY c.relname, p.o) AS t \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid \
+             WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY t.relname, a.attnum",
             names.join(", ")
         )
     };
@@ -50,7 +54,8 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
          pg_catalog.current_setting('server_version_num')::integer, \
          pg_catalog.current_database(), SESSION_USER, pg_catalog.pg_backend_pid(), \
          pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('default_transaction_read_only')::boolean, {LEDGER}{tables_sql}"
+         pg_catalog.current_setting('default_transaction_read_only')::boolean, {LEDGER}, \
+         {PATH_HAZARD}{tables_sql}"
     );
     let answers = session.ask(&sql).await?;
     let row = single(&answers, 0)?;
@@ -63,7 +68,7 @@ pub(crate) async fn probe(session: &mut Session, tables: &[&str]) -> Result<Prob
         )
         .help("upgrade the server: this version gets no security fixes any more"));
     }
-    let pooled = session.learn_backend(number(row, 4)?);
+    let pooled = session.learn_backend(number(row, 4)?, boolean(row, 8)?);
     let read_only = if boolean(row, 5)? {
         Some("the server is a standby; connect to the primary".to_owned())
     } else if boolean(row, 6)? {
@@ -148,6 +153,7 @@ pub(crate) async fn read(
     if parts.is_empty() {
         return Ok(ReadAnswer::default());
     }
+    session.clean().await?;
     let sql =
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;{};COMMIT", parts.join(";"));
     let mut reading = Reading { request, statement: 0, answer: ReadAnswer::default() };
@@ -285,6 +291,7 @@ pub(crate) async fn text(
     session: &mut Session,
     id: MigrationId,
 ) -> Result<Option<String>, TargetError> {
+    session.clean().await?;
     let sql = format!(
         "SELECT text FROM dunlin.migrations WHERE kind = '{}' AND version = {}",
         id.kind, id.version

@@ -11,7 +11,7 @@ use tokio_postgres::SimpleQueryStream;
 
 use crate::dial::{Link, SharedEndpoint, connect};
 use crate::error::sent_error;
-use crate::rows::{Answer, answers, number, single};
+use crate::rows::{Answer, answers, boolean, number, single};
 
 /// How long the ledger's own statements may take, lock waits (20 s at most) included. A server
 /// that stays silent for longer is taken for lost: a lease must be claimed again before it expires.
@@ -23,6 +23,11 @@ const COMMIT_MAX: Duration = Duration::from_secs(120);
 
 /// What connections call themselves where nothing more is known.
 pub(crate) const APPLICATION_NAME: &str = "dunlin";
+
+/// An expression: whether a login's search path may lead to our schema, by its name or by `"$user"`.
+pub(crate) const PATH_HAZARD: &str = "(pg_catalog.strpos(pg_catalog.current_setting('search_path'), 'dunlin') > 0 OR \
+     CURRENT_USER = 'dunlin' AND \
+     pg_catalog.strpos(pg_catalog.current_setting('search_path'), '$user') > 0)";
 
 /// The migration whose steps a session has begun to run outside transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) endpoint: SharedEndpoint,
     /// `None` until it is known.
     pooled: Option<bool>,
+    /// Whether [`PATH_HAZARD`] holds; `None` until it is known.
+    path_hazard: Option<bool>,
     /// Set while a call is under way; still set at the next call if that one was cut off.
     under_way: bool,
     /// A file may have left settings, temporary tables or a role behind.
@@ -61,6 +68,7 @@ impl Session {
             link,
             endpoint,
             pooled: None,
+            path_hazard: None,
             under_way: false,
             dirty: false,
             steps: None,
@@ -117,6 +125,11 @@ impl Session {
         finish(self.send(sql).await?).await
     }
 
+    /// Closes the socket when it is aborted.
+    pub(crate) fn socket(&self) -> tokio::task::AbortHandle {
+        self.link.driver.abort_handle()
+    }
+
     /// The client itself, for COPY.
     pub(crate) fn client(&self) -> &tokio_postgres::Client {
         &self.link.client
@@ -164,13 +177,20 @@ impl Session {
         if let Some(pooled) = self.pooled {
             return Ok(pooled);
         }
-        let answers = self.ask("SELECT pg_catalog.pg_backend_pid()").await?;
-        let pid = number(single(&answers, 0)?, 0)?;
-        Ok(self.learn_backend(pid))
+        let sql = format!("SELECT pg_catalog.pg_backend_pid(), {PATH_HAZARD}");
+        let answers = self.ask(&sql).await?;
+        let row = single(&answers, 0)?;
+        Ok(self.learn_backend(number(row, 0)?, boolean(row, 1)?))
+    }
+
+    /// Whether our schema may be where unqualified names of a file are looked for.
+    pub(crate) fn our_schema_may_be_on_the_path(&self) -> bool {
+        self.path_hazard != Some(false)
     }
 
     /// Compares the process that serves us with the one that the handshake announced.
-    pub(crate) fn learn_backend(&mut self, pid: i32) -> bool {
+    pub(crate) fn learn_backend(&mut self, pid: i32, path_hazard: bool) -> bool {
+        self.path_hazard = Some(path_hazard);
         let pooled = self.link.announced_pid != Some(pid);
         self.pooled = Some(pooled);
         if !pooled {

@@ -6,7 +6,6 @@
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
 use dunlin_model::{Checksums, Lease, Statement, StepState};
 
-use crate::blockers::Watcher;
 use crate::commit::limits_of;
 use crate::entry::{finish_journalled_sql, record_sql, running_sql};
 use crate::fence::{
@@ -18,6 +17,7 @@ use crate::rows::field;
 use crate::session::{Session, StepSession, leaves_traces};
 use crate::settle::clear_leftovers;
 use crate::statements::{check, run_alone};
+use crate::watcher::Watcher;
 
 /// Looks whether a work can run as planned over this connection.
 pub(crate) async fn preflight(session: &mut Session, work: &Work) -> Result<(), TargetError> {
@@ -52,6 +52,18 @@ pub(crate) async fn enter(
     ordinal: usize,
 ) -> Result<(), TargetError> {
     let pooled = session.is_pooled().await?;
+    if pooled && session.our_schema_may_be_on_the_path() {
+        // Within a transaction we take it off the path; here nothing can be set.
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            "a login named `dunlin` finds the ledger's tables under unqualified names, which \
+             cannot be helped outside a transaction through a pooler",
+        )
+        .help(
+            "set `direct_url` to an address of the server itself, or, once: \
+             ALTER ROLE dunlin SET search_path = public;",
+        ));
+    }
     let ours = session
         .steps
         .filter(|s| s.id == work.entry.id && s.direction == work.direction && s.next <= ordinal);
@@ -60,7 +72,7 @@ pub(crate) async fn enter(
         None => {
             session.clean().await?;
             if !pooled {
-                session.ask(&limits_of(work).sql(&session_name(lease), false)).await?;
+                session.ask(&limits_of(work).sql(session, &session_name(lease), false)).await?;
                 session.dirty = true;
             }
             0
@@ -145,10 +157,11 @@ async fn clear_before_reopening(
     work: &Work,
     ordinal: u32,
 ) -> Result<(), TargetError> {
-    let sql = format!("SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
+    let sql =
+        format!("{AS_LOGIN}SELECT image FROM dunlin.steps WHERE {}", step_condition(work, ordinal));
     let answers =
         session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
-    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+    let Some(row) = answers.last().and_then(|answer| answer.rows.first()) else {
         return Ok(());
     };
     let Some(statement) = work.statements.get(ordinal as usize) else {
@@ -175,7 +188,7 @@ pub(crate) async fn send_step(
     }
     enter(session, lease, work, index).await?;
     failpoint("step.sending");
-    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let watcher = Watcher::start(session, work.lock_timeout);
     let result = run_alone(session, statement, index).await;
     match result {
         Ok(count) => {
@@ -289,7 +302,7 @@ async fn in_transaction(
     let Some(statement) = work.statements.get(index) else {
         return Ok(None);
     };
-    let watcher = Watcher::start(&session.endpoint, &session.backend, work.lock_timeout);
+    let watcher = Watcher::start(session, work.lock_timeout);
     let count = match run_alone(session, statement, index).await {
         Ok(count) => count,
         Err(error) => return Err(watcher.explain(error)),
@@ -313,7 +326,7 @@ async fn in_transaction(
         )
     };
     let reset = if pooled && leaves_traces(statement) { "RESET ALL;" } else { "" };
-    let name = limits_of(work).sql(&session_name(lease), true);
+    let name = limits_of(work).sql(session, &session_name(lease), true);
     session
         .ask(&format!("{reset}{AS_LOGIN}{name};{journal}"))
         .await

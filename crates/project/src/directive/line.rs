@@ -21,6 +21,9 @@ pub(crate) enum Line<'a> {
 /// The name that directives begin with.
 const NAME: &str = "dunlin";
 
+/// The whole line before the way down in node-pg-migrate's SQL files.
+const DOWN_MIGRATION: &str = "down migration";
+
 /// Marks of files that hold both directions, or settings, for another tool. Run as they are, such
 /// files would do and undo in one go.
 const OTHER_TOOLS: &[(&str, &str)] = &[
@@ -30,7 +33,7 @@ const OTHER_TOOLS: &[(&str, &str)] = &[
     ("+migrate up", "sql-migrate"),
     ("+migrate down", "sql-migrate"),
     ("create above / drop below", "tern"),
-    ("down migration", "node-pg-migrate"),
+    (DOWN_MIGRATION, "node-pg-migrate"),
 ];
 
 /// Tells what a comment line is.
@@ -118,7 +121,12 @@ fn other_tool(body: &str) -> Option<&'static str> {
     OTHER_TOOLS
         .iter()
         .find(|(mark, _)| {
-            text.get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark))
+            // node-pg-migrate's mark is a plain English phrase: only a line of nothing else is one.
+            let alone = *mark != DOWN_MIGRATION
+                || text.trim_end_matches(['-', ' ', '\t', '\r']).len() == mark.len();
+            let begins =
+                text.get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark));
+            begins && alone
         })
         .map(|(_, tool)| *tool)
 }
@@ -171,5 +179,8 @@ mod tests {
         assert_eq!(of(" migrate:up transaction:false"), Line::OtherTool("dbmate"));
         assert_eq!(of("-- create above / drop below ----"), Line::OtherTool("tern"));
         assert_eq!(of(" Down Migration"), Line::OtherTool("node-pg-migrate"));
+        assert_eq!(of(" down migration --"), Line::OtherTool("node-pg-migrate"));
+        assert_eq!(of(" Down migrations of this release are kept elsewhere"), Line::Other);
+        assert_eq!(of(" Down migration is not possible"), Line::Other);
     }
 }

@@ -159,7 +159,7 @@ pub const WORDS: &[Word] = &[
         meaning: "SQLite: foreign keys are not enforced while the file runs, and \
                   `foreign_key_check` must pass before the commit. For rebuilding a table that \
                   others refer to.",
-        default: "enforced",
+        default: "not enforced, as in the sqlite3 program, and not checked",
         example: "foreign-keys off",
         sets: Sets::ForeignKeys,
     },

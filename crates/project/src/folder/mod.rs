@@ -48,10 +48,11 @@ pub struct MigrationFile {
 }
 
 impl MigrationFile {
-    /// Parses up and down.
+    /// Parses the up file. What is wrong in a down file must not keep an up from running, so that
+    /// one is left for [`MigrationFile::parse_with_down`].
     ///
     /// # Errors
-    /// Whatever is wrong in the files.
+    /// Whatever is wrong in the file.
     pub fn parse(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
         if self.program {
             return program::parse(self);
@@ -60,15 +61,7 @@ impl MigrationFile {
             Kind::Schema => Subject::SchemaUp,
             Kind::Data => Subject::DataSql,
         };
-        let up = sql::parse_script(dialect, &self.up, &self.bytes, subject);
-        let down = self.parse_down(dialect);
-        let (script, down) = match (up, down) {
-            (Ok(script), Ok(down)) => (script, down),
-            (up, down) => {
-                let errors = up.err().into_iter().chain(down.err()).flatten();
-                return Err(errors.collect());
-            }
-        };
+        let script = sql::parse_script(dialect, &self.up, &self.bytes, subject)?;
         let texts = script.statements.iter().map(|statement| statement.text.as_str());
         let checksums =
             Checksums { text: self.checksum.clone(), statements: Checksums::of_statements(texts) };
@@ -77,9 +70,18 @@ impl MigrationFile {
             name: self.name.clone(),
             text: String::from_utf8_lossy(&self.bytes).into_owned(),
             body: Body::Sql(script),
-            down,
+            down: None,
             checksums,
         })
+    }
+
+    /// Parses up and down.
+    ///
+    /// # Errors
+    /// Whatever is wrong in the files.
+    pub fn parse_with_down(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
+        let migration = self.parse(dialect)?;
+        Ok(Migration { down: self.parse_down(dialect)?, ..migration })
     }
 
     fn parse_down(&self, dialect: Dialect) -> Result<Option<Script>, Vec<Diagnostic>> {

@@ -101,7 +101,7 @@ impl<'a> Planner<'a> {
 
     fn consider(&mut self, id: MigrationId, migration: &Migration) {
         self.check_late(id, migration);
-        if self.applied_elsewhere(id, migration) {
+        if self.applied_elsewhere(id, migration) || self.is_half_way_down(id, migration) {
             return;
         }
         if let Some(reason) = &migration.directives().disabled {
@@ -168,6 +168,20 @@ impl<'a> Planner<'a> {
         true
     }
 
+    /// A way back that stopped half-way is finished before anything goes forward again.
+    fn is_half_way_down(&mut self, id: MigrationId, migration: &Migration) -> bool {
+        let steps = &self.inputs.ledger.steps;
+        let half_way = steps.iter().any(|s| s.id == id && s.direction == Direction::Down);
+        if half_way {
+            self.diagnostics.push(
+                Diagnostic::error("half-way-down", format!("{id} stopped half-way down"))
+                    .at(Place::file(migration.file()))
+                    .help(format!("finish that first: dunlin rollback --through {}", id.version)),
+            );
+        }
+        half_way
+    }
+
     fn skip_reason(&self, id: MigrationId, migration: &Migration) -> Option<String> {
         let policy = self.inputs.policy;
         let wanted = &migration.directives().environments;
@@ -225,9 +239,6 @@ impl<'a> Planner<'a> {
 
     fn waits_for(&mut self, id: MigrationId, migration: &Migration) -> Vec<WaitsFor> {
         let mut waits = Vec::new();
-        if let Some(holder) = self.inputs.running.get(&id) {
-            waits.push(WaitsFor::Running { holder: holder.clone() });
-        }
         let directives = migration.directives();
         for reference in &directives.after {
             if !self.is_satisfied(reference, migration) {

@@ -76,8 +76,6 @@ pub struct Inputs<'a> {
     pub policy: &'a Policy,
     /// Migrations that failed in this run: still pending, not tried again in it.
     pub failed: &'a BTreeSet<MigrationId>,
-    /// Migrations that another runner is at work on, and who that is.
-    pub running: &'a BTreeMap<MigrationId, String>,
 }
 
 impl Inputs<'_> {

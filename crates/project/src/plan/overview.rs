@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_model::{Deferral, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor};
+use dunlin_model::{Deferral, Direction, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor};
 use serde::Serialize;
 
 use super::{Drift, Inputs};
@@ -167,6 +167,14 @@ fn status(inputs: &Inputs<'_>, id: MigrationId) -> (Status, Option<String>) {
         Kind::Schema => Status::Up,
         Kind::Data => Status::Done,
     };
+    let going_down = inputs
+        .ledger
+        .steps
+        .iter()
+        .any(|step| step.id == id && step.direction == Direction::Down);
+    if let Some(note) = half_way(inputs, id).filter(|_| going_down) {
+        return (Status::Dirty, Some(format!("on its way down: {note}")));
+    }
     if let Some(entry) = entry {
         match entry.state {
             EntryState::Applied => return (done, None),

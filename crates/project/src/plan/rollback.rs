@@ -120,16 +120,15 @@ fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagn
             .help("check out the branch that has it, then roll back"),
         ]);
     };
-    let migration = file.parse(inputs.dialect())?;
+    let migration = file.parse_with_down(inputs.dialect())?;
     if migration.down.is_none() {
         let up = migration.file().clone();
         return Err(vec![
             Diagnostic::error("no-down", format!("{id} ({name}) has no down"))
                 .at(Place::file(up))
-                .help(format!(
-                    "add {}_{name}.down.sql beside it (an empty one if there is nothing to undo), or write a new migration that goes forward",
-                    id.version
-                )),
+                .help(
+                    "name it ….up.sql and put a ….down.sql beside it (an empty one if there is nothing to undo), or write a new migration that goes forward",
+                ),
         ]);
     }
     Ok(migration)

@@ -100,8 +100,8 @@ fn needs_no_transaction(
 ) -> Option<Diagnostic> {
     let why = statement.facts.outside_transaction.as_deref()?;
     let help = if sets_foreign_keys(dialect, statement) {
-        "remove it and add the header line `-- dunlin: foreign-keys off`, which checks the keys \
-         before the commit"
+        "add the header line `-- dunlin: foreign-keys off`: it does what the PRAGMA asks for, \
+         around the transaction, and checks the keys before the commit"
     } else {
         "add the header line `-- dunlin: no-transaction`, in a migration of its own if others in \
          the file belong together"

@@ -226,21 +226,23 @@ fn sql_is_parsed_up_and_down() {
             "-- dunlin: lock-timeout 2s\nCREATE TABLE a (id int);\nSELECT 1;\n",
         ),
         ("migrations/1_a.down.sql", "DROP TABLE a;\n"),
-        ("migrations/2_b.up.sql", "-- dunlin: nothing\nSELECT 1;\n"),
+        ("migrations/2_b.up.sql", "SELECT 1;\n"),
         ("migrations/2_b.down.sql", "-- dunlin: after 1\nSELECT 1;\n"),
         ("data_migrations/1_c.sql", "-- dunlin: manual\nUPDATE a SET id = 1;\n"),
     ]);
     let folder = read_both(&root).expect("names are right");
     for dialect in [Dialect::Postgres, Dialect::Mysql, Dialect::Sqlite] {
-        let first = folder.files[&schema(1)].parse(dialect).expect("valid");
+        let first = folder.files[&schema(1)].parse_with_down(dialect).expect("valid");
         assert_eq!(first.statements().len(), 2);
         assert_eq!(first.directives().lock_timeout, Some(std::time::Duration::from_secs(2)));
         assert_eq!(first.down.map(|down| down.statements.len()), Some(1));
         assert_ne!(first.checksums.text, first.checksums.statements);
         assert!(folder.files[&data(1)].parse(dialect).expect("valid").directives().manual);
-        let errors = folder.files[&schema(2)].parse(dialect).expect_err("both are wrong");
+        let second = &folder.files[&schema(2)];
+        assert!(second.parse(dialect).is_ok(), "a wrong down keeps no up from running");
+        let errors = second.parse_with_down(dialect).expect_err("the down is wrong");
         let rules: Vec<&str> = errors.iter().map(|error| error.rule).collect();
-        assert_eq!(rules, ["unknown-directive", "directive-not-here"]);
+        assert_eq!(rules, ["directive-not-here"]);
     }
 }
 
@@ -280,4 +282,29 @@ fn large_files_are_read_whole() {
     let text = "-- x\n".repeat(20_000);
     let root = project(&[("migrations/1_a.sql", &text)]);
     assert_eq!(read_both(&root).expect("valid").files[&schema(1)].bytes, text.as_bytes());
+}
+
+#[test]
+fn a_down_that_cannot_be_read_stops_a_rollback_and_nothing_else() {
+    let root = project(&[
+        ("migrations/1_a.up.sql", "CREATE TABLE t (id integer);"),
+        ("migrations/1_a.down.sql", "BEGIN RAISE 'no way back'; END $$;"),
+        ("migrations/2_b.up.sql", "SELECT 'open"),
+        ("migrations/2_b.down.sql", "SELECT $x$ open"),
+        ("migrations/3_c.up.sql", "CREATE TABLE u (id integer);"),
+        ("migrations/3_c.down.sql", "DROP TABLE u;"),
+    ]);
+    let folder = read_both(&root).expect("the names are fine");
+    let file = |version| &folder.files[&schema(version)];
+
+    let up = file(1).parse(Dialect::Postgres).expect("the way up is fine");
+    assert_eq!((up.statements().len(), &up.down), (1, &None));
+    let problems = file(1).parse_with_down(Dialect::Postgres).expect_err("no way down");
+    let place = problems[0].place.as_ref().expect("placed");
+    assert_eq!(place.file, Path::new("migrations/1_a.down.sql"));
+
+    assert_eq!(file(2).parse(Dialect::Postgres).expect_err("open quote").len(), 1);
+
+    let both = file(3).parse_with_down(Dialect::Postgres).expect("both are fine");
+    assert_eq!(both.down.map(|down| down.statements.len()), Some(1));
 }

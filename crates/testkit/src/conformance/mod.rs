@@ -150,7 +150,7 @@ pub const CASES: &[Case] = &[
     case!(network::a_commit_whose_reply_is_lost_is_looked_up, Server),
     case!(network::a_commit_that_is_not_delivered_is_redone, Server),
     case!(network::a_cut_at_any_byte_loses_and_doubles_nothing, Server),
-    case!(network::slow_and_sliced_bytes_change_nothing, Server),
+    case!(network::slow_and_sliced_bytes_change_nothing, DirectServer),
 ];
 
 /// How long a case may take. Ending a blocked predecessor has limits of its own, of seconds.

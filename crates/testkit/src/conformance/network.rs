@@ -6,6 +6,7 @@ use dunlin_model::{EntryState, Lease};
 use super::work::{data_version, data_work, owner};
 use super::world::{LONG, World, granted, ledger};
 use crate::proxy::{Proxy, Trap, Way, Weather};
+use crate::servers::Product;
 
 /// More traps than any commit needs before none springs.
 const TRAPS_MAX: u64 = 2_000;
@@ -141,10 +142,22 @@ pub(super) async fn a_cut_at_any_byte_loses_and_doubles_nothing(world: World) {
 pub(super) async fn slow_and_sliced_bytes_change_nothing(world: World) {
     let mut behind = Behind::new(world).await;
     let latency = Some(std::time::Duration::from_millis(1));
-    behind.proxy.weather(Weather { slice: Some(3), latency, ..Weather::default() });
-    for _ in 0..3 {
-        behind.version += 1;
-        assert!(!behind.look_up_and_finish().await);
+    let weather = Weather { slice: Some(3), latency, ..Weather::default() };
+    if behind.world.product != Product::Pgbouncer {
+        // pgbouncer closes a connection whose first header comes in pieces.
+        behind.proxy.weather(weather);
+    }
+    for version in 1..=3 {
+        behind.version = version;
+        let (mut target, mut lease) = behind.connected().await;
+        behind.proxy.weather(weather);
+        target.commit(&mut lease, &behind.work()).await.unwrap();
+        let state = ledger(&mut target).await.state(data_version(version));
+        assert_eq!(state, Some(EntryState::Applied));
+        behind.expected = changed(behind.expected);
+        if behind.world.product == Product::Pgbouncer {
+            behind.proxy.weather(Weather::default());
+        }
     }
     behind.assert_changed_once_each().await;
 }

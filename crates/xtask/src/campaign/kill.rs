@@ -27,7 +27,7 @@ const ERRORS_MAX: usize = 3;
 pub(super) async fn round(ground: &Ground, number: usize, seed: u64) -> Result<Tally, Failure> {
     let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ number as u64);
     let round = Round::new(ground, "kill")?;
-    let runner = round.runner(None);
+    let runner = round.runner("log", None);
     let mut tally = Tally::default();
     let kills = random.usize(1..=KILLS_MAX);
     let mut errors = 0;
@@ -64,7 +64,7 @@ pub(super) async fn round(ground: &Ground, number: usize, seed: u64) -> Result<T
             }
         }
     }
-    tally.close(&round, &format!("round {number} of seed {seed}"))?;
+    tally.close(round, &format!("round {number} of seed {seed}"), "log")?;
     Ok(tally)
 }
 

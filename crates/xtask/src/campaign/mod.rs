@@ -169,7 +169,8 @@ impl Ground {
         for number in 0..3 {
             let round = Round::new(self, &format!("reference {number}"))?;
             let started = Instant::now();
-            let (end, _) = runtime()?.block_on(round.runner(None).run(&Sabotage::Nothing))?;
+            let (end, _) =
+                runtime()?.block_on(round.runner("log", None).run(&Sabotage::Nothing))?;
             times.push(started.elapsed());
             let verdict = round.judge()?;
             if end != End::Exited(0) || verdict != Verdict::default() {
@@ -178,7 +179,7 @@ impl Ground {
                      own client makes of the same files:\n{}\n{}",
                     self.product.as_str(),
                     verdict.complaints.join("\n"),
-                    round.log_tail()
+                    round.log_tail("log")
                 )));
             }
         }
@@ -232,13 +233,14 @@ impl<'a> Round<'a> {
         Ok(Self { ground, database, folder })
     }
 
-    fn runner(&self, lease_ttl: Option<Duration>) -> Runner {
+    /// A runner with a log of its own name.
+    fn runner(&self, log: &str, lease_ttl: Option<Duration>) -> Runner {
         Runner {
             binary: self.ground.binary.clone(),
             root: self.ground.project.path().to_owned(),
             url: self.database.url.clone(),
             effects: self.effects(),
-            log: self.folder.path().join("log"),
+            log: self.folder.path().join(log),
             lease_ttl,
         }
     }
@@ -253,8 +255,9 @@ impl<'a> Round<'a> {
             .map_err(|error| Failure::because("cannot look at the database afterwards", &error))
     }
 
-    fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+    /// The end of a log.
+    fn log_tail(&self, log: &str) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join(log)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
@@ -293,8 +296,8 @@ impl Tally {
         }
     }
 
-    /// Closes a round: judges the database, and shows what is wrong with it.
-    fn close(&mut self, round: &Round<'_>, name: &str) -> Result<(), Failure> {
+    /// Closes a round: judges the database, shows what is wrong with it, and keeps its logs then.
+    fn close(&mut self, round: Round<'_>, name: &str, log: &str) -> Result<(), Failure> {
         self.rounds += 1;
         let verdict = round.judge()?;
         self.lost += verdict.lost;
@@ -304,7 +307,8 @@ impl Tally {
         }
         self.wrong += 1;
         println!("-- {name} is wrong\n{}", verdict.complaints.join("\n"));
-        println!("-- the end of its log\n{}", round.log_tail());
+        println!("-- the end of its last log\n{}", round.log_tail(log));
+        println!("-- all of its logs: {}", round.folder.keep().display());
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::folder::EFFECTS;
@@ -63,32 +64,12 @@ pub(super) struct Runner {
 impl Runner {
     /// Runs all that is pending. Says how it ended, and whether it was stopped meanwhile.
     pub(super) async fn run(&self, sabotage: &Sabotage) -> Result<(End, bool), Failure> {
-        let mut child = self.spawn(sabotage)?;
-        let mut stopped = false;
-        match sabotage {
-            Sabotage::Nothing | Sabotage::KillAt { .. } => {}
-            Sabotage::KillAfter(time) => {
-                if timeout(*time, child.wait()).await.is_err() {
-                    // It may have ended in this instant; how it ended is judged below.
-                    let _ = child.start_kill();
-                }
-            }
-            Sabotage::StopAfter { after, pause } => {
-                if timeout(*after, child.wait()).await.is_err() {
-                    stopped = signal(&child, Signal::STOP);
-                    // Not for a state: the pause itself is what is done to it.
-                    tokio::time::sleep(*pause).await;
-                    signal(&child, Signal::CONT);
-                }
-            }
-        }
-        let Ok(status) = timeout(RUN_TIME_MAX, child.wait()).await else {
-            // It is gone with the round; the round has failed.
-            let _ = child.kill().await;
-            return Ok((End::Hung, stopped));
-        };
-        let status = status.map_err(|error| Failure::because("cannot wait for a run", &error))?;
-        Ok((end(status), stopped))
+        self.start(sabotage)?.finish(sabotage).await
+    }
+
+    /// Starts a run that is to be finished.
+    pub(super) fn start(&self, sabotage: &Sabotage) -> Result<Run, Failure> {
+        Ok(Run { child: self.spawn(sabotage)?, stopped: false })
     }
 
     fn spawn(&self, sabotage: &Sabotage) -> Result<Child, Failure> {
@@ -126,16 +107,96 @@ impl Runner {
     }
 }
 
+/// A run that has been started.
+#[derive(Debug)]
+pub(super) struct Run {
+    child: Child,
+    stopped: bool,
+}
+
+impl Run {
+    /// Its process number; `None` once it has ended.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Does to it what was planned, and waits for its end.
+    pub(super) async fn finish(mut self, sabotage: &Sabotage) -> Result<(End, bool), Failure> {
+        match sabotage {
+            Sabotage::Nothing | Sabotage::KillAt { .. } => {}
+            Sabotage::KillAfter(time) => {
+                if timeout(*time, self.child.wait()).await.is_err() {
+                    self.kill();
+                }
+            }
+            Sabotage::StopAfter { after, pause } => {
+                if timeout(*after, self.child.wait()).await.is_err() {
+                    self.stop(*pause).await;
+                }
+            }
+        }
+        self.ended().await
+    }
+
+    /// Does to it what it is told meanwhile, and waits for its end.
+    pub(super) async fn finish_under(
+        mut self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Result<(End, bool), Failure> {
+        loop {
+            tokio::select! {
+                _ = self.child.wait() => return self.ended().await,
+                order = orders.recv() => match order {
+                    Some(Order::Kill) => self.kill(),
+                    Some(Order::Stop(pause)) => self.stop(pause).await,
+                    None => return self.ended().await,
+                },
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        // It may have ended in this instant; how it ended is judged afterwards.
+        let _ = self.child.start_kill();
+    }
+
+    async fn stop(&mut self, pause: Duration) {
+        self.stopped |= self.signal(Signal::STOP);
+        // Not for a state: the pause itself is what is done to it.
+        tokio::time::sleep(pause).await;
+        self.signal(Signal::CONT);
+    }
+
+    /// `false`: it had ended.
+    fn signal(&self, signal: Signal) -> bool {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+    }
+
+    async fn ended(mut self) -> Result<(End, bool), Failure> {
+        let Ok(status) = timeout(RUN_TIME_MAX, self.child.wait()).await else {
+            // It is gone with the round; the round has failed.
+            let _ = self.child.kill().await;
+            return Ok((End::Hung, self.stopped));
+        };
+        let status = status.map_err(|error| Failure::because("cannot wait for a run", &error))?;
+        Ok((end(status), self.stopped))
+    }
+}
+
+/// What is done to a run that was picked out while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `kill -9`.
+    Kill,
+    /// Stopped for that long, then continued.
+    Stop(Duration),
+}
+
 fn end(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Exited(code),
         (None, Some(9)) => End::Killed,
         (None, signal) => End::Crashed(signal.unwrap_or_default()),
     }
-}
-
-/// Sends a signal to a child that has not been waited for. `false`: it had ended.
-fn signal(child: &Child, signal: Signal) -> bool {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }

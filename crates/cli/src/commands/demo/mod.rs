@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
     ));
     command(&shell, &["status"]).await?;
 
-    say("Migrate. In the middle of the last data migration the power goes: kill -9.");
+    say("Migrate, and be killed in the middle of the last data migration: kill -9.");
     let ended = shell_aloud(&shell, &["migrate"], Some(IN_THE_MIDDLE)).await?;
     if ended != Ended::Killed {
         return Err(CliError::File {

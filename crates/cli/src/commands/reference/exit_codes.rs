@@ -6,20 +6,20 @@ use crate::exit::Exit;
 
 const INTRODUCTION: &str = "# Exit codes
 
-Every command ends with one of these, so that scripts and deploys need not read its text. With
-`--json` the document has it as `exit_code`, too.
-
-| code | means | what to do |
+| code | means | for example |
 | --- | --- | --- |
 ";
 
 const RESERVED: &str = "\
-| 6 | rows remain: quarantined, or not proved | planned, for backfills and moves: no command uses it yet |
+| 6 | rows remain: quarantined, or not proved | kept for backfills and moves; no command of this version ends with it |
 ";
 
 const END: &str = "
-Held migrations are no failure: `migrate` ends with 0, or with 3 under `--fail-if-held`. Losing a
-race is none either: the other runner's work is waited for, and found done.
+With several databases a command stops at the first that fails; `check` and `wait` look at all of \
+them and end with the worst.
+
+With `--json` the same number is in `exit_code`. A process that is killed has the shell's code \
+(137 for `kill -9`), and is finished by the next run.
 ";
 
 /// The whole page.
@@ -30,7 +30,7 @@ pub(super) fn page() -> String {
             page.push_str(RESERVED);
         }
         // Writing to a string does not fail.
-        let _ = writeln!(page, "| {} | {} | {} |", exit.code(), exit.meaning(), exit.remedy());
+        let _ = writeln!(page, "| {} | {} | {} |", exit.code(), exit.meaning(), exit.example());
     }
     page + END
 }

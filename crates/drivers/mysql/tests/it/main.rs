@@ -6,6 +6,8 @@ mod death;
 mod fence;
 mod ledger;
 mod messages;
+mod rogue;
 mod sessions;
+mod settings;
 mod steps;
 mod support;

@@ -1,3 +1,12 @@
-//! The PostgreSQL driver against real servers.
+//! The PostgreSQL driver against real servers: the suite that every driver passes, and what only
+//! PostgreSQL can do.
 
 mod conformance;
+mod index;
+mod locks;
+mod login;
+mod pooler;
+mod session;
+mod silence;
+mod tls;
+mod world;

@@ -1,0 +1,173 @@
+//! Indexes built beside the application's work, whose builders die or fail.
+
+use dunlin_engine::{ErrorKind, Settled, Target};
+use dunlin_model::{EntryState, Restart, StepState};
+
+use crate::world::{World, claimed, id, ledger, outside, work};
+
+const INVALID: &str = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+const BUILDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+     AND wait_event_type = 'Lock' AND query LIKE '%INDEX CONCURRENTLY%' \
+     AND pid <> pg_backend_pid() AND datname = current_database()";
+
+/// Sends step 0 and dies while the index is being built, behind an old transaction.
+async fn die_while_building(world: &World, work: &dunlin_engine::Work) {
+    let blocker = world.bystander().await;
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE")
+        .await
+        .expect("a transaction");
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, work, 0).await.expect("journal");
+    tokio::select! {
+        outcome = target.send_step(&lease, work, 0) => panic!("it ended: {outcome:?}"),
+        () = world.until(BUILDING, "1") => {}
+    }
+    drop(target);
+    // The client is gone; the server goes on waiting.
+    assert_eq!(world.sql(BUILDING).await, "1");
+    blocker.batch_execute("ROLLBACK").await.expect("the end of it");
+}
+
+async fn settle_and_finish(world: &World, work: &dunlin_engine::Work, expected: Settled) {
+    let mut target: Box<dyn Target> = world.target().await;
+    let mut lease = claimed(&mut target, 2).await;
+    let open = ledger(&mut target).await.steps;
+    let [step] = &open[..] else { panic!("{open:?}") };
+    let settled = target.settle_step(&lease, work, step).await.expect("an answer");
+    assert_eq!(settled, expected);
+    assert_eq!(world.sql(BUILDING).await, "0");
+    if settled == Settled::DidNot {
+        target.open_step(&mut lease, work, 0).await.expect("journal");
+        target.send_step(&lease, work, 0).await.expect("the index");
+    }
+    target.close_step(&mut lease, work, 0, StepState::Done).await.expect("journal");
+    assert_eq!(ledger(&mut target).await.state(id(1)), Some(EntryState::Applied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_build_is_cleared_away_and_done_again() {
+    let world = World::new("index_killed").await;
+    world.sql("CREATE TABLE t (a integer); INSERT INTO t VALUES (1)").await;
+    // Somebody else's invalid index is left alone.
+    let theirs = "CREATE INDEX theirs ON t (a); \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'theirs'::regclass";
+    world.sql(theirs).await;
+    let build = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY ours ON t (a)", "t");
+    let work = work(1, vec![build]);
+    die_while_building(&world, &work).await;
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ours')";
+    // Either the orphan finished once the old transaction was gone, or it is ended.
+    let mut target: Box<dyn Target> = world.target().await;
+    let mut lease = claimed(&mut target, 2).await;
+    let open = ledger(&mut target).await.steps;
+    match target.settle_step(&lease, &work, &open[0]).await.expect("an answer") {
+        Settled::TookEffect => assert_eq!(world.sql(valid).await, "t"),
+        Settled::DidNot => {
+            assert_eq!(world.sql(valid).await, "", "what it left is dropped");
+            target.open_step(&mut lease, &work, 0).await.expect("journal");
+            target.send_step(&lease, &work, 0).await.expect("the index");
+        }
+        other @ Settled::Unknown { .. } => panic!("{other:?}"),
+    }
+    target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
+    assert_eq!(world.sql(valid).await, "t");
+    assert_eq!(world.sql(INVALID).await, "1", "theirs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_index_is_never_taken_for_done() {
+    let world = World::new("index_invalid").await;
+    world.sql("CREATE TABLE t (a integer); INSERT INTO t VALUES (1)").await;
+    let text = "CREATE INDEX CONCURRENTLY IF NOT EXISTS ours ON t (a)";
+    let mut build = outside("CREATE INDEX", text, "t");
+    build.facts.restart = Restart::Repeatable;
+    let work = work(1, vec![build]);
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    drop(target);
+    // What a server leaves when the builder's backend is killed.
+    let left = "CREATE INDEX ours ON t (a); \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ours'::regclass";
+    world.sql(left).await;
+    settle_and_finish(&world, &work, Settled::DidNot).await;
+    assert_eq!(world.sql(INVALID).await, "0");
+    assert_eq!(
+        world.sql("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass").await,
+        "1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_fails_leaves_no_invalid_index() {
+    let world = World::new("index_duplicates").await;
+    world.sql("CREATE TABLE t (a integer); INSERT INTO t VALUES (1234567), (1234567)").await;
+    let text = "CREATE UNIQUE INDEX CONCURRENTLY ours ON t (a)";
+    let work = work(1, vec![outside("CREATE UNIQUE INDEX", text, "t")]);
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    let error = target.send_step(&lease, &work, 0).await.expect_err("two of a kind");
+    assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(0)), "{error:?}");
+    assert!(!format!("{error:?}").contains("1234567"), "a value: {error:?}");
+    assert_eq!(world.sql(INVALID).await, "0");
+    target.close_step(&mut lease, &work, 0, StepState::Failed).await.expect("journal");
+    world.sql("DELETE FROM t").await;
+    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.send_step(&lease, &work, 0).await.expect("the index");
+    target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
+    assert_eq!(
+        world.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ours'::regclass").await,
+        "t"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_that_died_half_way_is_done_again() {
+    let world = World::new("index_drop").await;
+    world.sql("CREATE TABLE t (a integer); CREATE INDEX ours ON t (a)").await;
+    let work = work(1, vec![outside("DROP INDEX", "DROP INDEX CONCURRENTLY ours", "t")]);
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    drop(target);
+    let half = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ours'::regclass";
+    world.sql(half).await;
+    settle_and_finish(&world, &work, Settled::DidNot).await;
+    assert_eq!(world.sql("SELECT to_regclass('ours') IS NULL").await, "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detach_that_died_half_way_is_finished() {
+    let world = World::new("index_detach").await;
+    world
+        .sql(
+            "CREATE TABLE t (a integer) PARTITION BY RANGE (a); \
+             CREATE TABLE part PARTITION OF t FOR VALUES FROM (1) TO (10)",
+        )
+        .await;
+    let text = "ALTER TABLE t DETACH PARTITION part CONCURRENTLY";
+    let work = work(1, vec![outside("ALTER TABLE", text, "t")]);
+    let blocker = world.bystander().await;
+    blocker.batch_execute("BEGIN; SELECT count(*) FROM t").await.expect("a transaction");
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    let waiting = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
+    tokio::select! {
+        outcome = target.send_step(&lease, &work, 0) => panic!("it ended: {outcome:?}"),
+        () = world.until(waiting, "1") => {}
+    }
+    drop(target);
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE query LIKE 'ALTER TABLE t DETACH%' AND pid <> pg_backend_pid()";
+    world.sql(kill).await;
+    blocker.batch_execute("ROLLBACK").await.expect("the end of it");
+    settle_and_finish(&world, &work, Settled::TookEffect).await;
+    assert_eq!(
+        world.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 't'::regclass").await,
+        "0"
+    );
+}
