@@ -25,7 +25,6 @@ use crate::{ErrorKind, Purpose, Remedy, RunRecord, Target, TargetError};
 /// # Errors
 /// Whatever kept it from beginning, or made it end; a migration that fails is in the report.
 pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
-    let mut target = job.connector.connect(Purpose::Run).await?;
     let mut run = Run {
         job,
         request: request.clone(),
@@ -34,7 +33,7 @@ pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
         id: None,
         progressed: Instant::now(),
     };
-    let standing = standing::read(job, target.as_mut()).await?;
+    let (mut target, standing) = run.begin().await?;
     let plan = run.plan(&standing)?;
     run.report.notices.clone_from(&plan.notices);
     if plan.steps.is_empty() {
@@ -156,6 +155,31 @@ impl Run<'_> {
             Request::Back(_) => {}
         }
         self.planning.plan(standing, &request)
+    }
+
+    /// Connects and reads for the first time. A server that is there and only busy (no connection
+    /// left, starting) is waited for, and a connection that breaks is made again; one that can't
+    /// be reached or refuses us is an error at once: waiting is what `wait` is for.
+    async fn begin(&mut self) -> Result<(Box<dyn Target>, Standing), EngineError> {
+        let mut target = match self.job.connector.connect(Purpose::Run).await {
+            Ok(target) => target,
+            Err(error) if error.kind == ErrorKind::Exhausted => self.reconnect(error).await?,
+            // Once: what closes every connection may be no database at all.
+            Err(error) if error.kind == ErrorKind::Lost => {
+                self.job.connector.connect(Purpose::Run).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        loop {
+            match standing::read(self.job, target.as_mut()).await {
+                Ok(standing) => return Ok((target, standing)),
+                Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect => {
+                    drop(target);
+                    target = self.reconnect(error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Connects again after an error, within a limit of time since the last progress.

@@ -205,17 +205,10 @@ impl Bench<'_> {
     ) -> Result<Result<Option<u64>, Ended>, EngineError> {
         let number = ordinal(index);
         if let Some(open) = self.open_step(step, number) {
-            match target.settle_step(lease, work, open).await? {
-                Settled::TookEffect => {
-                    self.tell_settled(step, index, true);
-                    target.close_step(lease, work, number, StepState::Done).await?;
-                    return Ok(Ok(None));
-                }
-                Settled::DidNot => self.tell_settled(step, index, false),
-                Settled::Unknown { evidence } => {
-                    let failed = failure(step, Some(index), Cause::Unknown { evidence }, index);
-                    return Ok(Err(Ended::Badly(Box::new(failed))));
-                }
+            match self.settle(target, lease, step, work, open).await? {
+                Ok(true) => return Ok(Ok(None)),
+                Ok(false) => {}
+                Err(ended) => return Ok(Err(ended)),
             }
         }
         let mut attempt = 1;
@@ -237,6 +230,46 @@ impl Bench<'_> {
                     let error = error.in_statement(index);
                     return self.fail(target, lease, step, error, index).await.map(Err);
                 }
+            }
+        }
+    }
+
+    /// Finds out what became of a step of an earlier runner, and journals it if it is done. Says
+    /// whether it is.
+    async fn settle(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        work: &Work,
+        open: &StepRecord,
+    ) -> Result<Result<bool, Ended>, EngineError> {
+        let index = open.ordinal as usize;
+        let mut attempt = 1;
+        let settled = loop {
+            match target.settle_step(lease, work, open).await {
+                Ok(settled) => break settled,
+                // What is left of it may be locked by somebody else for a while.
+                Err(error) if self.try_again(step, &error, &mut attempt).await => {}
+                Err(error) => {
+                    let error = error.in_statement(index);
+                    return self.fail(target, lease, step, error, index).await.map(Err);
+                }
+            }
+        };
+        match settled {
+            Settled::TookEffect => {
+                self.tell_settled(step, index, true);
+                target.close_step(lease, work, open.ordinal, StepState::Done).await?;
+                Ok(Ok(true))
+            }
+            Settled::DidNot => {
+                self.tell_settled(step, index, false);
+                Ok(Ok(false))
+            }
+            Settled::Unknown { evidence } => {
+                let failed = failure(step, Some(index), Cause::Unknown { evidence }, index);
+                Ok(Err(Ended::Badly(Box::new(failed))))
             }
         }
     }

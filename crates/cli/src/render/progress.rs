@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use dunlin::engine::ErrorKind;
 use dunlin::engine::events::{Event, Observer};
 use dunlin::model::{Action, Direction, Kind, Mode, PlannedStep};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -145,10 +146,16 @@ impl Observer for Progress {
                     self.tell(&format!("           {note}"));
                 }
             }
-            Event::Reconnecting { error, .. } => self.once(format!(
-                "  {}     {error}; connecting again, then reading the ledger",
-                styled(BAD, "lost")
-            )),
+            Event::Reconnecting { error, .. } => {
+                let word = if error.kind == ErrorKind::Exhausted {
+                    styled(WAITING, "busy")
+                } else {
+                    styled(BAD, "lost")
+                };
+                self.once(format!(
+                    "  {word}     {error}; connecting again, then reading the ledger"
+                ));
+            }
             Event::ProgramAgain { id, key } => self.tell(&format!(
                 "  {id} was started before and its outcome is not known: it runs again with the same key, {key}"
             )),

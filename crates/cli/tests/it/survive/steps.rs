@@ -35,18 +35,30 @@ fn stepwise(product: Product, version: i64) -> (String, usize) {
     }
 }
 
+/// Every point around every statement.
+fn deaths(product: Product) -> Vec<String> {
+    let (_, journalled) = stepwise(product, 0);
+    let mut deaths = Vec::new();
+    for failpoint in ["step.opened", "step.sending", "step.executed", "step.closed"] {
+        deaths.extend((1..=journalled).map(|nth| format!("{failpoint}@{nth}")));
+    }
+    if product == Product::Sqlite {
+        // Those that share a transaction with their journal pass the same points.
+        let more = ["step.sending", "step.executed", "step.closed"];
+        deaths.extend(more.iter().flat_map(|at| (2..=4).map(move |nth| format!("{at}@{nth}"))));
+    } else {
+        deaths.extend(["commit.begun", "commit.executed", "commit.done"].map(str::to_owned));
+    }
+    deaths
+}
+
 /// (6, and 7 without a wait) Killed at every point around every statement of a file that can't be
 /// one transaction: the next start looks up what took effect and goes on there.
 fn a_death_around_a_step_is_looked_up(product: Product) {
     let mut world = World::new(product, "death_step");
     world.schema(1, ONE_NUMBER);
     world.run("migrate").exits(0);
-    let (_, journalled) = stepwise(product, 0);
-    let mut deaths = Vec::new();
-    for failpoint in ["step.opened", "step.sending", "step.executed", "step.closed"] {
-        deaths.extend((1..=journalled).map(|nth| format!("{failpoint}@{nth}")));
-    }
-    deaths.extend(["commit.begun", "commit.executed", "commit.done"].map(str::to_owned));
+    let deaths = deaths(product);
     for (number, failpoint) in deaths.iter().enumerate() {
         let version = 2 + i64::try_from(number).expect("small");
         world.schema(version, &stepwise(product, version).0);

@@ -47,7 +47,7 @@ impl World {
         fs::write(
             folder.path().join("dunlin.toml"),
             "data = \"auto\"\n\n[databases.app]\nurl = \"${DATABASE_URL}\"\n\
-             connect_timeout = \"5s\"\n",
+             connect_timeout = \"60s\"\n",
         )
         .expect("written");
         Self { product: database.product, url: database.url.clone(), database, folder }
