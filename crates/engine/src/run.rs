@@ -448,7 +448,7 @@ impl Run<'_> {
         target: &mut dyn Target,
         failure: Failure,
     ) -> Result<Turn, EngineError> {
-        let id = failure.id;
+        let (id, name) = (failure.id, failure.name.clone());
         let interrupted = matches!(failure.cause, crate::report::Cause::Interrupted);
         self.report.failed.push(failure);
         if interrupted {
@@ -459,7 +459,7 @@ impl Run<'_> {
             return Ok(Turn::Stop);
         }
         self.planning.failed.insert(id);
-        self.job.observer.event(Event::DataFailed { id });
+        self.job.observer.event(Event::DataFailed { id, name: &name });
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
     }
