@@ -125,6 +125,7 @@ async fn apply(
         owner: job.owner.clone(),
         command: job.command.clone(),
         program: job.program.clone(),
+        passed_over: Vec::new(),
     };
     // Again, now that nobody else can change it.
     let standing = standing::read(job, target).await?;

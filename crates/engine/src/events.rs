@@ -93,6 +93,8 @@ pub enum Event<'a> {
     DataFailed {
         /// Which.
         id: MigrationId,
+        /// Its name.
+        name: &'a str,
     },
 }
 

@@ -115,6 +115,10 @@ pub struct RunRecord {
     pub command: String,
     /// The version of this program.
     pub program: String,
+    /// Migrations that the run passes over, with their names. Those that the ledger has never
+    /// seen get a `pending` row, so that they do not look added later when their gate opens; no
+    /// row that is there changes.
+    pub passed_over: Vec<(MigrationId, String)>,
 }
 
 /// The statements of one migration in one direction, with the ledger rows that belong to them.
@@ -182,7 +186,7 @@ pub trait Target: Send {
     /// that do the same at once.
     async fn create_ledger(&mut self, id: &str) -> Result<(), TargetError>;
 
-    /// Notes that a run began.
+    /// Notes that a run began, and what it passes over. Needs no lease.
     async fn begin_run(&mut self, run: &RunRecord) -> Result<(), TargetError>;
 
     /// Notes how a run ended: `done`, `failed`, `stopped`.

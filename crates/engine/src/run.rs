@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    Action, EntryState, Kind, Lease, Plan, PlannedStep, Resource,
+    Action, EntryState, Kind, Lease, MigrationId, Plan, PlannedStep, Resource,
 };
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
@@ -261,7 +261,7 @@ impl Run<'_> {
             let plan = self.plan(&standing)?;
             self.report.leave(&plan);
             if !plan.steps.is_empty() {
-                self.note_run(target).await?;
+                self.note_run(target, &plan, &standing).await?;
             }
             let count = plan.steps.len() + self.report.finished.len();
             for step in &plan.steps {
@@ -292,13 +292,19 @@ impl Run<'_> {
         self.report.interrupted && self.job.interrupt.urgency() >= Urgency::Abort
     }
 
-    async fn note_run(&mut self, target: &mut dyn Target) -> Result<(), EngineError> {
+    async fn note_run(
+        &mut self,
+        target: &mut dyn Target,
+        plan: &Plan,
+        standing: &Standing,
+    ) -> Result<(), EngineError> {
         if self.id.is_none() {
             let run = RunRecord {
                 id: uuid::Uuid::new_v4().to_string(),
                 owner: self.job.owner.clone(),
                 command: self.job.command.clone(),
                 program: self.job.program.clone(),
+                passed_over: passed_over(plan, standing),
             };
             target.begin_run(&run).await?;
             self.id = Some(run.id);
@@ -442,7 +448,7 @@ impl Run<'_> {
         target: &mut dyn Target,
         failure: Failure,
     ) -> Result<Turn, EngineError> {
-        let id = failure.id;
+        let (id, name) = (failure.id, failure.name.clone());
         let interrupted = matches!(failure.cause, crate::report::Cause::Interrupted);
         self.report.failed.push(failure);
         if interrupted {
@@ -453,10 +459,28 @@ impl Run<'_> {
             return Ok(Turn::Stop);
         }
         self.planning.failed.insert(id);
-        self.job.observer.event(Event::DataFailed { id });
+        self.job.observer.event(Event::DataFailed { id, name: &name });
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
     }
+}
+
+/// What the plan overtakes and the ledger has never seen.
+fn passed_over(plan: &Plan, standing: &Standing) -> Vec<(MigrationId, String)> {
+    let newest = |kind| {
+        plan.steps.iter().map(|step| step.migration.id).filter(|id| id.kind == kind).max()
+    };
+    let (schema, data) = (newest(Kind::Schema), newest(Kind::Data));
+    let held = plan.held.iter().map(|one| (one.id, &one.name));
+    let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
+    held.chain(deferred)
+        .filter(|(id, _)| {
+            let newest = if id.kind == Kind::Schema { schema } else { data };
+            newest.is_some_and(|newest| *id < newest)
+                && !standing.ledger.entries.contains_key(id)
+        })
+        .map(|(id, name)| (id, name.clone()))
+        .collect()
 }
 
 /// The ledger's row as a finished step leaves it, without times.

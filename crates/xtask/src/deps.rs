@@ -113,6 +113,8 @@ fn violations(edges: &BTreeSet<Edge>) -> Vec<String> {
         }
         if let Some((_, owners)) = RESERVED.iter().find(|(name, _)| name == to)
             && !owners.contains(&from.as_str())
+            // A test may look at a database by the client's own library: independent of ours.
+            && !in_tests_only
         {
             wrong.push(format!("{from} must not name {to}"));
         }
@@ -154,7 +156,7 @@ mod tests {
     fn clients_are_named_by_their_driver_alone() {
         assert!(violations(&edge("dunlin-sqlite", "rusqlite", false)).is_empty());
         assert_eq!(
-            violations(&edge("dunlin-testkit", "rusqlite", true)),
+            violations(&edge("dunlin-testkit", "rusqlite", false)),
             ["dunlin-testkit must not name rusqlite"]
         );
         assert_eq!(

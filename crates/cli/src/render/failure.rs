@@ -116,7 +116,7 @@ pub(crate) fn drifted(drift: &[Drift]) {
     }
     if let Some(first) = drift.first() {
         help_line(Some(&format!(
-            "nothing was run. Restore the file (`dunlin status` shows the difference), or take the new text with: dunlin accept {} --because \"…\"",
+            "nothing was run: restore the file, or take its new text with `dunlin accept {} --because \"…\"`",
             first.id.version
         )));
     }

@@ -163,9 +163,9 @@ impl Observer for Progress {
                 let _ = id;
                 self.tell(&format!("  {}{line}", styled(FAINT, "| ")));
             }
-            Event::DataFailed { id } => {
+            Event::DataFailed { id, name } => {
                 self.rest();
-                self.tell(&format!("  {}   {id}", styled(BAD, "failed")));
+                self.tell(&format!("  {}   {}", styled(BAD, "failed"), migration(id.kind, id.version, name)));
             }
         }
     }

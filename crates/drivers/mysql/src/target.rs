@@ -258,7 +258,20 @@ impl Target for MysqlTarget {
             literal::text(&run.command),
             literal::text(&run.program),
         );
-        self.repeated(&statement).await.map(drop)
+        self.repeated(&statement).await?;
+        for (id, name) in &run.passed_over {
+            let statement = format!(
+                "INSERT INTO {} (kind, version, name, state, pass, baseline, by_environment) \
+                 VALUES ({}, {}, {}, 'pending', 1, FALSE, FALSE) \
+                 ON DUPLICATE KEY UPDATE version = VALUES(version)",
+                self.ledger.table("migrations"),
+                literal::text(id.kind.as_str()),
+                id.version,
+                literal::text(name),
+            );
+            self.repeated(&statement).await?;
+        }
+        Ok(())
     }
 
     async fn finish_run(&mut self, id: &str, outcome: &str) -> Result<(), TargetError> {

@@ -23,10 +23,24 @@ pub(crate) async fn begin(session: &mut Session, run: &RunRecord) -> Result<(), 
     );
     let answers =
         session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))?;
-    if answers.first().is_some_and(|answer| answer.count == 1) {
-        return Ok(());
+    if answers.first().is_none_or(|answer| answer.count != 1) {
+        check_writer(session).await?;
     }
-    check_writer(session).await
+    for (id, name) in &run.passed_over {
+        let sql = format!(
+            "INSERT INTO dunlin.migrations (kind, version, name, state, pass, baseline, \
+             by_environment) VALUES ('{}', {}, {}, 'pending', 1, false, false) \
+             ON CONFLICT (kind, version) DO NOTHING",
+            id.kind,
+            id.version,
+            quote::text(name),
+        );
+        session
+            .ask(&sql)
+            .await
+            .map_err(|error| as_ledger_error(session, error, Access::Write))?;
+    }
+    Ok(())
 }
 
 /// Notes how a run ended.

@@ -154,3 +154,29 @@ async fn the_printed_plan_is_the_executed_plan() {
         plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
     assert_eq!(planned, finished(&world.migrate().await));
 }
+
+#[tokio::test]
+async fn what_was_passed_over_is_not_late_when_its_gate_opens() {
+    let mut world = World::manual();
+    world.policy.out_of_order = dunlin::model::OutOfOrder::Error;
+    contract(&world).schema("5_other.sql", "ALTER TABLE tags ADD COLUMN n INTEGER;");
+    assert_eq!(finished(&world.migrate().await), ["schema 1", "schema 5"]);
+    world.run_data(&[]).await.unwrap();
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 3"]);
+    assert!(report.notices.is_empty());
+}
+
+#[tokio::test]
+async fn a_passed_over_file_that_goes_away_holds_nothing() {
+    let world = World::manual();
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", FILL)
+        .data("3_more.sql", "-- dunlin: after 1\nDELETE FROM tags;");
+    world.migrate().await;
+    world.run_data(&[3]).await.unwrap();
+    world.remove("data_migrations/2_fill.sql").schema("4_drop.sql", DROP);
+    assert_eq!(finished(&world.migrate().await), ["schema 4"]);
+    assert_eq!(world.status().await, ["schema 1 up", "data 3 done", "schema 4 up"]);
+}

@@ -69,7 +69,7 @@ async fn data_that_came_after_becomes_pending_again() {
 #[tokio::test]
 async fn a_failing_down_leaves_it_applied() {
     let world = World::auto();
-    world.schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);").schema("1_t.down.sql", "DROP TABLE nothing;");
+    world.schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);").schema("1_t.down.sql", "DROP TABLE nowhere;");
     world.migrate().await;
     let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
     assert_eq!(report.failed.len(), 1);
@@ -83,4 +83,21 @@ async fn a_version_that_is_not_applied_is_refused() {
     world.migrate().await;
     let error = world.rollback(RollbackScope::To(version(4))).await.unwrap_err();
     assert_eq!(rules(error), ["unknown-version"]);
+}
+
+#[tokio::test]
+async fn one_that_stopped_half_way_down_is_finished_first() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;\nDROP TABLE nowhere;");
+    world.migrate().await;
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!((report.failed.len(), report.failed[0].kept), (1, 1));
+    assert_eq!(world.status().await, ["schema 1 dirty"]);
+    world.schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;\nDROP TABLE IF EXISTS nowhere;");
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!(finished(&report), ["schema 1"], "{:?}", report.failed);
+    assert_eq!(world.status().await, ["schema 1 down"]);
+    assert_eq!(finished(&world.migrate().await), ["schema 1"]);
 }

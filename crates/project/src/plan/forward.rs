@@ -1,13 +1,14 @@
 //! The forward plan: `migrate` and `data run`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use dunlin_model::{
     Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Held, Kind, Migration,
     MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, WaitsFor,
 };
 
-use super::{Inputs, Refusal, Scope, drift, mode_of, resume_at};
+use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
 
 /// Plans a forward run.
 ///
@@ -48,6 +49,8 @@ struct Planner<'a> {
     /// Schema migrations that `migrate` would run now and that this scope leaves alone.
     first_schema_left: Option<MigrationId>,
     counted: usize,
+    /// Pending here, but applied by the other tool, in order.
+    elsewhere: Vec<(MigrationId, PathBuf)>,
 }
 
 impl<'a> Planner<'a> {
@@ -55,7 +58,9 @@ impl<'a> Planner<'a> {
         // What the ledger knows as not done gates too, whether or not its file is still there.
         let mut unopened = BTreeMap::new();
         for (id, entry) in &inputs.ledger.entries {
-            if id.kind == Kind::Data && !inputs.is_in_place(*id) {
+            // One that was only ever passed over, and whose file is gone, never was.
+            let seen = entry.checksums.is_some() || inputs.folder.files.contains_key(id);
+            if id.kind == Kind::Data && seen && !inputs.is_in_place(*id) {
                 let by_person = entry.state == dunlin_model::EntryState::Skipped;
                 unopened.insert(*id, by_person);
             }
@@ -75,6 +80,7 @@ impl<'a> Planner<'a> {
             unopened,
             first_schema_left: None,
             counted: 0,
+            elsewhere: Vec::new(),
         }
     }
 
@@ -154,17 +160,7 @@ impl<'a> Planner<'a> {
         if id.kind == Kind::Data || !foreign.is_applied(&id.version.to_string()) {
             return false;
         }
-        self.diagnostics.push(
-            Diagnostic::error(
-                "applied-elsewhere",
-                format!("{id} is not in our ledger, but {}'s history has it", foreign.tool),
-            )
-            .at(Place::file(migration.file()))
-            .help(format!(
-                "to take over from {0}, run `dunlin baseline --to VERSION` once for what it has applied; to keep {0}, remove `migrations` from this database's settings; schema_history = \"none\" ignores its history",
-                foreign.tool
-            )),
-        );
+        self.elsewhere.push((id, migration.file().clone()));
         true
     }
 
@@ -242,6 +238,8 @@ impl<'a> Planner<'a> {
         let directives = migration.directives();
         for reference in &directives.after {
             if !self.is_satisfied(reference, migration) {
+                let hint = elsewhere::unseen(self.inputs.foreign, reference, migration);
+                self.plan.notices.extend(hint);
                 waits.push(WaitsFor::After { reference: reference.clone() });
             }
         }
@@ -460,7 +458,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn finish(self) -> Result<Plan, Refusal> {
+    fn finish(mut self) -> Result<Plan, Refusal> {
+        self.diagnostics.extend(elsewhere::refuse(self.inputs.foreign, &self.elsewhere));
         if self.diagnostics.is_empty() {
             Ok(self.plan)
         } else {

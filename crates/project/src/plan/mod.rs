@@ -7,6 +7,7 @@
 
 mod baseline;
 mod drift;
+mod elsewhere;
 mod forward;
 mod overview;
 mod rollback;

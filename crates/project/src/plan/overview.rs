@@ -109,7 +109,11 @@ pub fn overview(inputs: &Inputs<'_>, plan: Option<&Plan>, drifted: &[Drift]) -> 
         }
     }
     let mut ids: BTreeSet<MigrationId> = inputs.folder.files.keys().copied().collect();
-    ids.extend(inputs.ledger.entries.keys());
+    // What was only ever passed over, and whose file is gone, never was.
+    let seen = inputs.ledger.entries.iter().filter(|(_, entry)| {
+        entry.state != EntryState::Pending || entry.checksums.is_some()
+    });
+    ids.extend(seen.map(|(id, _)| id));
     ids.extend(inputs.folder.retired.keys().map(|version| MigrationId::data(*version)));
     ids.into_iter()
         .map(|id| {

@@ -142,6 +142,7 @@ pub(super) async fn hostile_texts_are_read_back(world: World) {
         owner: owner(1),
         command: HOSTILE[0].to_owned(),
         program: HOSTILE[1].to_owned(),
+        passed_over: Vec::new(),
     };
     target.begin_run(&run).await.unwrap();
     target.finish_run(RUN, HOSTILE[4]).await.unwrap();
@@ -200,6 +201,7 @@ pub(super) async fn runs_are_noted(world: World) {
         owner: owner(1),
         command: "migrate".to_owned(),
         program: "0.1.0".to_owned(),
+        passed_over: Vec::new(),
     };
     target.begin_run(&run).await.unwrap();
     target.finish_run(RUN, "done").await.unwrap();

@@ -20,6 +20,14 @@ pub(crate) fn begin_run(connection: &Connection, run: &RunRecord) -> Outcome<()>
         run.command,
         run.program,
     ])?;
+    for (id, name) in &run.passed_over {
+        let sql = "INSERT INTO dunlin_migrations
+                   (kind, version, name, state, pass, baseline, by_environment)
+                   VALUES (?1, ?2, ?3, 'pending', 1, 0, 0)
+                   ON CONFLICT (kind, version) DO NOTHING";
+        let key = params![id.kind.as_str(), id.version.get(), name];
+        connection.prepare_cached(sql)?.execute(key)?;
+    }
     Ok(())
 }
 

@@ -49,6 +49,7 @@ async fn write(target: &mut Box<dyn Target>) -> Result<(), TargetError> {
         owner: owner(1),
         command: "migrate".to_owned(),
         program: "0".to_owned(),
+        passed_over: Vec::new(),
     };
     target.begin_run(&run).await
 }
