@@ -56,9 +56,19 @@ fn the_password_is_nowhere(product: Product) {
     let (mut world, login) = world_with_a_canary(product);
     tell_everything(&world);
     let mut said = String::new();
-    for words in ["status", "plan", "migrate", "migrate --json", "data run 3", "data rerun 2",
-        "status --json", "data status", "check", "check --json", "wait --timeout 5s"]
-    {
+    for words in [
+        "status",
+        "plan",
+        "migrate",
+        "migrate --json",
+        "data run 3",
+        "data rerun 2",
+        "status --json",
+        "data status",
+        "check",
+        "check --json",
+        "wait --timeout 5s",
+    ] {
         said.push_str(&world.run(words).all());
     }
     assert!(said.contains("url ") && said.contains("***"), "the programs were heard:\n{said}");
