@@ -11,7 +11,8 @@ const NAMED_MAX: usize = 5;
 /// How much of a statement is shown.
 const STATEMENT_CHARACTERS_MAX: usize = 120;
 
-/// Adds a line for each transaction that is open besides ours, oldest first. Best effort: an
+/// Adds a line for each transaction that is open besides ours, those of this database first, then
+/// by age. Best effort: an
 /// error here must not hide the timeout.
 pub(crate) async fn noted(error: TargetError, session: &mut Session, ours: &[u64]) -> TargetError {
     let ours = ours.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
@@ -19,7 +20,8 @@ pub(crate) async fn noted(error: TargetError, session: &mut Session, ours: &[u64
         "SELECT {COLUMNS}, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) \
          FROM information_schema.innodb_trx t \
          JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-         WHERE p.id NOT IN ({ours}) ORDER BY t.trx_started LIMIT {NAMED_MAX}"
+         WHERE p.id NOT IN ({ours}) \
+         ORDER BY p.db <=> DATABASE() DESC, t.trx_started LIMIT {NAMED_MAX}"
     );
     match session.run(&transactions).await {
         Ok(answers) => {

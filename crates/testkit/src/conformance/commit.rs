@@ -1,5 +1,8 @@
 //! Commits: all of it or nothing, once, and only by the holder of the lease.
 
+use std::future::Future;
+use std::task::Poll;
+
 use dunlin_engine::{Claim, ErrorKind, Purpose, Remedy};
 use dunlin_model::{Capabilities, EntryState, LedgerEvent, Resource};
 
@@ -255,6 +258,51 @@ pub(super) async fn a_cancelled_commit_leaves_nothing(world: World) {
     // Dropped while its statement runs: the server may not know yet.
     drop(first);
     commits_afterwards(&world).await;
+}
+
+/// More polls than a commit needs.
+const POLLS_MAX: i64 = 2_000;
+
+/// A call that is dropped at whatever await it stands, as when its task is cancelled.
+pub(super) async fn a_commit_dropped_at_any_await_is_made_once(world: World) {
+    world.sql("CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);").await;
+    drop(world.with_ledger().await);
+    let mut expected: i64 = 1;
+    for polls in 1.. {
+        let work = data_work(polls, &["UPDATE t SET n = (n * 2 + 1) % 1000003"]);
+        let mut target = world.target().await;
+        let mut lease = granted(&mut target, &owner(1), LONG).await;
+        let finished = cut_off_after(polls, target.commit(&mut lease, &work)).await;
+        drop(target);
+        let mut target = world.target().await;
+        let mut lease = granted(&mut target, &owner(1), LONG).await;
+        if ledger(&mut target).await.state(data_version(polls)) != Some(EntryState::Applied) {
+            assert_eq!(finished, None, "it said that it was done");
+            target.commit(&mut lease, &work).await.unwrap();
+        }
+        expected = (expected * 2 + 1) % 1_000_003;
+        assert_eq!(world.sql("SELECT n FROM t").await, expected.to_string(), "after {polls}");
+        if let Some(outcome) = finished {
+            outcome.unwrap();
+            return;
+        }
+        assert!(polls < POLLS_MAX, "the commit never ends");
+    }
+}
+
+/// Polls a call so many times and drops it unless it is done by then.
+async fn cut_off_after<T>(polls: i64, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        left -= 1;
+        match call.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// The same owner connects again, finds nothing of version 1, and applies it.

@@ -133,6 +133,7 @@ pub const CASES: &[Case] = &[
     case!(commit::a_takeover_ends_the_open_transaction, Server),
     case!(commit::a_stopped_commit_leaves_nothing),
     case!(commit::a_cancelled_commit_leaves_nothing, Server),
+    case!(commit::a_commit_dropped_at_any_await_is_made_once),
     case!(commit::a_session_change_does_not_reach_the_next_migration, Server),
     case!(commit::a_rehearsal_counts_rows_and_leaves_nothing),
     case!(commit::a_failing_rehearsal_names_its_statement),

@@ -11,9 +11,7 @@ const CONNECTIONS: &str = "14";
 
 fn private(product: Product) -> Server {
     let started = match product {
-        Product::Mysql => {
-            Server::mysql(Durability::Full, &[("max-connections", CONNECTIONS)])
-        }
+        Product::Mysql => Server::mysql(Durability::Full, &[("max-connections", CONNECTIONS)]),
         _ => Server::postgres(
             Durability::Full,
             &[("max_connections", CONNECTIONS), ("superuser_reserved_connections", "0")],

@@ -1,7 +1,8 @@
 //! The network fails at the worst moment; the run settles it by itself.
 
-use dunlin_testkit::proxy::{Proxy, Trap};
+use dunlin_testkit::proxy::{Proxy, Trap, Weather};
 use dunlin_testkit::servers::Product;
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use super::world::{DOUBLE, ONE_NUMBER, World, doubled, on_each};
@@ -71,3 +72,37 @@ fn a_lost_commit_is_done_again(product: Product) {
     });
 }
 on_each!(a_lost_commit_is_done_again: postgres, pgbouncer, mysql);
+
+/// (16) The connection stays open and nothing passes any more: the run gives it up after half a
+/// minute, connects again once it can, and looks up what was done. What was held back arrives
+/// afterwards, too late to count.
+#[test]
+fn a_silent_connection_is_given_up() {
+    // Both at once, since both wait.
+    let silent: Vec<_> = [Product::Postgres, Product::Mysql]
+        .into_iter()
+        .map(|product| {
+            let mut world = World::new(product, "silent");
+            world.schema(1, ONE_NUMBER);
+            world.run("migrate").exits(0);
+            world.data(2, DOUBLE);
+            let beside = Beside::of(&mut world);
+            let run = world
+                .command("migrate")
+                .variable("DUNLIN_FAILPOINT", "claim.granted@2")
+                .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+                .start();
+            run.until_stopped();
+            beside.proxy.weather(Weather { blackhole: true, ..Weather::default() });
+            run.signal(Signal::CONT);
+            (world, beside, run)
+        })
+        .collect();
+    for (world, beside, run) in silent {
+        run.until_says("connecting again");
+        beside.proxy.weather(Weather::default());
+        run.end().exits(0);
+        assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
+        assert_eq!(world.times_up(), [(1, 1), (2, 1)]);
+    }
+}

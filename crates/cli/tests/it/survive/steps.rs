@@ -92,7 +92,10 @@ fn an_index_whose_build_was_killed_is_built_again() {
     let run = world.command("migrate").start();
     world.until(waiting, "1");
     run.kill();
-    assert_eq!(world.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_n'::regclass"), "f");
+    assert_eq!(
+        world.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_n'::regclass"),
+        "f"
+    );
     let run = world.command("migrate").start();
     run.until_says("retry");
     older.ask("COMMIT;").expect("committed");

@@ -75,10 +75,8 @@ impl World {
 
     /// A data migration that is a shell script.
     pub(crate) fn program(&self, version: i64, text: &str) {
-        let path = self.write(
-            &format!("data_migrations/{version}_program.sh"),
-            &format!("#!/bin/sh\n{text}"),
-        );
+        let path = self
+            .write(&format!("data_migrations/{version}_program.sh"), &format!("#!/bin/sh\n{text}"));
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
     }
 
