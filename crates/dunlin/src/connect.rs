@@ -26,8 +26,8 @@ pub struct ConnectOptions {
 /// # Errors
 /// The URL is malformed, or its driver was left out when this program was built.
 pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetError> {
-    let dialect = check_url(&options.url)
-        .map_err(|message| TargetError::new(ErrorKind::Refused, message))?;
+    let dialect =
+        check_url(&options.url).map_err(|message| TargetError::new(ErrorKind::Refused, message))?;
     match dialect {
         #[cfg(feature = "postgres")]
         Dialect::Postgres => Ok(Arc::new(dunlin_postgres::PostgresConnector::new(

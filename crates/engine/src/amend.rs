@@ -233,10 +233,18 @@ impl Desk<'_> {
         let mut write = self.write(id, EntryState::Skipped, LedgerEvent::Skip)?;
         match self.entry(id).map(|entry| entry.state) {
             Some(EntryState::Applied) => {
-                return Err(refuse("not-pending", format!("{id} is done"), "nothing is to be skipped"));
+                return Err(refuse(
+                    "not-pending",
+                    format!("{id} is done"),
+                    "nothing is to be skipped",
+                ));
             }
             Some(EntryState::Retired) => {
-                return Err(refuse("not-pending", format!("{id} is retired"), "it will never run anyway"));
+                return Err(refuse(
+                    "not-pending",
+                    format!("{id} is retired"),
+                    "it will never run anyway",
+                ));
             }
             _ => {}
         }
@@ -264,9 +272,19 @@ impl Desk<'_> {
         }
         match self.entry(id) {
             // Never run, or to be tried again anyway: the present pass is the one to come.
-            None => return Ok(Change { resource: Resource::Data(version), writes: Vec::new(), settle: None }),
+            None => {
+                return Ok(Change {
+                    resource: Resource::Data(version),
+                    writes: Vec::new(),
+                    settle: None,
+                });
+            }
             Some(entry) if entry.state.is_pending() => {
-                return Ok(Change { resource: Resource::Data(version), writes: Vec::new(), settle: None });
+                return Ok(Change {
+                    resource: Resource::Data(version),
+                    writes: Vec::new(),
+                    settle: None,
+                });
             }
             Some(_) => {}
         }
@@ -321,8 +339,7 @@ impl Desk<'_> {
 
     fn baseline(&self, to: Version) -> Result<Change, EngineError> {
         let planning = Planning::new(self.job);
-        let ids =
-            baseline(&planning.inputs(self.standing), to).map_err(EngineError::Refused)?;
+        let ids = baseline(&planning.inputs(self.standing), to).map_err(EngineError::Refused)?;
         let mut writes = Vec::new();
         for id in ids {
             let mut write = self.write(id, EntryState::Applied, LedgerEvent::Baseline)?;

@@ -226,11 +226,8 @@ pub trait Target: Send {
     async fn rehearse(&mut self, work: &Work) -> Result<Vec<Option<u64>>, TargetError>;
 
     /// Writes ledger rows alone.
-    async fn record(
-        &mut self,
-        lease: &mut Lease,
-        writes: &[EntryWrite],
-    ) -> Result<(), TargetError>;
+    async fn record(&mut self, lease: &mut Lease, writes: &[EntryWrite])
+    -> Result<(), TargetError>;
 
     /// Journals that a step is about to be sent, with the definitions as they are, the token and
     /// the number of the connection it will be sent on. The migration's row becomes `running`

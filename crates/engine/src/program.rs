@@ -84,11 +84,7 @@ pub(crate) async fn run(
     Ran { ending, output: tail.into_text() }
 }
 
-fn spawn(
-    program: &Program,
-    root: &Path,
-    variables: &[(&str, String)],
-) -> Result<Child, String> {
+fn spawn(program: &Program, root: &Path, variables: &[(&str, String)]) -> Result<Child, String> {
     let Some((name, arguments)) = program.command.split_first() else {
         return Err("its command is empty".to_owned());
     };
@@ -118,9 +114,8 @@ fn spawn(
 /// Asks the kernel to end the program when the thread that started it ends.
 #[cfg(target_os = "linux")]
 fn die_with_us(command: &mut Command) {
-    let ask = || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
-    };
+    let ask =
+        || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into);
     #[expect(unsafe_code, reason = "there is no safe way to set a parent-death signal")]
     // SAFETY: between fork and exec only one prctl system call is made; nothing is allocated and
     // no lock is taken.
@@ -132,11 +127,7 @@ fn die_with_us(command: &mut Command) {
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_command: &mut Command) {}
 
-async fn end_of(
-    job: &Job,
-    child: &mut Child,
-    time_limit: Option<Duration>,
-) -> Result<(), Failed> {
+async fn end_of(job: &Job, child: &mut Child, time_limit: Option<Duration>) -> Result<(), Failed> {
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let limit = async {
         match time_limit {
@@ -174,7 +165,8 @@ fn signal(group: Option<Pid>, signal: Signal) {
 
 fn judge(status: std::io::Result<ExitStatus>) -> Result<(), Failed> {
     use std::os::unix::process::ExitStatusExt;
-    let status = status.map_err(|error| Failed::Ended(format!("waiting for it failed: {error}")))?;
+    let status =
+        status.map_err(|error| Failed::Ended(format!("waiting for it failed: {error}")))?;
     if status.success() {
         return Ok(());
     }
@@ -235,10 +227,7 @@ async fn read_lines(
     }
 }
 
-async fn send(
-    line: &mut Vec<u8>,
-    lines: &tokio::sync::mpsc::Sender<String>,
-) -> Result<(), ()> {
+async fn send(line: &mut Vec<u8>, lines: &tokio::sync::mpsc::Sender<String>) -> Result<(), ()> {
     let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
     line.clear();
     lines.send(text).await.map_err(|_| ())

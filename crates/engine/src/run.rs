@@ -5,9 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_model::{
-    Action, EntryState, Kind, Lease, MigrationId, Plan, PlannedStep, Resource,
-};
+use dunlin_model::{Action, EntryState, Kind, Lease, MigrationId, Plan, PlannedStep, Resource};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -82,10 +80,7 @@ pub struct Rehearsed {
 ///
 /// # Errors
 /// As [`run`], before it begins.
-pub async fn rehearse(
-    job: &Job,
-    request: &Request,
-) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
+pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
     let mut target = job.connector.connect(Purpose::Run).await?;
     let standing = standing::read(job, target.as_mut()).await?;
     let plan = Planning::new(job).plan(&standing, request)?;
@@ -467,17 +462,15 @@ impl Run<'_> {
 
 /// What the plan overtakes and the ledger has never seen.
 fn passed_over(plan: &Plan, standing: &Standing) -> Vec<(MigrationId, String)> {
-    let newest = |kind| {
-        plan.steps.iter().map(|step| step.migration.id).filter(|id| id.kind == kind).max()
-    };
+    let newest =
+        |kind| plan.steps.iter().map(|step| step.migration.id).filter(|id| id.kind == kind).max();
     let (schema, data) = (newest(Kind::Schema), newest(Kind::Data));
     let held = plan.held.iter().map(|one| (one.id, &one.name));
     let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
     held.chain(deferred)
         .filter(|(id, _)| {
             let newest = if id.kind == Kind::Schema { schema } else { data };
-            newest.is_some_and(|newest| *id < newest)
-                && !standing.ledger.entries.contains_key(id)
+            newest.is_some_and(|newest| *id < newest) && !standing.ledger.entries.contains_key(id)
         })
         .map(|(id, name)| (id, name.clone()))
         .collect()

@@ -43,16 +43,11 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
         None => (None, None),
     };
     if !probe.ledger && query.is_none() {
-        return Ok(Standing {
-            server: probe.server,
-            ledger: LedgerView::default(),
-            foreign: None,
-        });
+        return Ok(Standing { server: probe.server, ledger: LedgerView::default(), foreign: None });
     }
     let request = ReadRequest { ledger: probe.ledger, foreign: query.clone() };
     let answer = target.read(&request).await?;
-    let foreign =
-        tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
+    let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
     Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
 }
 

@@ -54,9 +54,15 @@ impl Capabilities {
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Postgres => Self { dialect, transactional_ddl: true, timeouts: true, made_by_run: false },
-            Dialect::Mysql => Self { dialect, transactional_ddl: false, timeouts: true, made_by_run: false },
-            Dialect::Sqlite => Self { dialect, transactional_ddl: true, timeouts: false, made_by_run: true },
+            Dialect::Postgres => {
+                Self { dialect, transactional_ddl: true, timeouts: true, made_by_run: false }
+            }
+            Dialect::Mysql => {
+                Self { dialect, transactional_ddl: false, timeouts: true, made_by_run: false }
+            }
+            Dialect::Sqlite => {
+                Self { dialect, transactional_ddl: true, timeouts: false, made_by_run: true }
+            }
         }
     }
 }

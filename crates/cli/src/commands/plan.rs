@@ -9,8 +9,8 @@ use dunlin::model::{Mode, Plan};
 use dunlin::project::plan::Scope;
 use serde_json::json;
 
-use crate::args::MigrateScope;
 use super::migrate::explained;
+use crate::args::MigrateScope;
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
 use crate::render;
@@ -22,11 +22,10 @@ pub(crate) async fn run(context: &Context, scope: &MigrateScope) -> Result<Exit,
     for database in context.databases()? {
         let mut job = context.job(database, "plan", Arc::new(Silent))?;
         job.policy.with_data = scope.with_data;
-        let (standing, plan) =
-            match preview(&job, &request).await {
-                Ok(previewed) => previewed,
-                Err(error) => return Err(explained(context, &job, error).await?),
-            };
+        let (standing, plan) = match preview(&job, &request).await {
+            Ok(previewed) => previewed,
+            Err(error) => return Err(explained(context, &job, error).await?),
+        };
         if context.global.json {
             documents.push(json!({
                 "database": job.database, "server": standing.server.product, "plan": plan,

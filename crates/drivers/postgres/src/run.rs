@@ -35,10 +35,7 @@ pub(crate) async fn begin(session: &mut Session, run: &RunRecord) -> Result<(), 
             id.version,
             quote::text(name),
         );
-        session
-            .ask(&sql)
-            .await
-            .map_err(|error| as_ledger_error(session, error, Access::Write))?;
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Write))?;
     }
     Ok(())
 }

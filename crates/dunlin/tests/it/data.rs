@@ -57,7 +57,9 @@ async fn after_waits_for_what_it_names() {
 #[tokio::test]
 async fn after_nothing_that_exists_is_a_typo() {
     let world = World::auto();
-    world.schema("20260110_t.sql", TABLE).data("20260111_d.sql", "-- dunlin: after 20260101\nDELETE FROM t;");
+    world
+        .schema("20260110_t.sql", TABLE)
+        .data("20260111_d.sql", "-- dunlin: after 20260101\nDELETE FROM t;");
     let error = world.try_migrate().await.unwrap_err();
     assert!(error.to_string().contains("did you mean 20260110?"), "{error}");
     assert_eq!(rules(error), ["unknown-version"]);
@@ -105,7 +107,9 @@ async fn manual_runs_only_by_name() {
 #[tokio::test]
 async fn disabled_is_said() {
     let world = World::auto();
-    world.schema("1_t.sql", TABLE).data("2_no.sql", "-- dunlin: disabled \"too slow\"\nDELETE FROM t;");
+    world
+        .schema("1_t.sql", TABLE)
+        .data("2_no.sql", "-- dunlin: disabled \"too slow\"\nDELETE FROM t;");
     let report = world.migrate().await;
     assert_eq!(report.deferred[0].why, Deferral::Disabled { reason: "too slow".into() });
     assert_eq!(world.status().await[1], "data 2 disabled");
@@ -114,20 +118,22 @@ async fn disabled_is_said() {
 #[tokio::test]
 async fn environments_skip_elsewhere_and_say_so() {
     let mut world = World::auto();
-    world.schema("1_t.sql", TABLE).data("2_p.sql", "-- dunlin: environments production\nDELETE FROM t;");
+    world
+        .schema("1_t.sql", TABLE)
+        .data("2_p.sql", "-- dunlin: environments production\nDELETE FROM t;");
     world.policy.environment = Some("staging".into());
     let report = world.migrate().await;
-    assert_eq!(
-        report.finished[1].skipped.as_deref(),
-        Some("only for production; this is staging")
-    );
+    assert_eq!(report.finished[1].skipped.as_deref(), Some("only for production; this is staging"));
     assert_eq!(world.value("SELECT count(*) FROM t"), "3");
 }
 
 #[tokio::test]
 async fn step_counts_what_runs() {
     let world = World::auto();
-    world.schema("1_t.sql", TABLE).schema("2_u.sql", "CREATE TABLE u (id INTEGER);").data("3_d.sql", DOUBLE);
+    world
+        .schema("1_t.sql", TABLE)
+        .schema("2_u.sql", "CREATE TABLE u (id INTEGER);")
+        .data("3_d.sql", DOUBLE);
     let scope = Scope::Migrate { to: None, step_count: Some(2) };
     assert_eq!(finished(&world.forward(scope).await.unwrap()), ["schema 1", "schema 2"]);
     let scope = Scope::Migrate { to: Some(version(3)), step_count: None };

@@ -10,7 +10,9 @@ async fn an_edited_statement_stops_everything_and_can_be_accepted() {
     let world = World::auto();
     world.schema("1_t.sql", "CREATE TABLE t (id INTEGER);");
     world.migrate().await;
-    world.schema("1_t.sql", "CREATE TABLE t (id BIGINT);").schema("2_u.sql", "CREATE TABLE u (id INTEGER);");
+    world
+        .schema("1_t.sql", "CREATE TABLE t (id BIGINT);")
+        .schema("2_u.sql", "CREATE TABLE u (id INTEGER);");
     match world.try_migrate().await.unwrap_err() {
         EngineError::Drift(drift) => assert_eq!(drift[0].id, schema(1)),
         other => panic!("{other}"),
@@ -18,10 +20,7 @@ async fn an_edited_statement_stops_everything_and_can_be_accepted() {
     let accept = Amendment::Accept { version: version(1), because: "same thing".into() };
     world.amend(accept).await.unwrap();
     assert_eq!(finished(&world.migrate().await), ["schema 2"]);
-    assert_eq!(
-        world.value("SELECT reason FROM dunlin_migrations WHERE version = 1"),
-        "same thing"
-    );
+    assert_eq!(world.value("SELECT reason FROM dunlin_migrations WHERE version = 1"), "same thing");
 }
 
 #[tokio::test]

@@ -73,20 +73,20 @@ async fn a_failed_data_migration_keeps_its_gate_shut_in_the_same_run() {
 #[tokio::test]
 async fn independent_of_lets_it_run() {
     let world = World::manual();
-    world.schema("1_posts.sql", POSTS).data("2_fill.sql", FILL).schema(
-        "3_drop.sql",
-        "-- dunlin: independent-of data 2\nDROP TABLE tags;",
-    );
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", FILL)
+        .schema("3_drop.sql", "-- dunlin: independent-of data 2\nDROP TABLE tags;");
     assert_eq!(finished(&world.migrate().await), ["schema 1", "schema 3"]);
 }
 
 #[tokio::test]
 async fn requires_holds_what_destroys_nothing() {
     let world = World::manual();
-    world.schema("1_posts.sql", POSTS).data("2_fill.sql", FILL).schema(
-        "3_more.sql",
-        "-- dunlin: requires data 2\nALTER TABLE tags ADD COLUMN n INTEGER;",
-    );
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", FILL)
+        .schema("3_more.sql", "-- dunlin: requires data 2\nALTER TABLE tags ADD COLUMN n INTEGER;");
     let report = world.migrate().await;
     assert_eq!(held(&report), ["schema 3"]);
     world.run_data(&[2]).await.unwrap();

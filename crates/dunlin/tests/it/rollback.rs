@@ -58,7 +58,14 @@ async fn data_that_came_after_becomes_pending_again() {
     assert_eq!(report.finished[0].resets, [data(3), data(9)]);
     assert_eq!(
         world.status().await,
-        ["schema 1 up", "schema 2 up", "data 2 done", "schema 3 down", "data 3 pending", "data 9 pending"]
+        [
+            "schema 1 up",
+            "schema 2 up",
+            "data 2 done",
+            "schema 3 down",
+            "data 3 pending",
+            "data 9 pending"
+        ]
     );
     let report = world.migrate().await;
     assert_eq!(finished(&report), ["schema 3", "data 3", "data 9"]);
@@ -69,7 +76,9 @@ async fn data_that_came_after_becomes_pending_again() {
 #[tokio::test]
 async fn a_failing_down_leaves_it_applied() {
     let world = World::auto();
-    world.schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);").schema("1_t.down.sql", "DROP TABLE nowhere;");
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "DROP TABLE nowhere;");
     world.migrate().await;
     let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
     assert_eq!(report.failed.len(), 1);
@@ -95,7 +104,10 @@ async fn one_that_stopped_half_way_down_is_finished_first() {
     let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
     assert_eq!((report.failed.len(), report.failed[0].kept), (1, 1));
     assert_eq!(world.status().await, ["schema 1 dirty"]);
-    world.schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;\nDROP TABLE IF EXISTS nowhere;");
+    world.schema(
+        "1_t.down.sql",
+        "-- dunlin: no-transaction\nDROP TABLE t1;\nDROP TABLE IF EXISTS nowhere;",
+    );
     let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
     assert_eq!(finished(&report), ["schema 1"], "{:?}", report.failed);
     assert_eq!(world.status().await, ["schema 1 down"]);

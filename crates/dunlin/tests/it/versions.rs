@@ -30,7 +30,9 @@ async fn a_late_file_can_be_forbidden() {
 #[tokio::test]
 async fn two_files_of_one_version_are_refused_before_anything_runs() {
     let world = World::auto();
-    world.schema("1_a.sql", "CREATE TABLE a (id INTEGER);").schema("1_b.sql", "CREATE TABLE b (id INTEGER);");
+    world
+        .schema("1_a.sql", "CREATE TABLE a (id INTEGER);")
+        .schema("1_b.sql", "CREATE TABLE b (id INTEGER);");
     assert!(matches!(world.try_migrate().await, Err(EngineError::Refused(_))));
     assert!(!world.path().join("app.db").exists());
 }
@@ -38,7 +40,9 @@ async fn two_files_of_one_version_are_refused_before_anything_runs() {
 #[tokio::test]
 async fn a_missing_file_is_shown_and_no_error() {
     let world = World::auto();
-    world.schema("1_a.sql", "CREATE TABLE a (id INTEGER);").schema("2_b.sql", "CREATE TABLE b (id INTEGER);");
+    world
+        .schema("1_a.sql", "CREATE TABLE a (id INTEGER);")
+        .schema("2_b.sql", "CREATE TABLE b (id INTEGER);");
     world.migrate().await;
     world.remove("migrations/1_a.sql");
     assert!(world.migrate().await.failed.is_empty());
@@ -57,7 +61,9 @@ async fn a_failed_schema_migration_rolls_back_and_ends_the_run() {
     let failure = &report.failed[0];
     assert_eq!(failure.number, Some(2));
     assert_eq!(failure.statement.as_ref().unwrap().line, 2);
-    assert!(matches!(&failure.cause, Cause::Target(error) if error.message.contains("already exists")));
+    assert!(
+        matches!(&failure.cause, Cause::Target(error) if error.message.contains("already exists"))
+    );
     assert_eq!(world.value("SELECT count(*) FROM sqlite_master WHERE name IN ('a', 'b')"), "0");
 }
 

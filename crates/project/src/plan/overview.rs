@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_model::{Deferral, Direction, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor};
+use dunlin_model::{
+    Deferral, Direction, EntryState, Kind, MigrationId, Plan, Resource, StepState, WaitsFor,
+};
 use serde::Serialize;
 
 use super::{Drift, Inputs};
@@ -110,9 +112,11 @@ pub fn overview(inputs: &Inputs<'_>, plan: Option<&Plan>, drifted: &[Drift]) -> 
     }
     let mut ids: BTreeSet<MigrationId> = inputs.folder.files.keys().copied().collect();
     // What was only ever passed over, and whose file is gone, never was.
-    let seen = inputs.ledger.entries.iter().filter(|(_, entry)| {
-        entry.state != EntryState::Pending || entry.checksums.is_some()
-    });
+    let seen = inputs
+        .ledger
+        .entries
+        .iter()
+        .filter(|(_, entry)| entry.state != EntryState::Pending || entry.checksums.is_some());
     ids.extend(seen.map(|(id, _)| id));
     ids.extend(inputs.folder.retired.keys().map(|version| MigrationId::data(*version)));
     ids.into_iter()
@@ -171,11 +175,8 @@ fn status(inputs: &Inputs<'_>, id: MigrationId) -> (Status, Option<String>) {
         Kind::Schema => Status::Up,
         Kind::Data => Status::Done,
     };
-    let going_down = inputs
-        .ledger
-        .steps
-        .iter()
-        .any(|step| step.id == id && step.direction == Direction::Down);
+    let going_down =
+        inputs.ledger.steps.iter().any(|step| step.id == id && step.direction == Direction::Down);
     if let Some(note) = half_way(inputs, id).filter(|_| going_down) {
         return (Status::Dirty, Some(format!("on its way down: {note}")));
     }
