@@ -201,7 +201,7 @@ pub(crate) struct WaitArgs {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("far").required(true)))]
 pub(crate) struct RollbackArgs {
-    /// Down to this version, which stays; 0 undoes everything
+    /// Down to this version, which stays; 0: down to nothing (but a version 0)
     #[arg(long, value_name = "VERSION", group = "far")]
     pub(crate) to: Option<Version>,
     /// Down to this version, which goes too
