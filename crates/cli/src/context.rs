@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin::engine::events::Observer;
+use dunlin::engine::files::Files;
 use dunlin::engine::job::{Interrupt, Job, Limits};
 use dunlin::engine::owner::this_process;
 use dunlin::engine::report::EngineError;
 use dunlin::engine::{Connector, TargetError};
-use dunlin::model::Owner;
-use dunlin::project::folder::Folder;
+use dunlin::model::{Capabilities, Owner};
 use dunlin::project::plan::Policy;
 use dunlin::project::settings::{self, DatabaseSettings, Settings};
 use dunlin::{ConnectOptions, connector};
@@ -93,9 +93,19 @@ impl Context {
         .map_err(|error| engine_error(&database.name, error.into()))
     }
 
-    /// The migration files of a database.
-    pub(crate) fn folder(&self, database: &DatabaseSettings) -> Result<Folder, CliError> {
-        database.read_folder(&self.settings.root).map_err(CliError::Diagnostics)
+    /// The migration files of a database, read while a server is asked. Where a run makes the
+    /// database, they are read first: nothing is made for files that are wrong.
+    fn files(
+        &self,
+        database: &DatabaseSettings,
+        connector: &dyn Connector,
+    ) -> Result<Files, CliError> {
+        let root = self.settings.root.clone();
+        if Capabilities::of(connector.dialect()).made_by_run {
+            return Ok(database.read_folder(&root).map_err(CliError::Diagnostics)?.into());
+        }
+        let database = database.clone();
+        Ok(Files::reading(move || database.read_folder(&root)))
     }
 
     /// Everything that a run on a database needs.
@@ -106,12 +116,12 @@ impl Context {
         observer: Arc<dyn Observer>,
     ) -> Result<Job, CliError> {
         let connector = self.connector(database)?;
-        let folder = self.folder(database)?;
+        let folder = self.files(database, connector.as_ref())?;
         let defaults = Limits::default();
         Ok(Job {
             database: database.name.clone(),
             connector,
-            folder: Arc::new(folder),
+            folder,
             schema_history: database.schema_history,
             ignore_history: database.ignore_history,
             policy: Policy {

@@ -103,7 +103,7 @@ impl Migrator {
         let job = Job {
             database: "main".to_owned(),
             connector,
-            folder: Arc::new(folder),
+            folder: folder.into(),
             schema_history: None,
             ignore_history: false,
             policy: self.policy.clone(),

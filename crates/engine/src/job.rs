@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_model::{HistoryTool, Owner};
-use dunlin_project::folder::Folder;
 use dunlin_project::plan::Policy;
 use tokio::sync::watch;
 
 use crate::Connector;
 use crate::events::Observer;
+use crate::files::Files;
 
 /// Limits of a run. Each has a default with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Job {
     /// Makes connections.
     pub connector: Arc<dyn Connector>,
     /// The files.
-    pub folder: Arc<Folder>,
+    pub folder: Files,
     /// The tool whose history is read; `None`: found by itself.
     pub schema_history: Option<HistoryTool>,
     /// Look for no other tool's history.

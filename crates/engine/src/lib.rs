@@ -7,6 +7,7 @@
 
 pub mod amend;
 pub mod events;
+pub mod files;
 pub mod job;
 pub mod owner;
 pub mod report;

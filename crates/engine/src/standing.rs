@@ -8,7 +8,7 @@ use dunlin_project::plan::{Inputs, Parsed, RollbackScope, Scope, parse, plan, ro
 
 use crate::job::Job;
 use crate::report::EngineError;
-use crate::{ErrorKind, Purpose, ReadRequest, ServerFacts, Target, TargetError};
+use crate::{ErrorKind, Purpose, ReadAnswer, ReadRequest, ServerFacts, Target, TargetError};
 
 /// What a database says about itself, its ledger and another tool's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +42,14 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
         Some((tool, query)) => (Some(tool), Some(query)),
         None => (None, None),
     };
-    if !probe.ledger && query.is_none() {
-        return Ok(Standing { server: probe.server, ledger: LedgerView::default(), foreign: None });
-    }
-    let request = ReadRequest { ledger: probe.ledger, foreign: query.clone() };
-    let answer = target.read(&request).await?;
+    let answer = if probe.ledger || query.is_some() {
+        let request = ReadRequest { ledger: probe.ledger, foreign: query.clone() };
+        target.read(&request).await?
+    } else {
+        ReadAnswer::default()
+    };
+    // The files may have been read meanwhile.
+    job.folder.ready()?;
     let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
     Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
 }
@@ -63,6 +66,7 @@ pub async fn look(job: &Job) -> Result<Standing, EngineError> {
             if error.kind == ErrorKind::NoSuchDatabase
                 && Capabilities::of(job.connector.dialect()).made_by_run =>
         {
+            job.folder.ready()?;
             Ok(not_there_yet(job))
         }
         Err(error) => Err(error.into()),

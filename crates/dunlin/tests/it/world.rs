@@ -105,7 +105,7 @@ impl World {
         Ok(Job {
             database: "app".to_owned(),
             connector,
-            folder: Arc::new(folder),
+            folder: folder.into(),
             schema_history: None,
             ignore_history: false,
             policy: self.policy.clone(),
