@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use dunlin_model::{
     Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Held, Kind, Migration,
-    MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, WaitsFor,
+    MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, StepState, WaitsFor,
 };
 
 use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
@@ -21,6 +21,7 @@ pub fn plan(inputs: &Inputs<'_>, scope: &Scope) -> Result<Plan, Refusal> {
     }
     let mut planner = Planner::new(inputs, scope);
     planner.check_request();
+    planner.check_half_way_down();
     for (id, migration) in inputs.parsed {
         if inputs.is_pending(*id) {
             planner.consider(*id, migration);
@@ -107,7 +108,7 @@ impl<'a> Planner<'a> {
 
     fn consider(&mut self, id: MigrationId, migration: &Migration) {
         self.check_late(id, migration);
-        if self.applied_elsewhere(id, migration) || self.is_half_way_down(id, migration) {
+        if self.applied_elsewhere(id, migration) {
             return;
         }
         if let Some(reason) = &migration.directives().disabled {
@@ -165,17 +166,23 @@ impl<'a> Planner<'a> {
     }
 
     /// A way back that stopped half-way is finished before anything goes forward again.
-    fn is_half_way_down(&mut self, id: MigrationId, migration: &Migration) -> bool {
-        let steps = &self.inputs.ledger.steps;
-        let half_way = steps.iter().any(|s| s.id == id && s.direction == Direction::Down);
-        if half_way {
-            self.diagnostics.push(
-                Diagnostic::error("half-way-down", format!("{id} stopped half-way down"))
-                    .at(Place::file(migration.file()))
-                    .help(format!("finish that first: dunlin rollback --through {}", id.version)),
-            );
+    fn check_half_way_down(&mut self) {
+        let ledger = self.inputs.ledger;
+        let going_down = ledger
+            .steps
+            .iter()
+            // A statement that the server refused left nothing to finish.
+            .filter(|step| step.direction == Direction::Down && step.state != StepState::Failed)
+            .map(|step| step.id)
+            .collect::<BTreeSet<_>>();
+        for id in going_down {
+            let error = Diagnostic::error("half-way-down", format!("{id} stopped half-way down"))
+                .help(format!("finish that first: dunlin rollback --through {}", id.version));
+            self.diagnostics.push(match self.inputs.folder.files.get(&id) {
+                Some(file) => error.at(Place::file(&file.up)),
+                None => error,
+            });
         }
-        half_way
     }
 
     fn skip_reason(&self, id: MigrationId, migration: &Migration) -> Option<String> {
