@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use dunlin_model::{
-    Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Held, Kind, Migration,
-    MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, StepState, WaitsFor,
+    Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Entry, EntryState, Held, Kind,
+    Migration, MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, StepState,
+    WaitsFor,
 };
 
 use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
@@ -92,6 +93,16 @@ impl<'a> Planner<'a> {
             let id = MigrationId::data(*version);
             if !self.inputs.folder.files.contains_key(&id) {
                 self.diagnostics.push(self.unknown_version(id));
+                continue;
+            }
+            let entry = self.inputs.ledger.entries.get(&id);
+            let skipped =
+                |entry: &Entry| entry.state == EntryState::Skipped && !entry.by_environment;
+            if entry.is_some_and(skipped) {
+                self.diagnostics.push(
+                    Diagnostic::error("skipped", format!("{id} was skipped by a person"))
+                        .help(format!("to run it after all: dunlin data rerun {version}")),
+                );
             }
         }
     }
@@ -108,6 +119,7 @@ impl<'a> Planner<'a> {
 
     fn consider(&mut self, id: MigrationId, migration: &Migration) {
         self.check_late(id, migration);
+        self.check_environments(migration);
         if self.applied_elsewhere(id, migration) {
             return;
         }
@@ -152,6 +164,26 @@ impl<'a> Planner<'a> {
             self.diagnostics.push(late);
         } else {
             self.plan.notices.push(late);
+        }
+    }
+
+    /// A name that no environment has would skip the migration everywhere, and open its gates.
+    fn check_environments(&mut self, migration: &Migration) {
+        let known = &self.inputs.policy.environments;
+        if known.is_empty() {
+            return;
+        }
+        for name in &migration.directives().environments {
+            if known.contains(name) {
+                continue;
+            }
+            let help = match nearest(name, known.iter().cloned()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}; or add [environments.{name}]", known.join(", ")),
+            };
+            let message = format!("`environments` names `{name}`, which dunlin.toml does not have");
+            let error = Diagnostic::error("unknown-environment", message);
+            self.diagnostics.push(error.at(Place::file(migration.file())).help(help));
         }
     }
 
@@ -465,12 +497,78 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Migrations that wait for each other would wait for ever, and nobody would be told.
+    fn check_circles(&mut self) {
+        let waits: BTreeMap<MigrationId, BTreeSet<MigrationId>> = self
+            .plan
+            .held
+            .iter()
+            .map(|held| {
+                (held.id, held.waits_for.iter().flat_map(|w| awaited(held.id, w)).collect())
+            })
+            .collect();
+        // What waits for nothing that waits is taken away until only circles, and what waits for
+        // them, are left.
+        let mut left = waits.clone();
+        loop {
+            let before = left.len();
+            let names: BTreeSet<MigrationId> = left.keys().copied().collect();
+            left.retain(|_, waits| !waits.is_disjoint(&names));
+            if left.len() == before {
+                break;
+            }
+        }
+        let Some(first) = left.keys().next().copied() else { return };
+        // Followed far enough, any of them leads into its circle.
+        let next = |id: &MigrationId| {
+            let waits = left.get(id)?;
+            waits.iter().find(|other| left.contains_key(other)).copied()
+        };
+        let start = (0..left.len()).try_fold(first, |id, _| next(&id)).unwrap_or(first);
+        let mut circle = vec![start.to_string()];
+        let mut at = next(&start);
+        while let Some(id) = at {
+            circle.push(id.to_string());
+            at = if id == start { None } else { next(&id) };
+        }
+        let message = format!("these wait for each other: {}", circle.join(", which waits for "));
+        let mut error = Diagnostic::error("circle", message).help(
+            "take one `after` or `requires` out, or say `independent-of` where a schema migration takes away what the data migration does not need",
+        );
+        if let Some(file) = self.inputs.folder.files.get(&start) {
+            error = error.at(Place::file(&file.up));
+        }
+        self.diagnostics.push(error);
+    }
+
     fn finish(mut self) -> Result<Plan, Refusal> {
+        self.check_circles();
         self.diagnostics.extend(elsewhere::refuse(self.inputs.foreign, &self.elsewhere));
         if self.diagnostics.is_empty() {
             Ok(self.plan)
         } else {
             Err(Refusal::Diagnostics(self.diagnostics))
+        }
+    }
+}
+
+/// What a held migration waits for by what the files say. A version without its kind may be
+/// either.
+fn awaited(id: MigrationId, waits_for: &WaitsFor) -> Vec<MigrationId> {
+    match waits_for {
+        WaitsFor::After { reference } | WaitsFor::Required { data: reference, .. } => {
+            let Some(version) = reference.version() else { return Vec::new() };
+            match reference.kind {
+                Some(kind) => vec![MigrationId { version, kind }],
+                None => [MigrationId::schema(version), MigrationId::data(version)]
+                    .into_iter()
+                    .filter(|other| *other != id)
+                    .collect(),
+            }
+        }
+        WaitsFor::DataBeforeDestruction { data, .. } => vec![*data],
+        WaitsFor::PendingSchema { .. } | WaitsFor::SameTable { .. } | WaitsFor::Unparsed { .. } => {
+            Vec::new()
         }
     }
 }

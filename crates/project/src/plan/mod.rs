@@ -33,6 +33,8 @@ use crate::folder::Folder;
 pub struct Policy {
     /// The environment's name, if one was given.
     pub environment: Option<String>,
+    /// Every environment that the project has; empty where it names none.
+    pub environments: Vec<String>,
     /// When `migrate` runs data migrations.
     pub data: DataMode,
     /// `--with-data`: now, although the mode is manual.
