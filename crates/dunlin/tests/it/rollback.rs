@@ -1,5 +1,6 @@
 //! The way back.
 
+use dunlin::engine::amend::Amendment;
 use dunlin::project::plan::RollbackScope;
 
 use crate::world::{World, data, finished, rules, version};
@@ -166,4 +167,24 @@ async fn data_that_kept_some_statements_begins_again_after_a_rollback() {
     );
     assert_eq!(finished(&world.migrate().await), ["schema 1", "data 2"]);
     assert_eq!(world.value("SELECT a FROM t1"), "11");
+}
+
+#[tokio::test]
+async fn settling_the_last_statement_down_resets_what_came_after() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;")
+        .data("2_x.sql", "INSERT INTO t1 VALUES (1);");
+    world.migrate().await;
+    // As a process that died between the statement and its journal leaves it.
+    world.execute(
+        "DROP TABLE t1;
+         INSERT INTO dunlin_steps
+           (kind, version, direction, pass, ordinal, checksum, state, token, opened_at)
+         VALUES ('schema', 1, 'down', 1, 0, '', 'open', 1, 0);",
+    );
+    let settle = Amendment::Settle { version: version(1), took_effect: true };
+    world.amend(settle).await.unwrap();
+    assert_eq!(world.status().await, ["schema 1 down", "data 2 pending"]);
 }

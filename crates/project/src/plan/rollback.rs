@@ -139,8 +139,12 @@ fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagn
 }
 
 /// Data migrations that came after a schema migration, and have done anything: by `after`, or
-/// without one by their higher version; and those that are `after` one of these, and so on.
-fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationId>, Refusal> {
+/// without one by their higher version; and those that are `after` one of these, and so on. Its
+/// undoing makes them pending again.
+///
+/// # Errors
+/// One of their files can't be parsed.
+pub fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationId>, Refusal> {
     let mut others = Vec::new();
     let mut after = BTreeSet::new();
     for id in begun(inputs) {
