@@ -9,6 +9,7 @@ use dunlin_model::{
     WaitsFor,
 };
 
+use super::circle::circle;
 use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
 
 /// Plans a forward run.
@@ -497,78 +498,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Migrations that wait for each other would wait for ever, and nobody would be told.
-    fn check_circles(&mut self) {
-        let waits: BTreeMap<MigrationId, BTreeSet<MigrationId>> = self
-            .plan
-            .held
-            .iter()
-            .map(|held| {
-                (held.id, held.waits_for.iter().flat_map(|w| awaited(held.id, w)).collect())
-            })
-            .collect();
-        // What waits for nothing that waits is taken away until only circles, and what waits for
-        // them, are left.
-        let mut left = waits.clone();
-        loop {
-            let before = left.len();
-            let names: BTreeSet<MigrationId> = left.keys().copied().collect();
-            left.retain(|_, waits| !waits.is_disjoint(&names));
-            if left.len() == before {
-                break;
-            }
-        }
-        let Some(first) = left.keys().next().copied() else { return };
-        // Followed far enough, any of them leads into its circle.
-        let next = |id: &MigrationId| {
-            let waits = left.get(id)?;
-            waits.iter().find(|other| left.contains_key(other)).copied()
-        };
-        let start = (0..left.len()).try_fold(first, |id, _| next(&id)).unwrap_or(first);
-        let mut circle = vec![start.to_string()];
-        let mut at = next(&start);
-        while let Some(id) = at {
-            circle.push(id.to_string());
-            at = if id == start { None } else { next(&id) };
-        }
-        let message = format!("these wait for each other: {}", circle.join(", which waits for "));
-        let mut error = Diagnostic::error("circle", message).help(
-            "take one `after` or `requires` out, or say `independent-of` where a schema migration takes away what the data migration does not need",
-        );
-        if let Some(file) = self.inputs.folder.files.get(&start) {
-            error = error.at(Place::file(&file.up));
-        }
-        self.diagnostics.push(error);
-    }
-
     fn finish(mut self) -> Result<Plan, Refusal> {
-        self.check_circles();
+        self.diagnostics.extend(circle(&self.plan.held, self.inputs.folder));
         self.diagnostics.extend(elsewhere::refuse(self.inputs.foreign, &self.elsewhere));
         if self.diagnostics.is_empty() {
             Ok(self.plan)
         } else {
             Err(Refusal::Diagnostics(self.diagnostics))
-        }
-    }
-}
-
-/// What a held migration waits for by what the files say. A version without its kind may be
-/// either.
-fn awaited(id: MigrationId, waits_for: &WaitsFor) -> Vec<MigrationId> {
-    match waits_for {
-        WaitsFor::After { reference } | WaitsFor::Required { data: reference, .. } => {
-            let Some(version) = reference.version() else { return Vec::new() };
-            match reference.kind {
-                Some(kind) => vec![MigrationId { version, kind }],
-                None => [MigrationId::schema(version), MigrationId::data(version)]
-                    .into_iter()
-                    .filter(|other| *other != id)
-                    .collect(),
-            }
-        }
-        WaitsFor::DataBeforeDestruction { data, .. } => vec![*data],
-        WaitsFor::PendingSchema { .. } | WaitsFor::SameTable { .. } | WaitsFor::Unparsed { .. } => {
-            Vec::new()
         }
     }
 }

@@ -6,6 +6,7 @@
 //! loop plans again with the failed migration in [`Inputs::failed`]).
 
 mod baseline;
+mod circle;
 mod drift;
 mod elsewhere;
 mod forward;
