@@ -126,6 +126,7 @@ impl Context {
             ignore_history: database.ignore_history,
             policy: Policy {
                 environment: self.settings.environment.clone(),
+                environments: self.settings.environments.clone(),
                 data: database.data,
                 with_data: false,
                 out_of_order: database.out_of_order,

@@ -63,7 +63,7 @@ impl Exit {
                 "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down"
             }
             Self::Pending => {
-                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held"
+                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held; `redo` of one that is held once it is undone"
             }
             Self::Drift => "`migrate`, `status`, `check`",
             Self::LeaseHeld => "`migrate` beside a long one",

@@ -6,7 +6,7 @@ use dunlin_model::{
     Checksums, Diagnostic, Direction, Entry, EntryState, EntryWrite, Kind, Lease, LedgerEvent,
     MigrationId, Resource, StepRecord, StepState, Version,
 };
-use dunlin_project::plan::{Drift, baseline, drift};
+use dunlin_project::plan::{Drift, baseline, came_after, drift};
 
 use crate::job::Job;
 use crate::leases::acquire;
@@ -374,11 +374,20 @@ impl Desk<'_> {
         let migration =
             file.parse_with_down(self.job.connector.dialect()).map_err(EngineError::Refused)?;
         let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
+        let mut resets = Vec::new();
         let statements = match step.direction {
             Direction::Up => migration.statements().to_vec(),
             Direction::Down => {
                 entry.state = EntryState::Pending;
                 entry.event = LedgerEvent::Down;
+                // It may be the last statement, which takes with it what came after.
+                let planning = Planning::new(self.job);
+                for id in came_after(&planning.inputs(self.standing), step.id)? {
+                    let mut reset = self.write(id, EntryState::Pending, LedgerEvent::Reset)?;
+                    reset.pass = reset.pass.saturating_add(1);
+                    reset.baseline = false;
+                    resets.push(reset);
+                }
                 migration.down.as_ref().map(|down| down.statements.clone()).unwrap_or_default()
             }
         };
@@ -393,7 +402,7 @@ impl Desk<'_> {
             direction: step.direction,
             statements,
             entry,
-            resets: Vec::new(),
+            resets,
             lock_timeout: self.job.limits.lock_timeout,
             statement_timeout: self.job.limits.statement_timeout,
             foreign_keys_off: false,

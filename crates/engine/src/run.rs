@@ -224,7 +224,12 @@ impl Run<'_> {
         }
         let outcome = self.under_lease(target, &heartbeat, lease.as_mut()).await;
         drop(heartbeat);
-        if let Ok(true) | Err(EngineError::Refused(_) | EngineError::Drift(_)) = outcome {
+        // After these nothing is in doubt, so nobody has to wait for the lease to expire.
+        let clean = match &outcome {
+            Ok(known) => *known,
+            Err(error) => !matches!(error, EngineError::Target(_)),
+        };
+        if clean {
             if let Some(id) = &self.id {
                 let how = if self.report.interrupted {
                     "stopped"
@@ -366,9 +371,20 @@ impl Run<'_> {
         let mut held = Vec::new();
         for id in resets {
             let resource = Resource::Data(id.version);
-            let lease = acquire(self.job, target, &resource, Duration::ZERO).await?;
-            heartbeat.add(&lease);
-            held.push(lease);
+            match acquire(self.job, target, &resource, Duration::ZERO).await {
+                Ok(lease) => {
+                    heartbeat.add(&lease);
+                    held.push(lease);
+                }
+                Err(error) => {
+                    for lease in held {
+                        heartbeat.remove(&lease.resource);
+                        // Expiry covers a release that fails.
+                        let _ = target.release(&lease).await;
+                    }
+                    return Err(error);
+                }
+            }
         }
         Ok(held)
     }

@@ -109,9 +109,11 @@ impl Bench<'_> {
 
     fn reset(&self, id: MigrationId) -> EntryWrite {
         let known = self.ledger.entries.get(&id);
+        let file = self.job.folder.files.get(&id);
+        let name = known.map(|entry| &entry.name).or_else(|| file.map(|file| &file.name));
         EntryWrite {
             id,
-            name: known.map(|entry| entry.name.clone()).unwrap_or_default(),
+            name: name.cloned().unwrap_or_default(),
             state: EntryState::Pending,
             pass: known.map_or(1, |entry| entry.pass.saturating_add(1)),
             content: None,

@@ -3,7 +3,7 @@
 use dunlin::engine::amend::{Amendment, amend};
 use dunlin::engine::run::rehearse;
 use dunlin::engine::standing::Request;
-use dunlin::model::{MigrationId, Version};
+use dunlin::model::{MigrationId, Mode, Version};
 use dunlin::project::folder::retired_toml_with;
 use dunlin::project::plan::Scope;
 use serde_json::json;
@@ -25,13 +25,18 @@ pub(crate) async fn run(context: &Context, args: &DataRunArgs) -> Result<Exit, C
     };
     let request = Request::Forward(scope);
     let mut documents = Vec::new();
+    let mut rehearsed = Exit::Done;
     for database in databases {
         let mut job = context.job(database, "data run", observer(context))?;
         job.limits.lease_wait = args.waiting.lease_wait;
         // Asked for by name or by this very command: the environment's mode has had its say.
         job.policy.with_data = true;
         if args.dry_run {
-            documents.push(dry_run(context, &job, &request).await?);
+            let (document, well) = dry_run(context, &job, &request).await?;
+            documents.push(document);
+            if !well {
+                rehearsed = Exit::Failed;
+            }
             continue;
         }
         let report = execute(context, &job, &request, &mut documents).await?;
@@ -46,14 +51,15 @@ pub(crate) async fn run(context: &Context, args: &DataRunArgs) -> Result<Exit, C
             return finish(context, documents, Exit::Pending);
         }
     }
-    finish(context, documents, Exit::Done)
+    finish(context, documents, rehearsed)
 }
 
+/// Says whether all that can be rehearsed went well.
 async fn dry_run(
     context: &Context,
     job: &dunlin::engine::job::Job,
     request: &Request,
-) -> Result<serde_json::Value, CliError> {
+) -> Result<(serde_json::Value, bool), CliError> {
     let (plan, rehearsed) =
         rehearse(job, request).await.map_err(|error| engine_error(&job.database, error))?;
     let mut steps = Vec::new();
@@ -94,7 +100,10 @@ async fn dry_run(
             render::data("  nothing would run");
         }
     }
-    Ok(json!({ "database": job.database, "rehearsed": steps, "held": plan.held }))
+    // What can't be rolled back was not tried, so it did not fail.
+    let mut tried = rehearsed.iter().filter(|one| one.step.mode == Mode::OneTransaction);
+    let well = tried.all(|one| one.outcome.is_ok());
+    Ok((json!({ "database": job.database, "rehearsed": steps, "held": plan.held }), well))
 }
 
 /// Records that a data migration will not run here.

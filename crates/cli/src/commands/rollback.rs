@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dunlin::engine::events::Silent;
 use dunlin::engine::run::preview;
 use dunlin::engine::standing::Request;
+use dunlin::model::MigrationId;
 use dunlin::project::plan::{RollbackScope, Scope};
 use serde_json::json;
 
@@ -36,7 +37,15 @@ pub(crate) async fn redo(context: &Context, args: &YesArgs) -> Result<Exit, CliE
     let job = context.job(database, "redo", observer(context))?;
     let request = Request::Forward(Scope::Migrate { to: Some(last), step_count: None });
     let report = execute(context, &job, &request, &mut documents).await?;
-    finish(context, documents, exit_of(&report))
+    let again = report.finished.iter().any(|one| one.id == MigrationId::schema(last));
+    let exit = match exit_of(&report) {
+        Exit::Done if !again => {
+            render::line(&format!("{}: schema {last} is undone and not redone", job.database));
+            Exit::Pending
+        }
+        exit => exit,
+    };
+    finish(context, documents, exit)
 }
 
 type Undone = (Exit, Vec<serde_json::Value>, Option<dunlin::model::Version>);

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use dunlin::engine::Purpose;
 use dunlin::engine::events::Silent;
 use dunlin::engine::job::{Job, Urgency};
+use dunlin::engine::report::EngineError;
 use serde_json::json;
 
 use super::check::pending;
 use super::overview::overview_of;
 use crate::args::WaitArgs;
-use crate::context::Context;
+use crate::context::{Context, engine_error};
 use crate::exit::{CliError, Exit};
 use crate::render;
 
@@ -25,6 +26,8 @@ enum Seen {
     Pending(String),
     /// It does not answer, and says this.
     Silent(String),
+    /// A person ended the waiting.
+    Stopped,
 }
 
 /// Waits for every database.
@@ -35,8 +38,11 @@ pub(crate) async fn run(context: &Context, args: &WaitArgs) -> Result<Exit, CliE
     for database in context.databases()? {
         let job = context.job(database, "wait", Arc::new(Silent))?;
         let seen = wait_for(&job, args, deadline).await;
+        if matches!(seen, Seen::Stopped) {
+            return Err(engine_error(&job.database, EngineError::Interrupted));
+        }
         let (one, why) = match seen {
-            Seen::Ready => (Exit::Done, None),
+            Seen::Ready | Seen::Stopped => (Exit::Done, None),
             Seen::Pending(why) => (Exit::Pending, Some(why)),
             Seen::Silent(why) => (Exit::Failed, Some(why)),
         };
@@ -67,7 +73,7 @@ async fn wait_for(job: &Job, args: &WaitArgs, deadline: Instant) -> Seen {
         let looked = tokio::time::timeout(left.max(POLL), look(job, args)).await;
         let seen = looked.unwrap_or_else(|_| Seen::Silent("it did not answer in time".to_owned()));
         let why = match &seen {
-            Seen::Ready => return seen,
+            Seen::Ready | Seen::Stopped => return seen,
             Seen::Pending(why) | Seen::Silent(why) => why,
         };
         if *why != told {
@@ -80,7 +86,7 @@ async fn wait_for(job: &Job, args: &WaitArgs, deadline: Instant) -> Seen {
         }
         tokio::select! {
             () = tokio::time::sleep(POLL.min(left)) => {}
-            () = job.interrupt.reached(Urgency::Finish) => return seen,
+            () = job.interrupt.reached(Urgency::Finish) => return Seen::Stopped,
         }
     }
 }
@@ -103,7 +109,7 @@ async fn look(job: &Job, args: &WaitArgs) -> Seen {
                 [first, ..] => Seen::Pending(format!("{} are pending, first {first}", open.len())),
             }
         }
-        Err(dunlin::engine::report::EngineError::Target(error)) => Seen::Silent(error.to_string()),
+        Err(EngineError::Target(error)) => Seen::Silent(error.to_string()),
         Err(error) => Seen::Pending(error.to_string()),
     }
 }

@@ -50,3 +50,24 @@ fn one_statement_after_the_other_goes_on_where_it_stopped() {
     let again = project.run("migrate").exits(0);
     snapshot!("failed_steps", project, story(&[failed, status, plan, again]));
 }
+
+#[test]
+fn a_rehearsal_that_fails_exits_so() {
+    let project = Project::with_posts();
+    project.run("migrate").exits(0);
+    project.write("data_migrations/4_bad.sql", "UPDATE nowhere SET x = 1;\n");
+    project.run("data run --dry-run").exits(1);
+}
+
+#[test]
+fn a_redo_that_is_held_half_way_is_not_done() {
+    let project = Project::with_posts();
+    project.write("dunlin.toml", "[databases.app]\nurl = \"sqlite:app.db\"\n");
+    project.write("migrations/4_x.up.sql", "ALTER TABLE posts DROP COLUMN title;\n");
+    project.write("migrations/4_x.down.sql", "ALTER TABLE posts ADD COLUMN title text;\n");
+    project.run("migrate --with-data").exits(0);
+    project.run("redo --yes").exits(0);
+    project.write("data_migrations/2_late.sql", "UPDATE posts SET views = 0;\n");
+    let held = project.run("redo --yes").exits(3);
+    assert!(held.stderr().contains("schema 4 is undone and not redone"), "{}", held.stderr());
+}

@@ -3,7 +3,7 @@
 use dunlin::engine::amend::Amendment;
 use dunlin::model::{DataMode, WaitsFor};
 
-use crate::world::{World, data, finished, held, schema, version};
+use crate::world::{World, data, finished, held, rules, schema, version};
 
 const POSTS: &str = "CREATE TABLE posts (id INTEGER PRIMARY KEY, old TEXT, new TEXT);\
     INSERT INTO posts (old) VALUES ('a'), ('b');\
@@ -179,4 +179,43 @@ async fn a_passed_over_file_that_goes_away_holds_nothing() {
     world.remove("data_migrations/2_fill.sql").schema("4_drop.sql", DROP);
     assert_eq!(finished(&world.migrate().await), ["schema 4"]);
     assert_eq!(world.status().await, ["schema 1 up", "data 3 done", "schema 4 up"]);
+}
+
+#[tokio::test]
+async fn an_environment_that_does_not_exist_opens_no_gate() {
+    let mut world = World::auto();
+    world.policy.environment = Some("production".to_owned());
+    world.policy.environments = vec!["production".to_owned(), "staging".to_owned()];
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", &format!("-- dunlin: environments prodution\n{FILL}"))
+        .schema("3_drop.sql", DROP);
+    assert_eq!(rules(world.try_migrate().await.unwrap_err()), ["unknown-environment"]);
+    world.data("2_fill.sql", &format!("-- dunlin: environments production\n{FILL}"));
+    assert_eq!(finished(&world.migrate().await), ["schema 1", "data 2", "schema 3"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_itself_is_refused() {
+    let one = World::auto();
+    one.data("2_x.sql", "-- dunlin: after data 2\nSELECT 1;");
+    assert_eq!(rules(one.try_migrate().await.unwrap_err()), ["circle"]);
+    let two = World::auto();
+    two.data("2_x.sql", "-- dunlin: after 3\nSELECT 1;")
+        .data("3_x.sql", "-- dunlin: after data 2\nSELECT 1;")
+        .data("4_x.sql", "-- dunlin: after data 3\nSELECT 1;");
+    assert_eq!(rules(two.try_migrate().await.unwrap_err()), ["circle"]);
+    let gate = World::auto();
+    contract(&gate).data("2_fill.sql", &format!("-- dunlin: after 3\n{FILL}"));
+    assert_eq!(rules(gate.try_migrate().await.unwrap_err()), ["circle"]);
+}
+
+#[tokio::test]
+async fn one_that_a_person_skipped_is_not_silently_left_out_when_named() {
+    let world = World::manual();
+    contract(&world);
+    world.migrate().await;
+    let skip = Amendment::Skip { version: version(2), because: "no".to_owned() };
+    world.amend(skip).await.unwrap();
+    assert_eq!(rules(world.run_data(&[2]).await.unwrap_err()), ["skipped"]);
 }

@@ -1,5 +1,6 @@
 //! The way back.
 
+use dunlin::engine::amend::Amendment;
 use dunlin::project::plan::RollbackScope;
 
 use crate::world::{World, data, finished, rules, version};
@@ -112,4 +113,78 @@ async fn one_that_stopped_half_way_down_is_finished_first() {
     assert_eq!(finished(&report), ["schema 1"], "{:?}", report.failed);
     assert_eq!(world.status().await, ["schema 1 down"]);
     assert_eq!(finished(&world.migrate().await), ["schema 1"]);
+}
+
+#[tokio::test]
+async fn nothing_goes_forward_while_one_is_half_way_down() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;\nDROP TABLE nowhere;");
+    world.migrate().await;
+    world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    world.schema("2_t.sql", "CREATE TABLE t2 (id INTEGER);");
+    assert_eq!(rules(world.try_migrate().await.unwrap_err()), ["half-way-down"]);
+    assert_eq!(tables(&world), "");
+}
+
+#[tokio::test]
+async fn data_after_data_that_is_reset_is_reset_too() {
+    let world = World::auto();
+    world
+        .schema(
+            "1_t.up.sql",
+            "CREATE TABLE t1 (a INTEGER, b INTEGER); INSERT INTO t1 VALUES (1, 0);",
+        )
+        .schema("1_t.down.sql", "DROP TABLE t1;")
+        .data("2_first.sql", "UPDATE t1 SET a = a + 1;")
+        .data("3_then.sql", "-- dunlin: after data 2\nUPDATE t1 SET b = a;")
+        .data("4_last.sql", "-- dunlin: after data 3\nUPDATE t1 SET b = b + 10;");
+    world.migrate().await;
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!(report.finished[0].resets, [data(2), data(3), data(4)]);
+    world.migrate().await;
+    assert_eq!(world.value("SELECT b FROM t1"), "12");
+}
+
+#[tokio::test]
+async fn data_that_kept_some_statements_begins_again_after_a_rollback() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (a INTEGER); INSERT INTO t1 VALUES (0);")
+        .schema("1_t.down.sql", "DROP TABLE t1;")
+        .data(
+            "2_x.sql",
+            "-- dunlin: no-transaction\nUPDATE t1 SET a = a + 1;\nUPDATE nowhere SET a = 1;",
+        );
+    assert_eq!(world.migrate().await.failed[0].kept, 1);
+    let report = world.rollback(RollbackScope::Steps(1)).await.unwrap();
+    assert_eq!(report.finished[0].resets, [data(2)]);
+    assert_eq!(world.status().await, ["schema 1 down", "data 2 pending"]);
+    world.data(
+        "2_x.sql",
+        "-- dunlin: no-transaction\nUPDATE t1 SET a = a + 1;\nUPDATE t1 SET a = a + 10;",
+    );
+    assert_eq!(finished(&world.migrate().await), ["schema 1", "data 2"]);
+    assert_eq!(world.value("SELECT a FROM t1"), "11");
+}
+
+#[tokio::test]
+async fn settling_the_last_statement_down_resets_what_came_after() {
+    let world = World::auto();
+    world
+        .schema("1_t.up.sql", "CREATE TABLE t1 (id INTEGER);")
+        .schema("1_t.down.sql", "-- dunlin: no-transaction\nDROP TABLE t1;")
+        .data("2_x.sql", "INSERT INTO t1 VALUES (1);");
+    world.migrate().await;
+    // As a process that died between the statement and its journal leaves it.
+    world.execute(
+        "DROP TABLE t1;
+         INSERT INTO dunlin_steps
+           (kind, version, direction, pass, ordinal, checksum, state, token, opened_at)
+         VALUES ('schema', 1, 'down', 1, 0, '', 'open', 1, 0);",
+    );
+    let settle = Amendment::Settle { version: version(1), took_effect: true };
+    world.amend(settle).await.unwrap();
+    assert_eq!(world.status().await, ["schema 1 down", "data 2 pending"]);
 }

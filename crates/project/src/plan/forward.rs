@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use dunlin_model::{
-    Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Held, Kind, Migration,
-    MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, WaitsFor,
+    Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Entry, EntryState, Held, Kind,
+    Migration, MigrationId, OutOfOrder, Place, Plan, PlannedStep, Reference, Severity, StepState,
+    WaitsFor,
 };
 
+use super::circle::circle;
 use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
 
 /// Plans a forward run.
@@ -21,6 +23,7 @@ pub fn plan(inputs: &Inputs<'_>, scope: &Scope) -> Result<Plan, Refusal> {
     }
     let mut planner = Planner::new(inputs, scope);
     planner.check_request();
+    planner.check_half_way_down();
     for (id, migration) in inputs.parsed {
         if inputs.is_pending(*id) {
             planner.consider(*id, migration);
@@ -91,6 +94,16 @@ impl<'a> Planner<'a> {
             let id = MigrationId::data(*version);
             if !self.inputs.folder.files.contains_key(&id) {
                 self.diagnostics.push(self.unknown_version(id));
+                continue;
+            }
+            let entry = self.inputs.ledger.entries.get(&id);
+            let skipped =
+                |entry: &Entry| entry.state == EntryState::Skipped && !entry.by_environment;
+            if entry.is_some_and(skipped) {
+                self.diagnostics.push(
+                    Diagnostic::error("skipped", format!("{id} was skipped by a person"))
+                        .help(format!("to run it after all: dunlin data rerun {version}")),
+                );
             }
         }
     }
@@ -107,7 +120,8 @@ impl<'a> Planner<'a> {
 
     fn consider(&mut self, id: MigrationId, migration: &Migration) {
         self.check_late(id, migration);
-        if self.applied_elsewhere(id, migration) || self.is_half_way_down(id, migration) {
+        self.check_environments(migration);
+        if self.applied_elsewhere(id, migration) {
             return;
         }
         if let Some(reason) = &migration.directives().disabled {
@@ -154,6 +168,26 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// A name that no environment has would skip the migration everywhere, and open its gates.
+    fn check_environments(&mut self, migration: &Migration) {
+        let known = &self.inputs.policy.environments;
+        if known.is_empty() {
+            return;
+        }
+        for name in &migration.directives().environments {
+            if known.contains(name) {
+                continue;
+            }
+            let help = match nearest(name, known.iter().cloned()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}; or add [environments.{name}]", known.join(", ")),
+            };
+            let message = format!("`environments` names `{name}`, which dunlin.toml does not have");
+            let error = Diagnostic::error("unknown-environment", message);
+            self.diagnostics.push(error.at(Place::file(migration.file())).help(help));
+        }
+    }
+
     /// A schema migration that another tool's history holds must not run a second time.
     fn applied_elsewhere(&mut self, id: MigrationId, migration: &Migration) -> bool {
         let Some(foreign) = self.inputs.foreign else { return false };
@@ -165,17 +199,23 @@ impl<'a> Planner<'a> {
     }
 
     /// A way back that stopped half-way is finished before anything goes forward again.
-    fn is_half_way_down(&mut self, id: MigrationId, migration: &Migration) -> bool {
-        let steps = &self.inputs.ledger.steps;
-        let half_way = steps.iter().any(|s| s.id == id && s.direction == Direction::Down);
-        if half_way {
-            self.diagnostics.push(
-                Diagnostic::error("half-way-down", format!("{id} stopped half-way down"))
-                    .at(Place::file(migration.file()))
-                    .help(format!("finish that first: dunlin rollback --through {}", id.version)),
-            );
+    fn check_half_way_down(&mut self) {
+        let ledger = self.inputs.ledger;
+        let going_down = ledger
+            .steps
+            .iter()
+            // A statement that the server refused left nothing to finish.
+            .filter(|step| step.direction == Direction::Down && step.state != StepState::Failed)
+            .map(|step| step.id)
+            .collect::<BTreeSet<_>>();
+        for id in going_down {
+            let error = Diagnostic::error("half-way-down", format!("{id} stopped half-way down"))
+                .help(format!("finish that first: dunlin rollback --through {}", id.version));
+            self.diagnostics.push(match self.inputs.folder.files.get(&id) {
+                Some(file) => error.at(Place::file(&file.up)),
+                None => error,
+            });
         }
-        half_way
     }
 
     fn skip_reason(&self, id: MigrationId, migration: &Migration) -> Option<String> {
@@ -459,6 +499,7 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Result<Plan, Refusal> {
+        self.diagnostics.extend(circle(&self.plan.held, self.inputs.folder));
         self.diagnostics.extend(elsewhere::refuse(self.inputs.foreign, &self.elsewhere));
         if self.diagnostics.is_empty() {
             Ok(self.plan)

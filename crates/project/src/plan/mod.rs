@@ -6,6 +6,7 @@
 //! loop plans again with the failed migration in [`Inputs::failed`]).
 
 mod baseline;
+mod circle;
 mod drift;
 mod elsewhere;
 mod forward;
@@ -24,7 +25,7 @@ pub use baseline::baseline;
 pub use drift::{Drift, drift};
 pub use forward::plan;
 pub use overview::{Row, Status, overview};
-pub use rollback::{RollbackScope, rollback};
+pub use rollback::{RollbackScope, came_after, rollback};
 
 use crate::folder::Folder;
 
@@ -33,6 +34,8 @@ use crate::folder::Folder;
 pub struct Policy {
     /// The environment's name, if one was given.
     pub environment: Option<String>,
+    /// Every environment that the project has; empty where it names none.
+    pub environments: Vec<String>,
     /// When `migrate` runs data migrations.
     pub data: DataMode,
     /// `--with-data`: now, although the mode is manual.

@@ -219,7 +219,10 @@ fn live_holder(inputs: &Inputs<'_>, id: MigrationId) -> Option<String> {
 
 /// What is known of a migration whose journalled steps are not all done.
 fn half_way(inputs: &Inputs<'_>, id: MigrationId) -> Option<String> {
-    let steps: Vec<_> = inputs.ledger.steps.iter().filter(|step| step.id == id).collect();
+    let pass = inputs.ledger.entries.get(&id).map_or(1, |entry| entry.pass.max(1));
+    // What an earlier pass kept went with the rollback that began this one.
+    let steps: Vec<_> =
+        inputs.ledger.steps.iter().filter(|step| step.id == id && step.pass == pass).collect();
     let done = steps.iter().filter(|step| step.state == StepState::Done).count();
     let open = steps.iter().find(|step| step.state == StepState::Open);
     match open {

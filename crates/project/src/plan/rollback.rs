@@ -1,8 +1,10 @@
 //! The plan back down.
 
+use std::collections::BTreeSet;
+
 use dunlin_model::{
-    Action, Body, Diagnostic, Direction, EntryState, Kind, Migration, MigrationId, Mode, Place,
-    Plan, PlannedStep, Version,
+    Action, Body, Diagnostic, Direction, EntryState, Kind, LeaseHolder, Migration, MigrationId,
+    Mode, Place, Plan, PlannedStep, Resource, StepState, Version,
 };
 
 use super::forward::nearest;
@@ -42,7 +44,7 @@ pub fn rollback(inputs: &Inputs<'_>, scope: RollbackScope) -> Result<Plan, Refus
         return Err(Refusal::Diagnostics(errors));
     }
     let mut plan = Plan::default();
-    let mut reset = std::collections::BTreeSet::new();
+    let mut reset = BTreeSet::new();
     for migration in undone {
         let mut resets = came_after(inputs, migration.id)?;
         resets.retain(|id| reset.insert(*id));
@@ -82,8 +84,10 @@ fn half_way(inputs: &Inputs<'_>) -> Vec<Diagnostic> {
         .steps
         .iter()
         .filter(|step| step.direction == Direction::Up && step.id.kind == Kind::Schema)
+        // A statement that the server refused left nothing to finish.
+        .filter(|step| step.state != StepState::Failed)
         .map(|step| step.id)
-        .collect::<std::collections::BTreeSet<_>>()
+        .collect::<BTreeSet<_>>()
         .into_iter()
         .map(|id| {
             Diagnostic::error("half-way", format!("{id} stopped half-way up"))
@@ -134,16 +138,18 @@ fn undoable(inputs: &Inputs<'_>, id: MigrationId) -> Result<Migration, Vec<Diagn
     Ok(migration)
 }
 
-/// Applied data migrations that came after a schema migration: by `after`, or without one by
-/// their higher version.
-fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationId>, Refusal> {
-    let mut after = Vec::new();
-    for (id, entry) in &inputs.ledger.entries {
-        if id.kind != Kind::Data || entry.state != EntryState::Applied {
-            continue;
-        }
+/// Data migrations that came after a schema migration, and have done anything: by `after`, or
+/// without one by their higher version; and those that are `after` one of these, and so on. Its
+/// undoing makes them pending again.
+///
+/// # Errors
+/// One of their files can't be parsed.
+pub fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationId>, Refusal> {
+    let mut others = Vec::new();
+    let mut after = BTreeSet::new();
+    for id in begun(inputs) {
         // Without its file nothing is known but its version.
-        let references = match inputs.folder.files.get(id) {
+        let references = match inputs.folder.files.get(&id) {
             Some(file) => {
                 let parsed = file.parse(inputs.dialect()).map_err(Refusal::Diagnostics)?;
                 parsed.directives().after.clone()
@@ -158,10 +164,45 @@ fn came_after(inputs: &Inputs<'_>, undone: MigrationId) -> Result<Vec<MigrationI
             })
         };
         if depends {
-            after.push(*id);
+            after.insert(id);
+        } else {
+            others.push((id, references));
         }
     }
-    Ok(after)
+    loop {
+        let before = after.len();
+        for (id, references) in &others {
+            let depends = references.iter().any(|reference| {
+                reference.kind != Some(Kind::Schema)
+                    && reference.version().is_some_and(|v| after.contains(&MigrationId::data(v)))
+            });
+            if depends {
+                after.insert(*id);
+            }
+        }
+        if after.len() == before {
+            return Ok(after.into_iter().collect());
+        }
+    }
+}
+
+/// Data migrations that are done, that kept some of their statements, or that somebody is at work
+/// on: what they did goes with what they did it to.
+fn begun(inputs: &Inputs<'_>) -> BTreeSet<MigrationId> {
+    let ledger = inputs.ledger;
+    let done = ledger.entries.iter().filter(|(_, entry)| entry.state == EntryState::Applied);
+    let half_way = ledger.steps.iter().filter(|step| {
+        let entry = ledger.entries.get(&step.id);
+        step.state != StepState::Failed
+            && entry.is_some_and(|entry| entry.state.is_pending() && entry.pass == step.pass)
+    });
+    let running = inputs.folder.files.keys().filter(|id| {
+        let resource = Resource::Data(id.version).to_string();
+        let live = |lease: &LeaseHolder| lease.remaining_ms > 0 && lease.resource == resource;
+        inputs.is_pending(**id) && ledger.leases.iter().any(live)
+    });
+    let all = done.map(|(id, _)| *id).chain(half_way.map(|step| step.id)).chain(running.copied());
+    all.filter(|id| id.kind == Kind::Data).collect()
 }
 
 fn down_step(

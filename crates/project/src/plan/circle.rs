@@ -1,0 +1,68 @@
+//! Migrations that wait for each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_model::{Diagnostic, Held, MigrationId, Place, WaitsFor};
+
+use crate::folder::Folder;
+
+/// Migrations that wait for each other would wait for ever, and nobody would be told.
+pub(super) fn circle(held: &[Held], folder: &Folder) -> Option<Diagnostic> {
+    let waits: BTreeMap<MigrationId, BTreeSet<MigrationId>> = held
+        .iter()
+        .map(|held| (held.id, held.waits_for.iter().flat_map(|w| awaited(held.id, w)).collect()))
+        .collect();
+    // What waits for nothing that waits is taken away until only circles, and what waits for
+    // them, are left.
+    let mut left = waits.clone();
+    loop {
+        let before = left.len();
+        let names: BTreeSet<MigrationId> = left.keys().copied().collect();
+        left.retain(|_, waits| !waits.is_disjoint(&names));
+        if left.len() == before {
+            break;
+        }
+    }
+    let first = left.keys().next().copied()?;
+    // Followed far enough, any of them leads into its circle.
+    let next = |id: &MigrationId| {
+        let waits = left.get(id)?;
+        waits.iter().find(|other| left.contains_key(other)).copied()
+    };
+    let start = (0..left.len()).try_fold(first, |id, _| next(&id)).unwrap_or(first);
+    let mut circle = vec![start.to_string()];
+    let mut at = next(&start);
+    while let Some(id) = at {
+        circle.push(id.to_string());
+        at = if id == start { None } else { next(&id) };
+    }
+    let message = format!("these wait for each other: {}", circle.join(", which waits for "));
+    let mut error = Diagnostic::error("circle", message).help(
+        "take one `after` or `requires` out, or say `independent-of` where a schema migration takes away what the data migration does not need",
+    );
+    if let Some(file) = folder.files.get(&start) {
+        error = error.at(Place::file(&file.up));
+    }
+    Some(error)
+}
+
+/// What a held migration waits for by what the files say. A version without its kind may be
+/// either.
+fn awaited(id: MigrationId, waits_for: &WaitsFor) -> Vec<MigrationId> {
+    match waits_for {
+        WaitsFor::After { reference } | WaitsFor::Required { data: reference, .. } => {
+            let Some(version) = reference.version() else { return Vec::new() };
+            match reference.kind {
+                Some(kind) => vec![MigrationId { version, kind }],
+                None => [MigrationId::schema(version), MigrationId::data(version)]
+                    .into_iter()
+                    .filter(|other| *other != id)
+                    .collect(),
+            }
+        }
+        WaitsFor::DataBeforeDestruction { data, .. } => vec![*data],
+        WaitsFor::PendingSchema { .. } | WaitsFor::SameTable { .. } | WaitsFor::Unparsed { .. } => {
+            Vec::new()
+        }
+    }
+}
