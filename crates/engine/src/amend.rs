@@ -340,6 +340,14 @@ impl Desk<'_> {
     fn baseline(&self, to: Version) -> Result<Change, EngineError> {
         let planning = Planning::new(self.job);
         let ids = baseline(&planning.inputs(self.standing), to).map_err(EngineError::Refused)?;
+        let steps = &self.standing.ledger.steps;
+        if let Some(id) = ids.iter().find(|id| steps.iter().any(|step| step.id == **id)) {
+            return Err(refuse(
+                "half-way",
+                format!("{id} stopped half-way: some of its statements are kept"),
+                "finish it with `dunlin migrate` first",
+            ));
+        }
         let mut writes = Vec::new();
         for id in ids {
             let mut write = self.write(id, EntryState::Applied, LedgerEvent::Baseline)?;

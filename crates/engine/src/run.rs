@@ -341,10 +341,20 @@ impl Run<'_> {
         // What comes later in the one order must not overtake it: who is at work on it is waited
         // for, as if the work were ours.
         let mut lease = acquire(self.job, target, &resource, self.job.limits.lease_wait).await?;
-        // Somebody has had this lease before: what we read may be from before that.
-        if lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
+        // What we read may be from before somebody else had this lease; and without the lease on
+        // the schema also from before it changed.
+        let alone = !matches!(self.request, Request::Forward(Scope::Data { .. }));
+        if !alone || lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
             let fresh = standing::read(self.job, target).await?;
-            if fresh.ledger.entries.get(&id) != standing.ledger.entries.get(&id) {
+            let same = if alone {
+                stand(&fresh, id) == stand(standing, id)
+            } else {
+                let all = |one: &Standing| {
+                    one.ledger.entries.keys().map(|id| stand(one, *id)).collect::<Vec<_>>()
+                };
+                all(&fresh) == all(standing)
+            };
+            if !same {
                 target.release(&lease).await?;
                 return Ok(Turn::Again(Some(Box::new(fresh))));
             }
@@ -474,6 +484,11 @@ impl Run<'_> {
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
     }
+}
+
+/// What of a migration's row decides whether and how it runs.
+fn stand(standing: &Standing, id: MigrationId) -> (MigrationId, Option<(EntryState, u32)>) {
+    (id, standing.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass)))
 }
 
 /// What the plan overtakes and the ledger has never seen.

@@ -120,6 +120,11 @@ pub enum WaitsFor {
         /// The held migration.
         held: MigrationId,
     },
+    /// Its header names environments, and none is set here.
+    Environment {
+        /// Those that it names.
+        names: Vec<String>,
+    },
     /// Lower schema migrations are pending, and this data migration has no `after`.
     PendingSchema {
         /// The first of them.

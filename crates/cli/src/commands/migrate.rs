@@ -8,6 +8,7 @@ use dunlin::engine::job::Job;
 use dunlin::engine::report::{EngineError, Report};
 use dunlin::engine::run::run as run_job;
 use dunlin::engine::standing::Request;
+use dunlin::model::Version;
 use dunlin::project::plan::Scope;
 use serde_json::json;
 
@@ -27,6 +28,7 @@ pub(crate) async fn run(context: &Context, args: &MigrateArgs) -> Result<Exit, C
     for database in context.databases()? {
         let mut job = context.job(database, "migrate", observer(context))?;
         job.policy.with_data = args.scope.with_data;
+        check_target(context, &job, args.scope.to)?;
         job.limits.lease_wait = args.waiting.lease_wait;
         let request =
             Request::Forward(Scope::Migrate { to: args.scope.to, step_count: args.scope.step });
@@ -41,6 +43,24 @@ pub(crate) async fn run(context: &Context, args: &MigrateArgs) -> Result<Exit, C
         }
     }
     finish(context, documents, exit)
+}
+
+/// `--to` names a version that there is. With several databases it may be in one of them only.
+pub(crate) fn check_target(
+    context: &Context,
+    job: &Job,
+    to: Option<Version>,
+) -> Result<(), CliError> {
+    let Some(to) = to else { return Ok(()) };
+    let folder = job.folder.ready().map_err(|error| engine_error(&job.database, error))?;
+    let known = folder.files.keys().any(|id| id.version == to);
+    if known || context.databases()?.len() > 1 {
+        return Ok(());
+    }
+    Err(CliError::usage(
+        format!("there is no migration of version {to}"),
+        "`dunlin status` lists the versions that there are",
+    ))
 }
 
 /// What listens to a run.

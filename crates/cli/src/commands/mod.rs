@@ -22,7 +22,9 @@ use crate::exit::{CliError, Exit};
 
 /// Does what was typed.
 pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
-    let global = cli.global;
+    let mut global = cli.global;
+    // An empty DUNLIN_ENV is none.
+    global.env = global.env.filter(|name| !name.is_empty());
     let context = || Context::load(&global);
     match cli.command {
         Command::Init(args) => init::run(&global, &args),

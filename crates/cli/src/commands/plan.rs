@@ -9,7 +9,7 @@ use dunlin::model::{Mode, Plan};
 use dunlin::project::plan::Scope;
 use serde_json::json;
 
-use super::migrate::explained;
+use super::migrate::{check_target, explained};
 use crate::args::MigrateScope;
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &Context, scope: &MigrateScope) -> Result<Exit,
     for database in context.databases()? {
         let mut job = context.job(database, "plan", Arc::new(Silent))?;
         job.policy.with_data = scope.with_data;
+        check_target(context, &job, scope.to)?;
         let (standing, plan) = match preview(&job, &request).await {
             Ok(previewed) => previewed,
             Err(error) => return Err(explained(context, &job, error).await?),

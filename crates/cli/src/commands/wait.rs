@@ -99,6 +99,9 @@ async fn look(job: &Job, args: &WaitArgs) -> Seen {
         };
     }
     match overview_of(job).await {
+        Ok(overview) if !overview.drifted.is_empty() => {
+            Seen::Pending("applied migrations were edited: see `dunlin status`".to_owned())
+        }
         Ok(overview) => {
             let open: Vec<String> = pending(&overview, args.schema_only)
                 .map(|row| format!("{} {}", row.kind, row.version))

@@ -134,6 +134,10 @@ pub(crate) fn waits_for(wait: &WaitsFor, command: &dyn Fn(&str) -> String) -> St
         WaitsFor::Unparsed { held } => format!(
             "{held} is held, and this one can't be parsed, so it may touch the same table: that one first"
         ),
+        WaitsFor::Environment { names } => format!(
+            "it is only for {}, and no environment is set here: say --env or DUNLIN_ENV",
+            names.join(", ")
+        ),
         WaitsFor::PendingSchema { schema } => {
             format!("{schema} is pending below it: `{}` first", command("migrate"))
         }

@@ -168,3 +168,19 @@ async fn an_unknown_version_is_refused_before_anything_runs() {
     assert_eq!(rules(world.run_data(&[2, 7]).await.unwrap_err()), ["unknown-version"]);
     assert_eq!(world.value("SELECT group_concat(n) FROM t"), "1,2,3");
 }
+
+#[tokio::test]
+async fn without_an_environment_one_that_names_some_is_held_not_skipped() {
+    let mut world = World::auto();
+    world
+        .schema("1_t.sql", TABLE)
+        .data("2_p.sql", "-- dunlin: environments production\nUPDATE t SET n = 0;");
+    let report = world.migrate().await;
+    assert_eq!(held(&report), ["data 2"]);
+    assert!(matches!(&report.held[0].waits_for[..], [WaitsFor::Environment { .. }]));
+    world.policy.environment = Some("staging".into());
+    assert!(world.migrate().await.finished[0].skipped.is_some());
+    world.policy.environment = Some("production".into());
+    assert_eq!(finished(&world.migrate().await), ["data 2"]);
+    assert_eq!(world.value("SELECT sum(n) FROM t"), "0");
+}

@@ -126,7 +126,8 @@ pub const WORDS: &[Word] = &[
         subjects: UPWARD,
         repeats: false,
         meaning: "Runs only in these environments (`--env`, `DUNLIN_ENV`), and is recorded as \
-                  skipped elsewhere, which opens the gates that wait for it.",
+                  skipped in others, which opens the gates that wait for it. Where no \
+                  environment is set it is held: nobody knows.",
         default: "every environment",
         example: "environments production staging",
         sets: Sets::Environments,

@@ -61,8 +61,9 @@ fn awaited(id: MigrationId, waits_for: &WaitsFor) -> Vec<MigrationId> {
             }
         }
         WaitsFor::DataBeforeDestruction { data, .. } => vec![*data],
-        WaitsFor::PendingSchema { .. } | WaitsFor::SameTable { .. } | WaitsFor::Unparsed { .. } => {
-            Vec::new()
-        }
+        WaitsFor::Environment { .. }
+        | WaitsFor::PendingSchema { .. }
+        | WaitsFor::SameTable { .. }
+        | WaitsFor::Unparsed { .. } => Vec::new(),
     }
 }

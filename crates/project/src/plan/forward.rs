@@ -223,12 +223,11 @@ impl<'a> Planner<'a> {
         let wanted = &migration.directives().environments;
         if !wanted.is_empty() {
             let here = policy.environment.as_deref();
-            if here.is_none_or(|here| !wanted.iter().any(|name| name == here)) {
-                let here = here.map_or_else(
-                    || "no environment is set here".to_owned(),
-                    |here| format!("this is {here}"),
-                );
-                return Some(format!("only for {}; {here}", wanted.join(", ")));
+            // Without an environment nobody knows, so it is held: see `waits_for`.
+            if let Some(here) = here
+                && !wanted.iter().any(|name| name == here)
+            {
+                return Some(format!("only for {}; this is {here}", wanted.join(", ")));
             }
         }
         let skips = policy.data == DataMode::Skip && id.kind == Kind::Data && !self.is_named(id);
@@ -276,6 +275,9 @@ impl<'a> Planner<'a> {
     fn waits_for(&mut self, id: MigrationId, migration: &Migration) -> Vec<WaitsFor> {
         let mut waits = Vec::new();
         let directives = migration.directives();
+        if !directives.environments.is_empty() && self.inputs.policy.environment.is_none() {
+            waits.push(WaitsFor::Environment { names: directives.environments.clone() });
+        }
         for reference in &directives.after {
             if !self.is_satisfied(reference, migration) {
                 let hint = elsewhere::unseen(self.inputs.foreign, reference, migration);

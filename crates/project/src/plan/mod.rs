@@ -90,7 +90,7 @@ impl Inputs<'_> {
     /// Whether a migration of ours or of the other tool is in place before this plan.
     pub(crate) fn is_in_place(&self, id: MigrationId) -> bool {
         if self.ledger.entries.get(&id).is_some_and(dunlin_model::Entry::opens_gate) {
-            return true;
+            return !self.is_wanted_after_all(id);
         }
         match id.kind {
             Kind::Data => self.folder.retired.contains_key(&id.version),
@@ -106,7 +106,23 @@ impl Inputs<'_> {
             return false;
         }
         self.ledger.state(id).is_none_or(dunlin_model::EntryState::is_pending)
+            || self.is_wanted_after_all(id)
     }
+
+    /// Whether a migration was recorded as skipped where another environment was set, and its
+    /// header names this one.
+    fn is_wanted_after_all(&self, id: MigrationId) -> bool {
+        let skipped = self.ledger.entries.get(&id).is_some_and(was_skipped_by_environment);
+        let here = self.policy.environment.as_ref();
+        skipped
+            && self.parsed.get(&id).is_some_and(|migration| {
+                here.is_some_and(|here| migration.directives().environments.contains(here))
+            })
+    }
+}
+
+fn was_skipped_by_environment(entry: &dunlin_model::Entry) -> bool {
+    entry.state == dunlin_model::EntryState::Skipped && entry.by_environment
 }
 
 /// Parsed migrations, by id.
@@ -126,7 +142,11 @@ pub fn parse(
     let mut errors = Vec::new();
     for (id, file) in &folder.files {
         let retired = id.kind == Kind::Data && folder.retired.contains_key(&id.version);
-        let pending = ledger.state(*id).is_none_or(dunlin_model::EntryState::is_pending);
+        // One that was skipped may be wanted by its header after all.
+        let pending = ledger
+            .entries
+            .get(id)
+            .is_none_or(|entry| entry.state.is_pending() || was_skipped_by_environment(entry));
         if retired || !pending || parsed.contains_key(id) {
             continue;
         }
