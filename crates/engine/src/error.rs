@@ -35,6 +35,8 @@ pub enum ErrorKind {
     LedgerFormat,
     /// The server refused a statement of the user's.
     Statement,
+    /// The table that a backfill walks has another shape than it was planned for.
+    ShapeChanged,
     /// A statement cannot be run this way: what must be done first is in the message.
     Refused,
     /// Something that should not happen.
@@ -69,6 +71,7 @@ impl ErrorKind {
             | Self::LedgerFormat
             | Self::StatementTimeout
             | Self::Statement
+            | Self::ShapeChanged
             | Self::Refused => Remedy::FixInput,
             Self::Permission | Self::ReadOnly | Self::Unsupported => Remedy::AskOperator,
             Self::Bug => Remedy::ReportBug,
@@ -94,6 +97,9 @@ pub struct TargetError {
     pub notes: Vec<String>,
     /// The index of the statement that failed, where it was one of the user's.
     pub statement: Option<usize>,
+    /// A value or a constraint is to blame, so that another row might pass: a duplicate key, a
+    /// number out of range, a check, an exception that a trigger raised.
+    pub by_row: bool,
     /// The offset in characters from 0 within that statement where the server points to.
     pub offset: Option<usize>,
 }
@@ -108,6 +114,7 @@ impl TargetError {
             help: None,
             notes: Vec::new(),
             statement: None,
+            by_row: false,
             offset: None,
         }
     }

@@ -24,6 +24,7 @@ mod steps;
 pub use error::{ErrorKind, Remedy, TargetError};
 pub use failpoint::failpoint;
 pub use ports::{
-    Claim, Connector, Probe, Purpose, ReadAnswer, ReadRequest, RunRecord, ServerFacts, Settled,
-    Stopper, Target, Work,
+    Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
+    Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome, RunRecord,
+    ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
 };

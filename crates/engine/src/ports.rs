@@ -3,6 +3,13 @@
 //! Every driver passes the conformance suite of `dunlin-testkit`, which is the meaning of these
 //! calls. The protocols behind them (fence, look-up, first contact) are in `ARCHITECTURE.md`.
 
+mod chunks;
+
+pub use chunks::{
+    Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Mark, Quarantined,
+    Rehearsal, RowsOutcome, Signal, Undone,
+};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +31,8 @@ pub enum Purpose {
     Run,
     /// To keep leases alive beside a run.
     Lease,
+    /// To commit chunks, and to look at health: transactions only, so it may go through a pooler.
+    Lane,
 }
 
 /// Makes connections to one database, and the database itself.
@@ -43,6 +52,9 @@ pub trait Connector: Send + Sync {
 
     /// Connects, within its connect timeout.
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError>;
+
+    /// Connects to each replica whose lag a backfill must mind (`replica_urls`), to look only.
+    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError>;
 
     /// Creates the database. `false`: it was there.
     async fn create_database(&self) -> Result<bool, TargetError>;
@@ -172,7 +184,7 @@ pub trait Stopper: Send + Sync {
 ///
 /// [`ErrorKind::Fenced`]: crate::ErrorKind::Fenced
 #[async_trait]
-pub trait Target: Send {
+pub trait Target: Chunks {
     /// Facts, and which of these tables exist. One round trip; writes nothing.
     async fn probe(&mut self, tables: &[&str]) -> Result<Probe, TargetError>;
 
@@ -182,8 +194,8 @@ pub trait Target: Send {
     /// The recorded text of a migration; `None` where none is recorded.
     async fn text(&mut self, id: MigrationId) -> Result<Option<String>, TargetError>;
 
-    /// Creates the ledger under that id unless there is one. Safe against any number of others
-    /// that do the same at once.
+    /// Creates the ledger under that id unless there is one, and brings one of an older format up to
+    /// ours by adding what it lacks. Safe against any number of others that do the same at once.
     async fn create_ledger(&mut self, id: &str) -> Result<(), TargetError>;
 
     /// Notes that a run began, and what it passes over. Needs no lease.
@@ -194,8 +206,9 @@ pub trait Target: Send {
 
     /// Claims a lease for `ttl`. Granted where it is free, has expired by the server's clock, is
     /// already this owner's, or is held by the owner whose id is `displace` (known to be dead).
-    /// Before it returns `Granted`, the segment row carries the new token: a transaction of an
-    /// older holder has ended by then, and none can commit later.
+    /// Before it returns `Granted`, every segment row of the resource carries the new token (and
+    /// those of a backfill one more attempt): a transaction of an older holder has ended by then,
+    /// and none can commit later.
     async fn claim(
         &mut self,
         resource: &Resource,

@@ -96,6 +96,9 @@ pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehears
             (dunlin_model::Mode::Program, _) => {
                 Err(cannot_rehearse("what a program does can't be rolled back"))
             }
+            (dunlin_model::Mode::Chunked, _) => Err(cannot_rehearse(
+                "it runs in chunks: `dunlin data plan VERSION --sample` tries a few",
+            )),
         };
         let broken = outcome.as_ref().is_err_and(|e| e.kind.remedy() == Remedy::Reconnect);
         all.push(Rehearsed { step: step.clone(), outcome });

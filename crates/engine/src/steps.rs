@@ -54,6 +54,7 @@ impl Bench<'_> {
             Mode::OneTransaction => self.one_transaction(target, lease, step, &work).await,
             Mode::Stepwise => self.stepwise(target, lease, step, &work).await,
             Mode::Program => self.program(target, lease, step, work).await,
+            Mode::Chunked => Err(TargetError::new(ErrorKind::Bug, "not built yet").into()),
         }
     }
 

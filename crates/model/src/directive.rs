@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Reference;
+use crate::{Chunking, Reference};
 
 /// When `migrate` runs data migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -66,6 +66,14 @@ pub struct Directives {
     /// `foreign-keys off` (SQLite): enforcement is off around the transaction, and checked before
     /// its commit.
     pub foreign_keys_off: bool,
+    /// `chunk-by posts`: the migration runs chunk by chunk over this table.
+    pub chunking: Option<Box<Chunking>>,
+    /// `background` (data): `migrate` names it and leaves it to `data run --background`, except
+    /// where `data = "auto"`.
+    pub background: bool,
+    /// `done-when SELECT …` (data): one true value once all is as it should be. Checked in the end;
+    /// true before the start, there is nothing to do.
+    pub done_when: Option<String>,
     /// `keep-output` (programs): the last 64 KiB of output go to the ledger.
     pub keep_output: bool,
 }

@@ -4,7 +4,9 @@
 //! leases and diagnostics. Invariant: nothing here reads a file, a clock, the environment or a
 //! network, and nothing is async. What is left out: how any of it is read, written or run.
 
+mod backfill;
 mod checksum;
+mod chunking;
 mod diagnostic;
 mod dialect;
 mod directive;
@@ -16,7 +18,13 @@ mod plan;
 mod statement;
 mod version;
 
+pub use backfill::{
+    Access, Backfill, BackfillRecord, BackfillState, Bound, Capture, Column, Index, IndexColumn,
+    Intent, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment, Table, TableKind, ValueForm,
+    Wish,
+};
 pub use checksum::{Checksums, normalized};
+pub use chunking::{Chunking, OnError};
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use dialect::{Capabilities, Dialect};
 pub use directive::{DataMode, Directives, OutOfOrder};
@@ -25,9 +33,10 @@ pub use lease::{Lease, LeaseHolder, Owner, Resource};
 pub use ledger::{
     Entry, EntryState, EntryWrite, FORMAT, LedgerEvent, LedgerView, StepRecord, StepState,
 };
-pub use migration::{Body, Direction, Migration, Program, Script};
+pub use migration::{Body, Direction, Migration, Program, RowCode, Script};
 pub use plan::{Action, Deferral, Deferred, Held, Mode, Plan, PlannedStep, WaitsFor};
 pub use statement::{
-    Control, Destruction, DestructionKind, Facts, ImageObject, ObjectKind, Restart, Statement,
+    ChunkPlace, Control, Destruction, DestructionKind, Facts, ImageObject, ObjectKind, Restart,
+    Statement, Verb, Write,
 };
 pub use version::{Kind, MigrationId, ParseVersionError, Reference, Version};

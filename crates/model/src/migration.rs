@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{Checksums, Directives, MigrationId, Statement};
+use crate::{Checksums, Chunking, Directives, MigrationId, Statement};
 
 /// Up, or back down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -49,6 +49,17 @@ pub struct Program {
     pub directives: Directives,
 }
 
+/// A chunked data migration whose rows go through a program: `[rows]` beside `[program]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowCode {
+    /// The program and its directives; its chunking is always set.
+    pub program: Program,
+    /// The columns that the program gets beside the key, in order; empty: all of them.
+    pub columns: Vec<String>,
+    /// Rows are locked while the program has them, instead of being compared afterwards.
+    pub lock: bool,
+}
+
 /// What a migration runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +68,8 @@ pub enum Body {
     Sql(Script),
     /// A program.
     Program(Program),
+    /// A program that gets rows and gives rows, chunk by chunk.
+    Rows(RowCode),
 }
 
 /// One migration, parsed.
@@ -83,6 +96,7 @@ impl Migration {
         match &self.body {
             Body::Sql(script) => &script.directives,
             Body::Program(program) => &program.directives,
+            Body::Rows(rows) => &rows.program.directives,
         }
     }
 
@@ -92,6 +106,7 @@ impl Migration {
         match &self.body {
             Body::Sql(script) => &script.file,
             Body::Program(program) => &program.file,
+            Body::Rows(rows) => &rows.program.file,
         }
     }
 
@@ -100,7 +115,13 @@ impl Migration {
     pub fn statements(&self) -> &[Statement] {
         match &self.body {
             Body::Sql(script) => &script.statements,
-            Body::Program(_) => &[],
+            Body::Program(_) | Body::Rows(_) => &[],
         }
+    }
+
+    /// How it is chunked, if it is.
+    #[must_use]
+    pub fn chunking(&self) -> Option<&Chunking> {
+        self.directives().chunking.as_deref()
     }
 }

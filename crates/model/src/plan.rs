@@ -16,6 +16,8 @@ pub enum Mode {
     Stepwise,
     /// A program, journalled before and after.
     Program,
+    /// Chunk by chunk, each with its checkpoint in one transaction.
+    Chunked,
 }
 
 /// What a step does.
@@ -151,6 +153,8 @@ pub enum Deferral {
     DataManual,
     /// Its header says `manual`.
     ByName,
+    /// Its header says `background`: `data run --background` runs it.
+    Background,
     /// Its header says `disabled`.
     Disabled {
         /// The reason given.

@@ -21,6 +21,22 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The text with the range of a chunk in each of its places. `predicate` gets the alias.
+    #[must_use]
+    pub fn with_chunk(&self, predicate: impl Fn(Option<&str>) -> String) -> String {
+        let mut text = String::with_capacity(self.text.len() + 64);
+        let mut from = 0;
+        for place in &self.facts.chunk_places {
+            text.push_str(self.text.get(from..place.start).unwrap_or_default());
+            text.push('(');
+            text.push_str(&predicate(place.alias.as_deref()));
+            text.push(')');
+            from = place.end;
+        }
+        text.push_str(self.text.get(from..).unwrap_or_default());
+        text
+    }
+
     /// The first line, shortened to a width, for one-line lists.
     #[must_use]
     pub fn summary(&self, width: usize) -> String {
@@ -64,6 +80,44 @@ pub struct Facts {
     pub lock: Option<String>,
     /// It changes settings of the session (SET, PRAGMA, USE), which must be reset afterwards.
     pub changes_session: bool,
+    /// Where `:chunk` stands in it, in order.
+    pub chunk_places: Vec<ChunkPlace>,
+    /// The rows that it writes, where reading it tells.
+    pub writes: Option<Write>,
+}
+
+/// A place in a statement where the range of a chunk goes: `:chunk`, or `:chunk(p)` for an alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChunkPlace {
+    /// Where it begins, in bytes of the statement's text.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// The alias (as written, quotes included) that the key's columns are qualified with.
+    pub alias: Option<String>,
+}
+
+/// What a statement does to rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// INSERT, REPLACE.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+}
+
+/// The rows that a statement writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Write {
+    /// How.
+    pub verb: Verb,
+    /// The table, folded as in [`Facts::tables`].
+    pub table: String,
+    /// For an UPDATE the columns that it assigns, folded; empty where they can't be told.
+    pub columns: BTreeSet<String>,
 }
 
 impl Facts {
@@ -78,6 +132,8 @@ impl Facts {
             restart: Restart::Transactional,
             lock: None,
             changes_session: false,
+            chunk_places: Vec::new(),
+            writes: None,
         }
     }
 }

@@ -30,6 +30,9 @@ pub(crate) fn show(title: &str, plan: &Plan, command: &dyn Fn(&str) -> String) {
             Deferral::ByName => {
                 format!("only by name: `{}`", command(&format!("data run {}", one.id.version)))
             }
+            Deferral::Background => {
+                format!("in the background: `{}`", command("data run --background --until-idle"))
+            }
             Deferral::Disabled { reason } => format!("disabled: {reason}"),
             Deferral::OutOfScope => "not asked for".to_owned(),
         };

@@ -52,6 +52,11 @@ fn deferred(report: &Report, command: &dyn Fn(&str) -> String) {
                 styled(WAITING, "manual"),
                 command(&format!("data run {}", one.id.version))
             )),
+            Deferral::Background => line(&format!(
+                "  {}  {title}: in the background: `{}`",
+                styled(WAITING, "pending"),
+                command("data run --background --until-idle")
+            )),
             Deferral::Disabled { reason } => {
                 line(&format!("  {} {title}: {reason}", styled(WAITING, "disabled")));
             }

@@ -101,6 +101,10 @@ impl Connector for MysqlConnector {
         Ok(Box::new(MysqlTarget::connect(Arc::clone(self.dialler(purpose))).await?))
     }
 
+    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
+        Ok(Vec::new())
+    }
+
     async fn create_database(&self) -> Result<bool, TargetError> {
         let statement = format!("CREATE DATABASE {}", self.database());
         done(self.outside().await?.run(&statement).await.map(drop), "1007")

@@ -12,6 +12,7 @@
 //! ending its connection and comparing definitions.
 
 mod blockers;
+mod chunks;
 mod connector;
 mod dial;
 mod facts;

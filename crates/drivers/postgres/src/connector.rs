@@ -96,10 +96,14 @@ impl Connector for PostgresConnector {
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError> {
         let endpoint = match purpose {
             Purpose::Run => self.server(),
-            Purpose::Look | Purpose::Lease => &self.endpoint,
+            Purpose::Look | Purpose::Lease | Purpose::Lane => &self.endpoint,
         };
         let session = Session::open(Arc::clone(endpoint)).await?;
         Ok(Box::new(PostgresTarget { session }))
+    }
+
+    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
+        Ok(Vec::new())
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {

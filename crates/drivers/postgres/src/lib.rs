@@ -9,6 +9,7 @@
 
 mod backend;
 mod blockers;
+mod chunks;
 mod commit;
 mod connector;
 mod create;

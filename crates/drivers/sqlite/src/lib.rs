@@ -15,6 +15,7 @@
 //! Left out: pooling (one file, one writer) and anything about rows in bulk.
 
 mod address;
+mod chunks;
 mod connector;
 mod control;
 mod fault;

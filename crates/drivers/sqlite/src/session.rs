@@ -52,7 +52,7 @@ impl Session {
                 })
                 .map(|_| ())
             }
-            Purpose::Run | Purpose::Lease => self.connection().map(|_| ()),
+            Purpose::Run | Purpose::Lease | Purpose::Lane => self.connection().map(|_| ()),
         }
     }
 

@@ -104,6 +104,8 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
         restart: restart::read(&reading),
         lock: lock::read(&reading),
         changes_session: changes_session(&reading),
+        chunk_places: Vec::new(),
+        writes: None,
     }
 }
 

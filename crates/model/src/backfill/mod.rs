@@ -1,0 +1,11 @@
+//! Chunked data migrations: keys and ranges, what a table is, what a job is, how far it is.
+
+mod job;
+mod key;
+mod rows;
+mod table;
+
+pub use job::{Backfill, BackfillRecord, BackfillState, Capture, Intent, Phase, Segment, Wish};
+pub use key::{Bound, Key, KeyColumn, KeyRange};
+pub use rows::{Row, RowChange};
+pub use table::{Access, Column, Index, IndexColumn, Table, TableKind, ValueForm};

@@ -1,0 +1,120 @@
+//! What a chunker must know of a table, as its server's catalogue tells.
+
+use serde::Serialize;
+
+/// What kind of thing a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableKind {
+    /// A table with rows of its own.
+    Table,
+    /// A partitioned table: its rows are in its partitions, walked in one order of keys.
+    Partitioned,
+    /// A view or materialised view.
+    View,
+    /// Anything else: a foreign table, a virtual table.
+    Other,
+}
+
+/// How a column's values travel as text, and what they become in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueForm {
+    /// A whole number that every JSON reader keeps (at most 4 bytes): a JSON number.
+    Integer,
+    /// A floating point number: a JSON number, or a string where it is not finite.
+    Float,
+    /// `true` or `false`: a JSON boolean.
+    Boolean,
+    /// Bytes. As text: lower-case hexadecimal, two digits a byte. In JSON: a string of base64.
+    Bytes,
+    /// Everything else, in the server's own text: a JSON string. So whole numbers of 8 bytes and
+    /// decimals keep their value in every reader.
+    Text,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Its type in the server's words.
+    pub type_name: String,
+    /// How its values travel.
+    pub form: ValueForm,
+    /// It may be NULL.
+    pub nullable: bool,
+    /// It can't be written: a generated column, an identity that is always generated.
+    pub generated: bool,
+}
+
+/// One column of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IndexColumn {
+    /// Its name, unquoted; `None` for an expression.
+    pub name: Option<String>,
+    /// High to low.
+    pub descending: bool,
+    /// Only the beginning of the value is in the index (MySQL's prefixes).
+    pub prefix: bool,
+}
+
+/// One index, in the server's order: the primary key first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Index {
+    /// Its name; for a table's own rowid `rowid`.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<IndexColumn>,
+    /// No two rows share its columns' values (NULLs aside).
+    pub unique: bool,
+    /// It is the primary key.
+    pub primary: bool,
+    /// Not usable to walk the whole table in order: partial, invalid, invisible, of a kind without
+    /// order (hash), or with a unique check that is deferred.
+    pub unusable: Option<String>,
+}
+
+/// One table, as the server's catalogue tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Its qualified name, quoted as the server needs it.
+    pub name: String,
+    /// What it is.
+    pub kind: TableKind,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// About how many rows it has, if the server keeps such a number.
+    pub row_count_estimate: Option<u64>,
+    /// About how many bytes a row takes on disk, indexes aside, if the server knows.
+    pub row_bytes_estimate: Option<u64>,
+    /// Writes to it can be rolled back.
+    pub transactional: bool,
+    /// Rows of it may be hidden from this login (row security): what can't be seen would be left
+    /// out in silence.
+    pub hides_rows: bool,
+    /// A hash of columns, types and keys: another one means that the table's shape changed.
+    pub shape: String,
+}
+
+impl Table {
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// How the server would reach rows, as its EXPLAIN tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Access {
+    /// What was explained: `the walk`, `statement 1`.
+    pub what: String,
+    /// The index that is used for the range of keys, if one is.
+    pub index: Option<String>,
+    /// The server would sort rows, or read rows outside the range: refused unless the table is
+    /// small.
+    pub complaint: Option<String>,
+}
