@@ -14,6 +14,7 @@ pub mod report;
 pub mod run;
 pub mod standing;
 
+mod backfill;
 mod error;
 mod failpoint;
 mod leases;
