@@ -15,6 +15,7 @@ pub mod report;
 pub mod run;
 pub mod standing;
 
+mod backfill;
 mod error;
 mod failpoint;
 mod leases;

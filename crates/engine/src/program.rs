@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::events::Event;
-use crate::job::{Job, Urgency};
+use crate::job::{Interrupt, Job, Urgency};
 
 /// How much of a program's output is kept for the ledger: enough for a stack trace or two.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     variables: &[(&str, String)],
     time_limit: Option<Duration>,
 ) -> Ran {
-    let mut child = match spawn(program, root, variables) {
+    let mut child = match spawn(program, root, variables, Stdio::null()) {
         Ok(child) => child,
         Err(message) => {
             return Ran { ending: Err(Failed::Ended(message)), output: String::new() };
@@ -84,7 +84,13 @@ pub(crate) async fn run(
     Ran { ending, output: tail.into_text() }
 }
 
-fn spawn(program: &Program, root: &Path, variables: &[(&str, String)]) -> Result<Child, String> {
+/// Starts a program with its output and errors in pipes. The error is for a person.
+pub(crate) fn spawn(
+    program: &Program,
+    root: &Path,
+    variables: &[(&str, String)],
+    input: Stdio,
+) -> Result<Child, String> {
     let Some((name, arguments)) = program.command.split_first() else {
         return Err("its command is empty".to_owned());
     };
@@ -95,7 +101,7 @@ fn spawn(program: &Program, root: &Path, variables: &[(&str, String)]) -> Result
         .args(arguments)
         .current_dir(root)
         .envs(variables.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -128,7 +134,6 @@ fn die_with_us(command: &mut Command) {
 fn die_with_us(_command: &mut Command) {}
 
 async fn end_of(job: &Job, child: &mut Child, time_limit: Option<Duration>) -> Result<(), Failed> {
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let limit = async {
         match time_limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -136,45 +141,62 @@ async fn end_of(job: &Job, child: &mut Child, time_limit: Option<Duration>) -> R
         }
     };
     let why = tokio::select! {
-        status = child.wait() => return judge(status),
+        status = child.wait() => return judge(status).map_err(Failed::Ended),
         () = limit => {
             let limit = time_limit.unwrap_or_default();
             Failed::Ended(format!("it took longer than its statement-timeout of {limit:?}"))
         }
         () = job.interrupt.reached(Urgency::Finish) => Failed::Interrupted,
     };
-    signal(group, Signal::TERM);
-    tokio::select! {
-        // How it ends now does not matter: it was told to.
-        _ = child.wait() => {}
-        () = tokio::time::sleep(job.limits.grace) => {}
-        () = job.interrupt.reached(Urgency::Abort) => {}
-    }
-    signal(group, Signal::KILL);
-    // It has been killed; there is nothing to learn from its status.
-    let _ = child.wait().await;
+    stop(child, job.limits.grace, &job.interrupt).await;
     Err(why)
 }
 
-fn signal(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // It fails when the group has ended already, which is what we want.
-        let _ = kill_process_group(group, signal);
+/// Ends a program with all that it started: it is asked to, and killed when its time is over.
+pub(crate) async fn stop(child: &mut Child, grace: Duration, interrupt: &Interrupt) {
+    let group = Group::of(child);
+    group.signal(Signal::TERM);
+    tokio::select! {
+        // How it ends now does not matter: it was told to.
+        _ = child.wait() => {}
+        () = tokio::time::sleep(grace) => {}
+        () = interrupt.reached(Urgency::Abort) => {}
+    }
+    group.signal(Signal::KILL);
+    // It has been killed; there is nothing to learn from its status.
+    let _ = child.wait().await;
+}
+
+/// A program and all that it started, to the kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that a program leads; nothing if it has been waited for.
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+    }
+
+    pub(crate) fn signal(self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // It fails when the group has ended already, which is what we want.
+            let _ = kill_process_group(group, signal);
+        }
     }
 }
 
-fn judge(status: std::io::Result<ExitStatus>) -> Result<(), Failed> {
+/// How a program ended, as `it …`, if not well.
+pub(crate) fn judge(status: std::io::Result<ExitStatus>) -> Result<(), String> {
     use std::os::unix::process::ExitStatusExt;
-    let status =
-        status.map_err(|error| Failed::Ended(format!("waiting for it failed: {error}")))?;
+    let status = status.map_err(|error| format!("waiting for it failed: {error}"))?;
     if status.success() {
         return Ok(());
     }
-    Err(Failed::Ended(match (status.code(), status.signal()) {
+    Err(match (status.code(), status.signal()) {
         (Some(code), _) => format!("it ended with exit code {code}"),
         (None, Some(signal)) => format!("it was killed by signal {signal}"),
         (None, None) => format!("it ended with {status}"),
-    }))
+    })
 }
 
 async fn read_both(
@@ -195,7 +217,8 @@ async fn read_both(
     tokio::join!(reading, telling);
 }
 
-async fn read_lines(
+/// Hands on each line of a stream, without its end, until the stream ends or nobody listens.
+pub(crate) async fn read_lines(
     stream: Option<impl AsyncRead + Unpin>,
     lines: tokio::sync::mpsc::Sender<String>,
 ) {
