@@ -19,7 +19,7 @@ const CHUNK_BYTES_MIN: u64 = 1_000;
 const CHUNK_BYTES_MAX: u64 = 1 << 30;
 
 /// The longest chunk that can be asked for: its locks are held so long.
-const CHUNK_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+pub(crate) const CHUNK_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The most workers: each is a connection, and servers have about a hundred.
 const WORKERS_MAX: u64 = 64;
@@ -204,9 +204,12 @@ impl Reader<'_> {
         let said = |name| self.places.iter().find(|(known, _)| *known == name);
         if let (Some((_, place)), None) = (said("repeat"), said("done-when")) {
             self.errors.push(
-                Diagnostic::error("needs-done-when", "`repeat until-done` has no `done-when` to ask")
-                    .at(place.clone())
-                    .help("add `done-when` with a query that is true once all is done"),
+                Diagnostic::error(
+                    "needs-done-when",
+                    "`repeat until-done` has no `done-when` to ask",
+                )
+                .at(place.clone())
+                .help("add `done-when` with a query that is true once all is done"),
             );
         }
         if chunk_by.is_some() || by_rows {

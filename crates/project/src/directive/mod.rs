@@ -16,7 +16,7 @@ use std::path::Path;
 
 use dunlin_model::{Diagnostic, Directives, Place};
 
-pub(crate) use chunks::key_columns;
+pub(crate) use chunks::{CHUNK_TIME_MAX, key_columns};
 use comment::{Comment, Header};
 use line::Line;
 pub(crate) use reader::{Reader, is_name};
@@ -80,11 +80,7 @@ impl Said {
 }
 
 /// As [`of_sql`], with the places of what was said.
-pub(crate) fn read_sql(
-    file: &Path,
-    text: &str,
-    subject: Subject,
-) -> Result<Said, Vec<Diagnostic>> {
+pub(crate) fn read_sql(file: &Path, text: &str, subject: Subject) -> Result<Said, Vec<Diagnostic>> {
     let header = comment::sql_header(text);
     let mut reader = Reader::new(file, subject);
     if is_sqlx_no_transaction(text) {

@@ -186,7 +186,12 @@ impl<'a> Reader<'a> {
         values.is_empty()
     }
 
-    pub(super) fn duration(&mut self, known: &Word, word: &Token, values: &[Token]) -> Option<Duration> {
+    pub(super) fn duration(
+        &mut self,
+        known: &Word,
+        word: &Token,
+        values: &[Token],
+    ) -> Option<Duration> {
         let written: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
         match duration::parse(&written.join(" ")) {
             Ok(duration) => Some(duration),

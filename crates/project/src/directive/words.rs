@@ -73,10 +73,7 @@ impl Word {
     /// What follows it is SQL, taken as it is written: no items, no strings of ours.
     #[must_use]
     pub fn takes_sql(&self) -> bool {
-        matches!(
-            self.sets,
-            Sets::ChunkBy | Sets::ChunkKey | Sets::ChunkWhere | Sets::DoneWhen
-        )
+        matches!(self.sets, Sets::ChunkBy | Sets::ChunkKey | Sets::ChunkWhere | Sets::DoneWhen)
     }
 }
 
@@ -85,8 +82,7 @@ const LOCKING: &[Subject] =
     &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Rows];
 const EVERY: &[Subject] =
     &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program, Subject::Rows];
-const UPWARD: &[Subject] =
-    &[Subject::SchemaUp, Subject::DataSql, Subject::Program, Subject::Rows];
+const UPWARD: &[Subject] = &[Subject::SchemaUp, Subject::DataSql, Subject::Program, Subject::Rows];
 const SCHEMA: &[Subject] = &[Subject::SchemaUp];
 const DATA: &[Subject] = &[Subject::DataSql, Subject::Program, Subject::Rows];
 const DATA_SQL: &[Subject] = &[Subject::DataSql];

@@ -2,9 +2,7 @@
 
 use std::path::{MAIN_SEPARATOR, Path};
 
-use dunlin_model::{
-    Body, Checksums, Diagnostic, Dialect, Migration, Place, Program, RowCode,
-};
+use dunlin_model::{Body, Checksums, Diagnostic, Dialect, Migration, Place, Program, RowCode};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -99,13 +97,14 @@ impl Toml<'_> {
         Place::at(self.file, line, column)
     }
 
-    pub(super) fn error(&mut self, offset: usize, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        offset: usize,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let place = self.place(offset);
-        self.errors.push(
-            Diagnostic::error("malformed-program", message)
-                .at(place)
-                .help(help),
-        );
+        self.errors.push(Diagnostic::error("malformed-program", message).at(place).help(help));
     }
 }
 

@@ -62,11 +62,11 @@ pub(super) fn read(toml: &mut Toml<'_>, offset: usize, table: &DeTable<'_>) -> O
             name => {
                 let words = crate::directive::WORDS.iter().map(|word| word.name);
                 let known = ["table", "key", "columns", "where", "lock"];
-                let help = match (suggestion::nearest(name, known), suggestion::nearest(name, words))
-                {
-                    (None, Some(word)) => format!("`{word}` belongs under [migration]"),
-                    _ => suggestion::help(name, known),
-                };
+                let help =
+                    match (suggestion::nearest(name, known), suggestion::nearest(name, words)) {
+                        (None, Some(word)) => format!("`{word}` belongs under [migration]"),
+                        _ => suggestion::help(name, known),
+                    };
                 toml.error(key.span().start, format!("unknown key `rows.{name}`"), help);
             }
         }

@@ -45,8 +45,8 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
     }
     let tokens = tokens(dialect, &statement.text).unwrap_or_default();
     let verb = statement.facts.verb.as_str();
-    let selects_into = matches!(verb, "SELECT" | "WITH")
-        && facts::selects_into(dialect, &statement.text, &tokens);
+    let selects_into =
+        matches!(verb, "SELECT" | "WITH") && facts::selects_into(dialect, &statement.text, &tokens);
     if !VERBS.contains(&verb) || statement.facts.changes_session || selects_into {
         let message = format!("`{words}` cannot run chunk by chunk");
         let help = "a file with `chunk-by` holds UPDATE, DELETE, INSERT, REPLACE, MERGE and SELECT \
@@ -55,18 +55,15 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
         return error("not-in-chunks", message, help);
     }
     if statement.facts.chunk_places.is_empty() {
-        let message = format!("`{words}` has no `:chunk`, so every chunk would run it over all rows");
+        let message =
+            format!("`{words}` has no `:chunk`, so every chunk would run it over all rows");
         let help = "add `AND :chunk` to its WHERE (`:chunk(p)` if the table has the alias p)";
         return error("no-chunk-place", message, help);
     }
-    let odd = statement
-        .facts
-        .chunk_places
-        .iter()
-        .find(|place| {
-            let rest = statement.text.get(place.end..).unwrap_or_default();
-            place.alias.is_none() && rest.starts_with('(')
-        })?;
+    let odd = statement.facts.chunk_places.iter().find(|place| {
+        let rest = statement.text.get(place.end..).unwrap_or_default();
+        place.alias.is_none() && rest.starts_with('(')
+    })?;
     Some(
         Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
             .at(place_in(file, statement, odd.start))

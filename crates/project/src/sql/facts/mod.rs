@@ -25,8 +25,8 @@ use self::relations::Relations;
 use self::source::Source;
 use super::lex::{Kind, Token};
 
-pub(crate) use self::writes::Deed;
 pub(super) use self::later::{Routines, added_value, defined_name, is_routine_definition};
+pub(crate) use self::writes::Deed;
 
 /// A statement, read as far as all facts need it.
 #[derive(Debug)]

@@ -20,8 +20,7 @@ pub(crate) struct Deed {
 }
 
 /// Words that end a list of assignments.
-const ENDS_SET: [&str; 8] =
-    ["WHERE", "FROM", "RETURNING", "ORDER", "LIMIT", "WHEN", "ON", "UNION"];
+const ENDS_SET: [&str; 8] = ["WHERE", "FROM", "RETURNING", "ORDER", "LIMIT", "WHEN", "ON", "UNION"];
 
 /// Words between a verb and its table.
 const BEFORE_TABLE: [&str; 8] =
@@ -62,9 +61,7 @@ pub(super) fn read(source: Source<'_>) -> Vec<Deed> {
 /// Whether a statement can begin here: in front, in parentheses (WITH x AS (UPDATE …)), or after
 /// the last of a WITH's.
 fn begins_statement(source: Source<'_>, at: usize) -> bool {
-    at == 0
-        || source.punct(at - 1, b'(')
-        || (source.punct(at - 1, b')') && source.is(0, "WITH"))
+    at == 0 || source.punct(at - 1, b'(') || (source.punct(at - 1, b')') && source.is(0, "WITH"))
 }
 
 /// Where the parentheses that we stand in close, or the statement ends.
@@ -147,9 +144,30 @@ impl References {
 /// An alias, with or without AS.
 fn alias(cursor: &mut Cursor<'_>) -> Option<Name> {
     const NO_ALIAS: [&str; 24] = [
-        "SET", "WHERE", "FROM", "USING", "ON", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS",
-        "NATURAL", "OUTER", "STRAIGHT_JOIN", "RETURNING", "ORDER", "LIMIT", "PARTITION", "FORCE",
-        "USE", "IGNORE", "INDEXED", "NOT", "VALUES",
+        "SET",
+        "WHERE",
+        "FROM",
+        "USING",
+        "ON",
+        "JOIN",
+        "INNER",
+        "LEFT",
+        "RIGHT",
+        "FULL",
+        "CROSS",
+        "NATURAL",
+        "OUTER",
+        "STRAIGHT_JOIN",
+        "RETURNING",
+        "ORDER",
+        "LIMIT",
+        "PARTITION",
+        "FORCE",
+        "USE",
+        "IGNORE",
+        "INDEXED",
+        "NOT",
+        "VALUES",
     ];
     if cursor.eat("AS") {
         return cursor.name();
