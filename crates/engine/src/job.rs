@@ -37,9 +37,6 @@ pub struct Limits {
     pub chunk_time: Duration,
     /// How many bytes of rows a chunk may have: it bounds what one transaction logs.
     pub chunk_bytes: u64,
-    /// How long one statement of a chunk may take: sizes follow the time, so this is for plans
-    /// that go wrong.
-    pub chunk_statement_timeout: Duration,
     /// Workers of a backfill that says nothing about them.
     pub workers: u32,
     /// Backfills slow down when the server is not well.
@@ -64,7 +61,6 @@ impl Default for Limits {
             barrier_wait: Duration::from_secs(600),
             chunk_time: Duration::from_millis(500),
             chunk_bytes: 64 << 20,
-            chunk_statement_timeout: Duration::from_secs(60),
             workers: 1,
             mind_health: true,
             quarantine_max: 1_000,

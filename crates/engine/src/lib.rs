@@ -15,7 +15,6 @@ pub mod report;
 pub mod run;
 pub mod standing;
 
-mod backfill;
 mod error;
 mod failpoint;
 mod leases;

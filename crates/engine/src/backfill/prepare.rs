@@ -4,7 +4,7 @@ use dunlin_model::{
     Backfill, BackfillRecord, BackfillState, Bound, Chunking, EntryState, EntryWrite, Lease,
     LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
 };
-use dunlin_project::backfill::{Defaults, plan};
+use dunlin_project::backfill::{Timeouts, plan};
 
 use super::{Halt, new_record, wait_behind};
 use crate::job::Job;
@@ -110,16 +110,9 @@ pub(crate) async fn planned(
         .help("correct `chunk-by`, or say which migration makes it: `-- dunlin: after VERSION`")
         .into());
     };
-    let directives = migration.directives();
-    let defaults = Defaults {
-        lock_timeout: directives.lock_timeout.unwrap_or(job.limits.lock_timeout),
-        statement_timeout: directives
-            .statement_timeout
-            .or(job.limits.statement_timeout)
-            .unwrap_or(job.limits.chunk_statement_timeout),
-        pass,
-    };
-    let work = plan(migration, &table, job.connector.dialect(), defaults)
+    let timeouts =
+        Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };
+    let work = plan(migration, &table, job.connector.dialect(), timeouts, pass)
         .map_err(|diagnostics| Cause::Refused { diagnostics })?;
     Ok((table, work, chunking))
 }

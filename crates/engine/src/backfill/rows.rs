@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use dunlin_model::{Key, KeyRange, OnError, Row, RowCode};
 
 use super::doer::Done;
-use super::program::{Answers, ProgramError, RowProgram};
+use super::program::{Answers, ProgramError, ProgramErrorKind, RowProgram};
 use super::shared::{News, Shared};
 use crate::{Chunk, ErrorKind, RowsOutcome, Target, TargetError};
 
@@ -123,7 +123,9 @@ impl Rows {
             let program = match self.program.as_mut() {
                 Some(program) => program,
                 None => {
-                    let started = self.start(shared).await.map_err(|error| failed(&error))?;
+                    let started = start(&self.code, &self.variables, shared)
+                        .await
+                        .map_err(|error| failed(&error))?;
                     self.program.insert(started)
                 }
             };
@@ -132,7 +134,7 @@ impl Rows {
                 Err(error) => {
                     self.end().await;
                     deaths += 1;
-                    if !error.died() {
+                    if error.kind != ProgramErrorKind::Died {
                         return Err(failed(&error));
                     }
                     if deaths >= DEATHS_MAX {
@@ -143,15 +145,19 @@ impl Rows {
             }
         }
     }
+}
 
-    async fn start(&self, shared: &Shared) -> Result<RowProgram, ProgramError> {
-        let files = &shared.job.folder.files;
-        let root: PathBuf =
-            files.get(&shared.work.id).map(|file| file.root.clone()).unwrap_or_default();
-        let variables: Vec<(&str, String)> =
-            self.variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        RowProgram::start(&shared.job, &shared.work, &self.code, &root, &variables).await
-    }
+async fn start(
+    code: &RowCode,
+    variables: &[(String, String)],
+    shared: &Shared,
+) -> Result<RowProgram, ProgramError> {
+    let files = &shared.job.folder.files;
+    let root: PathBuf =
+        files.get(&shared.work.id).map(|file| file.root.clone()).unwrap_or_default();
+    let variables: Vec<(&str, String)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    RowProgram::start(&shared.job, &shared.work, code, &root, &variables).await
 }
 
 fn rejection(reason: &str) -> TargetError {
