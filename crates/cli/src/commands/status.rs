@@ -6,7 +6,6 @@ use std::sync::Arc;
 use dunlin::engine::events::Silent;
 use dunlin::engine::job::Job;
 use dunlin::engine::standing::recorded_text;
-use dunlin::model::Kind;
 use dunlin::project::plan::Drift;
 use serde_json::json;
 
@@ -15,23 +14,15 @@ use crate::context::{Context, engine_error, target_error};
 use crate::exit::{CliError, Exit};
 use crate::render::{self, BOLD, FAINT, styled};
 
-/// Shows each database; with a kind, only its migrations.
-pub(crate) async fn run(context: &Context, only: Option<Kind>) -> Result<Exit, CliError> {
+/// Shows each database.
+pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
     let mut documents = Vec::new();
     let mut exit = Exit::Done;
     for database in context.databases()? {
         let job = context.job(database, "status", Arc::new(Silent))?;
-        let mut overview =
+        let overview =
             overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
-        if let Some(kind) = only {
-            overview.rows.retain(|row| row.kind == kind);
-            overview.drifted.retain(|drift| drift.id.kind == kind);
-        }
-        if !overview.drifted.is_empty() {
-            exit = Exit::Drift;
-        } else if !overview.diagnostics.is_empty() && exit == Exit::Done {
-            exit = Exit::Usage;
-        }
+        exit = worse(exit, &overview);
         if context.global.json {
             documents.push(to_json(&job, &overview));
         } else {
@@ -44,7 +35,19 @@ pub(crate) async fn run(context: &Context, only: Option<Kind>) -> Result<Exit, C
     Ok(exit)
 }
 
-fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
+/// The exit code with another database's overview taken in.
+pub(crate) fn worse(exit: Exit, overview: &Overview) -> Exit {
+    if !overview.drifted.is_empty() {
+        Exit::Drift
+    } else if !overview.diagnostics.is_empty() && exit == Exit::Done {
+        Exit::Usage
+    } else {
+        exit
+    }
+}
+
+/// A database for programs.
+pub(crate) fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
     json!({
         "database": job.database,
         "server": overview.standing.server.product,
@@ -57,7 +60,12 @@ fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
     })
 }
 
-async fn show(context: &Context, job: &Job, overview: &Overview) -> Result<(), CliError> {
+/// A database for people.
+pub(crate) async fn show(
+    context: &Context,
+    job: &Job,
+    overview: &Overview,
+) -> Result<(), CliError> {
     let server = &overview.standing.server;
     let title = format!("{}: {}, {}", job.database, server.product, server.database);
     render::data(&styled(BOLD, &title));

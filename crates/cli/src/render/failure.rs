@@ -11,6 +11,7 @@ use crate::exit::CliError;
 
 /// An error that ended a command.
 pub(crate) fn show(error: &CliError, as_json: bool) {
+    super::live::clear();
     if as_json {
         super::json(&json!({
             "error": to_json(error),
@@ -23,6 +24,10 @@ pub(crate) fn show(error: &CliError, as_json: bool) {
             problem(message);
             help_line(help.as_deref());
         }
+        CliError::NoSuch { message, help } => {
+            problem(message);
+            help_line(Some(help));
+        }
         CliError::File { message } => problem(message),
         CliError::Engine { database, error } => engine(database, error),
     }
@@ -33,6 +38,9 @@ fn to_json(error: &CliError) -> serde_json::Value {
         CliError::Diagnostics(found) => json!({ "kind": "diagnostics", "diagnostics": found }),
         CliError::Usage { message, help } => {
             json!({ "kind": "usage", "message": message, "help": help })
+        }
+        CliError::NoSuch { message, help } => {
+            json!({ "kind": "no-such", "message": message, "help": help })
         }
         CliError::File { message } => json!({ "kind": "file", "message": message }),
         CliError::Engine { database, error } => match error.as_ref() {
@@ -124,15 +132,25 @@ pub(crate) fn drifted(drift: &[Drift]) {
 
 /// A migration that failed: what, where, the server's words, what is kept, and what goes on.
 pub(crate) fn migration_failed(failure: &Failure, go_on: &dyn Fn(&str) -> String) {
+    if let Cause::Refused { diagnostics: found } = &failure.cause {
+        line("");
+        diagnostics(found);
+        return;
+    }
     let title = migration(failure.id.kind, failure.id.version, &failure.name);
     let way = if failure.direction == Direction::Down { " (down)" } else { "" };
     line("");
-    line(&format!("{} {title}{way}", styled(BAD, "failed:")));
+    let word = match failure.cause {
+        Cause::Paused { .. } | Cause::Cancelled { .. } => styled(WAITING, "not run:"),
+        Cause::RowsRemain { .. } | Cause::NotProved { .. } => styled(BAD, "not done:"),
+        _ => styled(BAD, "failed:"),
+    };
+    line(&format!("{word} {title}{way}"));
     field("file", &place(failure));
     if let Some(statement) = &failure.statement {
         field("statement", &excerpt(&statement.text));
     }
-    cause(&failure.cause, failure);
+    cause(&failure.cause);
     field("kept", &kept(failure));
     field("go on", &next(failure, go_on));
 }
@@ -159,7 +177,9 @@ fn place(failure: &Failure) -> String {
 /// Line and column that the server points to, within the file.
 fn pointed_at(failure: &Failure) -> Option<(usize, usize)> {
     let statement = failure.statement.as_ref()?;
-    let Cause::Target(TargetError { offset: Some(offset), .. }) = &failure.cause else {
+    let (Cause::Target(TargetError { offset: Some(offset), .. })
+    | Cause::Chunk { error: TargetError { offset: Some(offset), .. }, .. }) = &failure.cause
+    else {
         return None;
     };
     let before: Vec<char> = statement.text.chars().take(*offset).collect();
@@ -179,16 +199,15 @@ fn excerpt(text: &str) -> String {
     lines.join("\n")
 }
 
-fn cause(cause: &Cause, failure: &Failure) {
+fn cause(cause: &Cause) {
     match cause {
-        Cause::Target(error) => {
-            field("server", &error.to_string());
-            for note in &error.notes {
-                field("", note);
+        Cause::Target(error) => server(error),
+        Cause::Chunk { error, key } => {
+            if let Some(key) = key {
+                // For whoever is at this terminal: it is data, and in no log of ours.
+                field("row", &format!("row with key {}", key.encode()));
             }
-            if let Some(help) = &error.help {
-                field("help", help);
-            }
+            server(error);
         }
         Cause::Program { ending } => field("program", ending),
         Cause::Unknown { evidence } => {
@@ -200,9 +219,23 @@ fn cause(cause: &Cause, failure: &Failure) {
                 field("", fact);
             }
         }
-        Cause::Interrupted => field("why", "stopped by a person"),
+        Cause::Refused { .. }
+        | Cause::Interrupted
+        | Cause::RowsRemain { .. }
+        | Cause::NotProved { .. }
+        | Cause::Paused { .. }
+        | Cause::Cancelled { .. } => field("why", &cause.to_string()),
     }
-    let _ = failure;
+}
+
+fn server(error: &TargetError) {
+    field("server", &error.to_string());
+    for note in &error.notes {
+        field("", note);
+    }
+    if let Some(help) = &error.help {
+        field("help", help);
+    }
 }
 
 fn kept(failure: &Failure) -> String {
@@ -211,6 +244,14 @@ fn kept(failure: &Failure) -> String {
             "what the program did outside transactions of its own; it gets the same key again"
                 .into()
         }
+        (
+            Cause::Chunk { .. }
+            | Cause::RowsRemain { .. }
+            | Cause::NotProved { .. }
+            | Cause::Paused { .. }
+            | Cause::Cancelled { .. },
+            _,
+        ) => "every chunk that is done; the next run goes on after them".into(),
         (Cause::Interrupted, 0) => "what was committed; the rest was rolled back".into(),
         (_, 0) => "nothing of it: it was rolled back; earlier migrations stay".into(),
         (_, 1) => "its first statement; the next run goes on after it".into(),
@@ -227,6 +268,22 @@ fn next(failure: &Failure, go_on: &dyn Fn(&str) -> String) -> String {
             go_on(&format!("settle {version} did-not"))
         ),
         Cause::Interrupted => go_on(&command(failure)),
+        Cause::RowsRemain { .. } => format!(
+            "{}\nthen: {}\nor: {}",
+            go_on(&format!("data quarantine list {version}")),
+            go_on(&format!("data quarantine retry {version}")),
+            go_on(&format!("data quarantine discard {version} --all"))
+        ),
+        Cause::NotProved { .. } => format!(
+            "look at the rows that are left, put it right, then: {}\nor over all rows anew: {}",
+            go_on(&command(failure)),
+            go_on(&format!("data rerun {version}"))
+        ),
+        Cause::Paused { .. } | Cause::Cancelled { .. } => format!(
+            "{}\nthen: {}",
+            go_on(&format!("data resume {version}")),
+            go_on(&command(failure))
+        ),
         _ => format!("put it right, then: {}", go_on(&command(failure))),
     }
 }

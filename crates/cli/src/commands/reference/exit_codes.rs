@@ -10,10 +10,6 @@ const INTRODUCTION: &str = "# Exit codes
 | --- | --- | --- |
 ";
 
-const RESERVED: &str = "\
-| 6 | rows remain: quarantined, or not proved | kept for backfills and moves; no command of this version ends with it |
-";
-
 const END: &str = "
 With several databases a command stops at the first that fails; `check` and `wait` look at all of \
 them and end with the worst.
@@ -26,9 +22,6 @@ With `--json` the same number is in `exit_code`. A process that is killed has th
 pub(super) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     for exit in Exit::ALL {
-        if exit == Exit::Stopped {
-            page.push_str(RESERVED);
-        }
         // Writing to a string does not fail.
         let _ = writeln!(page, "| {} | {} | {} |", exit.code(), exit.meaning(), exit.example());
     }
