@@ -78,9 +78,9 @@ struct Change {
 /// # Errors
 /// The change does not fit what the ledger says; the lease is held; the database.
 pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineError> {
-    let mut target = job.connector.connect(Purpose::Run).await?;
-    let target = target.as_mut();
-    let standing = standing::read(job, target).await?;
+    // By looking first: connecting to run makes a SQLite file that is not there yet, and this may
+    // be refused.
+    let standing = standing::look(job).await?;
     let first = change(job, &standing, amendment, "")?;
     if first.writes.is_empty() && first.settle.is_none() {
         return Ok(Amended::default());
@@ -88,6 +88,8 @@ pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineEr
     if let Some(reason) = &standing.server.read_only {
         return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone()).into());
     }
+    let mut target = job.connect(Purpose::Run).await?;
+    let target = target.as_mut();
     if !standing.ledger.exists() {
         target.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
     }

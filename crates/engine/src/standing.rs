@@ -6,7 +6,7 @@ use dunlin_model::{Capabilities, Diagnostic, ForeignHistory, LedgerView, Migrati
 use dunlin_project::history;
 use dunlin_project::plan::{Inputs, Parsed, RollbackScope, Scope, parse, plan, rollback};
 
-use crate::job::Job;
+use crate::job::{Job, Urgency};
 use crate::report::EngineError;
 use crate::{ErrorKind, Purpose, ReadAnswer, ReadRequest, ServerFacts, Target, TargetError};
 
@@ -19,6 +19,8 @@ pub struct Standing {
     pub ledger: LedgerView,
     /// Another tool's history, if one was found.
     pub foreign: Option<ForeignHistory>,
+    /// Whether the database is there; a run would make one that is not.
+    pub there: bool,
 }
 
 /// Reads where a database stands. Two round trips; writes nothing.
@@ -51,15 +53,23 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
     // The files may have been read meanwhile.
     job.folder.ready()?;
     let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
-    Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
+    Ok(Standing { server: probe.server, ledger: answer.ledger, foreign, there: true })
 }
 
 /// Connects and reads, for commands that only look. Where a run would make the database, one that
 /// is not there yet is an empty one.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`]; an interrupt, since nothing is lost by not looking on.
 pub async fn look(job: &Job) -> Result<Standing, EngineError> {
+    tokio::select! {
+        biased;
+        () = job.interrupt.reached(Urgency::Finish) => Err(EngineError::Interrupted),
+        looked = look_through(job) => looked,
+    }
+}
+
+async fn look_through(job: &Job) -> Result<Standing, EngineError> {
     match job.connector.connect(Purpose::Look).await {
         Ok(mut target) => read(job, target.as_mut()).await,
         Err(error)
@@ -85,7 +95,7 @@ fn not_there_yet(job: &Job) -> Standing {
         pooled: false,
         read_only: None,
     };
-    Standing { server, ledger: LedgerView::default(), foreign: None }
+    Standing { server, ledger: LedgerView::default(), foreign: None, there: false }
 }
 
 /// The recorded text of a migration.
