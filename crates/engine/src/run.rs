@@ -453,6 +453,10 @@ impl Run<'_> {
             return Ok(Turn::Stop);
         }
         self.planning.failed.insert(id);
+        // The next plan is another one, and passes over what this one meant to run.
+        if let Some(run) = self.id.take() {
+            target.finish_run(&run, "failed").await?;
+        }
         self.job.observer.event(Event::DataFailed { id, name: &name });
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
@@ -464,18 +468,29 @@ fn stand(standing: &Standing, id: MigrationId) -> (MigrationId, Option<(EntrySta
     (id, standing.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass)))
 }
 
-/// What the plan overtakes and the ledger has never seen.
+/// What the plan overtakes and the ledger has never seen: what it leaves out, and what it runs
+/// only after something of a higher version, should it come no further than that.
 fn passed_over(plan: &Plan, standing: &Standing) -> Vec<(MigrationId, String)> {
-    let newest =
-        |kind| plan.steps.iter().map(|step| step.migration.id).filter(|id| id.kind == kind).max();
-    let (schema, data) = (newest(Kind::Schema), newest(Kind::Data));
+    let (mut schema, mut data) = (None, None);
+    let mut overtaken = Vec::new();
+    for step in &plan.steps {
+        let id = step.migration.id;
+        let newest = if id.kind == Kind::Schema { &mut schema } else { &mut data };
+        if newest.is_some_and(|newest| id < newest) {
+            overtaken.push((id, &step.migration.name));
+        }
+        *newest = (*newest).max(Some(id));
+    }
     let held = plan.held.iter().map(|one| (one.id, &one.name));
     let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
-    held.chain(deferred)
-        .filter(|(id, _)| {
-            let newest = if id.kind == Kind::Schema { schema } else { data };
-            newest.is_some_and(|newest| *id < newest) && !standing.ledger.entries.contains_key(id)
-        })
+    let left_out = held.chain(deferred).filter(|(id, _)| {
+        let newest = if id.kind == Kind::Schema { schema } else { data };
+        newest.is_some_and(|newest| *id < newest)
+    });
+    overtaken
+        .into_iter()
+        .chain(left_out)
+        .filter(|(id, _)| !standing.ledger.entries.contains_key(id))
         .map(|(id, name)| (id, name.clone()))
         .collect()
 }
