@@ -106,6 +106,42 @@ fn what_was_done_before_a_lease_was_held_is_told() {
 }
 
 #[test]
+fn looking_creates_no_database() {
+    let project = Project::with_posts();
+    for (words, code) in [
+        ("data run --dry-run", 0),
+        ("data run 3 --dry-run", 0),
+        ("rollback --to 1 --dry-run", 2),
+        ("rollback --step 1 --yes", 0),
+        ("redo --yes", 0),
+        ("data skip 99 --because x", 2),
+        ("data rerun 99", 2),
+        ("data retire 3", 2),
+        ("accept 2 --because x", 2),
+        ("settle 2 did-not", 2),
+        ("baseline --to 99 --yes", 2),
+        ("baseline --to 2", 2),
+        ("data status", 0),
+        ("wait --timeout 1ms", 1),
+    ] {
+        project.run(words).exits(code);
+        assert!(!project.path("app.db").exists(), "{words}");
+    }
+}
+
+#[test]
+fn retiring_again_changes_the_reason() {
+    let project = Project::with_posts();
+    project.run("migrate").exits(0);
+    project.run("data retire 3 --because old").exits(0);
+    project.run("data retire 3 --because new").exits(0);
+    project.run("data retire 3").exits(0);
+    let file = project.read("data_migrations/retired.toml");
+    assert!(file.contains("because = \"new\"") && !file.contains("old"), "{file}");
+    assert!(project.run("data status").exits(0).stdout().contains("new"));
+}
+
+#[test]
 fn commands_that_look_look_at_all() {
     let project = with_one_unreachable();
     for (words, worst) in [
