@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Action, EntryState, Kind, Lease, MigrationId, Plan, PlannedStep, Resource};
+use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -277,7 +277,7 @@ impl Run<'_> {
                 owner: self.job.owner.clone(),
                 command: self.job.command.clone(),
                 program: self.job.program.clone(),
-                passed_over: passed_over(plan, standing),
+                passed_over: standing.passed_over(plan),
             };
             target.begin_run(&run).await?;
             self.id = Some(run.id);
@@ -320,10 +320,10 @@ impl Run<'_> {
         if !alone || lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
             let fresh = standing::read(self.job, target).await?;
             let same = if alone {
-                stand(&fresh, id) == stand(standing, id)
+                fresh.of(id) == standing.of(id)
             } else {
                 let all = |one: &Standing| {
-                    one.ledger.entries.keys().map(|id| stand(one, *id)).collect::<Vec<_>>()
+                    one.ledger.entries.keys().map(|id| (*id, one.of(*id))).collect::<Vec<_>>()
                 };
                 all(&fresh) == all(standing)
             };
@@ -415,15 +415,7 @@ impl Run<'_> {
             Action::Skip { reason } => (Vec::new(), Some(reason.clone())),
             Action::Up => (Vec::new(), None),
         };
-        // Keep our copy of the ledger as the commit left it, so that planning again needs no read.
-        standing.ledger.steps.retain(|record| record.id != id);
-        standing.ledger.entries.insert(id, entry_after(step));
-        for reset in &resets {
-            if let Some(entry) = standing.ledger.entries.get_mut(reset) {
-                entry.state = EntryState::Pending;
-                entry.pass = entry.pass.saturating_add(1);
-            }
-        }
+        standing.take_over(step);
         self.report.finished.push(Finished {
             id,
             name: step.migration.name.clone(),
@@ -460,59 +452,5 @@ impl Run<'_> {
         self.job.observer.event(Event::DataFailed { id, name: &name });
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
-    }
-}
-
-/// What of a migration's row decides whether and how it runs.
-fn stand(standing: &Standing, id: MigrationId) -> (MigrationId, Option<(EntryState, u32)>) {
-    (id, standing.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass)))
-}
-
-/// What the plan overtakes and the ledger has never seen: what it leaves out, and what it runs
-/// only after something of a higher version, should it come no further than that.
-fn passed_over(plan: &Plan, standing: &Standing) -> Vec<(MigrationId, String)> {
-    let (mut schema, mut data) = (None, None);
-    let mut overtaken = Vec::new();
-    for step in &plan.steps {
-        let id = step.migration.id;
-        let newest = if id.kind == Kind::Schema { &mut schema } else { &mut data };
-        if newest.is_some_and(|newest| id < newest) {
-            overtaken.push((id, &step.migration.name));
-        }
-        *newest = (*newest).max(Some(id));
-    }
-    let held = plan.held.iter().map(|one| (one.id, &one.name));
-    let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
-    let left_out = held.chain(deferred).filter(|(id, _)| {
-        let newest = if id.kind == Kind::Schema { schema } else { data };
-        newest.is_some_and(|newest| *id < newest)
-    });
-    overtaken
-        .into_iter()
-        .chain(left_out)
-        .filter(|(id, _)| !standing.ledger.entries.contains_key(id))
-        .map(|(id, name)| (id, name.clone()))
-        .collect()
-}
-
-/// The ledger's row as a finished step leaves it, without times.
-fn entry_after(step: &PlannedStep) -> dunlin_model::Entry {
-    let (state, pass, reason) = match &step.action {
-        Action::Up => (EntryState::Applied, step.pass, None),
-        Action::Down { .. } => (EntryState::Pending, step.pass, None),
-        Action::Skip { reason } => (EntryState::Skipped, step.pass, Some(reason.clone())),
-    };
-    dunlin_model::Entry {
-        name: step.migration.name.clone(),
-        state,
-        pass,
-        checksums: Some(step.migration.checksums.clone()),
-        baseline: false,
-        by_environment: state == EntryState::Skipped,
-        reason,
-        error: None,
-        started_at: None,
-        finished_at: None,
-        duration_ms: None,
     }
 }
