@@ -147,7 +147,7 @@ pub(crate) struct MigrateScope {
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: Option<Version>,
     /// At most so many migrations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) step: Option<usize>,
     /// Data migrations too, although this environment says manual
     #[arg(long)]
@@ -208,7 +208,7 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "VERSION", group = "far")]
     pub(crate) through: Option<Version>,
     /// So many, newest first
-    #[arg(long, value_name = "N", group = "far")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, group = "far")]
     pub(crate) step: Option<usize>,
     /// Print the plan and change nothing
     #[arg(long)]
@@ -254,7 +254,7 @@ pub(crate) struct DataRunArgs {
     /// Versions; all that are pending if none is named
     pub(crate) versions: Vec<Version>,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) step: Option<usize>,
     /// Run in transactions that are rolled back, and show the rows touched
     #[arg(long)]
@@ -312,6 +312,15 @@ pub(crate) struct DemoArgs {
     /// The folder to make it in
     #[arg(default_value = "demo-app")]
     pub(crate) folder: PathBuf,
+}
+
+/// A count of migrations: none would be nothing to do, which is not what anybody means.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("`{text}` is no number: write how many, such as 1")),
+    }
 }
 
 /// A duration with its unit: `2s`, `10min`, `500ms`.

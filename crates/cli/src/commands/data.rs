@@ -1,15 +1,17 @@
 //! `data`: data migrations, one by one or all.
 
 use dunlin::engine::amend::{Amendment, amend};
-use dunlin::engine::run::rehearse;
+use dunlin::engine::rehearsal::rehearse;
 use dunlin::engine::standing::Request;
 use dunlin::model::{MigrationId, Mode, Version};
 use dunlin::project::folder::retired_toml_with;
 use dunlin::project::plan::Scope;
+use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
 
 use super::amend::tell;
-use super::migrate::{execute, exit_of, finish, observer};
+use super::migrate::{execute, exit_of, explained, observer};
+use crate::answer::Answer;
 use crate::args::{BecauseArgs, DataRunArgs, Waiting};
 use crate::context::{Context, engine_error};
 use crate::exit::{CliError, Exit};
@@ -28,34 +30,44 @@ pub(crate) async fn run(context: &Context, args: &DataRunArgs) -> Result<Exit, C
         vec![context.only_database("data run VERSION")?]
     };
     let request = Request::Forward(scope);
-    let mut documents = Vec::new();
-    let mut rehearsed = Exit::Done;
+    let mut answer = Answer::new(context);
     for database in databases {
-        let mut job = context.job(database, "data run", observer(context))?;
-        job.limits.lease_wait = args.waiting.lease_wait;
-        // Asked for by name or by this very command: the environment's mode has had its say.
-        job.policy.with_data = true;
-        if args.dry_run {
-            let (document, well) = dry_run(context, &job, &request).await?;
-            documents.push(document);
-            if !well {
-                rehearsed = Exit::Failed;
-            }
-            continue;
+        match run_one(context, database, args, &request, &mut answer).await {
+            Ok(exit) => answer.end_with(exit),
+            Err(error) => answer.fail(&database.name, &error),
         }
-        let report = execute(context, &job, &request, &mut documents).await?;
-        let exit = exit_of(&report);
-        if exit != Exit::Done {
-            return finish(context, documents, exit);
-        }
-        let held = report.held.iter().any(|held| {
-            held.id.kind == dunlin::model::Kind::Data && args.versions.contains(&held.id.version)
-        });
-        if held {
-            return finish(context, documents, Exit::Pending);
+        let stop = if args.dry_run { Exit::Stopped } else { answer.exit() };
+        if answer.exit() != Exit::Done && answer.exit() == stop {
+            break;
         }
     }
-    finish(context, documents, rehearsed)
+    Ok(answer.finish())
+}
+
+async fn run_one(
+    context: &Context,
+    database: &DatabaseSettings,
+    args: &DataRunArgs,
+    request: &Request,
+    answer: &mut Answer,
+) -> Result<Exit, CliError> {
+    let mut job = context.job(database, "data run", observer(context))?;
+    job.limits.lease_wait = args.waiting.lease_wait;
+    // Asked for by name or by this very command: the environment's mode has had its say.
+    job.policy.with_data = true;
+    if args.dry_run {
+        let (document, well) = dry_run(context, &job, request).await?;
+        answer.add(document);
+        return Ok(if well { Exit::Done } else { Exit::Failed });
+    }
+    let report = execute(context, &job, request, answer).await?;
+    let held = report.held.iter().any(|held| {
+        held.id.kind == dunlin::model::Kind::Data && args.versions.contains(&held.id.version)
+    });
+    Ok(match exit_of(&report) {
+        Exit::Done if held => Exit::Pending,
+        exit => exit,
+    })
 }
 
 /// Says whether all that can be rehearsed went well.
@@ -64,8 +76,10 @@ async fn dry_run(
     job: &dunlin::engine::job::Job,
     request: &Request,
 ) -> Result<(serde_json::Value, bool), CliError> {
-    let (plan, rehearsed) =
-        rehearse(job, request).await.map_err(|error| engine_error(&job.database, error))?;
+    let (plan, rehearsed) = match rehearse(job, request).await {
+        Ok(rehearsed) => rehearsed,
+        Err(error) => return Err(explained(context, job, error).await),
+    };
     let mut steps = Vec::new();
     if !context.global.json {
         render::line(&styled(

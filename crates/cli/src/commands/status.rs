@@ -8,40 +8,53 @@ use dunlin::engine::job::Job;
 use dunlin::engine::standing::recorded_text;
 use dunlin::model::Kind;
 use dunlin::project::plan::Drift;
+use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
 
 use super::overview::{Overview, overview_of};
+use crate::answer::Answer;
 use crate::context::{Context, engine_error, target_error};
 use crate::exit::{CliError, Exit};
 use crate::render::{self, BOLD, FAINT, styled};
 
 /// Shows each database; with a kind, only its migrations.
 pub(crate) async fn run(context: &Context, only: Option<Kind>) -> Result<Exit, CliError> {
-    let mut documents = Vec::new();
-    let mut exit = Exit::Done;
+    let mut answer = Answer::new(context);
     for database in context.databases()? {
-        let job = context.job(database, "status", Arc::new(Silent))?;
-        let mut overview =
-            overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
-        if let Some(kind) = only {
-            overview.rows.retain(|row| row.kind == kind);
-            overview.drifted.retain(|drift| drift.id.kind == kind);
+        if let Err(error) = look(context, database, only, &mut answer).await {
+            answer.fail(&database.name, &error);
         }
-        if !overview.drifted.is_empty() {
-            exit = Exit::Drift;
-        } else if !overview.diagnostics.is_empty() && exit == Exit::Done {
-            exit = Exit::Usage;
+        if answer.exit() == Exit::Stopped {
+            break;
         }
-        if context.global.json {
-            documents.push(to_json(&job, &overview));
-        } else {
-            show(context, &job, &overview).await?;
-        }
+    }
+    Ok(answer.finish())
+}
+
+async fn look(
+    context: &Context,
+    database: &DatabaseSettings,
+    only: Option<Kind>,
+    answer: &mut Answer,
+) -> Result<(), CliError> {
+    let job = context.job(database, "status", Arc::new(Silent))?;
+    let mut overview =
+        overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
+    if let Some(kind) = only {
+        overview.rows.retain(|row| row.kind == kind);
+        overview.drifted.retain(|drift| drift.id.kind == kind);
+    }
+    if !overview.drifted.is_empty() {
+        answer.end_with(Exit::Drift);
+    }
+    if !overview.diagnostics.is_empty() {
+        answer.end_with(Exit::Usage);
     }
     if context.global.json {
-        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
+        answer.add(to_json(&job, &overview));
+        return Ok(());
     }
-    Ok(exit)
+    show(context, &job, &overview).await
 }
 
 fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {

@@ -361,7 +361,8 @@ impl Log {
         secrets: Vec<String>,
     ) -> Self {
         let (sender, lines) = mpsc::channel(64);
-        let reading = Box::pin(read_lines(child.stderr.take(), sender));
+        let (stream, masked) = (child.stderr.take(), secrets.clone());
+        let reading = Box::pin(async move { read_lines(stream, &masked, sender).await });
         Self { reading, lines, is_read: false, ended: false, id, observer, secrets }
     }
 
