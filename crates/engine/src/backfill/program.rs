@@ -52,6 +52,14 @@ pub(crate) struct ProgramError {
     pub(crate) message: String,
 }
 
+impl ProgramError {
+    /// Whether the same rows may fare better with another process.
+    pub(crate) fn died(&self) -> bool {
+        self.kind == ProgramErrorKind::Died
+    }
+}
+
+/// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramErrorKind {
     /// It could not be started.
