@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_model::{LeaseHolder, MigrationId, PlannedStep};
+use dunlin_model::{Backfill, BackfillRecord, LeaseHolder, MigrationId, PlannedStep};
 
 use crate::TargetError;
 
@@ -89,6 +89,13 @@ pub enum Event<'a> {
         /// The line, without its end.
         line: &'a str,
     },
+    /// Something about a backfill.
+    Backfill {
+        /// Which.
+        id: MigrationId,
+        /// What.
+        news: BackfillNews<'a>,
+    },
     /// A data migration failed; later ones go on.
     DataFailed {
         /// Which.
@@ -96,6 +103,62 @@ pub enum Event<'a> {
         /// Its name.
         name: &'a str,
     },
+}
+
+/// Something about a backfill.
+#[derive(Debug, Clone)]
+pub enum BackfillNews<'a> {
+    /// Its chunks begin, or go on.
+    Began {
+        /// What every chunk does.
+        work: &'a Backfill,
+        /// Its place in the ledger.
+        record: &'a BackfillRecord,
+        /// Rows that were done before.
+        rows_done: u64,
+    },
+    /// Nothing is to be done: what is to be true already is.
+    HeldBefore,
+    /// Transactions that began before are waited for; told every ten seconds.
+    WaitingFor {
+        /// Who, a line each.
+        who: &'a [String],
+    },
+    /// How far it is; told four times a second.
+    Progress {
+        /// As the ledger will keep it.
+        record: &'a BackfillRecord,
+        /// Rows done so far.
+        rows_done: u64,
+    },
+    /// A row went to quarantine.
+    SetAside {
+        /// Why.
+        error: &'a TargetError,
+        /// How many rows.
+        count: u64,
+    },
+    /// A signal of the server's health that this login may not read.
+    Absent {
+        /// Its name.
+        name: &'a str,
+        /// The GRANT that would help.
+        help: &'a str,
+    },
+    /// Advice for the people who run the server.
+    Advice {
+        /// A sentence.
+        text: &'a str,
+    },
+    /// Every row was walked over, and what is to be true is not: the table is walked again.
+    Again {
+        /// The walk that begins, from 2.
+        round: u32,
+        /// At most so many.
+        most: u32,
+    },
+    /// The table's shape changed; chunks go on with the new one.
+    Reshaped,
 }
 
 /// Hears what happens.

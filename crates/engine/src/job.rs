@@ -29,6 +29,22 @@ pub struct Limits {
     /// How long to try to connect again after a connection broke in the middle: a server's
     /// restart or failover takes seconds to a minute.
     pub reconnect_max: Duration,
+    /// How long transactions that began before a backfill are waited for: they may hold rows that
+    /// can't be seen yet. Longer than that somebody has to look.
+    pub barrier_wait: Duration,
+    /// The time that a chunk should take: what others may have to wait for a row. SQLite, where
+    /// all other writers wait, takes a tenth of it.
+    pub chunk_time: Duration,
+    /// How many bytes of rows a chunk may have: it bounds what one transaction logs.
+    pub chunk_bytes: u64,
+    /// Workers of a backfill that says nothing about them.
+    pub workers: u32,
+    /// Backfills slow down when the server is not well.
+    pub mind_health: bool,
+    /// At most so many rows go to quarantine (or one in a hundred, if that is more).
+    pub quarantine_max: u64,
+    /// A backfill that is found paused is waited for, instead of ending the run at once.
+    pub hold_paused: bool,
     /// How long a program has to end after a first Ctrl-C or its timeout, before it is killed.
     pub grace: Duration,
 }
@@ -42,6 +58,13 @@ impl Default for Limits {
             lease_ttl: Duration::from_secs(20),
             attempt_count_max: 10,
             reconnect_max: Duration::from_secs(90),
+            barrier_wait: Duration::from_secs(600),
+            chunk_time: Duration::from_millis(500),
+            chunk_bytes: 64 << 20,
+            workers: 1,
+            mind_health: true,
+            quarantine_max: 1_000,
+            hold_paused: false,
             grace: Duration::from_secs(10),
         }
     }

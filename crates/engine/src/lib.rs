@@ -6,6 +6,7 @@
 //! and after); every commit is fenced by its lease's token; nothing here names a database.
 
 pub mod amend;
+pub mod backfill;
 pub mod events;
 pub mod files;
 pub mod job;
@@ -14,7 +15,6 @@ pub mod report;
 pub mod run;
 pub mod standing;
 
-mod backfill;
 mod error;
 mod failpoint;
 mod leases;

@@ -1,10 +1,11 @@
 //! How a run ended.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dunlin_model::{
-    Deferred, Diagnostic, Direction, Held, LeaseHolder, MigrationId, Plan, Statement,
+    Deferred, Diagnostic, Direction, Held, Key, LeaseHolder, MigrationId, Plan, Statement,
 };
 use dunlin_project::plan::{Drift, Refusal};
 
@@ -46,6 +47,62 @@ pub enum Cause {
     },
     /// It was stopped by a person.
     Interrupted,
+    /// The plan of its chunks was refused.
+    Refused {
+        /// Why, with places in the file.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A chunk failed; those before it are done and kept.
+    Chunk {
+        /// Why.
+        error: TargetError,
+        /// The row's key, where one row alone fails. It is data: for the person at the terminal,
+        /// never for logs and ledger.
+        key: Option<Key>,
+    },
+    /// Every chunk is done, and rows remain in quarantine.
+    RowsRemain {
+        /// How many.
+        count: u64,
+    },
+    /// Every row was walked over, and `done-when` does not hold.
+    NotProved {
+        /// How often.
+        rounds: u32,
+    },
+    /// A person paused it.
+    Paused {
+        /// Who, if that is known.
+        by: Option<String>,
+    },
+    /// A person gave it up.
+    Cancelled {
+        /// Who, if that is known.
+        by: Option<String>,
+    },
+}
+
+/// For the ledger and for logs: without keys.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |by: &Option<String>| by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+        match self {
+            Self::Target(error) | Self::Chunk { error, .. } => error.fmt(f),
+            Self::Program { ending } => f.write_str(ending),
+            Self::Unknown { .. } => f.write_str("its outcome is unknown"),
+            Self::Interrupted => f.write_str("stopped by a person"),
+            Self::Refused { diagnostics } => f.write_str(&list(diagnostics)),
+            Self::RowsRemain { count } => write!(f, "{count} row(s) are in quarantine"),
+            Self::NotProved { rounds: 1 } => {
+                f.write_str("every row was walked over, and done-when does not hold")
+            }
+            Self::NotProved { rounds } => {
+                write!(f, "every row was walked over {rounds} times, and done-when does not hold")
+            }
+            Self::Paused { by: who } => write!(f, "paused{}", by(who)),
+            Self::Cancelled { by: who } => write!(f, "cancelled{}", by(who)),
+        }
+    }
 }
 
 /// A migration that failed in this run.

@@ -54,7 +54,7 @@ impl Bench<'_> {
             Mode::OneTransaction => self.one_transaction(target, lease, step, &work).await,
             Mode::Stepwise => self.stepwise(target, lease, step, &work).await,
             Mode::Program => self.program(target, lease, step, work).await,
-            Mode::Chunked => Err(TargetError::new(ErrorKind::Bug, "not built yet").into()),
+            Mode::Chunked => crate::backfill::run(self, target, lease, step, work).await,
         }
     }
 
@@ -332,26 +332,15 @@ impl Bench<'_> {
             return Err(error.into());
         };
         let id = step.migration.id;
-        let environment = self.job.policy.environment.as_deref().unwrap_or_default();
-        let key = format!(
-            "dunlin:{}:{}:data/{}:{}",
-            self.ledger.id,
-            if environment.is_empty() { "none" } else { environment },
-            id.version,
-            step.pass
-        );
+        let key = self.idempotency_key(step);
         if self.open_step(step, 0).is_some() {
             self.job.observer.event(Event::ProgramAgain { id, key: &key });
         }
         target.open_step(lease, &work, 0).await?;
         crate::failpoint("program.opened");
-        let variables = [
-            ("DUNLIN_DATABASE_URL", self.job.connector.url()),
-            ("DUNLIN_ENV", environment.to_owned()),
-            ("DUNLIN_VERSION", id.version.to_string()),
-            ("DUNLIN_IDEMPOTENCY_KEY", key),
-            ("DUNLIN_FENCE", lease.token.to_string()),
-        ];
+        let variables = self.variables(step, lease);
+        let variables: Vec<(&str, String)> =
+            variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let root = self.job.folder.files.get(&id).map(|file| file.root.clone()).unwrap_or_default();
         let ran =
             program::run(self.job, id, program, &root, &variables, work.statement_timeout).await;
@@ -374,6 +363,36 @@ impl Bench<'_> {
                 Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))))
             }
         }
+    }
+
+    fn environment(&self) -> &str {
+        self.job.policy.environment.as_deref().unwrap_or_default()
+    }
+
+    /// What retries of a program keep, and another pass, database or environment does not share.
+    fn idempotency_key(&self, step: &PlannedStep) -> String {
+        let environment = self.environment();
+        format!(
+            "dunlin:{}:{}:data/{}:{}",
+            self.ledger.id,
+            if environment.is_empty() { "none" } else { environment },
+            step.migration.id.version,
+            step.pass
+        )
+    }
+
+    /// What a program learns through its environment.
+    pub(crate) fn variables(&self, step: &PlannedStep, lease: &Lease) -> Vec<(String, String)> {
+        [
+            ("DUNLIN_DATABASE_URL", self.job.connector.url()),
+            ("DUNLIN_ENV", self.environment().to_owned()),
+            ("DUNLIN_VERSION", step.migration.id.version.to_string()),
+            ("DUNLIN_IDEMPOTENCY_KEY", self.idempotency_key(step)),
+            ("DUNLIN_FENCE", lease.token.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
     }
 
     /// Turns a database's error into a failed migration, or hands it on where the run must look
@@ -403,7 +422,7 @@ impl Bench<'_> {
 
     /// Notes a failure in the ledger, for `status`. Best effort: the migration is pending in any
     /// case, and the person at the terminal is told.
-    async fn note_failure(
+    pub(crate) async fn note_failure(
         &self,
         target: &mut dyn Target,
         lease: &mut Lease,
@@ -411,12 +430,7 @@ impl Bench<'_> {
         cause: &Cause,
         output: Option<String>,
     ) {
-        let message = match cause {
-            Cause::Target(error) => error.to_string(),
-            Cause::Program { ending } => ending.clone(),
-            Cause::Unknown { .. } => "its outcome is unknown".to_owned(),
-            Cause::Interrupted => "stopped by a person".to_owned(),
-        };
+        let message = cause.to_string();
         let mut entry = self.entry(step);
         entry.event = LedgerEvent::Fail;
         entry.error = Some(message);
@@ -438,7 +452,7 @@ fn ordinal(index: usize) -> u32 {
 
 /// 0.2 s, doubled each time up to 8 s, and up to half as much again at random so that two who met
 /// do not meet again.
-fn backoff(attempt: u32) -> Duration {
+pub(crate) fn backoff(attempt: u32) -> Duration {
     let millis = 100_u64.saturating_mul(1 << attempt.min(10)).min(8_000);
     Duration::from_millis(millis + fastrand::u64(0..=millis / 2))
 }

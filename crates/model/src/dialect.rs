@@ -47,6 +47,9 @@ pub struct Capabilities {
     /// Whether a run makes the database where there is none: one that is not there yet is then
     /// an empty one.
     pub made_by_run: bool,
+    /// Whether the whole database takes one writer at a time: a second connection of ours would
+    /// only be in its way.
+    pub one_writer: bool,
 }
 
 impl Capabilities {
@@ -54,15 +57,27 @@ impl Capabilities {
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Postgres => {
-                Self { dialect, transactional_ddl: true, timeouts: true, made_by_run: false }
-            }
-            Dialect::Mysql => {
-                Self { dialect, transactional_ddl: false, timeouts: true, made_by_run: false }
-            }
-            Dialect::Sqlite => {
-                Self { dialect, transactional_ddl: true, timeouts: false, made_by_run: true }
-            }
+            Dialect::Postgres => Self {
+                dialect,
+                transactional_ddl: true,
+                timeouts: true,
+                made_by_run: false,
+                one_writer: false,
+            },
+            Dialect::Mysql => Self {
+                dialect,
+                transactional_ddl: false,
+                timeouts: true,
+                made_by_run: false,
+                one_writer: false,
+            },
+            Dialect::Sqlite => Self {
+                dialect,
+                transactional_ddl: true,
+                timeouts: false,
+                made_by_run: true,
+                one_writer: true,
+            },
         }
     }
 }

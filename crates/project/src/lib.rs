@@ -4,6 +4,7 @@
 //! Invariant: files, a ledger's view and another tool's history go in, and steps and diagnostics
 //! come out. What is left out: anything that talks to a database.
 
+pub mod backfill;
 pub mod directive;
 pub mod folder;
 pub mod history;

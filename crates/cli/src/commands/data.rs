@@ -17,7 +17,11 @@ use crate::render::{self, BAD, BOLD, FAINT, count, migration, styled};
 
 /// Runs pending data migrations, or those that were named.
 pub(crate) async fn run(context: &Context, args: &DataRunArgs) -> Result<Exit, CliError> {
-    let scope = Scope::Data { versions: args.versions.clone(), step_count: args.step };
+    let scope = Scope::Data {
+        versions: args.versions.clone(),
+        step_count: args.step,
+        background_only: false,
+    };
     let databases = if args.versions.is_empty() {
         context.databases()?
     } else {

@@ -132,7 +132,7 @@ impl World {
 
     pub(crate) async fn run_data(&self, versions: &[i64]) -> Result<Report, EngineError> {
         let versions = versions.iter().map(|number| version(*number)).collect();
-        self.forward(Scope::Data { versions, step_count: None }).await
+        self.forward(Scope::Data { versions, step_count: None, background_only: false }).await
     }
 
     pub(crate) async fn rollback(&self, scope: RollbackScope) -> Result<Report, EngineError> {

@@ -1,4 +1,423 @@
-//! Chunked data migrations, worked through.
+//! Backfills: data migrations that run chunk by chunk while the application runs.
+//!
+//! Under the lease on `data/V`: look at the table, plan, wait for what was under way, cut the keys
+//! into segments, walk them with one or more lanes, prove, record. A run that comes later, after a
+//! death or not, finds the segments in the ledger and goes on there; it does nothing else.
+//!
+//! Invariants: a chunk's effect and its checkpoint are one transaction; keys are compared by the
+//! server alone; every wait has a limit and a reason that is told. What is left out: SQL.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the chunk loop that drives it is not here yet"))]
+mod board;
+mod control;
+mod crew;
+mod doer;
+mod lane;
+mod pace;
+mod prepare;
 mod program;
+mod progress;
+mod rows;
+mod shared;
+mod sizer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dunlin_model::{
+    BackfillRecord, BackfillState, Body, Capabilities, EntryState, EntryWrite, Lease, LedgerEvent,
+    Phase, PlannedStep, Resource, Segment, Wish,
+};
+use tokio::sync::mpsc;
+
+use self::board::Board;
+pub use self::control::{
+    Preview, Released, Undoing, discard, intend, preview, quarantined, release, rows_done,
+    standing, undo,
+};
+use self::crew::{Crew, WalkEnd};
+use self::lane::ChunkFailure;
+use self::pace::Pace;
+use self::prepare::{Prepared, prepare, segments};
+use self::progress::Progress;
+use self::shared::{Shared, Sizing, Start};
+use self::sizer::{Sizer, Targets};
+use crate::events::{BackfillNews, Event};
+use crate::job::Urgency;
+use crate::report::{Cause, EngineError};
+use crate::steps::{Bench, Ended, failure};
+use crate::{Barrier, Remedy, Target, TargetError, Work};
+
+/// How often waiting for older transactions is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+/// Runs a chunked step from wherever the ledger says that it is, to its end.
+pub(crate) async fn run(
+    bench: &Bench<'_>,
+    target: &mut dyn Target,
+    lease: &mut Lease,
+    step: &PlannedStep,
+    work: Work,
+) -> Result<Ended, EngineError> {
+    let mut course = Course { bench, target, lease, step, entry: work.entry };
+    match course.run().await {
+        Ok(None) => Ok(Ended::Well(vec![Some(course.rows().await)])),
+        Ok(Some(ended)) => Ok(ended),
+        Err(Halt::Engine(error)) => Err(error),
+        Err(Halt::Cause(cause)) => Ok(course.end_badly(*cause).await),
+    }
+}
+
+/// Why a course stops short.
+pub(crate) enum Halt {
+    /// The run must look at the ledger again, or end.
+    Engine(EngineError),
+    /// The migration fails with this.
+    Cause(Box<Cause>),
+}
+
+impl From<TargetError> for Halt {
+    /// An error outside chunks: of the connection, or of what was asked.
+    fn from(error: TargetError) -> Self {
+        match error.kind.remedy() {
+            Remedy::Reconnect | Remedy::ReportBug => Self::Engine(error.into()),
+            _ => Self::Cause(Box::new(Cause::Target(error))),
+        }
+    }
+}
+
+impl From<Cause> for Halt {
+    fn from(cause: Cause) -> Self {
+        Self::Cause(Box::new(cause))
+    }
+}
+
+/// One backfill under its lease.
+struct Course<'a> {
+    bench: &'a Bench<'a>,
+    target: &'a mut dyn Target,
+    lease: &'a mut Lease,
+    step: &'a PlannedStep,
+    /// The migration's row once it is done.
+    entry: EntryWrite,
+}
+
+impl Course<'_> {
+    /// `None`: done and recorded.
+    async fn run(&mut self) -> Result<Option<Ended>, Halt> {
+        let job = self.bench.job;
+        if self.bench.ledger.format < dunlin_model::FORMAT {
+            self.target.create_ledger(&self.bench.ledger.id).await?;
+        }
+        let Some(mut prepared) =
+            prepare(job, self.target, self.lease, self.step, &self.entry).await?
+        else {
+            // What is to be true already is.
+            self.tell(BackfillNews::HeldBefore);
+            self.target.record(self.lease, std::slice::from_ref(&self.entry)).await?;
+            return Ok(None);
+        };
+        loop {
+            let before = prepared.record.rows_before;
+            let rows_done = before + prepared.segments.iter().map(|one| one.rows).sum::<u64>();
+            self.tell(BackfillNews::Began {
+                work: &prepared.work,
+                record: &prepared.record,
+                rows_done,
+            });
+            match self.walk(&mut prepared).await? {
+                WalkEnd::Done => {}
+                WalkEnd::Shape => {
+                    prepared = self.reshape(prepared).await?;
+                    continue;
+                }
+                WalkEnd::Interrupted => {
+                    self.stop(&mut prepared, BackfillState::Stopped, None).await?;
+                    let failed = failure(self.step, None, Cause::Interrupted, 0);
+                    return Ok(Some(Ended::Badly(Box::new(failed))));
+                }
+                WalkEnd::Aborted => {
+                    let failed = failure(self.step, None, Cause::Interrupted, 0);
+                    return Ok(Some(Ended::Aborted(Box::new(failed))));
+                }
+                WalkEnd::Wished(wish) => {
+                    let by = prepared.record.intent.by.clone();
+                    return Err(self.wished(&mut prepared, wish, by).await?.into());
+                }
+                WalkEnd::Failed(failed) => {
+                    return Err(self.failed(&mut prepared, *failed).await?.into());
+                }
+            }
+            if self.finish(&mut prepared).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn tell(&self, news: BackfillNews<'_>) {
+        let id = self.step.migration.id;
+        self.bench.job.observer.event(Event::Backfill { id, news });
+    }
+
+    /// Walks what is left of the segments.
+    async fn walk(&mut self, prepared: &mut Prepared) -> Result<WalkEnd, Halt> {
+        let job = self.bench.job;
+        let chunking = prepared.chunking.clone();
+        let capabilities = Capabilities::of(job.connector.dialect());
+        let one_connection = capabilities.one_writer;
+        let usual = if one_connection { job.limits.chunk_time / 10 } else { job.limits.chunk_time };
+        let targets = Targets {
+            time: chunking.time.unwrap_or(usual),
+            bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
+            rows_max: chunking.rows,
+        };
+        let sizing = Sizing {
+            sizer: Sizer::new(targets, prepared.row_bytes),
+            pace: Pace::new(job.limits.mind_health, chunking.rate),
+            progress: Progress::default(),
+        };
+        let (news, heard) = mpsc::unbounded_channel();
+        let start = Start {
+            job: job.clone(),
+            work: prepared.work.clone(),
+            lease: self.lease.clone(),
+            board: Board::new(&prepared.segments),
+            on_error: chunking.on_error,
+            quarantined: prepared.record.quarantined,
+            sizing,
+            intent: prepared.record.intent.clone(),
+            one_connection,
+            row_count_estimate: prepared.record.row_count_estimate,
+        };
+        let shared = Arc::new(Shared::new(start, news));
+        let code = match &self.step.migration.body {
+            Body::Rows(code) => Some((code.clone(), self.bench.variables(self.step, self.lease))),
+            Body::Sql(_) | Body::Program(_) => None,
+        };
+        let mut crew = Crew {
+            shared: Arc::clone(&shared),
+            target: &mut *self.target,
+            record: prepared.record.clone(),
+            workers: chunking.workers.unwrap_or(job.limits.workers),
+            rate: chunking.rate,
+            code,
+        };
+        let walked = crew.walk(heard).await;
+        // The board's copy is right unless something broke, and then the ledger is read.
+        prepared.segments = shared.board.segments();
+        let (end, record) = walked?;
+        prepared.record = record;
+        Ok(end)
+    }
+
+    /// After the last chunk. `true`: done and recorded; `false`: the table is walked again.
+    async fn finish(&mut self, prepared: &mut Prepared) -> Result<bool, Halt> {
+        crate::failpoint("backfill.walked");
+        let of = Resource::Data(self.step.migration.id.version);
+        let known = self.target.backfills(Some(&of)).await?;
+        let quarantined = known.first().map_or(0, |(record, _)| record.quarantined);
+        if quarantined > 0 {
+            let cause = Cause::RowsRemain { count: quarantined };
+            let state = BackfillState::Quarantined;
+            self.stop(prepared, state, Some(&cause)).await?;
+            return Err(cause.into());
+        }
+        if let Some(query) = &self.step.migration.directives().done_when {
+            if let Some(barrier) = self.target.barrier().await? {
+                wait_behind(self.bench.job, self.target, self.step, &barrier).await?;
+            }
+            if !self.target.holds(query).await? {
+                return self.not_proved(prepared).await;
+            }
+        }
+        prepared.record.state = BackfillState::Done;
+        prepared.record.reason = None;
+        prepared.record.workers = 0;
+        prepared.record.seconds_left = (0, 0);
+        self.target
+            .write_backfill(self.lease, &prepared.record, None, None, Some(&self.entry))
+            .await?;
+        crate::failpoint("backfill.done");
+        Ok(true)
+    }
+
+    async fn not_proved(&mut self, prepared: &mut Prepared) -> Result<bool, Halt> {
+        let most = prepared.chunking.rounds;
+        if prepared.record.round >= most {
+            let cause = Cause::NotProved { rounds: prepared.record.round };
+            // A run that is told to try once more walks from the beginning.
+            self.stop(prepared, BackfillState::Failed, Some(&cause)).await?;
+            return Err(cause.into());
+        }
+        let rows: u64 = prepared.segments.iter().map(|segment| segment.rows).sum();
+        prepared.record.round += 1;
+        prepared.record.rows_before += rows;
+        self.tell(BackfillNews::Again { round: prepared.record.round, most });
+        let workers = prepared.chunking.workers.unwrap_or(self.bench.job.limits.workers);
+        prepared.segments = segments(self.target, &prepared.work, workers).await?;
+        let (record, cut) = (&prepared.record, &prepared.segments);
+        self.target.write_backfill(self.lease, record, Some(cut), None, None).await?;
+        Ok(false)
+    }
+
+    /// The table changed its shape: the same walk goes on if it still can.
+    async fn reshape(&mut self, prepared: Prepared) -> Result<Prepared, Halt> {
+        let again =
+            prepare(self.bench.job, self.target, self.lease, self.step, &self.entry).await?;
+        self.tell(BackfillNews::Reshaped);
+        Ok(again.unwrap_or(prepared))
+    }
+
+    /// Leaves an orderly place to go on from.
+    async fn stop(
+        &mut self,
+        prepared: &mut Prepared,
+        state: BackfillState,
+        cause: Option<&Cause>,
+    ) -> Result<(), Halt> {
+        prepared.record.state = state;
+        prepared.record.reason = cause.map(ToString::to_string);
+        prepared.record.workers = 0;
+        prepared.record.rows_per_second = 0;
+        prepared.record.seconds_left = (0, 0);
+        let entry = cause.map(|cause| EntryWrite {
+            state: EntryState::Failed,
+            event: LedgerEvent::Fail,
+            error: Some(cause.to_string()),
+            ..self.entry.clone()
+        });
+        self.target
+            .write_backfill(self.lease, &prepared.record, None, None, entry.as_ref())
+            .await?;
+        Ok(())
+    }
+
+    async fn wished(
+        &mut self,
+        prepared: &mut Prepared,
+        wish: Wish,
+        by: Option<String>,
+    ) -> Result<Cause, Halt> {
+        let (state, cause) = match wish {
+            Wish::Cancel => (BackfillState::Cancelled, Cause::Cancelled { by }),
+            Wish::Run | Wish::Pause => (BackfillState::Stopped, Cause::Paused { by }),
+        };
+        self.stop(prepared, state, Some(&cause)).await?;
+        Ok(cause)
+    }
+
+    async fn failed(
+        &mut self,
+        prepared: &mut Prepared,
+        failed: ChunkFailure,
+    ) -> Result<Cause, Halt> {
+        let interrupted = self.bench.job.interrupt.urgency() >= Urgency::Finish
+            && failed.error.kind.remedy() == Remedy::RetryTransaction;
+        if interrupted {
+            self.stop(prepared, BackfillState::Stopped, None).await?;
+            return Ok(Cause::Interrupted);
+        }
+        let cause = Cause::Chunk { error: failed.error, key: failed.key };
+        self.stop(prepared, BackfillState::Failed, Some(&cause)).await?;
+        Ok(cause)
+    }
+
+    /// Rows that were written in all, for the report.
+    async fn rows(&mut self) -> u64 {
+        let of = Resource::Data(self.step.migration.id.version);
+        match self.target.backfills(Some(&of)).await {
+            Ok(known) => known.first().map_or(0, |(record, segments)| {
+                record.rows_before + segments.iter().map(|segment| segment.rows).sum::<u64>()
+            }),
+            // Only for people: the migration is recorded.
+            Err(_) => 0,
+        }
+    }
+
+    /// A failed migration, noted in the ledger unless it is there already.
+    async fn end_badly(&mut self, cause: Cause) -> Ended {
+        let noted = !matches!(cause, Cause::Target(_));
+        if !noted {
+            self.bench.note_failure(self.target, self.lease, self.step, &cause, None).await;
+        }
+        let index = match &cause {
+            Cause::Chunk { error, .. } | Cause::Target(error) => error.statement,
+            _ => None,
+        };
+        Ended::Badly(Box::new(failure(self.step, index, cause, 0)))
+    }
+}
+
+/// Waits until everything that was under way at a barrier has ended.
+pub(crate) async fn wait_behind(
+    job: &crate::job::Job,
+    target: &mut dyn Target,
+    step: &PlannedStep,
+    barrier: &Barrier,
+) -> Result<(), Halt> {
+    let began = Instant::now();
+    let mut told: Option<Instant> = None;
+    loop {
+        let who = target.behind(barrier).await?;
+        if who.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > job.limits.barrier_wait {
+            let mut error = TargetError::new(
+                crate::ErrorKind::Refused,
+                "transactions that began before still hold rows that can't be seen",
+            )
+            .help("end them, or wait for them, and run it again");
+            error.notes = who;
+            return Err(Cause::Target(error).into());
+        }
+        if began.elapsed() > Duration::from_secs(1)
+            && told.is_none_or(|at| at.elapsed() >= TELL_AGAIN)
+        {
+            told = Some(Instant::now());
+            let id = step.migration.id;
+            let news = BackfillNews::WaitingFor { who: &who };
+            job.observer.event(Event::Backfill { id, news });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = job.interrupt.reached(Urgency::Finish) => {
+                return Err(Cause::Interrupted.into());
+            }
+        }
+    }
+}
+
+/// A record for a pass that begins.
+pub(crate) fn new_record(
+    step: &PlannedStep,
+    work: &dunlin_model::Backfill,
+    estimate: Option<u64>,
+) -> BackfillRecord {
+    BackfillRecord {
+        id: step.migration.id,
+        pass: step.pass,
+        phase: Phase::Forward,
+        round: 1,
+        table: work.table.clone(),
+        key: work.key.clone(),
+        shape: work.shape.clone(),
+        state: BackfillState::Running,
+        reason: None,
+        row_count_estimate: estimate,
+        rows_before: 0,
+        workers: 0,
+        chunk_rows: 0,
+        chunk_ms: 0,
+        rows_per_second: 0,
+        seconds_left: (0, 0),
+        intent: dunlin_model::Intent::default(),
+        quarantined: 0,
+        started_at: None,
+        updated_at: None,
+    }
+}
+
+/// Rows that a backfill's segments have done.
+pub(crate) fn rows_of(segments: &[Segment]) -> u64 {
+    segments.iter().map(|segment| segment.rows).sum()
+}

@@ -99,7 +99,10 @@ fn reads_as_directive(text: &str) -> bool {
         return true;
     }
     match word {
-        "manual" => rest.is_empty(),
+        "manual" | "background" => rest.is_empty(),
+        "workers" | "rate" => rest.starts_with(|c: char| c.is_ascii_digit()),
+        "undo" => rest.starts_with("capture"),
+        "repeat" => rest.starts_with("until-done"),
         "disabled" => rest.starts_with('"'),
         "after" => {
             let version = rest.trim_start_matches("data ").trim_start_matches("schema ");

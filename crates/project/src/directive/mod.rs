@@ -3,6 +3,7 @@
 //! Invariant: a line that a person could have meant as a directive is obeyed or refused, never
 //! ignored. What is left out: whether the versions exist, which planning knows.
 
+mod chunks;
 mod comment;
 mod line;
 mod reader;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use dunlin_model::{Diagnostic, Directives, Place};
 
+pub(crate) use chunks::{CHUNK_TIME_MAX, key_columns};
 use comment::{Comment, Header};
 use line::Line;
 pub(crate) use reader::{Reader, is_name};
@@ -34,6 +36,8 @@ pub enum Subject {
     DataSql,
     /// A data migration that is a program.
     Program,
+    /// A data migration whose rows go through a program: a `.toml` with `[rows]`.
+    Rows,
 }
 
 impl Subject {
@@ -45,6 +49,7 @@ impl Subject {
             Self::SchemaDown => "a schema migration's down file",
             Self::DataSql => "a data migration in SQL",
             Self::Program => "a data migration that is a program",
+            Self::Rows => "row code (a `.toml` with `[rows]`)",
         }
     }
 }
@@ -55,9 +60,30 @@ impl Subject {
 /// Every unknown or malformed directive, with file, line and a suggestion; directives below the
 /// first statement; the marks of another tool's two-way files.
 pub fn of_sql(file: &Path, text: &str, subject: Subject) -> Result<Directives, Vec<Diagnostic>> {
+    read_sql(file, text, subject).map(|said| said.directives)
+}
+
+/// What a header says, and where.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) directives: Directives,
+    /// Words with the places of their values.
+    pub(crate) places: Vec<(&'static str, Place)>,
+}
+
+impl Said {
+    /// Where a word's value stands; the whole file where it is not written.
+    pub(crate) fn place(&self, word: &str, file: &Path) -> Place {
+        let found = self.places.iter().find(|(name, _)| *name == word);
+        found.map_or_else(|| Place::file(file), |(_, place)| place.clone())
+    }
+}
+
+/// As [`of_sql`], with the places of what was said.
+pub(crate) fn read_sql(file: &Path, text: &str, subject: Subject) -> Result<Said, Vec<Diagnostic>> {
     let header = comment::sql_header(text);
     let mut reader = Reader::new(file, subject);
-    if is_sqlx_no_transaction(text) && subject != Subject::Program {
+    if is_sqlx_no_transaction(text) {
         reader.directives.no_transaction = true;
     }
     read_header(&mut reader, &header, "--");
@@ -75,6 +101,11 @@ pub fn of_sql(file: &Path, text: &str, subject: Subject) -> Result<Directives, V
 /// Every unknown or malformed directive, with file, line and a suggestion; directives below the
 /// first line of code.
 pub fn of_program(file: &Path, text: &str) -> Result<Directives, Vec<Diagnostic>> {
+    read_program(file, text).map(|said| said.directives)
+}
+
+/// As [`of_program`], with the places of what was said.
+pub(crate) fn read_program(file: &Path, text: &str) -> Result<Said, Vec<Diagnostic>> {
     let header = comment::program_header(text);
     let mut reader = Reader::new(file, Subject::Program);
     let marker = header.lines.first().map_or("#", |comment| comment.marker);
@@ -127,16 +158,11 @@ fn read_header(reader: &mut Reader<'_>, header: &Header<'_>, marker: &'static st
         match line::classify(comment) {
             Line::Directive(value, start) if !wrong_marker => {
                 apply(reader, open.take());
-                let tokens = reader.tokens(value, comment.line, place_of_value(comment, start));
-                open = tokens.map(|tokens| Open { tokens, line: comment.line });
+                open = Open::new(reader, comment, value, start);
             }
             Line::Continuation(value, start) if !wrong_marker => {
                 match open.as_mut().filter(|_| adjoins) {
-                    Some(open) => open.tokens.extend(
-                        reader
-                            .tokens(value, comment.line, place_of_value(comment, start))
-                            .unwrap_or_default(),
-                    ),
+                    Some(open) => open.go_on(reader, comment, value, start),
                     None => reader.refuse_continuation(comment.line, comment.column, marker),
                 }
             }
@@ -175,14 +201,52 @@ fn read_header(reader: &mut Reader<'_>, header: &Header<'_>, marker: &'static st
 }
 
 /// A directive that the next line may continue.
-struct Open {
-    tokens: Vec<Token>,
-    line: usize,
+enum Open {
+    /// A word and its values.
+    Items { tokens: Vec<Token>, line: usize },
+    /// A word, and the SQL after it as it is written.
+    Sql { word: Token, sql: Token },
+}
+
+impl Open {
+    fn new(
+        reader: &mut Reader<'_>,
+        comment: &Comment<'_>,
+        value: &str,
+        start: usize,
+    ) -> Option<Self> {
+        let column = place_of_value(comment, start);
+        if let Some((word, sql)) = token::word_and_sql(value, comment.line, column) {
+            return Some(Self::Sql { word, sql });
+        }
+        let tokens = reader.tokens(value, comment.line, column)?;
+        Some(Self::Items { tokens, line: comment.line })
+    }
+
+    fn go_on(&mut self, reader: &mut Reader<'_>, comment: &Comment<'_>, value: &str, start: usize) {
+        match self {
+            Self::Items { tokens, .. } => {
+                let more = reader.tokens(value, comment.line, place_of_value(comment, start));
+                tokens.extend(more.unwrap_or_default());
+            }
+            // A line's end stays one: a `--` in the SQL ends there.
+            Self::Sql { sql, .. } => {
+                sql.text.push('\n');
+                sql.text.push_str(value.trim());
+            }
+        }
+    }
 }
 
 fn apply(reader: &mut Reader<'_>, open: Option<Open>) {
-    if let Some(Open { tokens, line }) = open {
-        reader.directive(&tokens, line);
+    match open {
+        Some(Open::Items { tokens, line }) => reader.directive(&tokens, line),
+        Some(Open::Sql { word, mut sql }) => {
+            sql.text = sql.text.trim().to_owned();
+            let line = word.line;
+            reader.directive(&[word, sql], line);
+        }
+        None => {}
     }
 }
 

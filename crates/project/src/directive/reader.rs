@@ -3,32 +3,40 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dunlin_model::{Diagnostic, Directives, Kind, Place, Reference, Version};
+use dunlin_model::{Chunking, Diagnostic, Directives, Kind, Place, Reference, Version};
 
 use super::words::{Sets, WORDS, Word, find};
-use super::{Subject, Token, tokens};
+use super::{Said, Subject, Token, tokens};
 use crate::{duration, suggestion};
 
 /// Gathers the directives of one file.
 pub(crate) struct Reader<'a> {
     pub(super) file: &'a Path,
-    subject: Subject,
+    pub(super) subject: Subject,
     pub(super) directives: Directives,
+    /// What was said of chunks, whether or not there are any.
+    pub(super) chunking: Chunking,
     pub(super) errors: Vec<Diagnostic>,
     /// Words that stood already, with their lines.
     seen: Vec<(&'static str, usize)>,
+    /// Words, with the places of their values.
+    pub(super) places: Vec<(&'static str, Place)>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader that has seen nothing yet.
     pub(crate) fn new(file: &'a Path, subject: Subject) -> Self {
-        let (directives, errors, seen) = Default::default();
-        Self { file, subject, directives, errors, seen }
+        let (directives, errors, seen, places) = Default::default();
+        Self { file, subject, directives, chunking: Chunking::by(""), errors, seen, places }
     }
 
     /// The directives, or everything that was wrong.
-    pub(crate) fn finish(self) -> Result<Directives, Vec<Diagnostic>> {
-        if self.errors.is_empty() { Ok(self.directives) } else { Err(self.errors) }
+    pub(crate) fn finish(mut self) -> Result<Said, Vec<Diagnostic>> {
+        self.bring_together();
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        Ok(Said { directives: self.directives, places: self.places })
     }
 
     /// Cuts a value into tokens; `None` and an error where it can't be.
@@ -87,7 +95,16 @@ impl<'a> Reader<'a> {
                 "directive-not-here",
                 word,
                 format!("`{}` does not apply to {}", known.name, self.subject.title()),
-                format!("it belongs in {}", belongs.join(", or ")),
+                match known.sets {
+                    Sets::ChunkBy | Sets::ChunkKey | Sets::ChunkWhere
+                        if self.subject == Subject::Rows =>
+                    {
+                        "it belongs in a data migration in SQL; here `table`, `key` and `where` \
+                         under [rows] say it"
+                            .to_owned()
+                    }
+                    _ => format!("it belongs in {}", belongs.join(", or ")),
+                },
             );
             return None;
         }
@@ -105,6 +122,8 @@ impl<'a> Reader<'a> {
 
     /// Sets what a word says.
     pub(crate) fn set(&mut self, known: &'static Word, word: &Token, values: &[Token]) {
+        let at = values.first().unwrap_or(word);
+        self.places.push((known.name, Place::at(self.file, at.line, at.column)));
         match known.sets {
             Sets::NoTransaction => self.directives.no_transaction |= self.flag(known, values),
             Sets::Manual => self.directives.manual |= self.flag(known, values),
@@ -126,6 +145,19 @@ impl<'a> Reader<'a> {
                 extend(&mut self.directives.independent_of, found);
             }
             Sets::Environments => self.environments(known, word, values),
+            Sets::Background => self.directives.background |= self.flag(known, values),
+            Sets::DoneWhen => self.directives.done_when = self.sql(known, word, values),
+            Sets::ChunkBy
+            | Sets::ChunkKey
+            | Sets::ChunkWhere
+            | Sets::ChunkRows
+            | Sets::ChunkBytes
+            | Sets::ChunkTime
+            | Sets::Workers
+            | Sets::Rate
+            | Sets::OnError
+            | Sets::Undo
+            | Sets::Repeat => self.set_chunks(known, word, values),
             Sets::Disabled => match values {
                 [reason] if reason.quoted && !reason.text.trim().is_empty() => {
                     self.directives.disabled = Some(reason.text.clone());
@@ -154,7 +186,12 @@ impl<'a> Reader<'a> {
         values.is_empty()
     }
 
-    fn duration(&mut self, known: &Word, word: &Token, values: &[Token]) -> Option<Duration> {
+    pub(super) fn duration(
+        &mut self,
+        known: &Word,
+        word: &Token,
+        values: &[Token],
+    ) -> Option<Duration> {
         let written: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
         match duration::parse(&written.join(" ")) {
             Ok(duration) => Some(duration),
@@ -259,7 +296,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    fn malformed(&mut self, known: &Word, at: &Token, message: &str) {
+    pub(super) fn malformed(&mut self, known: &Word, at: &Token, message: &str) {
         let help = format!("for example: {}", known.example);
         self.error("malformed-directive", at, format!("`{}`: {message}", known.name), help);
     }

@@ -49,6 +49,45 @@ command = ["bin/rails", "runner", "Posts::Backfill.run"]
 `[program] command` is the program and its arguments; it runs in the project's root. A `command`
 whose first part has a `/` is looked for from the root, any other in `PATH`.
 
+## Chunks
+
+With `chunk-by` a data migration in SQL runs chunk by chunk. Each of its statements (UPDATE,
+DELETE, INSERT, REPLACE, MERGE, SELECT) says where the range of the chunk's keys goes:
+
+```sql
+-- dunlin: chunk-by posts
+-- dunlin: after 20260110093000
+-- dunlin: done-when SELECT NOT EXISTS (SELECT 1 FROM posts WHERE published_at IS NULL)
+UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chunk;
+```
+
+- `:chunk` is the range over the table's own column names; `:chunk(p)` qualifies them with the
+  alias `p`, as in `UPDATE posts AS p SET … FROM users AS u WHERE u.id = p.user_id AND :chunk(p)`.
+- It is found by the server's own rules: not in strings, comments, `::chunk` or `:chunky`.
+- All statements of the file run for each chunk, in order, in one transaction.
+- A statement must not assign a column of the key.
+- By hand, such a file runs over all rows at once with `psql -v chunk=true -f FILE`.
+
+Row code is a program that gets rows and gives changed rows. `[rows]` in its `.toml` stands for
+`chunk-by` (`table`), `chunk-key` (`key`) and `chunk-where` (`where`); the other words about chunks
+stand under `[migration]`:
+
+```toml
+[migration]
+workers = 2
+on-error = "quarantine"
+
+[rows]
+table = "people"
+key = ["id"]                            # as `chunk-key`; without it: the best that there is
+columns = ["id", "full_name"]           # what the program gets; without it: every column
+where = "first_name IS NULL"            # which rows it gets; without it: every row
+lock = false                            # true: rows are locked while the program has them
+
+[program]
+command = ["python3", "split_names.py"]
+```
+
 ## Grammar
 
 ```text
@@ -56,6 +95,7 @@ directive    = marker blank+ "dunlin:" [ blank+ rest ]
 continuation = marker blank+ "dunlin+" [ blank+ rest ]
 marker       = "--" | "#" | "//"        only "--" in SQL
 rest         = item { blank+ item }     of all lines together: a word, then its values
+             | word blank+ SQL          for `chunk-by`, `chunk-key`, `chunk-where` and `done-when`
 item         = word | string
 string       = '"' … '"'                with \" and \\ inside; it ends on its line
 blank        = space | tab
@@ -64,6 +104,7 @@ blank        = space | tab
 - A word is lower case with hyphens.
 - A continuation stands on the line right below a directive or another continuation.
 - A DURATION is a number with its unit (`500ms`, `2s`, `10min`, `1h 30min`), from `1ms` to `576h`.
+- SQL is taken as it is written, comments and quotes included, with its continuation lines.
 - A VERSION is a migration's version, a whole number; leading zeros do not count. For `after` it
   may also be another tool's name for a migration, of letters, digits, `.`, `_` and `-`, or in
   double quotes.
@@ -85,11 +126,17 @@ pub fn reference() -> String {
     for word in WORDS {
         let value = if word.value.is_empty() { String::new() } else { format!(" {}", word.value) };
         let subjects: Vec<&str> = word.subjects.iter().map(|subject| subject.title()).collect();
+        let needs = match word.name {
+            "repeat" => "- Needs: `chunk-by` (or `[rows]`), and `done-when`\n",
+            "chunk-key" | "chunk-where" => "- Needs: `chunk-by`\n",
+            _ if word.needs_chunks() => "- Needs: `chunk-by` (or `[rows]`)\n",
+            _ => "",
+        };
         let repeats = if word.repeats { ", any number of times" } else { "" };
         // Writing to a string does not fail.
         let _ = write!(
             page,
-            "\n### `{}{value}`\n\n{}\n\n- Where: {}{repeats}\n- Without it: {}\n- Example: `dunlin: {}`\n",
+            "\n### `{}{value}`\n\n{}\n\n- Where: {}{repeats}\n{needs}- Without it: {}\n- Example: `dunlin: {}`\n",
             word.name,
             word.meaning,
             subjects.join("; "),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use dunlin_model::{Diagnostic, Directives};
+use dunlin_model::Diagnostic;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::words::Word;
-use super::{Reader, Subject, Token, tokens};
+use super::{Reader, Said, Subject, Token, tokens};
 use crate::position::line_and_column;
 
 /// Reads the keys of `[migration]` of a program's `.toml`.
@@ -18,8 +18,9 @@ pub(crate) fn of_table(
     file: &Path,
     text: &str,
     table: &DeTable<'_>,
-) -> Result<Directives, Vec<Diagnostic>> {
-    let mut reader = Reader::new(file, Subject::Program);
+    subject: Subject,
+) -> Result<Said, Vec<Diagnostic>> {
+    let mut reader = Reader::new(file, subject);
     for (key, value) in table {
         let word = token_at(text, key.get_ref(), key.span().start);
         let Some(known) = reader.admit(&word) else { continue };
@@ -56,6 +57,9 @@ fn values(
     match (known.value, value.get_ref()) {
         ("", DeValue::Boolean(said)) => Ok(said.then(|| vec![Vec::new()])),
         ("", _) => Err("it takes `true` or `false`".to_owned()),
+        (_, DeValue::String(said)) if known.takes_sql() => {
+            Ok(Some(vec![vec![token_at(text, said, start)]]))
+        }
         (_, DeValue::Array(items)) if is_list(known) => {
             let mut lists = Vec::new();
             for item in items.iter() {
@@ -87,10 +91,11 @@ fn one(text: &str, known: &Word, value: &Spanned<DeValue<'_>>) -> Result<Vec<Tok
             }
             Ok(found)
         }
-        DeValue::Integer(number) if is_list(known) => {
+        DeValue::Integer(number) if is_list(known) || known.value == "N" => {
             Ok(vec![token_at(text, &number.to_string(), start)])
         }
         _ if is_list(known) => Err("it takes a list of strings".to_owned()),
+        _ if known.value == "N" => Err("it takes a number".to_owned()),
         _ => Err("it takes a string".to_owned()),
     }
 }
@@ -104,6 +109,7 @@ fn example(known: &Word) -> String {
     match (rest, is_list(known)) {
         ("", _) => format!("{} = true", known.name),
         (_, true) => format!("{} = [\"{rest}\"]", known.name),
+        (_, false) if known.value == "N" => format!("{} = {rest}", known.name),
         (_, false) if rest.starts_with('"') => format!("{} = {rest}", known.name),
         (_, false) => format!("{} = \"{rest}\"", known.name),
     }

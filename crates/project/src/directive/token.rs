@@ -63,6 +63,18 @@ pub(crate) fn tokens(
     Ok(found)
 }
 
+/// A directive whose word takes SQL: the word, and what follows it as it is written.
+pub(crate) fn word_and_sql(text: &str, line: usize, column: usize) -> Option<(Token, Token)> {
+    let trimmed = text.trim_start();
+    let name = trimmed.split(char::is_whitespace).next().unwrap_or_default();
+    let known = super::words::find(name).filter(|known| known.takes_sql())?;
+    let at = column + text.chars().count() - trimmed.chars().count();
+    let rest = trimmed[name.len()..].trim_start();
+    let before = trimmed.chars().count() - rest.chars().count();
+    let token = |text: &str, column| Token { text: text.to_owned(), quoted: false, line, column };
+    Some((token(known.name, at), token(rest.trim_end(), at + before)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,19 @@ pub(crate) enum Sets {
     Disabled,
     ForeignKeys,
     KeepOutput,
+    ChunkBy,
+    ChunkKey,
+    ChunkWhere,
+    ChunkRows,
+    ChunkBytes,
+    ChunkTime,
+    Workers,
+    Rate,
+    OnError,
+    Undo,
+    Repeat,
+    Background,
+    DoneWhen,
 }
 
 /// One word of the header's grammar, with its documentation.
@@ -38,12 +51,42 @@ pub struct Word {
     pub(crate) sets: Sets,
 }
 
+impl Word {
+    /// It says something about chunks, so it means nothing without `chunk-by` (or `[rows]`).
+    #[must_use]
+    pub fn needs_chunks(&self) -> bool {
+        matches!(
+            self.sets,
+            Sets::ChunkKey
+                | Sets::ChunkWhere
+                | Sets::ChunkRows
+                | Sets::ChunkBytes
+                | Sets::ChunkTime
+                | Sets::Workers
+                | Sets::Rate
+                | Sets::OnError
+                | Sets::Undo
+                | Sets::Repeat
+        )
+    }
+
+    /// What follows it is SQL, taken as it is written: no items, no strings of ours.
+    #[must_use]
+    pub fn takes_sql(&self) -> bool {
+        matches!(self.sets, Sets::ChunkBy | Sets::ChunkKey | Sets::ChunkWhere | Sets::DoneWhen)
+    }
+}
+
 const SQL: &[Subject] = &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql];
+const LOCKING: &[Subject] =
+    &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Rows];
 const EVERY: &[Subject] =
-    &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program];
-const UPWARD: &[Subject] = &[Subject::SchemaUp, Subject::DataSql, Subject::Program];
+    &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program, Subject::Rows];
+const UPWARD: &[Subject] = &[Subject::SchemaUp, Subject::DataSql, Subject::Program, Subject::Rows];
 const SCHEMA: &[Subject] = &[Subject::SchemaUp];
-const DATA: &[Subject] = &[Subject::DataSql, Subject::Program];
+const DATA: &[Subject] = &[Subject::DataSql, Subject::Program, Subject::Rows];
+const DATA_SQL: &[Subject] = &[Subject::DataSql];
+const CHUNKED: &[Subject] = &[Subject::DataSql, Subject::Rows];
 const PROGRAM: &[Subject] = &[Subject::Program];
 
 /// Every word, in the order of the reference.
@@ -65,7 +108,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "lock-timeout",
         value: "DURATION",
-        subjects: SQL,
+        subjects: LOCKING,
         repeats: false,
         meaning: "How long a statement waits for a lock before the attempt is given up and made \
                   again later.",
@@ -173,6 +216,155 @@ pub const WORDS: &[Word] = &[
         default: "the output goes to stderr only",
         example: "keep-output",
         sets: Sets::KeepOutput,
+    },
+    Word {
+        name: "chunk-by",
+        value: "TABLE",
+        subjects: DATA_SQL,
+        repeats: false,
+        meaning: "The migration runs chunk by chunk over this table: each statement of the file has \
+                  a `:chunk` in its conditions, which becomes a range of the table's keys \
+                  (`:chunk(p)` for an alias). All statements of a chunk, and how far the migration \
+                  is, commit in one transaction. The table is written as in SQL, quotes included.",
+        default: "the file is one transaction",
+        example: "chunk-by posts",
+        sets: Sets::ChunkBy,
+    },
+    Word {
+        name: "chunk-key",
+        value: "COLUMN, …",
+        subjects: DATA_SQL,
+        repeats: false,
+        meaning: "The columns that the table is walked by, at most four, with commas or spaces \
+                  between them: those of a unique index. Rows that share a key could be cut apart, \
+                  so a key that is not unique is refused.",
+        default: "the primary key, else the best unique index without nullable columns",
+        example: "chunk-key tenant_id, id",
+        sets: Sets::ChunkKey,
+    },
+    Word {
+        name: "chunk-where",
+        value: "SQL",
+        subjects: DATA_SQL,
+        repeats: false,
+        meaning: "Which rows matter, as a condition on the table's columns, for the size of chunks, \
+                  for progress, and for what `undo capture` keeps. It does not change what the \
+                  statements do.",
+        default: "every row of the table",
+        example: "chunk-where published_at IS NULL",
+        sets: Sets::ChunkWhere,
+    },
+    Word {
+        name: "chunk-rows",
+        value: "N",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "A chunk has at most so many rows, from 1 to 1000000.",
+        default: "as many as fit `chunk-time` and `chunk-bytes`",
+        example: "chunk-rows 5000",
+        sets: Sets::ChunkRows,
+    },
+    Word {
+        name: "chunk-bytes",
+        value: "SIZE",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "A chunk has at most about so many bytes of rows, from `1KB` to `1GB`. A SIZE is a \
+                  number with its unit: `KB`, `MB` and `GB` count in thousands, `KiB`, `MiB` and \
+                  `GiB` in 1024s.",
+        default: "a budget by the database",
+        example: "chunk-bytes 16MB",
+        sets: Sets::ChunkBytes,
+    },
+    Word {
+        name: "chunk-time",
+        value: "DURATION",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "How long a chunk should take, at most `10min`: its size follows from that, \
+                  measured.",
+        default: "`chunk_time` under `[backfill]` in `dunlin.toml`",
+        example: "chunk-time 500ms",
+        sets: Sets::ChunkTime,
+    },
+    Word {
+        name: "workers",
+        value: "N",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "So many chunks run at once, each on a connection of its own, from 1 to 64. SQLite \
+                  has one writer: there it is 1.",
+        default: "`workers` under `[backfill]` in `dunlin.toml`, else 1",
+        example: "workers 2",
+        sets: Sets::Workers,
+    },
+    Word {
+        name: "rate",
+        value: "N rows/s",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "At most so many rows a second, over all workers.",
+        default: "no fixed limit: the database's health sets the pace",
+        example: "rate 5000 rows/s",
+        sets: Sets::Rate,
+    },
+    Word {
+        name: "on-error",
+        value: "stop | quarantine",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "What happens when a row fails. `stop`: the run stops, with the row's key and the \
+                  error. `quarantine`: the chunk is halved until the row stands alone, its key and \
+                  error are noted, and the rest goes on.",
+        default: "`stop`",
+        example: "on-error quarantine",
+        sets: Sets::OnError,
+    },
+    Word {
+        name: "undo",
+        value: "capture for DURATION",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "Old values are kept in the chunk's transaction for so long (`14 days`, `14d`, \
+                  `36h`; at most 3650 days): `dunlin data undo VERSION` puts them back. Every \
+                  statement must be an UPDATE or a DELETE of the table that is walked.",
+        default: "old values are not kept",
+        example: "undo capture for 14 days",
+        sets: Sets::Undo,
+    },
+    Word {
+        name: "repeat",
+        value: "until-done max N",
+        subjects: CHUNKED,
+        repeats: false,
+        meaning: "The table is walked again while `done-when` does not hold, so often at most in \
+                  all, from 2 to 100.",
+        default: "the table is walked once",
+        example: "repeat until-done max 5",
+        sets: Sets::Repeat,
+    },
+    Word {
+        name: "background",
+        value: "",
+        subjects: DATA,
+        repeats: false,
+        meaning: "`migrate` names it and does not run it; `dunlin data run --background` does. An \
+                  environment with `data = \"auto\"` runs it in its turn all the same.",
+        default: "run by whatever runs data migrations",
+        example: "background",
+        sets: Sets::Background,
+    },
+    Word {
+        name: "done-when",
+        value: "SQL",
+        subjects: DATA,
+        repeats: false,
+        meaning: "One query (SELECT, WITH or VALUES) with one value, which is true once all is as it \
+                  should be. It is checked in the end, and the migration fails if it does not hold; \
+                  if it holds before the start, there is nothing to do.",
+        default: "the migration is done when it has run",
+        example: "done-when SELECT NOT EXISTS (SELECT 1 FROM posts WHERE published_at IS NULL)",
+        sets: Sets::DoneWhen,
     },
 ];
 

@@ -9,6 +9,7 @@ mod file_name;
 mod load;
 mod program;
 mod retired;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -55,7 +56,7 @@ impl MigrationFile {
     /// Whatever is wrong in the file.
     pub fn parse(&self, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
         if self.program {
-            return program::parse(self);
+            return program::parse(self, dialect);
         }
         let subject = match self.id.kind {
             Kind::Schema => Subject::SchemaUp,

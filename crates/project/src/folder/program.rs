@@ -2,22 +2,24 @@
 
 use std::path::{MAIN_SEPARATOR, Path};
 
-use dunlin_model::{Body, Checksums, Diagnostic, Directives, Migration, Place, Program};
+use dunlin_model::{Body, Checksums, Diagnostic, Dialect, Migration, Place, Program, RowCode};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::MigrationFile;
+use super::rows::{self, Rows};
+use crate::directive::{Said, Subject};
 use crate::position::line_and_column;
-use crate::{directive, suggestion};
+use crate::{directive, sql, suggestion};
 
 /// How much of a program's text the ledger keeps: it is there for people to read.
 const LEDGER_TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads a program's header, or its `.toml`.
-pub(super) fn parse(file: &MigrationFile) -> Result<Migration, Vec<Diagnostic>> {
+pub(super) fn parse(file: &MigrationFile, dialect: Dialect) -> Result<Migration, Vec<Diagnostic>> {
     let is_toml = file.up.extension().is_some_and(|ending| ending == "toml");
     let is_binary = file.bytes.contains(&0);
-    let (command, directives) = if is_toml {
+    let Read { command, said, rows } = if is_toml {
         parse_toml(&file.up, &file.bytes)?
     } else {
         let path = file.root.join(&file.up);
@@ -27,18 +29,23 @@ pub(super) fn parse(file: &MigrationFile) -> Result<Migration, Vec<Diagnostic>> 
                     .at(Place::file(&file.up)),
             ]);
         };
-        let directives = if is_binary {
-            Directives::default()
+        let said = if is_binary {
+            Said::default()
         } else {
-            directive::of_program(&file.up, &String::from_utf8_lossy(&file.bytes))?
+            directive::read_program(&file.up, &String::from_utf8_lossy(&file.bytes))?
         };
-        (vec![path.to_owned()], directives)
+        Read { command: vec![path.to_owned()], said, rows: None }
     };
     let command = from_root(&file.root, command);
+    let directives = sql::settle(dialect, &file.up, said)?;
+    let program = Program { file: file.up.clone(), command, directives };
     Ok(Migration {
         id: file.id,
         name: file.name.clone(),
-        body: Body::Program(Program { file: file.up.clone(), command, directives }),
+        body: match rows {
+            Some(Rows { columns, lock, .. }) => Body::Rows(RowCode { program, columns, lock }),
+            None => Body::Program(program),
+        },
         down: None,
         checksums: Checksums { text: file.checksum.clone(), statements: file.checksum.clone() },
         text: if is_binary {
@@ -69,28 +76,42 @@ fn ledger_text(bytes: &[u8]) -> String {
     format!("{start}\n(the first {LEDGER_TEXT_BYTES_MAX} of {} bytes)\n", bytes.len())
 }
 
+/// What a program's file says.
+struct Read {
+    command: Vec<String>,
+    said: Said,
+    rows: Option<Rows>,
+}
+
 /// Errors of one `.toml`.
-struct Toml<'a> {
+pub(super) struct Toml<'a> {
     file: &'a Path,
     text: &'a str,
     errors: Vec<Diagnostic>,
 }
 
 impl Toml<'_> {
-    fn error(&mut self, offset: usize, message: impl Into<String>, help: impl Into<String>) {
+    /// The place of an offset.
+    pub(super) fn place(&self, offset: usize) -> Place {
         let (line, column) = line_and_column(self.text, offset);
-        self.errors.push(
-            Diagnostic::error("malformed-program", message)
-                .at(Place::at(self.file, line, column))
-                .help(help),
-        );
+        Place::at(self.file, line, column)
+    }
+
+    pub(super) fn error(
+        &mut self,
+        offset: usize,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(offset);
+        self.errors.push(Diagnostic::error("malformed-program", message).at(place).help(help));
     }
 }
 
 const COMMAND_HELP: &str =
     "write [program] command = [\"bin/rails\", \"runner\", \"…\"]: the program, then its arguments";
 
-fn parse_toml(file: &Path, bytes: &[u8]) -> Result<(Vec<String>, Directives), Vec<Diagnostic>> {
+fn parse_toml(file: &Path, bytes: &[u8]) -> Result<Read, Vec<Diagnostic>> {
     let at = Place::file(file);
     let text = std::str::from_utf8(bytes).map_err(|_| {
         vec![Diagnostic::error("malformed-program", "the file is not UTF-8").at(at)]
@@ -99,15 +120,22 @@ fn parse_toml(file: &Path, bytes: &[u8]) -> Result<(Vec<String>, Directives), Ve
     let document = DeTable::parse(text).map_err(|error| vec![toml_error(file, text, &error)])?;
     let mut toml = Toml { file, text, errors: Vec::new() };
     directive::refuse_in_toml(file, text, &mut toml.errors);
-    let (mut command, mut directives) = (None, Directives::default());
+    let has_rows = document.get_ref().iter().any(|(key, _)| key.get_ref() == "rows");
+    let subject = if has_rows { Subject::Rows } else { Subject::Program };
+    let (mut command, mut rows, mut said) = (None, None, Said::default());
     for (key, value) in document.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("program", DeValue::Table(table)) => command = read_program(&mut toml, table),
-            ("migration", DeValue::Table(table)) => match directive::of_table(file, text, table) {
-                Ok(read) => directives = read,
-                Err(errors) => toml.errors.extend(errors),
-            },
-            (name @ ("program" | "migration"), _) => {
+            ("rows", DeValue::Table(table)) => {
+                rows = rows::read(&mut toml, key.span().start, table);
+            }
+            ("migration", DeValue::Table(table)) => {
+                match directive::of_table(file, text, table, subject) {
+                    Ok(read) => said = read,
+                    Err(errors) => toml.errors.extend(errors),
+                }
+            }
+            (name @ ("program" | "rows" | "migration"), _) => {
                 toml.error(
                     value.span().start,
                     format!("`{name}` is not a table"),
@@ -115,13 +143,18 @@ fn parse_toml(file: &Path, bytes: &[u8]) -> Result<(Vec<String>, Directives), Ve
                 );
             }
             (name, _) => {
-                let help = suggestion::help(name, ["migration", "program"]);
+                let help = suggestion::help(name, ["migration", "program", "rows"]);
                 toml.error(key.span().start, format!("unknown key `{name}`"), help);
             }
         }
     }
     match command {
-        Some(command) if toml.errors.is_empty() => Ok((command, directives)),
+        Some(command) if toml.errors.is_empty() => {
+            if let Some(rows) = &rows {
+                rows.direct(&mut said);
+            }
+            Ok(Read { command, said, rows })
+        }
         None if toml.errors.is_empty() => {
             toml.error(0, "the file names no program to run", COMMAND_HELP);
             Err(toml.errors)

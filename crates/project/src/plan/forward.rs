@@ -141,7 +141,7 @@ impl<'a> Planner<'a> {
         if !waits_for.is_empty() {
             return self.hold(id, migration, waits_for);
         }
-        if let Some(why) = self.out_of_turn(id) {
+        if let Some(why) = self.out_of_turn(id, migration) {
             return self.defer(id, migration, why);
         }
         self.step(id, migration);
@@ -252,18 +252,25 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether this scope or its step count leaves a runnable migration alone.
-    fn out_of_turn(&mut self, id: MigrationId) -> Option<Deferral> {
+    fn out_of_turn(&mut self, id: MigrationId, migration: &Migration) -> Option<Deferral> {
         let policy = self.inputs.policy;
+        let background = migration.directives().background;
         let step_count = match self.scope {
             Scope::Migrate { step_count, .. } => {
+                if background && policy.data != DataMode::Auto {
+                    return Some(Deferral::Background);
+                }
                 if id.kind == Kind::Data && policy.data == DataMode::Manual && !policy.with_data {
                     return Some(Deferral::DataManual);
                 }
                 step_count
             }
-            Scope::Data { step_count, .. } => {
+            Scope::Data { step_count, background_only, .. } => {
                 if id.kind == Kind::Schema {
                     self.first_schema_left.get_or_insert(id);
+                    return Some(Deferral::OutOfScope);
+                }
+                if *background_only && !background {
                     return Some(Deferral::OutOfScope);
                 }
                 step_count
@@ -346,7 +353,7 @@ impl<'a> Planner<'a> {
                 _ => None,
             };
         }
-        if matches!(migration.body, dunlin_model::Body::Program(_)) {
+        if !matches!(migration.body, dunlin_model::Body::Sql(_)) {
             own = None;
         }
         for shut in &self.shut {
@@ -440,7 +447,7 @@ impl<'a> Planner<'a> {
                 _ => tables = None,
             }
         }
-        if matches!(migration.body, dunlin_model::Body::Program(_)) {
+        if !matches!(migration.body, dunlin_model::Body::Sql(_)) {
             tables = None;
         }
         // A held data migration changes rows, not what later ones find; only schema shuts.
@@ -478,6 +485,18 @@ impl<'a> Planner<'a> {
         let program = matches!(migration.body, dunlin_model::Body::Program(_));
         let directives = migration.directives();
         let pass = self.inputs.ledger.entries.get(&id).map_or(1, |entry| entry.pass.max(1));
+        if migration.chunking().is_some() && action == Action::Up {
+            // Its segments tell how far it is, not a journal of statements.
+            let mode = dunlin_model::Mode::Chunked;
+            let migration = migration.clone();
+            return self.plan.steps.push(PlannedStep {
+                action,
+                migration,
+                mode,
+                pass,
+                resume_at: 0,
+            });
+        }
         let mode =
             mode_of(self.inputs.capabilities, program, directives.no_transaction, statements);
         let resume = resume_at(

@@ -60,6 +60,8 @@ pub enum Scope {
         versions: Vec<Version>,
         /// At most so many migrations.
         step_count: Option<usize>,
+        /// `--background`: only those whose header says `background`.
+        background_only: bool,
     },
 }
 

@@ -17,6 +17,10 @@ pub(super) enum Sets {
     StatementTimeout,
     ConnectTimeout,
     Protected,
+    ReplicaUrls,
+    Throttle,
+    ChunkTime,
+    Workers,
 }
 
 /// The table that a key may stand in.
@@ -28,6 +32,8 @@ pub(super) enum Scope {
     Database,
     /// `[environments.NAME]`.
     Environment,
+    /// `[backfill]`, or that table in a database's or an environment's.
+    Backfill,
 }
 
 /// What a key takes.
@@ -35,6 +41,10 @@ pub(super) enum Scope {
 pub(super) enum Takes {
     /// A URL, with `${VARIABLE}`s.
     Url,
+    /// A list of those.
+    Urls,
+    /// A whole number within these bounds.
+    Number(u32, u32),
     /// A folder, relative to the file.
     Folder,
     /// A duration with its unit.
@@ -62,6 +72,7 @@ pub(super) struct Key {
 
 const EVERYWHERE: &[Scope] = &[Scope::Top, Scope::Database, Scope::Environment];
 const DATABASE: &[Scope] = &[Scope::Database];
+const BACKFILL: &[Scope] = &[Scope::Backfill];
 
 /// Every key, in the order of the reference.
 pub(super) const KEYS: &[Key] = &[
@@ -86,6 +97,16 @@ pub(super) const KEYS: &[Key] = &[
         default: "`url` is used for everything",
         example: "\"${DIRECT_DATABASE_URL}\"",
         sets: Sets::DirectUrl,
+    },
+    Key {
+        name: "replica_urls",
+        takes: Takes::Urls,
+        scopes: DATABASE,
+        meaning: "The database's replicas: a backfill slows down where one of them falls behind. An \
+                  entry that is one empty variable counts for nothing.",
+        default: "replicas are not looked at",
+        example: "[\"${REPLICA_URL}\"]",
+        sets: Sets::ReplicaUrls,
     },
     Key {
         name: "migrations",
@@ -175,6 +196,36 @@ pub(super) const KEYS: &[Key] = &[
         example: "true",
         sets: Sets::Protected,
     },
+    Key {
+        name: "throttle",
+        takes: Takes::OneOf(throttles),
+        scopes: BACKFILL,
+        meaning: "Whether a backfill slows down for the database's health. `mild`: it gives way \
+                  before others feel it; `off`: only the `rate` of a migration's header bounds it.",
+        default: "`mild`",
+        example: "\"off\"",
+        sets: Sets::Throttle,
+    },
+    Key {
+        name: "chunk_time",
+        takes: Takes::Duration,
+        scopes: BACKFILL,
+        meaning: "How long a chunk should take, where the migration's header does not say: its size \
+                  follows from that, measured. At most `10min`.",
+        default: "`500ms`; `50ms` on SQLite, whose one writer keeps all others out",
+        example: "\"500ms\"",
+        sets: Sets::ChunkTime,
+    },
+    Key {
+        name: "workers",
+        takes: Takes::Number(1, 64),
+        scopes: BACKFILL,
+        meaning: "So many chunks of a backfill run at once, each on a connection of its own, where \
+                  the migration's header does not say.",
+        default: "`1`",
+        example: "2",
+        sets: Sets::Workers,
+    },
 ];
 
 /// The key of that name.
@@ -191,9 +242,10 @@ pub(super) fn names(scope: Scope) -> Vec<&'static str> {
 /// The tables that may stand in a table.
 pub(super) fn tables(scope: Scope) -> &'static [&'static str] {
     match scope {
-        Scope::Top => &["databases", "environments"],
-        Scope::Database => &[],
-        Scope::Environment => &["databases"],
+        Scope::Top => &["backfill", "databases", "environments"],
+        Scope::Database => &["backfill"],
+        Scope::Environment => &["backfill", "databases"],
+        Scope::Backfill => &[],
     }
 }
 
@@ -207,4 +259,8 @@ fn data_modes() -> Vec<&'static str> {
 
 fn orders() -> Vec<&'static str> {
     vec!["allow", "error"]
+}
+
+fn throttles() -> Vec<&'static str> {
+    vec!["mild", "off"]
 }

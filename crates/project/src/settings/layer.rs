@@ -8,8 +8,9 @@ use dunlin_model::{DataMode, Diagnostic, HistoryTool, OutOfOrder, Place};
 
 use super::variable::Expanded;
 use super::{
-    DEFAULT_CONNECT_TIMEOUT, DEFAULT_DATA_MIGRATIONS, DEFAULT_DATABASE, DEFAULT_LOCK_TIMEOUT,
-    DEFAULT_MIGRATIONS, DatabaseSettings, Settings,
+    BackfillSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_DATA_MIGRATIONS, DEFAULT_DATABASE,
+    DEFAULT_LOCK_TIMEOUT, DEFAULT_MIGRATIONS, DEFAULT_WORKERS, DatabaseSettings, Settings,
+    Throttle,
 };
 use crate::suggestion;
 
@@ -34,11 +35,15 @@ pub(super) struct Layer {
     pub(super) statement_timeout: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) protected: Option<bool>,
+    pub(super) replica_urls: Option<Vec<Expanded>>,
+    pub(super) throttle: Option<Throttle>,
+    pub(super) chunk_time: Option<Duration>,
+    pub(super) workers: Option<u32>,
 }
 
 impl Layer {
     /// These values where they are set, else the ones below.
-    fn over(self, below: &Layer) -> Self {
+    pub(super) fn over(self, below: &Layer) -> Self {
         let below = below.clone();
         Self {
             url: self.url.or(below.url),
@@ -52,6 +57,10 @@ impl Layer {
             statement_timeout: self.statement_timeout.or(below.statement_timeout),
             connect_timeout: self.connect_timeout.or(below.connect_timeout),
             protected: self.protected.or(below.protected),
+            replica_urls: self.replica_urls.or(below.replica_urls),
+            throttle: self.throttle.or(below.throttle),
+            chunk_time: self.chunk_time.or(below.chunk_time),
+            workers: self.workers.or(below.workers),
         }
     }
 
@@ -74,12 +83,16 @@ impl Layer {
         };
         let (url, url_missing) = split(self.url);
         let (direct_url, direct_url_missing) = split(self.direct_url);
+        let (replica_urls, replica_urls_missing): (Vec<_>, Vec<_>) =
+            self.replica_urls.into_iter().flatten().map(|url| split(Some(url))).unzip();
         DatabaseSettings {
             name: name.to_owned(),
             url,
             url_missing,
             direct_url,
             direct_url_missing,
+            replica_urls: replica_urls.into_iter().flatten().collect(),
+            replica_urls_missing: replica_urls_missing.into_iter().flatten().collect(),
             migrations_named: self.migrations.is_some(),
             migrations,
             data_migrations_named: self.data_migrations.is_some(),
@@ -91,6 +104,11 @@ impl Layer {
             lock_timeout: self.lock_timeout.unwrap_or(DEFAULT_LOCK_TIMEOUT),
             statement_timeout: self.statement_timeout,
             connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            backfill: BackfillSettings {
+                throttle: self.throttle.unwrap_or_default(),
+                chunk_time: self.chunk_time,
+                workers: self.workers.unwrap_or(DEFAULT_WORKERS),
+            },
         }
     }
 }

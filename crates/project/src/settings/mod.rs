@@ -43,6 +43,31 @@ pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// again, shorter than anyone waits.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many chunks of a backfill run at once where nothing is said: one is gentle, and as fast as
+/// one statement over the whole table.
+pub const DEFAULT_WORKERS: u32 = 1;
+
+/// Whether a backfill slows down for the database's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Throttle {
+    /// It gives way before others feel it.
+    #[default]
+    Mild,
+    /// Only a header's `rate` bounds it.
+    Off,
+}
+
+/// How backfills run where their headers do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackfillSettings {
+    /// Whether they slow down for the database's health.
+    pub throttle: Throttle,
+    /// How long a chunk should take; `None`: what suits the database (500 ms, on SQLite 50 ms).
+    pub chunk_time: Option<Duration>,
+    /// So many chunks at once.
+    pub workers: u32,
+}
+
 /// One database, with the environment's overrides applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseSettings {
@@ -56,6 +81,10 @@ pub struct DatabaseSettings {
     pub direct_url: Option<String>,
     /// The variable that `direct_url` needs and that is not set; `direct_url` is `None` then.
     pub direct_url_missing: Option<String>,
+    /// Its replicas, whose lag slows backfills down.
+    pub replica_urls: Vec<String>,
+    /// The variables that `replica_urls` needs and that are not set; their entries are left out.
+    pub replica_urls_missing: Vec<String>,
     /// The folder of schema migrations, absolute; `None` where another tool owns the schema.
     pub migrations: Option<PathBuf>,
     /// `migrations` was named, and so must be there; a default folder may be missing.
@@ -78,6 +107,8 @@ pub struct DatabaseSettings {
     pub statement_timeout: Option<Duration>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
+    /// How backfills run.
+    pub backfill: BackfillSettings,
 }
 
 impl DatabaseSettings {

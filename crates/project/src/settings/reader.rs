@@ -8,10 +8,11 @@ use dunlin_model::{DataMode, Diagnostic, HistoryTool, OutOfOrder, Place};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Throttle;
 use super::keys::{self, Key, Scope, Sets, Takes};
 use super::layer::{Document, Environment, History, Layer};
 use super::variable::{self, Expanded};
-use crate::directive::is_name;
+use crate::directive::{CHUNK_TIME_MAX, is_name};
 use crate::folder::toml_error;
 use crate::position::line_and_column;
 use crate::{duration, suggestion};
@@ -118,6 +119,17 @@ impl Reader<'_> {
     fn layer(&mut self, table: &DeTable<'_>, scope: Scope, path: &str) -> Layer {
         let mut layer = Layer::default();
         for (name, value) in table {
+            if name.get_ref() == "backfill" && scope != Scope::Backfill {
+                let Some(inner) = value.get_ref().as_table() else {
+                    let message = format!("`{path}backfill` is not a table");
+                    let help = format!("write [{path}backfill] on a line of its own");
+                    self.error("wrong-type", value.span().start, message, help);
+                    continue;
+                };
+                layer =
+                    self.layer(inner, Scope::Backfill, &format!("{path}backfill.")).over(&layer);
+                continue;
+            }
             if keys::tables(scope).contains(&name.get_ref().as_ref()) {
                 continue;
             }
@@ -171,6 +183,20 @@ impl Reader<'_> {
             Sets::LockTimeout => layer.lock_timeout = self.duration(key, value),
             Sets::StatementTimeout => layer.statement_timeout = self.duration(key, value),
             Sets::ConnectTimeout => layer.connect_timeout = self.duration(key, value),
+            Sets::ReplicaUrls => layer.replica_urls = self.urls(key, value),
+            Sets::Throttle => {
+                layer.throttle = self.word(key, value).map(|word| match word {
+                    "off" => Throttle::Off,
+                    _ => Throttle::Mild,
+                });
+            }
+            Sets::ChunkTime => {
+                layer.chunk_time = self.duration(key, value);
+                if layer.chunk_time.is_some_and(|time| time > CHUNK_TIME_MAX) {
+                    self.wrong(key, value, "the longest is `10min`");
+                }
+            }
+            Sets::Workers => layer.workers = self.number(key, value),
             Sets::Protected => match value.get_ref().as_bool() {
                 Some(said) => layer.protected = Some(said),
                 None => self.wrong(key, value, "it takes `true` or `false`"),
@@ -189,6 +215,25 @@ impl Reader<'_> {
         }
     }
 
+    fn urls(&mut self, key: &Key, value: Item<'_, '_>) -> Option<Vec<Expanded>> {
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong(key, value, "it takes a list of URLs");
+            return None;
+        };
+        Some(items.iter().filter_map(|item| self.url(key, item)).collect())
+    }
+
+    fn number(&mut self, key: &Key, value: Item<'_, '_>) -> Option<u32> {
+        let Takes::Number(least, most) = key.takes else { return None };
+        let number =
+            value.get_ref().as_integer().and_then(|written| written.to_string().parse().ok());
+        let within = number.filter(|number| (least..=most).contains(number));
+        if within.is_none() {
+            self.wrong(key, value, &format!("it takes a number from {least} to {most}"));
+        }
+        within
+    }
+
     fn folder(&mut self, key: &Key, value: Item<'_, '_>) -> Option<PathBuf> {
         let text = self.string(key, value)?;
         if text.is_empty() || text.contains('\0') {
@@ -196,7 +241,11 @@ impl Reader<'_> {
             return None;
         }
         if text.contains("${") {
-            self.wrong(key, value, "variables stand only in `url` and `direct_url`");
+            self.wrong(
+                key,
+                value,
+                "variables stand only in `url`, `direct_url` and `replica_urls`",
+            );
             return None;
         }
         Some(PathBuf::from(text))
@@ -264,5 +313,6 @@ fn place_of(scope: Scope) -> &'static str {
         Scope::Top => "at the top, before any [table]",
         Scope::Database => "under [databases.NAME]",
         Scope::Environment => "under [environments.NAME]",
+        Scope::Backfill => "under [backfill]",
     }
 }

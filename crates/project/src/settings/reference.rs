@@ -27,8 +27,12 @@ fn table_schema(scope: Scope) -> Value {
         properties.insert(key.name.to_owned(), key_schema(key));
     }
     for table in tables(scope) {
-        let inner = match (*table, scope) {
-            ("environments", _) => Scope::Environment,
+        let inner = match *table {
+            "environments" => Scope::Environment,
+            "backfill" => {
+                properties.insert((*table).to_owned(), table_schema(Scope::Backfill));
+                continue;
+            }
             _ => Scope::Database,
         };
         let named = json!({
@@ -46,6 +50,17 @@ fn key_schema(key: &Key) -> Value {
     let description = format!("{}\n\nWithout it: {}", key.meaning, key.default);
     match key.takes {
         Takes::Url | Takes::Folder => json!({ "type": "string", "description": description }),
+        Takes::Urls => json!({
+            "type": "array",
+            "items": { "type": "string" },
+            "description": description,
+        }),
+        Takes::Number(least, most) => json!({
+            "type": "integer",
+            "minimum": least,
+            "maximum": most,
+            "description": description,
+        }),
         Takes::Duration => json!({
             "type": "string",
             "description": description,
@@ -75,11 +90,15 @@ url = "${DATABASE_URL}"
 url = "${AUDIT_URL:-sqlite:audit.db}"
 migrations = "audit/migrations"
 
+[backfill]
+workers = 2                             # for every database and environment
+
 [environments.development]
 data = "auto"
 
 [environments.production]
 protected = true
+backfill.workers = 1
 databases.audit.lock_timeout = "1s"     # for one database in one environment
 ```
 
@@ -100,6 +119,8 @@ pub fn reference() -> String {
     for key in KEYS {
         let takes = match key.takes {
             Takes::Url => "a URL".to_owned(),
+            Takes::Urls => "a list of URLs".to_owned(),
+            Takes::Number(least, most) => format!("a number from {least} to {most}"),
             Takes::Folder => "a folder, relative to the file".to_owned(),
             Takes::Duration => "a DURATION".to_owned(),
             Takes::Flag => "`true` or `false`".to_owned(),
@@ -116,6 +137,9 @@ pub fn reference() -> String {
                 Scope::Top => "top of the file",
                 Scope::Database => "`[databases.NAME]`",
                 Scope::Environment => "`[environments.NAME]`",
+                Scope::Backfill => {
+                    "`[backfill]`, `[databases.NAME.backfill]`, `[environments.NAME.backfill]`"
+                }
             })
             .collect();
         // Writing to a string does not fail.

@@ -7,6 +7,7 @@
 //! everything that only a server can know.
 
 mod body;
+mod chunked;
 mod facts;
 mod lex;
 mod policy;
@@ -20,6 +21,8 @@ use dunlin_model::{Diagnostic, Dialect, Place, Script, Statement};
 
 use crate::directive::Subject;
 
+pub(crate) use self::chunked::{column_key, deeds, settle, table_key};
+pub(crate) use self::facts::Deed;
 pub use self::split::{Piece, split};
 
 /// The largest file that is read. Offsets are kept in 32 bits, and a file is held in memory.
@@ -36,7 +39,8 @@ pub fn parse_script(
     subject: Subject,
 ) -> Result<Script, Vec<Diagnostic>> {
     let text = decode(file, bytes).map_err(|found| vec![*found])?;
-    let directives = crate::directive::of_sql(file, text, subject)?;
+    let said = crate::directive::read_sql(file, text, subject)?;
+    let directives = settle(dialect, file, said)?;
     let statements = read(dialect, text).map_err(|found| vec![placed(*found, file)])?;
     let statements = policy::apply(dialect, file, statements, &directives)?;
     Ok(Script {
@@ -89,8 +93,11 @@ fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Box<Diagnostic>>
             continue;
         }
         let slice = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
+        let begin = piece.body.start;
+        let mut facts = facts::read(dialect, text, &splitter.tokens);
+        facts.chunk_places = facts::places::read(dialect, text, &splitter.tokens, begin);
         let statement = Statement {
-            facts: facts::read(dialect, text, &splitter.tokens),
+            facts,
             text: slice(piece.body),
             line: piece.line,
             column: piece.column,

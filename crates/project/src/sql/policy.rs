@@ -8,6 +8,8 @@ use std::path::Path;
 
 use dunlin_model::{Control, Diagnostic, Dialect, Directives, Place, Statement};
 
+use super::chunked;
+
 /// Applies the rules; gives the statements to run.
 ///
 /// # Errors
@@ -18,11 +20,14 @@ pub(super) fn apply(
     mut statements: Vec<Statement>,
     directives: &Directives,
 ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    if directives.chunking.is_some() {
+        return chunked::admit(dialect, file, statements);
+    }
     if directives.foreign_keys_off {
         // The directive does what these ask for, around the transaction.
         statements.retain(|statement| !sets_foreign_keys(dialect, statement));
     }
-    let mut found = Vec::new();
+    let mut found = chunked::refuse_places(file, &statements);
     if encloses(&statements) && !directives.no_transaction {
         statements.pop();
         statements.remove(0);

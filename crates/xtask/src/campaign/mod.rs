@@ -2,6 +2,7 @@
 //! what is in the database then is compared, by the database's own tools, with an uninterrupted
 //! run's. `kill` and `race` differ in what they do to the runs; everything else is here.
 
+mod backfill;
 mod folder;
 mod kill;
 mod oracle;
@@ -26,7 +27,13 @@ use runner::{End, Runner, Sabotage};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Kill a run again and again, at random moments and at failpoints, until it is done.
-    Kill(Options),
+    Kill {
+        /// What is killed.
+        #[arg(long, value_enum, default_value_t = What::Migrate)]
+        what: What,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Start many runners together; kill some, stop some for longer than their lease.
     Race {
         /// How many start together.
@@ -59,6 +66,15 @@ pub(crate) struct Options {
     durable: bool,
 }
 
+/// What a kill campaign is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// A folder of mixed migrations.
+    Migrate,
+    /// A backfill, beside a live writer.
+    Backfill,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
     Postgres,
@@ -82,9 +98,9 @@ impl On {
 
 /// `cargo xtask campaign …`
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
-    let (options, style) = match command {
-        Command::Kill(options) => (options, Style::Kill),
-        Command::Race { runners, options } => (options, Style::Race { runners }),
+    let (options, style, what) = match command {
+        Command::Kill { what, options } => (options, Style::Kill, what),
+        Command::Race { runners, options } => (options, Style::Race { runners }, What::Migrate),
     };
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     install::missing_servers()?;
@@ -97,6 +113,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         }
     };
     println!("seed {seed}");
+    if what == What::Backfill {
+        return backfill::run(&options, &binary, seed);
+    }
     let mut failed = false;
     for product in options.database.products() {
         let ground = Arc::new(Ground::prepare(product, &binary, &options)?);
@@ -242,6 +261,9 @@ impl<'a> Round<'a> {
             effects: self.effects(),
             log: self.folder.path().join(log),
             lease_ttl,
+            arguments: ["migrate", "--with-data", "--lease-wait", "2min"]
+                .map(str::to_owned)
+                .to_vec(),
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct Runner {
     pub(super) log: PathBuf,
     /// A shorter lease than the default, where the campaign waits for its end.
     pub(super) lease_ttl: Option<Duration>,
+    /// The command and its own options.
+    pub(super) arguments: Vec<String>,
 }
 
 impl Runner {
@@ -84,7 +86,7 @@ impl Runner {
         let errors = log.try_clone().map_err(|error| failed(&self.log, error))?;
         let mut command = Command::new(&self.binary);
         command
-            .args(["migrate", "--with-data", "--lease-wait", "2min"])
+            .args(&self.arguments)
             .args(["--database-url", &self.url])
             .args(["--migrations", "migrations", "--data-migrations", "data_migrations"])
             .current_dir(&self.root)

@@ -8,12 +8,14 @@ mod destruction;
 mod head;
 mod later;
 mod lock;
+pub(super) mod places;
 mod relations;
 mod restart;
 mod restart_mysql;
 mod source;
 mod tables;
 mod transaction;
+mod writes;
 
 use dunlin_model::{Control, Dialect, Facts};
 
@@ -24,6 +26,7 @@ use self::source::Source;
 use super::lex::{Kind, Token};
 
 pub(super) use self::later::{Routines, added_value, defined_name, is_routine_definition};
+pub(crate) use self::writes::Deed;
 
 /// A statement, read as far as all facts need it.
 #[derive(Debug)]
@@ -105,8 +108,40 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
         lock: lock::read(&reading),
         changes_session: changes_session(&reading),
         chunk_places: Vec::new(),
-        writes: None,
+        writes: writes::only(reading.source),
     }
+}
+
+/// Every write of a statement.
+pub(super) fn deeds(dialect: Dialect, text: &str, tokens: &[Token]) -> Vec<Deed> {
+    writes::read(Source { dialect, text, tokens })
+}
+
+/// How a table is known in [`Facts::tables`], from its name as it is written; `None` where that
+/// is no name.
+pub(super) fn table_key(dialect: Dialect, text: &str, tokens: &[Token]) -> Option<String> {
+    let source = Source { dialect, text, tokens };
+    let mut cursor = source.cursor(0);
+    let name = cursor.name()?;
+    (cursor.at == source.len()).then(|| name.key(dialect))
+}
+
+/// A column's name, folded, from how it is written; `None` where that is no plain name.
+pub(super) fn column_key(dialect: Dialect, text: &str, tokens: &[Token]) -> Option<String> {
+    let source = Source { dialect, text, tokens };
+    let mut cursor = source.cursor(0);
+    let mut name = cursor.name()?;
+    if name.parts.len() != 1 || cursor.at != source.len() {
+        return None;
+    }
+    name.parts.pop()
+}
+
+/// Whether a query writes its rows somewhere: `SELECT … INTO t`.
+pub(super) fn selects_into(dialect: Dialect, text: &str, tokens: &[Token]) -> bool {
+    let source = Source { dialect, text, tokens };
+    let inserts = (0..source.len()).any(|at| source.is_any(at, &["INSERT", "REPLACE", "MERGE"]));
+    !inserts && source.find_outside(0, "INTO").is_some()
 }
 
 /// The names that a DROP lists, as written, where each would be dropped on its own.

@@ -1,0 +1,354 @@
+//! Leads the lanes of one walk: starts and ends them, minds the server's health and what people want,
+//! and tells how far it is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dunlin_model::{BackfillRecord, BackfillState, Bound, RowCode, Wish};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::doer::Doer;
+use super::lane::{ChunkFailure, Lane, LaneEnd};
+use super::rows::Rows;
+use super::shared::{News, Shared};
+use crate::events::{BackfillNews, Event};
+use crate::job::Urgency;
+use crate::{Purpose, Remedy, Stopper, Target, TargetError};
+
+/// How often the crew looks around.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often it reads the server's health.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it writes to the ledger how far it is, and reads what people want.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// The same while it is paused: then only this tells it to go on.
+const REPORT_PAUSED: Duration = Duration::from_millis(500);
+
+/// How often it asks the server what is left.
+const ESTIMATE_EVERY: Duration = Duration::from_secs(10);
+
+/// How a walk ended.
+pub(crate) enum WalkEnd {
+    /// Every segment is done.
+    Done,
+    /// A person stopped the program; every chunk is committed.
+    Interrupted,
+    /// A person wanted out at once.
+    Aborted,
+    /// A person gave it up, or paused it where nobody waits.
+    Wished(Wish),
+    /// The table has another shape.
+    Shape,
+    /// A row or a statement failed.
+    Failed(Box<ChunkFailure>),
+}
+
+/// What a crew works with beside what the lanes share.
+pub(crate) struct Crew<'a> {
+    pub(crate) shared: Arc<Shared>,
+    /// The run's own connection: idle otherwise, and kept alive by its reports.
+    pub(crate) target: &'a mut dyn Target,
+    pub(crate) record: BackfillRecord,
+    /// Workers that file and settings ask for.
+    pub(crate) workers: u32,
+    /// The rate that the file asks for.
+    pub(crate) rate: Option<u64>,
+    /// Row code, and the variables that its programs get.
+    pub(crate) code: Option<(RowCode, Vec<(String, String)>)>,
+}
+
+struct Watch {
+    health: Option<Box<dyn Target>>,
+    read_at: Option<Instant>,
+    reported_at: Instant,
+    estimated_at: Option<Instant>,
+    left: Option<u64>,
+    absent_told: Vec<&'static str>,
+    advice_told: Vec<String>,
+}
+
+impl Crew<'_> {
+    /// Walks until the end, or until something ends it.
+    pub(crate) async fn walk(
+        &mut self,
+        mut news: mpsc::UnboundedReceiver<News>,
+    ) -> Result<(WalkEnd, BackfillRecord), TargetError> {
+        let mut lanes: JoinSet<LaneEnd> = JoinSet::new();
+        let mut stoppers: Vec<Arc<dyn Stopper>> = Vec::new();
+        let mut watch = Watch {
+            health: None,
+            read_at: None,
+            reported_at: Instant::now(),
+            estimated_at: None,
+            left: self.record.row_count_estimate,
+            absent_told: Vec::new(),
+            advice_told: Vec::new(),
+        };
+        let mut ended: Option<WalkEnd> = None;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if ended.is_none() {
+                self.staff(&mut lanes, &mut stoppers).await?;
+            }
+            if lanes.is_empty() {
+                if let Some(end) = ended {
+                    return Ok((end, self.record.clone()));
+                }
+                if self.shared.board.is_done() {
+                    return Ok((WalkEnd::Done, self.record.clone()));
+                }
+            }
+            tokio::select! {
+                Some(end) = lanes.join_next() => {
+                    if let Some(end) = self.lane_ended(end, &mut ended)? {
+                        return Err(end);
+                    }
+                }
+                Some(news) = news.recv() => self.tell(news),
+                _ = tick.tick() => {
+                    self.look(&mut watch).await?;
+                    if ended.is_none() {
+                        ended = self.person();
+                    }
+                }
+                () = self.shared.job.interrupt.reached(Urgency::Abort) => {
+                    for stopper in &stoppers {
+                        stopper.stop().await;
+                    }
+                    lanes.abort_all();
+                    return Ok((WalkEnd::Aborted, self.record.clone()));
+                }
+                () = self.shared.job.interrupt.reached(Urgency::Finish), if ended.is_none() => {
+                    // Lanes see it by themselves after their chunk.
+                    ended = Some(WalkEnd::Interrupted);
+                }
+            }
+        }
+    }
+
+    fn paused(&self) -> bool {
+        self.shared.intent().wish == Wish::Pause
+    }
+
+    /// What a person wants that ends this walk.
+    fn person(&self) -> Option<WalkEnd> {
+        let wish = self.shared.intent().wish;
+        let ends = match wish {
+            Wish::Run => false,
+            // Held here, whoever waits for the run: going on must not need a new start.
+            Wish::Pause => false,
+            Wish::Cancel => true,
+        };
+        ends.then_some(WalkEnd::Wished(wish))
+    }
+
+    /// As many lanes as are wanted.
+    async fn staff(
+        &mut self,
+        lanes: &mut JoinSet<LaneEnd>,
+        stoppers: &mut Vec<Arc<dyn Stopper>>,
+    ) -> Result<(), TargetError> {
+        if self.shared.board.is_done()
+            || self.shared.intent().wish != Wish::Run
+            || self.shared.must_hold()
+        {
+            return Ok(());
+        }
+        let wanted = self.wanted();
+        self.shared.allow(wanted);
+        // A lane's number is its place: those that are told to leave are the highest.
+        let present = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        for number in present..wanted {
+            let target = self.shared.job.connector.connect(Purpose::Lane).await?;
+            stoppers.push(target.stopper());
+            let doer = match &self.code {
+                None => Doer::Statements,
+                Some((code, variables)) => {
+                    Doer::Rows(Box::new(Rows::new(code.clone(), variables.clone())))
+                }
+            };
+            let lane = Lane::new(Arc::clone(&self.shared), number, target, doer);
+            lanes.spawn(lane.run());
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> u32 {
+        if self.shared.one_connection() {
+            return 1;
+        }
+        let segments = self.shared.board.segments();
+        let open = segments.iter().filter(|s| !s.is_done()).count();
+        let wanted = self.shared.intent().workers.unwrap_or(self.workers).max(1);
+        // One segment can feed more lanes than one by being cut, a stretch of NULLs can't.
+        let cuttable = segments.iter().any(|s| !s.is_done() && s.hi != Bound::Nulls);
+        if cuttable { wanted } else { wanted.min(u32::try_from(open).unwrap_or(1)) }
+    }
+
+    /// Takes a lane's end in. `Some`: the whole run must look at the ledger again.
+    fn lane_ended(
+        &self,
+        end: Result<LaneEnd, tokio::task::JoinError>,
+        ended: &mut Option<WalkEnd>,
+    ) -> Result<Option<TargetError>, TargetError> {
+        let end = end.map_err(|_| {
+            TargetError::new(crate::ErrorKind::Bug, "a worker of the backfill ended in a panic")
+                .help("please report it; running again goes on where it was")
+        })?;
+        match end {
+            LaneEnd::Left => {}
+            LaneEnd::Shape => {
+                ended.get_or_insert(WalkEnd::Shape);
+            }
+            LaneEnd::Failed(failure) => {
+                if !matches!(ended, Some(WalkEnd::Failed(_))) {
+                    *ended = Some(WalkEnd::Failed(failure));
+                }
+            }
+            LaneEnd::Broken(error) => return Ok(Some(error)),
+        }
+        if ended.is_some() {
+            self.shared.allow(0);
+        }
+        Ok(None)
+    }
+
+    fn tell(&self, news: News) {
+        let id = self.shared.work.id;
+        let observer = &self.shared.job.observer;
+        match news {
+            News::Retrying { error, attempt, pause } => {
+                observer.event(Event::Retrying { id, error: &error, attempt, pause });
+            }
+            News::SetAside { error, count } => {
+                let news = BackfillNews::SetAside { error: &error, count };
+                observer.event(Event::Backfill { id, news });
+            }
+        }
+    }
+
+    /// Looks around: health, the ledger, how far it is.
+    async fn look(&mut self, watch: &mut Watch) -> Result<(), TargetError> {
+        let now = Instant::now();
+        let paused = self.paused();
+        if self.shared.job.limits.mind_health
+            && !paused
+            && !self.shared.one_connection()
+            && watch.read_at.is_none_or(|at| now.duration_since(at) >= HEALTH_EVERY)
+        {
+            watch.read_at = Some(now);
+            self.read_health(watch).await;
+        }
+        self.apply_rate();
+        self.refresh(now, watch);
+        let every = if paused { REPORT_PAUSED } else { REPORT_EVERY };
+        if now.duration_since(watch.reported_at) >= every {
+            watch.reported_at = now;
+            self.estimate(now, watch).await?;
+            let intent = self.target.report_backfill(&self.shared.lease, &self.record).await?;
+            self.shared.hear(&intent);
+            if paused {
+                self.shared.rest_scout().await;
+                watch.health = None;
+            }
+        }
+        let news = BackfillNews::Progress {
+            record: &self.record,
+            rows_done: self.record.rows_before + self.shared.board.rows(),
+        };
+        self.shared.job.observer.event(Event::Backfill { id: self.shared.work.id, news });
+        Ok(())
+    }
+
+    fn apply_rate(&self) {
+        let rate = self.shared.intent().rate.or(self.rate).filter(|rate| *rate > 0);
+        let mut sizing = self.shared.sizing();
+        if sizing.pace.rate() != rate {
+            sizing.pace.set_rate(rate);
+        }
+    }
+
+    /// What is left, by the server's statistics.
+    async fn estimate(&mut self, now: Instant, watch: &mut Watch) -> Result<(), TargetError> {
+        if watch.estimated_at.is_some_and(|at| now.duration_since(at) < ESTIMATE_EVERY) {
+            return Ok(());
+        }
+        watch.estimated_at = Some(now);
+        let mut left = Some(0_u64);
+        for segment in self.shared.board.segments() {
+            let (false, Bound::Key(hi)) = (segment.is_done(), &segment.hi) else { continue };
+            let rows = self.target.estimate(&self.shared.work, &segment.upto, hi).await?;
+            left = left.zip(rows).map(|(sum, rows)| sum.saturating_add(rows));
+        }
+        watch.left = left;
+        Ok(())
+    }
+
+    /// Brings the record up to date.
+    fn refresh(&mut self, now: Instant, watch: &mut Watch) {
+        let intent = self.shared.intent();
+        let sizing = self.shared.sizing();
+        let rate = sizing.progress.rate(now);
+        let since = watch.estimated_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+        let left = watch.left.map(|rows| rows.saturating_sub((rate * since) as u64));
+        self.record.state =
+            if intent.wish == Wish::Pause { BackfillState::Paused } else { BackfillState::Running };
+        self.record.reason = match (intent.wish, &intent.by) {
+            (Wish::Pause, Some(by)) => Some(format!("paused by {by}")),
+            (Wish::Pause, None) => Some("paused".to_owned()),
+            _ => sizing.pace.reason(now),
+        };
+        self.record.chunk_rows = sizing.sizer.rows();
+        self.record.chunk_ms = u64::try_from(sizing.sizer.last().as_millis()).unwrap_or(u64::MAX);
+        self.record.rows_per_second = rate as u64;
+        self.record.seconds_left = sizing.progress.left(now, left);
+        drop(sizing);
+        self.record.workers = if intent.wish == Wish::Run { self.wanted() } else { 0 };
+        self.record.quarantined = self.shared.quarantined.load(Ordering::Relaxed);
+        self.record.intent = intent;
+    }
+
+    /// Reads the server's health. A reading that fails leaves the one before, which goes stale.
+    async fn read_health(&self, watch: &mut Watch) {
+        let reading = async {
+            if watch.health.is_none() {
+                watch.health = Some(self.shared.job.connector.connect(Purpose::Lane).await?);
+            }
+            match watch.health.as_mut() {
+                Some(target) => target.health(&self.shared.work).await,
+                None => Ok(crate::Health::default()),
+            }
+        };
+        let health = match reading.await {
+            Ok(health) => health,
+            Err(error) => {
+                if error.kind.remedy() == Remedy::Reconnect {
+                    watch.health = None;
+                }
+                return;
+            }
+        };
+        self.shared.read_health(&health);
+        let id = self.shared.work.id;
+        for absent in &health.absent {
+            if !watch.absent_told.contains(&absent.name) {
+                watch.absent_told.push(absent.name);
+                let news = BackfillNews::Absent { name: absent.name, help: &absent.help };
+                self.shared.job.observer.event(Event::Backfill { id, news });
+            }
+        }
+        for advice in &health.advice {
+            if watch.advice_told.is_empty() {
+                watch.advice_told.push(advice.clone());
+                let news = BackfillNews::Advice { text: advice };
+                self.shared.job.observer.event(Event::Backfill { id, news });
+            }
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! One worker: takes a segment, and commits chunk after chunk of it over its own connection.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dunlin_model::{Bound, Key, KeyRange, OnError, Segment};
+
+use super::board::{Offer, Seat};
+use super::doer::{Doer, Done};
+use super::shared::{News, Order, Shared};
+use super::sizer::Sample;
+use crate::job::Urgency;
+use crate::steps::backoff;
+use crate::{Checkpoint, Chunk, Deed, ErrorKind, Remedy, Target, TargetError, failpoint};
+
+/// Marks in one walk, and how many of them make a chunk: three chunks ahead.
+const MARKS: u32 = 24;
+const MARKS_PER_CHUNK: u64 = 8;
+
+/// How often a chunk is tried again after locks and deadlocks before the backfill fails: with
+/// backoff and shrinking chunks this takes some minutes.
+const RETRIES_MAX: u32 = 30;
+
+/// How long a lane holds for the server's health before it gives its connection back.
+const HOLD_MAX: Duration = Duration::from_secs(10);
+
+/// How a lane ended.
+#[derive(Debug)]
+pub(crate) enum LaneEnd {
+    /// Nothing is left for it, or it was told to leave; its segment is back on the board.
+    Left,
+    /// The table has another shape than was planned for.
+    Shape,
+    /// A row, a statement or the program failed.
+    Failed(Box<ChunkFailure>),
+    /// The connection broke, or the fence was lost: the ledger must be read again.
+    Broken(TargetError),
+}
+
+/// What failed, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkFailure {
+    /// Why.
+    pub(crate) error: TargetError,
+    /// The row's key, where one row alone fails.
+    pub(crate) key: Option<Key>,
+}
+
+/// Where a failing row is being looked for.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    /// Rows from the checkpoint on among which it is.
+    rows: u64,
+}
+
+/// One lane.
+pub(crate) struct Lane {
+    shared: Arc<Shared>,
+    number: u32,
+    target: Box<dyn Target>,
+    doer: Doer,
+    suspect: Option<Suspect>,
+    retries: u32,
+    lock_first: bool,
+}
+
+/// What became of one chunk.
+enum Turn {
+    Next,
+    End(LaneEnd),
+}
+
+impl Lane {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        number: u32,
+        target: Box<dyn Target>,
+        doer: Doer,
+    ) -> Self {
+        Self { shared, number, target, doer, suspect: None, retries: 0, lock_first: false }
+    }
+
+    /// Works until nothing is left, or until told otherwise.
+    pub(crate) async fn run(mut self) -> LaneEnd {
+        let end = self.work().await;
+        self.doer.end().await;
+        end
+    }
+
+    async fn work(&mut self) -> LaneEnd {
+        loop {
+            if self.order() == Order::Leave {
+                return LaneEnd::Left;
+            }
+            match self.shared.board.take() {
+                Offer::Nothing => return LaneEnd::Left,
+                Offer::Wait => self.shared.board.wait().await,
+                Offer::Seat(seat) => {
+                    let mut seat = *seat;
+                    let end = self.segment(&mut seat).await;
+                    // Whatever is in doubt about it is settled by the ledger, not by the board.
+                    self.shared.board.give_back(seat);
+                    if let Some(end) = end {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn order(&self) -> Order {
+        if self.shared.job.interrupt.urgency() >= Urgency::Finish {
+            return Order::Leave;
+        }
+        self.shared.order(self.number)
+    }
+
+    /// Works on one segment; `None`: it is done.
+    async fn segment(&mut self, seat: &mut Seat) -> Option<LaneEnd> {
+        self.suspect = None;
+        self.retries = 0;
+        if seat.segment.attempts > 2 {
+            // Its chunks have killed their workers, or much else has: begin small.
+            let exponent = (seat.segment.attempts - 2).min(10);
+            self.suspect = Some(Suspect { rows: 1_000_u64 >> exponent });
+        }
+        while !seat.segment.is_done() {
+            if self.order() == Order::Leave {
+                return Some(LaneEnd::Left);
+            }
+            match self.turn(seat).await {
+                Turn::Next => {}
+                Turn::End(end) => return Some(end),
+            }
+        }
+        None
+    }
+
+    async fn turn(&mut self, seat: &mut Seat) -> Turn {
+        if self.shared.board.wants_piece(seat.segment.seg)
+            && self.suspect.is_none()
+            && let Err(error) = self.cut(seat).await
+        {
+            return Turn::End(broken_or_failed(error));
+        }
+        let want = self.want();
+        if let Err(error) = self.look_ahead(seat, want).await {
+            return Turn::End(broken_or_failed(error));
+        }
+        let Some((to, range, rows)) = next_chunk(seat, want) else {
+            return Turn::Next;
+        };
+        let chunk = Chunk {
+            checkpoint: Checkpoint::Segment {
+                seg: seat.segment.seg,
+                from: seat.segment.upto.clone(),
+                to: to.clone(),
+                hi: seat.segment.hi.clone(),
+            },
+            range,
+            deed: Deed::Statements,
+            lock_first: self.lock_first,
+        };
+        failpoint("chunk.sending");
+        let began = Instant::now();
+        let done = {
+            let Self { target, doer, shared, .. } = self;
+            let committing = doer.commit(shared, target.as_mut(), &chunk);
+            if shared.one_connection() {
+                committing.await
+            } else {
+                // The next chunks' ends are found while this one is at work.
+                let (done, walked) = tokio::join!(committing, shared.walk_on(seat, want));
+                if let Err(error) = walked {
+                    // What was walked is not lost, and the next turn walks again.
+                    seat.walk_again_after(&to);
+                    if error.kind.remedy() != Remedy::Reconnect && done.is_ok() {
+                        self.advance(seat, to);
+                        return Turn::End(broken_or_failed(error));
+                    }
+                }
+                done
+            }
+        };
+        match done {
+            Ok(done) => {
+                failpoint("chunk.committed");
+                self.committed(seat, to, rows, began.elapsed(), done).await
+            }
+            Err(error) => self.failed(seat, &chunk, rows, error).await,
+        }
+    }
+
+    /// Rows for the next chunk.
+    fn want(&self) -> u64 {
+        let size = self.shared.chunk_rows();
+        match self.suspect {
+            Some(suspect) => size.min((suspect.rows / 2).max(1)),
+            None => size,
+        }
+    }
+
+    /// Sees to it that marks for a chunk of that size lie ahead.
+    async fn look_ahead(&mut self, seat: &mut Seat, want: u64) -> Result<(), TargetError> {
+        if seat.segment.hi == Bound::Nulls {
+            return Ok(());
+        }
+        if seat.ahead.front().is_some_and(|mark| mark.rows > want + want / 4) {
+            seat.walk_again();
+        }
+        while seat.ahead.is_empty() && !seat.walked_all() {
+            if self.shared.one_connection() {
+                let spacing = spacing(want);
+                walk(self.target.as_mut(), &self.shared, seat, spacing).await?;
+            } else {
+                self.shared.walk_on(seat, want).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, seat: &mut Seat, to: Bound) {
+        seat.segment.upto = to;
+        seat.segment.attempts = 0;
+        self.shared.board.moved(&seat.segment);
+    }
+
+    async fn committed(
+        &mut self,
+        seat: &mut Seat,
+        to: Bound,
+        rows: u64,
+        took: Duration,
+        done: Done,
+    ) -> Turn {
+        self.retries = 0;
+        if let Some(suspect) = &mut self.suspect {
+            suspect.rows = suspect.rows.saturating_sub(rows);
+            if suspect.rows == 0 {
+                self.suspect = None;
+            }
+        }
+        let written = done.written.unwrap_or(rows);
+        seat.segment.rows += written;
+        self.advance(seat, to);
+        let searching = self.suspect.is_some();
+        let pause = self.shared.observe(
+            &Sample { rows, took, bytes: done.committed.bytes },
+            written,
+            done.committed.commit,
+            searching,
+        );
+        self.shared.hear(&done.committed.intent);
+        self.rest(pause).await
+    }
+
+    /// Waits as the pace demands, and holds while the server is not well.
+    async fn rest(&mut self, pause: Duration) -> Turn {
+        if !pause.is_zero() {
+            self.shared.sleep(pause).await;
+        }
+        let began = Instant::now();
+        while self.shared.must_hold() {
+            if self.order() == Order::Leave || began.elapsed() > HOLD_MAX {
+                return Turn::End(LaneEnd::Left);
+            }
+            self.shared.sleep(Duration::from_millis(500)).await;
+        }
+        Turn::Next
+    }
+
+    /// After a chunk that was rolled back.
+    async fn failed(
+        &mut self,
+        seat: &mut Seat,
+        chunk: &Chunk,
+        rows: u64,
+        error: TargetError,
+    ) -> Turn {
+        // The next try may be finer.
+        seat.walk_again();
+        match error.kind {
+            ErrorKind::ShapeChanged => return Turn::End(LaneEnd::Shape),
+            ErrorKind::LockTimeout | ErrorKind::Conflict => return self.again(error).await,
+            ErrorKind::StatementTimeout if rows > 1 => return self.again(error).await,
+            _ => {}
+        }
+        if error.kind.remedy() == Remedy::Reconnect {
+            return Turn::End(LaneEnd::Broken(error));
+        }
+        if !error.by_row || chunk.range == KeyRange::Nulls {
+            let failure = ChunkFailure { error, key: None };
+            return Turn::End(LaneEnd::Failed(Box::new(failure)));
+        }
+        if rows > 1 {
+            self.suspect = Some(Suspect { rows });
+            return Turn::Next;
+        }
+        self.poison(seat, chunk, error).await
+    }
+
+    /// Smaller, later, and with the rows' locks taken without waiting.
+    async fn again(&mut self, error: TargetError) -> Turn {
+        self.retries += 1;
+        if self.retries > RETRIES_MAX {
+            let failure = ChunkFailure { error, key: None };
+            return Turn::End(LaneEnd::Failed(Box::new(failure)));
+        }
+        self.lock_first |= error.kind == ErrorKind::Conflict;
+        self.shared.stumble();
+        let pause = backoff(self.retries.min(6));
+        self.shared.tell(News::Retrying { error, attempt: self.retries + 1, pause });
+        self.shared.sleep(pause).await;
+        Turn::Next
+    }
+
+    /// A row that fails alone.
+    async fn poison(&mut self, seat: &mut Seat, chunk: &Chunk, error: TargetError) -> Turn {
+        let (Checkpoint::Segment { to, .. }, KeyRange::Between { upto, .. }) =
+            (&chunk.checkpoint, &chunk.range)
+        else {
+            let failure = ChunkFailure { error, key: None };
+            return Turn::End(LaneEnd::Failed(Box::new(failure)));
+        };
+        self.suspect = None;
+        let full = self.shared.quarantined.load(Ordering::Relaxed) >= self.shared.quarantine_max();
+        if self.shared.on_error == OnError::Stop || full {
+            let error = if full && self.shared.on_error == OnError::Quarantine {
+                error.note("the quarantine is full: so many rows fail that it is not about rows")
+            } else {
+                error
+            };
+            let failure = ChunkFailure { error, key: Some(upto.clone()) };
+            return Turn::End(LaneEnd::Failed(Box::new(failure)));
+        }
+        let aside = Chunk {
+            deed: Deed::SetAside { error: error.to_string() },
+            lock_first: false,
+            ..chunk.clone()
+        };
+        match self.target.commit_chunk(&self.shared.lease, &self.shared.work, &aside).await {
+            Ok(_) => {
+                self.shared.quarantined.fetch_add(1, Ordering::Relaxed);
+                let to = to.clone();
+                self.advance(seat, to);
+                seat.walk_again();
+                self.shared.tell(News::SetAside { error, count: 1 });
+                Turn::Next
+            }
+            Err(error) => self.failed_aside(error).await,
+        }
+    }
+
+    async fn failed_aside(&mut self, error: TargetError) -> Turn {
+        match error.kind.remedy() {
+            Remedy::RetryTransaction => self.again(error).await,
+            _ => Turn::End(broken_or_failed(error)),
+        }
+    }
+
+    /// Gives the far half of a segment to an idle lane.
+    async fn cut(&mut self, seat: &mut Seat) -> Result<(), TargetError> {
+        let seg = seat.segment.seg;
+        let Bound::Key(hi) = seat.segment.hi.clone() else {
+            self.shared.board.keep_whole(seg);
+            return Ok(());
+        };
+        let left = self.target.estimate(&self.shared.work, &seat.segment.upto, &hi).await?;
+        // Less than four chunks are sooner done than shared.
+        if left.is_some_and(|rows| rows < self.shared.chunk_rows().saturating_mul(4)) {
+            self.shared.board.keep_whole(seg);
+            return Ok(());
+        }
+        let keys = self.target.split(&self.shared.work, &seat.segment.upto, &hi, 2).await?;
+        let Some(middle) = keys.into_iter().next() else {
+            self.shared.board.keep_whole(seg);
+            return Ok(());
+        };
+        let middle = Bound::Key(middle);
+        let near = Segment { hi: middle.clone(), ..seat.segment.clone() };
+        let far = Segment {
+            seg: self.shared.board.next_number(),
+            lo: middle.clone(),
+            upto: middle,
+            hi: seat.segment.hi.clone(),
+            rows: 0,
+            attempts: 0,
+        };
+        if self.target.cut_segment(&self.shared.lease, &near, &far).await? {
+            seat.segment = near;
+            seat.walk_again();
+            self.shared.board.moved(&seat.segment);
+            self.shared.board.add(far);
+            failpoint("segment.cut");
+            return Ok(());
+        }
+        Err(TargetError::new(
+            ErrorKind::Fenced,
+            "the segment stands elsewhere than its lane left it",
+        ))
+    }
+}
+
+impl Seat {
+    /// As `walk_again`, from where the chunk under way will leave the checkpoint.
+    fn walk_again_after(&mut self, to: &Bound) {
+        self.ahead.clear();
+        self.walked = to.clone();
+    }
+}
+
+fn broken_or_failed(error: TargetError) -> LaneEnd {
+    match error.kind {
+        ErrorKind::ShapeChanged => LaneEnd::Shape,
+        kind if kind.remedy() == Remedy::Reconnect => LaneEnd::Broken(error),
+        _ => LaneEnd::Failed(Box::new(ChunkFailure { error, key: None })),
+    }
+}
+
+/// Rows between marks for chunks of that size.
+pub(super) fn spacing(want: u64) -> u64 {
+    (want / MARKS_PER_CHUNK).max(1)
+}
+
+/// Walks ahead of a segment once.
+pub(super) async fn walk(
+    target: &mut dyn Target,
+    shared: &Shared,
+    seat: &mut Seat,
+    spacing: u64,
+) -> Result<(), TargetError> {
+    let Bound::Key(hi) = &seat.segment.hi else { return Ok(()) };
+    let marks = target.walk(&shared.work, &seat.walked, hi, spacing, MARKS).await?;
+    let Some(last) = marks.last() else {
+        return Err(TargetError::new(
+            ErrorKind::Bug,
+            "a walk that marked nothing, not even its end",
+        ));
+    };
+    seat.walked = Bound::Key(last.key.clone());
+    seat.ahead.extend(marks);
+    Ok(())
+}
+
+/// Takes marks for a chunk of about that many rows: where it ends, what it covers, its rows.
+fn next_chunk(seat: &mut Seat, want: u64) -> Option<(Bound, KeyRange, u64)> {
+    if seat.segment.hi == Bound::Nulls {
+        return Some((Bound::Nulls, KeyRange::Nulls, 1));
+    }
+    let mut taken: Option<Key> = None;
+    let mut rows = 0;
+    while let Some(mark) = seat.ahead.front() {
+        if taken.is_some() && rows + mark.rows > want {
+            break;
+        }
+        rows += mark.rows;
+        taken = seat.ahead.pop_front().map(|mark| mark.key);
+    }
+    let key = taken?;
+    let range = KeyRange::Between { after: seat.segment.upto.clone(), upto: key.clone() };
+    Some((Bound::Key(key), range, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mark;
+    use std::collections::VecDeque;
+
+    fn key(number: u64) -> Key {
+        Key(vec![number.to_string()])
+    }
+
+    fn seat(marks: &[u64], hi: u64) -> Seat {
+        let mut before = 0;
+        let ahead: VecDeque<Mark> = marks
+            .iter()
+            .map(|at| {
+                let mark = Mark { key: key(*at), rows: at - before };
+                before = *at;
+                mark
+            })
+            .collect();
+        let segment = Segment {
+            seg: 1,
+            lo: Bound::Start,
+            upto: Bound::Start,
+            hi: Bound::Key(key(hi)),
+            rows: 0,
+            attempts: 0,
+        };
+        Seat { walked: Bound::Key(key(before)), segment, ahead }
+    }
+
+    #[test]
+    fn chunks_take_marks_up_to_their_size_and_at_least_one() {
+        let mut one = seat(&[10, 20, 30, 40], 40);
+        let (to, range, rows) = next_chunk(&mut one, 25).unwrap();
+        assert_eq!((to, rows), (Bound::Key(key(20)), 20));
+        assert_eq!(range, KeyRange::Between { after: Bound::Start, upto: key(20) });
+        assert_eq!(next_chunk(&mut one, 1).unwrap().2, 10);
+        assert_eq!(next_chunk(&mut one, 100).unwrap().2, 10);
+        assert!(next_chunk(&mut one, 100).is_none());
+        assert!(one.walked_all());
+    }
+}

@@ -1,0 +1,266 @@
+//! How fast a backfill may go: a fixed rate, and the server's health in zones.
+//!
+//! Zones after block/spirit, not a switch: below 0.4 of a limit chunks may grow; up to 0.7 they keep
+//! their size; from there each chunk is followed by a pause; at the limit they are halved as well;
+//! beyond twice the limit work holds until it is better. What could be read once and can't be any
+//! more counts as bad: it fails closed.
+
+use std::time::{Duration, Instant};
+
+use crate::Health;
+
+/// Below this share of its limit nothing minds more work.
+const GROW_BELOW: f64 = 0.4;
+
+/// From this share on each chunk is followed by a pause.
+const SHED_FROM: f64 = 0.7;
+
+/// From this on work holds.
+const HOLD_FROM: f64 = 2.0;
+
+/// The longest pause after one chunk.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A reading older than this is stale: several readings have failed in a row.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// A COMMIT that takes so long says that the disk is saturated: an idle one takes 1 to 10 ms.
+const COMMIT_LIMIT: Duration = Duration::from_millis(500);
+
+/// So many times the usual time a row says that something else needs the server more. Rows of one
+/// table may differ by three or four times by themselves.
+const SLOWDOWN_LIMIT: f64 = 8.0;
+
+/// What is done after a chunk.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Advice {
+    /// Chunks may grow.
+    pub(crate) grow: bool,
+    /// Chunks should be halved.
+    pub(crate) halve: bool,
+    /// No chunk should begin.
+    pub(crate) hold: bool,
+    /// How long to wait after a chunk that took one second, in seconds.
+    pub(crate) pause_share: f64,
+}
+
+/// The limits' state. Pure: time comes in.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    minds_health: bool,
+    health: Option<(Instant, f64, String)>,
+    /// A health reading was had at least once.
+    was_readable: bool,
+    commit: f64,
+    usual: Option<f64>,
+    recent: f64,
+    halved_at: Option<Instant>,
+    rate: Option<u64>,
+    /// When the rows done so far are paid for, at the rate.
+    paid_until: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(minds_health: bool, rate: Option<u64>) -> Self {
+        Self {
+            minds_health,
+            health: None,
+            was_readable: false,
+            commit: 0.0,
+            usual: None,
+            recent: 0.0,
+            halved_at: None,
+            rate,
+            paid_until: None,
+        }
+    }
+
+    /// Another rate; `None`: none.
+    pub(crate) fn set_rate(&mut self, rate: Option<u64>) {
+        if self.rate != rate {
+            self.rate = rate;
+            self.paid_until = None;
+        }
+    }
+
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    /// Takes a health reading over.
+    pub(crate) fn read(&mut self, now: Instant, health: &Health) {
+        let worst = health.signals.iter().max_by(|a, b| a.load.total_cmp(&b.load));
+        let (load, shown) = worst.map_or((0.0, String::new()), |signal| {
+            (signal.load, format!("{}: {}", signal.name, signal.shown))
+        });
+        self.was_readable = true;
+        self.health = Some((now, load, shown));
+    }
+
+    /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
+    pub(crate) fn observe(&mut self, now: Instant, rows: u64, took: Duration, commit: Duration) {
+        self.commit = self.commit * 0.6 + commit.as_secs_f64() * 0.4;
+        if rows >= 100 {
+            let per_row = took.as_secs_f64() / rows as f64;
+            self.recent =
+                if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
+            // The usual time follows down at once and up slowly, so that a load that stays becomes
+            // usual after some hundred chunks.
+            self.usual = Some(match self.usual {
+                Some(usual) if self.recent < usual => self.recent,
+                Some(usual) => usual * 0.99 + self.recent * 0.01,
+                None => self.recent,
+            });
+        }
+        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
+            let cost = Duration::from_secs_f64(rows as f64 / rate as f64);
+            // What was not used before is not saved up.
+            let start = self
+                .paid_until
+                .map_or(now, |until| until.max(now.checked_sub(took).unwrap_or(now)));
+            self.paid_until = Some(start + cost);
+        }
+    }
+
+    /// The worst load, and what it is.
+    pub(crate) fn load(&self, now: Instant) -> (f64, String) {
+        if !self.minds_health {
+            return (0.0, String::new());
+        }
+        let mut worst = (0.0, String::new());
+        let mut take = |load: f64, what: String| {
+            if load > worst.0 {
+                worst = (load, what);
+            }
+        };
+        match &self.health {
+            Some((at, _, _)) if now.duration_since(*at) > STALE_AFTER => {
+                let age = now.duration_since(*at).as_secs();
+                take(1.0, format!("the server's health could not be read for {age} s"));
+            }
+            Some((_, load, shown)) => take(*load, shown.clone()),
+            None => {}
+        }
+        let limit = COMMIT_LIMIT.as_secs_f64();
+        take(
+            self.commit / limit,
+            format!("COMMIT takes {:.0} ms (limit {:.0} ms)", self.commit * 1e3, limit * 1e3),
+        );
+        if let Some(usual) = self.usual {
+            let times = self.recent / usual;
+            take(
+                times / SLOWDOWN_LIMIT,
+                format!("a row takes {times:.1} times its usual time (limit {SLOWDOWN_LIMIT})"),
+            );
+        }
+        worst
+    }
+
+    /// What to do after a chunk.
+    pub(crate) fn advice(&mut self, now: Instant) -> Advice {
+        let (load, _) = self.load(now);
+        let halve = load >= 1.0
+            && self.halved_at.is_none_or(|at| now.duration_since(at) > Duration::from_secs(1));
+        if halve {
+            self.halved_at = Some(now);
+        }
+        let pause_share = if load < SHED_FROM {
+            0.0
+        } else if load < 1.0 {
+            (load - SHED_FROM) / (1.0 - SHED_FROM)
+        } else {
+            1.0 + load
+        };
+        Advice { grow: load < GROW_BELOW, halve, hold: load >= HOLD_FROM, pause_share }
+    }
+
+    /// How long to wait after a chunk that took so long.
+    pub(crate) fn pause(&self, now: Instant, advice: &Advice, took: Duration) -> Duration {
+        let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
+        let for_rate =
+            self.paid_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        for_health.max(for_rate)
+    }
+
+    /// What holds it back at present, for people; `None`: nothing.
+    pub(crate) fn reason(&self, now: Instant) -> Option<String> {
+        let (load, shown) = self.load(now);
+        if load >= SHED_FROM {
+            return Some(shown);
+        }
+        let rate = self.rate.filter(|rate| *rate > 0)?;
+        (self.paid_until? > now).then(|| format!("rate {rate} rows/s"))
+    }
+
+    /// At the rate, no chunk should be larger than half a second's worth, or the rate would come in
+    /// gusts.
+    pub(crate) fn rows_max(&self) -> Option<u64> {
+        self.rate.filter(|rate| *rate > 0).map(|rate| (rate / 2).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Signal;
+
+    fn health(load: f64) -> Health {
+        Health {
+            signals: vec![Signal { name: "lock waits", load, shown: "some".into() }],
+            ..Health::default()
+        }
+    }
+
+    #[test]
+    fn zones() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for (load, grow, halve, hold) in [
+            (0.1, true, false, false),
+            (0.5, false, false, false),
+            (0.8, false, false, false),
+            (1.2, false, true, false),
+            (3.0, false, false, true),
+        ] {
+            pace.read(now, &health(load));
+            let advice = pace.advice(now);
+            assert_eq!((advice.grow, advice.halve, advice.hold), (grow, halve, hold), "{load}");
+            assert_eq!(advice.pause_share > 0.0, load >= 0.7);
+            assert_eq!(pace.reason(now).is_some(), load >= 0.7);
+        }
+    }
+
+    #[test]
+    fn a_stale_reading_counts_as_bad() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        pace.read(now, &health(0.0));
+        let later = now + Duration::from_secs(30);
+        assert!(pace.load(later).0 >= 1.0);
+        assert!(pace.load(later).1.contains("30 s"));
+        assert_eq!(Pace::new(false, None).load(later).0, 0.0);
+    }
+
+    #[test]
+    fn a_rate_is_kept_and_not_saved_up() {
+        let mut now = Instant::now();
+        let began = now;
+        let mut pace = Pace::new(true, Some(1000));
+        let mut rows = 0;
+        while rows < 10_000 {
+            let took = Duration::from_millis(20);
+            now += took;
+            rows += 250;
+            pace.observe(now, 250, took, Duration::ZERO);
+            let advice = pace.advice(now);
+            now += pace.pause(now, &advice, took);
+        }
+        let seconds = now.duration_since(began).as_secs_f64();
+        assert!((9.5..10.5).contains(&seconds), "{seconds}");
+        now += Duration::from_secs(60);
+        pace.observe(now, 1000, Duration::from_millis(20), Duration::ZERO);
+        let advice = pace.advice(now);
+        assert!(pace.pause(now, &advice, Duration::from_millis(20)) > Duration::from_millis(900));
+        assert_eq!(pace.rows_max(), Some(500));
+    }
+}

@@ -1,0 +1,249 @@
+//! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
+
+use dunlin_model::{
+    Backfill, BackfillRecord, BackfillState, Bound, Chunking, EntryState, EntryWrite, Lease,
+    LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
+};
+use dunlin_project::backfill::{Timeouts, plan};
+
+use super::{Halt, new_record, wait_behind};
+use crate::job::Job;
+use crate::report::Cause;
+use crate::{ErrorKind, Target, TargetError};
+
+/// Tables with fewer rows may be scanned and sorted: it takes milliseconds.
+const SMALL_TABLE_ROWS: u64 = 10_000;
+
+/// A walk that can begin or go on.
+pub(crate) struct Prepared {
+    pub(crate) work: Backfill,
+    pub(crate) chunking: Chunking,
+    pub(crate) record: BackfillRecord,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) row_bytes: Option<u64>,
+}
+
+/// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `None`:
+/// what is to be true already is.
+pub(crate) async fn prepare(
+    job: &Job,
+    target: &mut dyn Target,
+    lease: &mut Lease,
+    step: &PlannedStep,
+    entry: &EntryWrite,
+) -> Result<Option<Prepared>, Halt> {
+    let migration = &step.migration;
+    let known = known(target, step).await?;
+    if let Some((record, _)) = &known {
+        check_wish(job, record)?;
+        if record.phase == Phase::Undo && record.state != BackfillState::Undone {
+            return Err(TargetError::new(ErrorKind::Refused, "its undo has begun and is not done")
+                .help(format!("finish it: dunlin data undo {}", migration.id.version))
+                .into());
+        }
+    }
+    let resumed =
+        known.filter(|(record, _)| record.pass == step.pass && record.phase == Phase::Forward);
+    if resumed.is_none()
+        && let Some(query) = &migration.directives().done_when
+        && target.holds(query).await?
+    {
+        return Ok(None);
+    }
+    let (table, work, chunking) = planned(job, target, migration, step.pass).await?;
+    if let Some((record, segments)) = resumed {
+        let mut prepared = resume(migration, record, segments, &work, chunking, &table)?;
+        begin(target, lease, entry, &mut prepared, None).await?;
+        return Ok(Some(prepared));
+    }
+    check_access(target, &work, &table).await?;
+    if let Some(barrier) = target.barrier().await? {
+        crate::failpoint("backfill.barrier");
+        wait_behind(job, target, step, &barrier).await?;
+    }
+    let workers = chunking.workers.unwrap_or(job.limits.workers);
+    let segments = segments(target, &work, workers).await?;
+    let estimate = estimate(target, &work, &segments).await?;
+    let record = new_record(step, &work, estimate);
+    let row_bytes = table.row_bytes_estimate;
+    let mut prepared = Prepared { work, chunking, record, segments, row_bytes };
+    begin(target, lease, entry, &mut prepared, Some(Wish::Run)).await?;
+    crate::failpoint("backfill.begun");
+    Ok(Some(prepared))
+}
+
+/// The ledger's row of this migration's backfill, if there is one.
+async fn known(
+    target: &mut dyn Target,
+    step: &PlannedStep,
+) -> Result<Option<(BackfillRecord, Vec<Segment>)>, TargetError> {
+    let of = Resource::Data(step.migration.id.version);
+    Ok(target.backfills(Some(&of)).await?.into_iter().next())
+}
+
+/// A backfill that a person holds or gave up does not begin by itself.
+fn check_wish(job: &Job, record: &BackfillRecord) -> Result<(), Halt> {
+    let by = record.intent.by.clone();
+    match record.intent.wish {
+        Wish::Run => Ok(()),
+        Wish::Pause if job.limits.hold_paused => Ok(()),
+        Wish::Pause => Err(Cause::Paused { by }.into()),
+        Wish::Cancel => Err(Cause::Cancelled { by }.into()),
+    }
+}
+
+/// The table and what every chunk does to it.
+pub(crate) async fn planned(
+    job: &Job,
+    target: &mut dyn Target,
+    migration: &Migration,
+    pass: u32,
+) -> Result<(Table, Backfill, Chunking), Halt> {
+    let Some(chunking) = migration.chunking().cloned() else {
+        return Err(TargetError::new(ErrorKind::Bug, "a chunked step without chunk-by").into());
+    };
+    let Some(table) = target.table(&chunking.table).await? else {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("there is no table `{}`", chunking.table),
+        )
+        .help("correct `chunk-by`, or say which migration makes it: `-- dunlin: after VERSION`")
+        .into());
+    };
+    let timeouts =
+        Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };
+    let work = plan(migration, &table, job.connector.dialect(), timeouts, pass)
+        .map_err(|diagnostics| Cause::Refused { diagnostics })?;
+    Ok((table, work, chunking))
+}
+
+/// Goes on with the segments of the ledger, if they still fit.
+fn resume(
+    migration: &Migration,
+    mut record: BackfillRecord,
+    segments: Vec<Segment>,
+    work: &Backfill,
+    chunking: Chunking,
+    table: &Table,
+) -> Result<Prepared, Halt> {
+    let version = migration.id.version;
+    let anew = format!(
+        "dunlin data rerun {version} begins anew, over all rows; dunlin data skip {version} gives it up"
+    );
+    if record.table != work.table || record.key != work.key {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            "the table that its chunks walk, or its key, is another than when it began",
+        )
+        .note(format!("it began on {}, by {}", record.table, columns(&record.key)))
+        .note(format!("now it is {}, by {}", work.table, columns(&work.key)))
+        .help(anew)
+        .into());
+    }
+    let done = segments.iter().all(Segment::is_done);
+    if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
+        // Walked as often as it says, and asked to try again: as often once more.
+        record.round = 0;
+    }
+    record.shape.clone_from(&work.shape);
+    record.state = BackfillState::Running;
+    record.reason = None;
+    Ok(Prepared {
+        work: work.clone(),
+        chunking,
+        record,
+        segments,
+        row_bytes: table.row_bytes_estimate,
+    })
+}
+
+fn columns(key: &[dunlin_model::KeyColumn]) -> String {
+    key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes that it runs, with its segments where it begins.
+async fn begin(
+    target: &mut dyn Target,
+    lease: &mut Lease,
+    entry: &EntryWrite,
+    prepared: &mut Prepared,
+    wish: Option<Wish>,
+) -> Result<(), Halt> {
+    let running =
+        EntryWrite { state: EntryState::Running, event: LedgerEvent::Start, ..entry.clone() };
+    let segments = wish.is_some().then_some(prepared.segments.as_slice());
+    target.write_backfill(lease, &prepared.record, segments, wish, Some(&running)).await?;
+    Ok(())
+}
+
+/// The server must reach a range of keys by the index, or every chunk would cost a whole scan.
+async fn check_access(target: &mut dyn Target, work: &Backfill, table: &Table) -> Result<(), Halt> {
+    let access = target.explain(work).await?;
+    if table.row_count_estimate.is_some_and(|rows| rows < SMALL_TABLE_ROWS) {
+        return Ok(());
+    }
+    let complaints: Vec<String> = access
+        .iter()
+        .filter_map(|one| one.complaint.as_ref().map(|text| format!("{}: {text}", one.what)))
+        .collect();
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let mut error = TargetError::new(
+        ErrorKind::Refused,
+        format!("the server would not reach a chunk's rows by the index {}", work.index),
+    )
+    .help(
+        "write `:chunk` where the planner can use it (in the WHERE of the table that is chunked), \
+         or ANALYZE the table",
+    );
+    error.notes = complaints;
+    Err(error.into())
+}
+
+/// Cuts what the table holds now into segments, one for each worker where the server can tell where.
+pub(crate) async fn segments(
+    target: &mut dyn Target,
+    work: &Backfill,
+    workers: u32,
+) -> Result<Vec<Segment>, Halt> {
+    let extent = target.extent(work).await?;
+    let mut segments = Vec::new();
+    let mut push = |lo: Bound, upto: Bound, hi: Bound| {
+        let seg = i64::try_from(segments.len()).unwrap_or(i64::MAX).saturating_add(1);
+        segments.push(Segment { seg, lo, upto, hi, rows: 0, attempts: 0 });
+    };
+    if let Some(hi) = extent.hi {
+        let cuts = if workers > 1 {
+            target.split(work, &Bound::Start, &hi, workers).await?
+        } else {
+            Vec::new()
+        };
+        let mut lo = Bound::Start;
+        for key in cuts {
+            let cut = Bound::Key(key);
+            push(lo.clone(), lo, cut.clone());
+            lo = cut;
+        }
+        push(lo.clone(), lo, Bound::Key(hi));
+    }
+    if extent.nulls {
+        push(Bound::Nulls, Bound::Start, Bound::Nulls);
+    }
+    Ok(segments)
+}
+
+/// About how many rows are to be done.
+async fn estimate(
+    target: &mut dyn Target,
+    work: &Backfill,
+    segments: &[Segment],
+) -> Result<Option<u64>, TargetError> {
+    let mut sum = Some(0_u64);
+    for segment in segments {
+        let Bound::Key(hi) = &segment.hi else { continue };
+        let rows = target.estimate(work, &segment.lo, hi).await?;
+        sum = sum.zip(rows).map(|(sum, rows)| sum.saturating_add(rows));
+    }
+    Ok(sum)
+}

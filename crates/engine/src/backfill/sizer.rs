@@ -1,0 +1,192 @@
+//! How many rows the next chunk gets: by the time that chunks take, both ways.
+//!
+//! After block/spirit's chunk sizer: aim at a time by the 90th percentile of the last chunks, grow by
+//! steps, cut hard at once when a chunk takes several times its target. A byte budget is a second
+//! limit, for bytes a row are stable where time a row follows the load.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Chunks that the percentile is taken over: few enough to follow a change of load within seconds.
+const SAMPLE_COUNT: usize = 10;
+
+/// What a chunk grows by at most in one step.
+const GROWTH_MAX: f64 = 1.5;
+
+/// What it grows by while chunks take less than an eighth of their time: a start, or a filter that
+/// takes few rows, must not need twenty steps to find its size.
+const GROWTH_FAST: f64 = 4.0;
+
+/// A chunk that takes so many times its target is cut at once.
+const CUT_AT: f64 = 5.0;
+
+/// No chunk is larger: a guess that is wrong must not lock a table's whole content.
+const ROWS_MAX: u64 = 2_000_000;
+
+/// Rows of the first chunk: a few milliseconds' worth on any table.
+const ROWS_FIRST: u64 = 1_000;
+
+/// The limits that chunks are sized within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// The time that a chunk should take.
+    pub(crate) time: Duration,
+    /// At most so many bytes of rows.
+    pub(crate) bytes: u64,
+    /// At most so many rows, where a person said so.
+    pub(crate) rows_max: Option<u64>,
+}
+
+/// What is known of a chunk that was committed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sample {
+    /// Rows that it covered.
+    pub(crate) rows: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Bytes that were logged or moved for it, if known.
+    pub(crate) bytes: Option<u64>,
+}
+
+/// Sizes chunks. Pure: time comes in as measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizer {
+    targets: Targets,
+    rows: f64,
+    /// Seconds a row, of the last chunks.
+    recent: VecDeque<f64>,
+    bytes_per_row: Option<f64>,
+    last: Duration,
+}
+
+impl Sizer {
+    pub(crate) fn new(targets: Targets, row_bytes: Option<u64>) -> Self {
+        Self {
+            targets,
+            rows: ROWS_FIRST as f64,
+            recent: VecDeque::with_capacity(SAMPLE_COUNT),
+            bytes_per_row: row_bytes.map(|bytes| bytes.max(1) as f64),
+            last: Duration::ZERO,
+        }
+    }
+
+    /// Rows for the next chunk; at least 1.
+    pub(crate) fn rows(&self) -> u64 {
+        let mut limit = self.targets.rows_max.unwrap_or(ROWS_MAX).min(ROWS_MAX) as f64;
+        if let Some(bytes) = self.bytes_per_row {
+            limit = limit.min(self.targets.bytes as f64 / bytes);
+        }
+        (self.rows.min(limit).max(1.0)) as u64
+    }
+
+    /// How long the last chunk took.
+    pub(crate) fn last(&self) -> Duration {
+        self.last
+    }
+
+    /// Learns from a committed chunk. `grow`: the server is well enough for more.
+    pub(crate) fn observe(&mut self, sample: Sample, grow: bool) {
+        let took = sample.took.as_secs_f64().max(1e-6);
+        let target = self.targets.time.as_secs_f64().max(1e-3);
+        self.last = sample.took;
+        if sample.rows == 0 {
+            return;
+        }
+        if let Some(bytes) = sample.bytes {
+            let per_row = (bytes as f64 / sample.rows as f64).max(1.0);
+            let before = self.bytes_per_row.unwrap_or(per_row);
+            self.bytes_per_row = Some(before * 0.7 + per_row * 0.3);
+        }
+        if self.recent.len() == SAMPLE_COUNT {
+            self.recent.pop_front();
+        }
+        let per_row = took / sample.rows as f64;
+        self.recent.push_back(per_row);
+        let size = sample.rows as f64;
+        if took >= target * CUT_AT {
+            self.recent.clear();
+            self.recent.push_back(per_row);
+            self.rows = (size * target / took).min(self.rows);
+            return;
+        }
+        if took > target * 1.5 {
+            // One that is too long is answered at once; the percentile would wait for company.
+            self.rows = (size * target / took).min(self.rows);
+            return;
+        }
+        let wanted = target / percentile_90(&self.recent);
+        if wanted < self.rows {
+            self.rows = wanted.max(self.rows / 2.0);
+        } else if grow && size >= self.rows * 0.5 {
+            // Growth counts only where the chunk was of the size that we asked for.
+            let most = if took < target / 8.0 { GROWTH_FAST } else { GROWTH_MAX };
+            self.rows = wanted.min(self.rows * most).min(ROWS_MAX as f64);
+        }
+        self.rows = self.rows.max(1.0);
+    }
+
+    /// Halves: a chunk timed out, met a lock, or the server is not well.
+    pub(crate) fn halve(&mut self) {
+        self.rows = (self.rows.min(self.rows() as f64) / 2.0).max(1.0);
+    }
+}
+
+fn percentile_90(samples: &VecDeque<f64>) -> f64 {
+    let mut sorted: Vec<f64> = samples.iter().copied().collect();
+    sorted.sort_by(f64::total_cmp);
+    let index = (sorted.len() * 9).div_ceil(10).saturating_sub(1);
+    sorted.get(index).copied().unwrap_or(1e-6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGETS: Targets =
+        Targets { time: Duration::from_millis(500), bytes: 64 << 20, rows_max: None };
+
+    fn run(sizer: &mut Sizer, seconds_per_row: f64, chunks: usize) -> Vec<u64> {
+        let mut sizes = Vec::new();
+        for _ in 0..chunks {
+            let rows = sizer.rows();
+            sizes.push(rows);
+            let took = Duration::from_secs_f64(0.001 + rows as f64 * seconds_per_row);
+            sizer.observe(Sample { rows, took, bytes: None }, true);
+        }
+        sizes
+    }
+
+    #[test]
+    fn finds_its_size_in_a_few_chunks() {
+        let mut sizer = Sizer::new(TARGETS, None);
+        let sizes = run(&mut sizer, 3.5e-6, 12);
+        let found = *sizes.last().unwrap() as f64 * 3.5e-6;
+        assert!((0.4..0.6).contains(&found), "{sizes:?}");
+        assert!(sizes.windows(2).all(|pair| pair[1] as f64 <= pair[0] as f64 * 4.01), "{sizes:?}");
+    }
+
+    #[test]
+    fn follows_a_change_of_load_within_one_chunk() {
+        let mut sizer = Sizer::new(TARGETS, None);
+        run(&mut sizer, 3.5e-6, 20);
+        let slow = run(&mut sizer, 35e-6, 2);
+        assert!((slow[1] as f64) * 35e-6 < 0.75, "{slow:?}");
+        let before = sizer.rows();
+        let fast = run(&mut sizer, 3.5e-6, 12);
+        assert!(*fast.last().unwrap() > before * 5, "{before} {fast:?}");
+    }
+
+    #[test]
+    fn bytes_and_rows_are_limits() {
+        let mut sizer = Sizer::new(Targets { bytes: 1 << 20, ..TARGETS }, Some(1024));
+        run(&mut sizer, 1e-7, 20);
+        assert_eq!(sizer.rows(), 1024);
+        let mut sizer = Sizer::new(Targets { rows_max: Some(10), ..TARGETS }, None);
+        run(&mut sizer, 1e-7, 20);
+        assert_eq!(sizer.rows(), 10);
+        for _ in 0..10 {
+            sizer.halve();
+        }
+        assert_eq!(sizer.rows(), 1);
+    }
+}

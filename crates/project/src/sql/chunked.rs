@@ -1,0 +1,234 @@
+//! Which statements a file that runs chunk by chunk may hold, and the SQL in its header.
+
+use std::path::Path;
+
+use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
+
+use super::facts;
+use super::lex::{Kind, Lexeme, Lexer, Token};
+use crate::directive::Said;
+use crate::position::line_and_column;
+
+/// What a chunk may do. Everything else has no range of rows, or commits.
+const VERBS: [&str; 7] = ["UPDATE", "DELETE", "INSERT", "REPLACE", "MERGE", "SELECT", "WITH"];
+
+/// Takes the statements of a file with `chunk-by`, or says which of them it may not hold.
+pub(super) fn admit(
+    dialect: Dialect,
+    file: &Path,
+    statements: Vec<Statement>,
+) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let mut found: Vec<Diagnostic> =
+        statements.iter().filter_map(|one| refuse(dialect, file, one)).collect();
+    if statements.is_empty() {
+        let message = "the file has `chunk-by` and no statement";
+        found.push(
+            Diagnostic::error("no-statement", message)
+                .at(Place::file(file))
+                .help("write what is done to each chunk: UPDATE … WHERE … AND :chunk"),
+        );
+    }
+    if found.is_empty() { Ok(statements) } else { Err(found) }
+}
+
+fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagnostic> {
+    let words = statement.summary(40);
+    let at = Place::at(file, statement.line, statement.column);
+    let error = |rule, message: String, help: &str| {
+        Some(Diagnostic::error(rule, message).at(at.clone()).help(help))
+    };
+    if statement.facts.control.is_some() {
+        let message = format!("`{words}` controls a transaction, which belongs to the chunk");
+        let help = "remove it (and a BEGIN … COMMIT around the file): each chunk is a transaction \
+                    of its own, with its checkpoint";
+        return error("transaction-control", message, help);
+    }
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    let verb = statement.facts.verb.as_str();
+    let selects_into =
+        matches!(verb, "SELECT" | "WITH") && facts::selects_into(dialect, &statement.text, &tokens);
+    if !VERBS.contains(&verb) || statement.facts.changes_session || selects_into {
+        let message = format!("`{words}` cannot run chunk by chunk");
+        let help = "a file with `chunk-by` holds UPDATE, DELETE, INSERT, REPLACE, MERGE and SELECT \
+                    (without INTO); put anything else into a migration of its own, and name it with \
+                    `after`";
+        return error("not-in-chunks", message, help);
+    }
+    if statement.facts.chunk_places.is_empty() {
+        let message =
+            format!("`{words}` has no `:chunk`, so every chunk would run it over all rows");
+        let help = "add `AND :chunk` to its WHERE (`:chunk(p)` if the table has the alias p)";
+        return error("no-chunk-place", message, help);
+    }
+    let odd = statement.facts.chunk_places.iter().find(|place| {
+        let rest = statement.text.get(place.end..).unwrap_or_default();
+        place.alias.is_none() && rest.starts_with('(')
+    })?;
+    Some(
+        Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
+            .at(place_in(file, statement, odd.start))
+            .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
+    )
+}
+
+/// The place of a byte of a statement.
+fn place_in(file: &Path, statement: &Statement, offset: usize) -> Place {
+    let (line, column) = line_and_column(&statement.text, offset);
+    let column = if line == 1 { statement.column + column - 1 } else { column };
+    Place::at(file, statement.line + line - 1, column)
+}
+
+/// `:chunk` in a file without `chunk-by`.
+pub(super) fn refuse_places(file: &Path, statements: &[Statement]) -> Vec<Diagnostic> {
+    let refused = statements.iter().filter_map(|statement| {
+        let place = statement.facts.chunk_places.first()?;
+        let message = "`:chunk` stands for nothing: the file has no `chunk-by`";
+        Some(
+            Diagnostic::error("needs-chunk-by", message)
+                .at(place_in(file, statement, place.start))
+                .help("add the header line `-- dunlin: chunk-by TABLE` (data migrations only)"),
+        )
+    });
+    refused.collect()
+}
+
+/// The directives with the SQL in them read: a query is one query, a condition one condition, a
+/// table a name; without white space or comments around it.
+pub(crate) fn settle(
+    dialect: Dialect,
+    file: &Path,
+    said: Said,
+) -> Result<Directives, Vec<Diagnostic>> {
+    let mut directives = said.directives.clone();
+    let mut errors = Vec::new();
+    let mut refuse = |word: &str, message: String, help: &str| {
+        let message = format!("`{word}`: {message}");
+        errors.push(
+            Diagnostic::error("malformed-directive", message).at(said.place(word, file)).help(help),
+        );
+    };
+    if let Some(query) = &mut directives.done_when {
+        match one_query(dialect, query) {
+            Ok(read) => *query = read,
+            Err(message) => refuse(
+                "done-when",
+                message,
+                "for example: done-when SELECT NOT EXISTS (SELECT 1 FROM posts WHERE published_at \
+                 IS NULL)",
+            ),
+        }
+    }
+    if let Some(chunking) = &mut directives.chunking {
+        if let Some(filter) = &mut chunking.filter {
+            match condition(dialect, filter) {
+                Ok(read) => *filter = read,
+                Err(message) => {
+                    refuse("chunk-where", message, "for example: chunk-where published_at IS NULL");
+                }
+            }
+        }
+        if table_key(dialect, &chunking.table).is_none() {
+            let message = format!("`{}` is not the name of a table", chunking.table);
+            refuse("chunk-by", message, "for example: chunk-by posts");
+        }
+        for column in &chunking.key {
+            if column_key(dialect, column).is_none() {
+                let message = format!("`{column}` is not the name of a column");
+                refuse("chunk-key", message, "for example: chunk-key tenant_id, id");
+            }
+        }
+    }
+    if errors.is_empty() { Ok(directives) } else { Err(errors) }
+}
+
+/// The tokens of a text that is at most one statement.
+///
+/// # Errors
+/// A sentence for a person, without a full stop.
+fn tokens(dialect: Dialect, text: &str) -> Result<Vec<Token>, String> {
+    let mut lexer = Lexer::new(dialect, text);
+    let mut tokens = Vec::new();
+    loop {
+        match lexer.next(false).map_err(|flaw| flaw.message)? {
+            Lexeme::Blank => {}
+            Lexeme::Token(token) => tokens.push(token),
+            Lexeme::End => return Ok(tokens),
+            Lexeme::Executable { .. } | Lexeme::Delimiter { .. } | Lexeme::Backslash { .. } => {
+                return Err("it holds something other than SQL".to_owned());
+            }
+        }
+    }
+}
+
+/// The stretch of a text that its tokens cover, if parentheses match and nothing ends in it.
+fn covered(text: &str, tokens: &[Token]) -> Result<String, String> {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
+        return Err("it is empty".to_owned());
+    };
+    let mut depth = 0_i64;
+    for token in tokens {
+        match token.kind {
+            Kind::Punct(b'(') => depth += 1,
+            Kind::Punct(b')') => depth -= 1,
+            Kind::Punct(b';') => return Err("it is more than one".to_owned()),
+            _ => {}
+        }
+        if depth < 0 {
+            break;
+        }
+    }
+    if depth != 0 {
+        return Err("its parentheses do not match".to_owned());
+    }
+    Ok(text.get(first.start()..last.end()).unwrap_or_default().to_owned())
+}
+
+/// A condition on a table's columns.
+fn condition(dialect: Dialect, text: &str) -> Result<String, String> {
+    let tokens = tokens(dialect, text)?;
+    if !facts::places::read(dialect, text, &tokens, 0).is_empty() {
+        return Err("`:chunk` stands only in statements".to_owned());
+    }
+    let first = tokens.first().map(|token| token.text(text)).unwrap_or_default();
+    if first.eq_ignore_ascii_case("WHERE") {
+        return Err("leave the WHERE out: it takes the condition alone".to_owned());
+    }
+    covered(text, &tokens)
+}
+
+/// A query, with or without a `;` in the end.
+fn one_query(dialect: Dialect, text: &str) -> Result<String, String> {
+    let mut tokens = tokens(dialect, text)?;
+    if tokens.last().is_some_and(|token| token.kind == Kind::Punct(b';')) {
+        tokens.pop();
+    }
+    if !facts::places::read(dialect, text, &tokens, 0).is_empty() {
+        return Err("`:chunk` stands only in statements".to_owned());
+    }
+    let query = covered(text, &tokens)?;
+    let read = facts::read(dialect, text, &tokens);
+    let writes = !facts::deeds(dialect, text, &tokens).is_empty()
+        || facts::selects_into(dialect, text, &tokens);
+    if !matches!(read.verb.as_str(), "SELECT" | "WITH" | "VALUES") || writes {
+        return Err("it takes one query that writes nothing (SELECT, WITH or VALUES)".to_owned());
+    }
+    Ok(query)
+}
+
+/// How a table is known in [`dunlin_model::Facts::tables`], from its name as it is written.
+pub(crate) fn table_key(dialect: Dialect, written: &str) -> Option<String> {
+    let tokens = tokens(dialect, written).ok()?;
+    facts::table_key(dialect, written, &tokens)
+}
+
+/// A column's name, folded to the server's case, from how it is written.
+pub(crate) fn column_key(dialect: Dialect, written: &str) -> Option<String> {
+    let tokens = tokens(dialect, written).ok()?;
+    facts::column_key(dialect, written, &tokens)
+}
+
+/// Every write of a statement: more than one where a WITH holds several.
+pub(crate) fn deeds(dialect: Dialect, statement: &Statement) -> Vec<super::Deed> {
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    facts::deeds(dialect, &statement.text, &tokens)
+}
