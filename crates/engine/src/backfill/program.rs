@@ -52,13 +52,6 @@ pub(crate) struct ProgramError {
     pub(crate) message: String,
 }
 
-impl ProgramError {
-    /// Whether the same rows may fare better with another process.
-    pub(crate) fn died(&self) -> bool {
-        self.kind == ProgramErrorKind::Died
-    }
-}
-
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramErrorKind {
@@ -174,7 +167,10 @@ impl RowProgram {
 
     /// Tells it that no more rows come, and sees to it that it ends.
     pub(crate) async fn end(mut self) {
-        drop(self.input.take());
+        if self.input.take().is_none() {
+            // It has been given up, and killed.
+            return;
+        }
         let Self { log, child, output, interrupt, grace, .. } = &mut self;
         let ended = async {
             // What it still writes is of no use, but it must not wait for a reader. How it ends
