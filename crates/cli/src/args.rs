@@ -158,7 +158,7 @@ pub(crate) struct MigrateScope {
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: Option<Version>,
     /// At most so many migrations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) step: Option<usize>,
     /// Data migrations too, although this environment says manual
     #[arg(long)]
@@ -225,7 +225,7 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "VERSION", group = "far")]
     pub(crate) through: Option<Version>,
     /// So many, newest first
-    #[arg(long, value_name = "N", group = "far")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, group = "far")]
     pub(crate) step: Option<usize>,
     /// Print the plan and change nothing
     #[arg(long)]
@@ -290,6 +290,15 @@ pub(crate) struct DemoArgs {
     /// The folder to make it in
     #[arg(default_value = "demo-app")]
     pub(crate) folder: PathBuf,
+}
+
+/// A count of migrations: none would be nothing to do, which is not what anybody means.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("`{text}` is no number: write how many, such as 1")),
+    }
 }
 
 /// A duration with its unit: `2s`, `10min`, `500ms`.

@@ -197,7 +197,7 @@ impl Context {
 
 /// An engine's error on a database.
 pub(crate) fn engine_error(database: &str, error: EngineError) -> CliError {
-    CliError::Engine { database: database.to_owned(), error: Box::new(error) }
+    CliError::Engine { database: database.to_owned(), error: Box::new(error), changed: false }
 }
 
 /// A driver's error on a database.

@@ -64,12 +64,12 @@ impl Exit {
                 "a statement, a row, a program, a connection; `wait` on a database that doesn't answer in time; `data pause V` where V never ran in chunks"
             }
             Self::Usage => {
-                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down"
+                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down; `wait --migrated` on files that no run would take"
             }
             Self::Pending => {
                 "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held; `data run --background --until-idle` where one is held; `redo` of one that is held once it is undone"
             }
-            Self::Drift => "`migrate`, `status`, `check`",
+            Self::Drift => "`migrate`, `status`, `check`, `wait --migrated`",
             Self::LeaseHeld => "`migrate` beside a long one",
             Self::RowsRemain => {
                 "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again"
@@ -78,6 +78,22 @@ impl Exit {
                 "Ctrl-C, SIGTERM; `data run` of one that is, or was, paused or cancelled"
             }
         }
+    }
+
+    /// The one that tells more of what is wrong. Stopping comes first, because what was not looked
+    /// at is unknown; then what failed, what is refused, and what merely waits.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let weight = |exit| match exit {
+            Self::Done => 0,
+            Self::Pending => 1,
+            Self::Drift => 2,
+            Self::LeaseHeld => 3,
+            Self::RowsRemain => 4,
+            Self::Usage => 5,
+            Self::Failed => 6,
+            Self::Stopped => 7,
+        };
+        if weight(other) > weight(self) { other } else { self }
     }
 
     pub(crate) fn code(self) -> u8 {
@@ -111,6 +127,8 @@ pub(crate) enum CliError {
         database: String,
         /// What it said.
         error: Box<EngineError>,
+        /// Something was done before it.
+        changed: bool,
     },
     /// Something that a person asked for and can't have.
     Usage {

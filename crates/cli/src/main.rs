@@ -3,6 +3,7 @@
 //! An ordinary client of the `dunlin` library. Data goes to stdout, everything else to stderr, and
 //! only `render` writes to either.
 
+mod answer;
 mod args;
 mod commands;
 mod context;

@@ -67,10 +67,31 @@ pub struct Amended {
 }
 
 /// What a change consists of.
+#[derive(Default)]
 struct Change {
-    resource: Resource,
     writes: Vec<EntryWrite>,
     settle: Option<(StepRecord, StepState, Box<Work>)>,
+    /// The lease on the schema fences it, whatever it writes.
+    under_schema: bool,
+}
+
+impl Change {
+    /// What nobody else may be at work on meanwhile, the one that fences the writes first.
+    fn resources(&self) -> Vec<Resource> {
+        let ids = self.writes.iter().map(|write| write.id);
+        let ids = ids.chain(self.settle.iter().map(|(step, ..)| step.id));
+        let mut all = if self.under_schema { vec![Resource::Schema] } else { Vec::new() };
+        for id in ids {
+            let resource = match id.kind {
+                Kind::Schema => Resource::Schema,
+                Kind::Data => Resource::Data(id.version),
+            };
+            if !all.contains(&resource) {
+                all.push(resource);
+            }
+        }
+        all
+    }
 }
 
 /// Makes a change, under the lease that it needs.
@@ -78,9 +99,9 @@ struct Change {
 /// # Errors
 /// The change does not fit what the ledger says; the lease is held; the database.
 pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineError> {
-    let mut target = job.connector.connect(Purpose::Run).await?;
-    let target = target.as_mut();
-    let standing = standing::read(job, target).await?;
+    // By looking first: connecting to run makes a SQLite file that is not there yet, and this may
+    // be refused.
+    let standing = standing::look(job).await?;
     let first = change(job, &standing, amendment, "")?;
     if first.writes.is_empty() && first.settle.is_none() {
         return Ok(Amended::default());
@@ -88,15 +109,36 @@ pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineEr
     if let Some(reason) = &standing.server.read_only {
         return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone()).into());
     }
+    let mut target = job.connect(Purpose::Run).await?;
+    let target = target.as_mut();
     if !standing.ledger.exists() {
         target.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
     }
     // A person waits at the terminal: a lease that is held is told soon, not after ten minutes.
     let wait = job.limits.lease_wait.min(Duration::from_secs(10));
-    let mut lease = acquire(job, target, &first.resource, wait).await?;
-    let outcome = apply(job, target, &mut lease, amendment).await;
-    let released = target.release(&lease).await;
-    let amended = outcome?;
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut outcome = Ok(());
+    for resource in first.resources() {
+        // Further ones are data migrations: whoever is at work on one may take days.
+        let wait = if leases.is_empty() { wait } else { Duration::ZERO };
+        match acquire(job, target, &resource, wait).await {
+            Ok(lease) => leases.push(lease),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    let amended = match (outcome, leases.first_mut()) {
+        (Ok(()), Some(lease)) => apply(job, target, lease, amendment).await,
+        (Ok(()), None) => Ok(Amended::default()),
+        (Err(error), _) => Err(error),
+    };
+    let mut released = Ok(());
+    for lease in leases.iter().rev() {
+        released = released.and(target.release(lease).await);
+    }
+    let amended = amended?;
     released?;
     Ok(amended)
 }
@@ -221,11 +263,7 @@ impl Desk<'_> {
     }
 
     fn one(write: EntryWrite) -> Change {
-        let resource = match write.id.kind {
-            Kind::Schema => Resource::Schema,
-            Kind::Data => Resource::Data(write.id.version),
-        };
-        Change { resource, writes: vec![write], settle: None }
+        Change { writes: vec![write], ..Change::default() }
     }
 
     fn skip(&self, version: Version, because: &str) -> Result<Change, EngineError> {
@@ -272,20 +310,8 @@ impl Desk<'_> {
         }
         match self.entry(id) {
             // Never run, or to be tried again anyway: the present pass is the one to come.
-            None => {
-                return Ok(Change {
-                    resource: Resource::Data(version),
-                    writes: Vec::new(),
-                    settle: None,
-                });
-            }
-            Some(entry) if entry.state.is_pending() => {
-                return Ok(Change {
-                    resource: Resource::Data(version),
-                    writes: Vec::new(),
-                    settle: None,
-                });
-            }
+            None => return Ok(Change::default()),
+            Some(entry) if entry.state.is_pending() => return Ok(Change::default()),
             Some(_) => {}
         }
         write.pass = write.pass.saturating_add(1);
@@ -303,7 +329,10 @@ impl Desk<'_> {
                 "run it first, or say why it is not needed with --because \"…\"",
             ));
         }
-        write.reason = because.map(str::to_owned);
+        // Retiring it again without a reason takes none away.
+        let said = self.entry(id).filter(|entry| entry.state == EntryState::Retired);
+        write.reason =
+            because.map(str::to_owned).or_else(|| said.and_then(|entry| entry.reason.clone()));
         // What ran here stays as it was recorded; only what never ran is taken from the file.
         let recorded = self.entry(id).is_some_and(|entry| entry.checksums.is_some());
         write.content = if recorded { None } else { self.content(id)? };
@@ -316,17 +345,13 @@ impl Desk<'_> {
             .into_iter()
             .filter(|drift| drift.id.version == version)
             .collect();
-        let Some(first) = drifted.first() else {
+        if drifted.is_empty() {
             return Err(refuse(
                 "no-drift",
                 format!("no applied migration of version {version} has drifted"),
                 "`dunlin status` shows drift",
             ));
-        };
-        let resource = match first.id.kind {
-            Kind::Schema => Resource::Schema,
-            Kind::Data => Resource::Data(version),
-        };
+        }
         let mut writes = Vec::new();
         for drift in &drifted {
             let mut write = self.write(drift.id, EntryState::Applied, LedgerEvent::Accept)?;
@@ -334,7 +359,7 @@ impl Desk<'_> {
             write.content = self.content(drift.id)?;
             writes.push(write);
         }
-        Ok(Change { resource, writes, settle: None })
+        Ok(Change { writes, ..Change::default() })
     }
 
     fn baseline(&self, to: Version) -> Result<Change, EngineError> {
@@ -355,7 +380,7 @@ impl Desk<'_> {
             write.content = self.content(id)?;
             writes.push(write);
         }
-        Ok(Change { resource: Resource::Schema, writes, settle: None })
+        Ok(Change { writes, under_schema: true, ..Change::default() })
     }
 
     fn settle(&self, version: Version, took_effect: bool) -> Result<Change, EngineError> {
@@ -402,10 +427,6 @@ impl Desk<'_> {
         entry.content = (step.direction == Direction::Up)
             .then(|| (migration.checksums.clone(), migration.text.clone()));
         let state = if took_effect { StepState::Done } else { StepState::Failed };
-        let resource = match step.id.kind {
-            Kind::Schema => Resource::Schema,
-            Kind::Data => Resource::Data(version),
-        };
         let work = Box::new(Work {
             direction: step.direction,
             statements,
@@ -415,6 +436,6 @@ impl Desk<'_> {
             statement_timeout: self.job.limits.statement_timeout,
             foreign_keys_off: false,
         });
-        Ok(Change { resource, writes: Vec::new(), settle: Some((step, state, work)) })
+        Ok(Change { settle: Some((step, state, work)), ..Change::default() })
     }
 }

@@ -7,9 +7,10 @@ use dunlin_model::{HistoryTool, Owner};
 use dunlin_project::plan::Policy;
 use tokio::sync::watch;
 
-use crate::Connector;
 use crate::events::Observer;
 use crate::files::Files;
+use crate::report::EngineError;
+use crate::{Connector, Purpose, Target};
 
 /// Limits of a run. Each has a default with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,4 +143,15 @@ pub struct Job {
     pub observer: Arc<dyn Observer>,
     /// Ctrl-C.
     pub interrupt: Interrupt,
+}
+
+impl Job {
+    /// Connects. A host that does not answer must not keep a person from stopping.
+    pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, EngineError> {
+        tokio::select! {
+            biased;
+            () = self.interrupt.reached(Urgency::Finish) => Err(EngineError::Interrupted),
+            connected = self.connector.connect(purpose) => Ok(connected?),
+        }
+    }
 }

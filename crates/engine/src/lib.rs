@@ -11,6 +11,7 @@ pub mod events;
 pub mod files;
 pub mod job;
 pub mod owner;
+pub mod rehearsal;
 pub mod report;
 pub mod run;
 pub mod standing;

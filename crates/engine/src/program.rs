@@ -56,7 +56,7 @@ pub(crate) async fn run(
     let secrets = job.connector.secrets();
     let output = child.stdout.take();
     let errors = child.stderr.take();
-    let reading = read_both(output, errors, |line| {
+    let reading = read_both(output, errors, &secrets, |line| {
         let line = mask(line, &secrets);
         job.observer.event(Event::ProgramOutput { id, line: &line });
         tail.push(&line);
@@ -202,12 +202,13 @@ pub(crate) fn judge(status: std::io::Result<ExitStatus>) -> Result<(), String> {
 async fn read_both(
     output: Option<impl AsyncRead + Unpin>,
     errors: Option<impl AsyncRead + Unpin>,
+    secrets: &[String],
     mut tell: impl FnMut(&str),
 ) {
     let (sender, mut lines) = tokio::sync::mpsc::channel::<String>(64);
     let other = sender.clone();
     let reading = async move {
-        tokio::join!(read_lines(output, sender), read_lines(errors, other));
+        tokio::join!(read_lines(output, secrets, sender), read_lines(errors, secrets, other));
     };
     let telling = async {
         while let Some(line) = lines.recv().await {
@@ -220,11 +221,14 @@ async fn read_both(
 /// Hands on each line of a stream, without its end, until the stream ends or nobody listens.
 pub(crate) async fn read_lines(
     stream: Option<impl AsyncRead + Unpin>,
+    secrets: &[String],
     lines: tokio::sync::mpsc::Sender<String>,
 ) {
     let Some(stream) = stream else { return };
     let mut reader = BufReader::with_capacity(LINE_BYTES_MAX, stream);
     let mut line = Vec::new();
+    // A line that is too long is cut; its end stays, because a secret may have begun in it.
+    let kept_max = secrets.iter().map(|secret| secret.len()).max().unwrap_or_default();
     loop {
         let (taken, ended) = match reader.fill_buf().await {
             Ok([]) | Err(_) => break,
@@ -235,19 +239,44 @@ pub(crate) async fn read_lines(
                 }
                 None => {
                     line.extend_from_slice(bytes);
-                    (bytes.len(), line.len() >= LINE_BYTES_MAX)
+                    (bytes.len(), false)
                 }
             },
         };
         reader.consume(taken);
-        if ended && send(&mut line, &lines).await.is_err() {
+        let mut rest = Vec::new();
+        if !ended && line.len() >= LINE_BYTES_MAX + kept_max {
+            rest = cut(&mut line, secrets, kept_max);
+        } else if !ended {
+            continue;
+        }
+        if send(&mut line, &lines).await.is_err() {
             return;
         }
+        line = rest;
     }
     if !line.is_empty() {
         // Nobody listens any more: there is nothing left to do.
         let _ = send(&mut line, &lines).await;
     }
+}
+
+/// Cuts the end of a line off, with its whole secrets masked first: what remains of one can only
+/// be at the very end.
+fn cut(line: &mut Vec<u8>, secrets: &[String], kept_max: usize) -> Vec<u8> {
+    for secret in secrets.iter().map(String::as_bytes).filter(|secret| !secret.is_empty()) {
+        let mut from = 0;
+        while let Some(at) = line[from..].windows(secret.len()).position(|part| part == secret) {
+            line.splice(from + at..from + at + secret.len(), *b"***");
+            from += at + 3;
+        }
+    }
+    let mut end = line.len().saturating_sub(kept_max);
+    // Not within a character.
+    while end > 0 && line.get(end).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
+        end -= 1;
+    }
+    line.split_off(end)
 }
 
 async fn send(line: &mut Vec<u8>, lines: &tokio::sync::mpsc::Sender<String>) -> Result<(), ()> {
@@ -285,5 +314,31 @@ impl Tail {
 
     fn into_text(self) -> String {
         self.lines.into_iter().map(|line| line + "\n").collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines_of(text: &[u8], secrets: &[String]) -> Vec<String> {
+        let mut lines = Vec::new();
+        read_both(Some(text), None::<&[u8]>, secrets, |line| lines.push(mask(line, secrets))).await;
+        lines
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_masked_wherever_a_long_line_is_cut() {
+        let secrets = ["hunter2hunter2".to_owned()];
+        for before in LINE_BYTES_MAX - 40..LINE_BYTES_MAX + 40 {
+            let text =
+                format!("{}{}{}\nlast", "é".repeat(before / 2), secrets[0], "x".repeat(9000));
+            let lines = lines_of(text.as_bytes(), &secrets).await;
+            assert!(lines.len() > 2 && lines.last().is_some_and(|line| line == "last"));
+            assert!(lines.iter().all(|line| line.len() < 2 * LINE_BYTES_MAX + 100));
+            let all = lines.concat();
+            assert!(all.contains("***") && !all.contains("hunter"), "{before}");
+            assert!(!all.contains('\u{fffd}'), "{before}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Action, EntryState, Kind, Lease, MigrationId, Plan, PlannedStep, Resource};
+use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -23,11 +23,25 @@ use crate::{ErrorKind, Purpose, Remedy, RunRecord, Target, TargetError};
 /// # Errors
 /// Whatever kept it from beginning, or made it end; a migration that fails is in the report.
 pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
+    let mut report = Report::default();
+    run_into(job, request, &mut report).await?;
+    Ok(report)
+}
+
+/// As [`run`], and what was done before an error is in the report all the same.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_into(
+    job: &Job,
+    request: &Request,
+    report: &mut Report,
+) -> Result<(), EngineError> {
     let mut run = Run {
         job,
         request: request.clone(),
         planning: Planning::new(job),
-        report: Report::default(),
+        report,
         id: None,
         progressed: Instant::now(),
     };
@@ -36,7 +50,7 @@ pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
     run.report.notices.clone_from(&plan.notices);
     if plan.steps.is_empty() {
         run.report.leave(&plan);
-        return Ok(run.report);
+        return Ok(());
     }
     if let Some(reason) = &standing.server.read_only {
         return Err(TargetError::new(ErrorKind::ReadOnly, reason.clone())
@@ -46,7 +60,7 @@ pub async fn run(job: &Job, request: &Request) -> Result<Report, EngineError> {
     let mut known = Some(standing);
     loop {
         let error = match run.attempt(target.as_mut(), known.take()).await {
-            Ok(()) => return Ok(run.report),
+            Ok(()) => return Ok(()),
             Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect => error,
             Err(error) => return Err(error),
         };
@@ -66,53 +80,6 @@ pub async fn preview(job: &Job, request: &Request) -> Result<(Standing, Plan), E
     Ok((standing, plan))
 }
 
-/// What rehearsing one step told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rehearsed {
-    /// The step.
-    pub step: PlannedStep,
-    /// Rows that each statement touched before all was rolled back; `Err`: it cannot be rehearsed,
-    /// or failed, and why.
-    pub outcome: Result<Vec<Option<u64>>, TargetError>,
-}
-
-/// Runs a request's steps in transactions that are rolled back, each by itself.
-///
-/// # Errors
-/// As [`run`], before it begins.
-pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehearsed>), EngineError> {
-    let mut target = job.connector.connect(Purpose::Run).await?;
-    let standing = standing::read(job, target.as_mut()).await?;
-    let plan = Planning::new(job).plan(&standing, request)?;
-    let bench = Bench { job, ledger: &standing.ledger, run: "" };
-    let mut all = Vec::new();
-    for step in &plan.steps {
-        let outcome = match (step.mode, &step.action) {
-            (_, Action::Skip { .. }) => Ok(Vec::new()),
-            (dunlin_model::Mode::OneTransaction, _) => target.rehearse(&bench.work(step)).await,
-            (dunlin_model::Mode::Stepwise, _) => Err(cannot_rehearse(
-                "its statements do not run in one transaction, so they can't be rolled back",
-            )),
-            (dunlin_model::Mode::Program, _) => {
-                Err(cannot_rehearse("what a program does can't be rolled back"))
-            }
-            (dunlin_model::Mode::Chunked, _) => Err(cannot_rehearse(
-                "it runs in chunks: `dunlin data plan VERSION --sample` tries a few",
-            )),
-        };
-        let broken = outcome.as_ref().is_err_and(|e| e.kind.remedy() == Remedy::Reconnect);
-        all.push(Rehearsed { step: step.clone(), outcome });
-        if broken {
-            break;
-        }
-    }
-    Ok((plan, all))
-}
-
-fn cannot_rehearse(why: &str) -> TargetError {
-    TargetError::new(ErrorKind::Refused, why)
-}
-
 /// What became of one step.
 enum Turn {
     /// On to the next.
@@ -127,7 +94,7 @@ struct Run<'a> {
     job: &'a Job,
     request: Request,
     planning: Planning<'a>,
-    report: Report,
+    report: &'a mut Report,
     /// Set once the ledger has a row for this run.
     id: Option<String>,
     progressed: Instant,
@@ -159,14 +126,16 @@ impl Run<'_> {
     /// left, starting) is waited for, and a connection that breaks is made again; one that can't
     /// be reached or refuses us is an error at once: waiting is what `wait` is for.
     async fn begin(&mut self) -> Result<(Box<dyn Target>, Standing), EngineError> {
-        let mut target = match self.job.connector.connect(Purpose::Run).await {
+        let mut target = match self.job.connect(Purpose::Run).await {
             Ok(target) => target,
-            Err(error) if error.kind == ErrorKind::Exhausted => self.reconnect(error).await?,
-            // Once: what closes every connection may be no database at all.
-            Err(error) if error.kind == ErrorKind::Lost => {
-                self.job.connector.connect(Purpose::Run).await?
+            Err(EngineError::Target(error)) if error.kind == ErrorKind::Exhausted => {
+                self.reconnect(error).await?
             }
-            Err(error) => return Err(error.into()),
+            // Once: what closes every connection may be no database at all.
+            Err(EngineError::Target(error)) if error.kind == ErrorKind::Lost => {
+                self.job.connect(Purpose::Run).await?
+            }
+            Err(error) => return Err(error),
         };
         loop {
             match standing::read(self.job, target.as_mut()).await {
@@ -194,11 +163,12 @@ impl Run<'_> {
                     return Err(EngineError::Interrupted);
                 }
             }
-            match self.job.connector.connect(Purpose::Run).await {
+            match self.job.connect(Purpose::Run).await {
                 Ok(target) => return Ok(target),
                 // Whatever a restarting server says while it restarts: once we had a connection
                 // with these settings.
-                Err(again) => error = again,
+                Err(EngineError::Target(again)) => error = again,
+                Err(other) => return Err(other),
             }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
@@ -307,7 +277,7 @@ impl Run<'_> {
                 owner: self.job.owner.clone(),
                 command: self.job.command.clone(),
                 program: self.job.program.clone(),
-                passed_over: passed_over(plan, standing),
+                passed_over: standing.passed_over(plan),
             };
             target.begin_run(&run).await?;
             self.id = Some(run.id);
@@ -350,10 +320,10 @@ impl Run<'_> {
         if !alone || lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
             let fresh = standing::read(self.job, target).await?;
             let same = if alone {
-                stand(&fresh, id) == stand(standing, id)
+                fresh.of(id) == standing.of(id)
             } else {
                 let all = |one: &Standing| {
-                    one.ledger.entries.keys().map(|id| stand(one, *id)).collect::<Vec<_>>()
+                    one.ledger.entries.keys().map(|id| (*id, one.of(*id))).collect::<Vec<_>>()
                 };
                 all(&fresh) == all(standing)
             };
@@ -445,15 +415,7 @@ impl Run<'_> {
             Action::Skip { reason } => (Vec::new(), Some(reason.clone())),
             Action::Up => (Vec::new(), None),
         };
-        // Keep our copy of the ledger as the commit left it, so that planning again needs no read.
-        standing.ledger.steps.retain(|record| record.id != id);
-        standing.ledger.entries.insert(id, entry_after(step));
-        for reset in &resets {
-            if let Some(entry) = standing.ledger.entries.get_mut(reset) {
-                entry.state = EntryState::Pending;
-                entry.pass = entry.pass.saturating_add(1);
-            }
-        }
+        standing.take_over(step);
         self.report.finished.push(Finished {
             id,
             name: step.migration.name.clone(),
@@ -483,51 +445,12 @@ impl Run<'_> {
             return Ok(Turn::Stop);
         }
         self.planning.failed.insert(id);
+        // The next plan is another one, and passes over what this one meant to run.
+        if let Some(run) = self.id.take() {
+            target.finish_run(&run, "failed").await?;
+        }
         self.job.observer.event(Event::DataFailed { id, name: &name });
         let fresh = standing::read(self.job, target).await?;
         Ok(Turn::Again(Some(Box::new(fresh))))
-    }
-}
-
-/// What of a migration's row decides whether and how it runs.
-fn stand(standing: &Standing, id: MigrationId) -> (MigrationId, Option<(EntryState, u32)>) {
-    (id, standing.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass)))
-}
-
-/// What the plan overtakes and the ledger has never seen.
-fn passed_over(plan: &Plan, standing: &Standing) -> Vec<(MigrationId, String)> {
-    let newest =
-        |kind| plan.steps.iter().map(|step| step.migration.id).filter(|id| id.kind == kind).max();
-    let (schema, data) = (newest(Kind::Schema), newest(Kind::Data));
-    let held = plan.held.iter().map(|one| (one.id, &one.name));
-    let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
-    held.chain(deferred)
-        .filter(|(id, _)| {
-            let newest = if id.kind == Kind::Schema { schema } else { data };
-            newest.is_some_and(|newest| *id < newest) && !standing.ledger.entries.contains_key(id)
-        })
-        .map(|(id, name)| (id, name.clone()))
-        .collect()
-}
-
-/// The ledger's row as a finished step leaves it, without times.
-fn entry_after(step: &PlannedStep) -> dunlin_model::Entry {
-    let (state, pass, reason) = match &step.action {
-        Action::Up => (EntryState::Applied, step.pass, None),
-        Action::Down { .. } => (EntryState::Pending, step.pass, None),
-        Action::Skip { reason } => (EntryState::Skipped, step.pass, Some(reason.clone())),
-    };
-    dunlin_model::Entry {
-        name: step.migration.name.clone(),
-        state,
-        pass,
-        checksums: Some(step.migration.checksums.clone()),
-        baseline: false,
-        by_environment: state == EntryState::Skipped,
-        reason,
-        error: None,
-        started_at: None,
-        finished_at: None,
-        duration_ms: None,
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::{Capabilities, Diagnostic, ForeignHistory, LedgerView, MigrationId, Plan};
+use dunlin_model::{
+    Action, Capabilities, Diagnostic, Entry, EntryState, ForeignHistory, Kind, LedgerView,
+    MigrationId, Plan, PlannedStep,
+};
 use dunlin_project::history;
 use dunlin_project::plan::{Inputs, Parsed, RollbackScope, Scope, parse, plan, rollback};
 
-use crate::job::Job;
+use crate::job::{Job, Urgency};
 use crate::report::EngineError;
 use crate::{ErrorKind, Purpose, ReadAnswer, ReadRequest, ServerFacts, Target, TargetError};
 
@@ -19,6 +22,79 @@ pub struct Standing {
     pub ledger: LedgerView,
     /// Another tool's history, if one was found.
     pub foreign: Option<ForeignHistory>,
+    /// Whether the database is there; a run would make one that is not.
+    pub there: bool,
+}
+
+impl Standing {
+    /// What of a migration's row decides whether and how it runs.
+    pub(crate) fn of(&self, id: MigrationId) -> Option<(EntryState, u32)> {
+        self.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass))
+    }
+
+    /// Keeps our copy of the ledger as the commit of a step left it, so that planning again needs
+    /// no read.
+    pub(crate) fn take_over(&mut self, step: &PlannedStep) {
+        let id = step.migration.id;
+        self.ledger.steps.retain(|record| record.id != id);
+        self.ledger.entries.insert(id, entry_after(step));
+        let Action::Down { resets } = &step.action else { return };
+        for reset in resets {
+            if let Some(entry) = self.ledger.entries.get_mut(reset) {
+                entry.state = EntryState::Pending;
+                entry.pass = entry.pass.saturating_add(1);
+            }
+        }
+    }
+
+    /// What the plan overtakes and the ledger has never seen: what it leaves out, and what it runs
+    /// only after something of a higher version, should it come no further than that.
+    pub(crate) fn passed_over(&self, plan: &Plan) -> Vec<(MigrationId, String)> {
+        let (mut schema, mut data) = (None, None);
+        let mut overtaken = Vec::new();
+        for step in &plan.steps {
+            let id = step.migration.id;
+            let newest = if id.kind == Kind::Schema { &mut schema } else { &mut data };
+            if newest.is_some_and(|newest| id < newest) {
+                overtaken.push((id, &step.migration.name));
+            }
+            *newest = (*newest).max(Some(id));
+        }
+        let held = plan.held.iter().map(|one| (one.id, &one.name));
+        let deferred = plan.deferred.iter().map(|one| (one.id, &one.name));
+        let left_out = held.chain(deferred).filter(|(id, _)| {
+            let newest = if id.kind == Kind::Schema { schema } else { data };
+            newest.is_some_and(|newest| *id < newest)
+        });
+        overtaken
+            .into_iter()
+            .chain(left_out)
+            .filter(|(id, _)| !self.ledger.entries.contains_key(id))
+            .map(|(id, name)| (id, name.clone()))
+            .collect()
+    }
+}
+
+/// The ledger's row as a finished step leaves it, without times.
+fn entry_after(step: &PlannedStep) -> Entry {
+    let (state, pass, reason) = match &step.action {
+        Action::Up => (EntryState::Applied, step.pass, None),
+        Action::Down { .. } => (EntryState::Pending, step.pass, None),
+        Action::Skip { reason } => (EntryState::Skipped, step.pass, Some(reason.clone())),
+    };
+    Entry {
+        name: step.migration.name.clone(),
+        state,
+        pass,
+        checksums: Some(step.migration.checksums.clone()),
+        baseline: false,
+        by_environment: state == EntryState::Skipped,
+        reason,
+        error: None,
+        started_at: None,
+        finished_at: None,
+        duration_ms: None,
+    }
 }
 
 /// Reads where a database stands. Two round trips; writes nothing.
@@ -51,15 +127,23 @@ pub async fn read(job: &Job, target: &mut dyn Target) -> Result<Standing, Engine
     // The files may have been read meanwhile.
     job.folder.ready()?;
     let foreign = tool.zip(query).map(|(tool, query)| history::decode(tool, &query, &answer.rows));
-    Ok(Standing { server: probe.server, ledger: answer.ledger, foreign })
+    Ok(Standing { server: probe.server, ledger: answer.ledger, foreign, there: true })
 }
 
 /// Connects and reads, for commands that only look. Where a run would make the database, one that
 /// is not there yet is an empty one.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`]; an interrupt, since nothing is lost by not looking on.
 pub async fn look(job: &Job) -> Result<Standing, EngineError> {
+    tokio::select! {
+        biased;
+        () = job.interrupt.reached(Urgency::Finish) => Err(EngineError::Interrupted),
+        looked = look_through(job) => looked,
+    }
+}
+
+async fn look_through(job: &Job) -> Result<Standing, EngineError> {
     match job.connector.connect(Purpose::Look).await {
         Ok(mut target) => read(job, target.as_mut()).await,
         Err(error)
@@ -85,7 +169,7 @@ fn not_there_yet(job: &Job) -> Standing {
         pooled: false,
         read_only: None,
     };
-    Standing { server, ledger: LedgerView::default(), foreign: None }
+    Standing { server, ledger: LedgerView::default(), foreign: None, there: false }
 }
 
 /// The recorded text of a migration.

@@ -3,7 +3,7 @@
 use clap::{ArgGroup, Args, Subcommand};
 use dunlin::model::Version;
 
-use super::{BecauseArgs, Waiting, YesArgs};
+use super::{BecauseArgs, Waiting, YesArgs, at_least_one};
 
 /// How many chunks `--sample` tries where it names no number: enough to see sizes settle.
 const SAMPLE: &str = "3";
@@ -79,7 +79,7 @@ pub(crate) struct DataRunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) workers: Option<u32>,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) step: Option<usize>,
     /// Run in transactions that are rolled back, and show the rows touched
     #[arg(long, conflicts_with_all = ["background", "watch"])]

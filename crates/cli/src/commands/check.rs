@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use dunlin::engine::events::Silent;
+use dunlin::engine::report::EngineError;
 use dunlin::model::{Kind, MigrationId, Version};
+use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
 
 use super::overview::{Overview, overview_of};
+use crate::answer::Answer;
 use crate::args::CheckArgs;
 use crate::context::{Context, engine_error};
 use crate::exit::{CliError, Exit};
@@ -14,46 +17,52 @@ use crate::render;
 
 /// Looks at each database.
 pub(crate) async fn run(context: &Context, args: &CheckArgs) -> Result<Exit, CliError> {
-    let mut exit = Exit::Done;
-    let mut documents = Vec::new();
+    let mut answer = Answer::new(context);
     for database in context.databases()? {
-        let job = context.job(database, "check", Arc::new(Silent))?;
-        let overview =
-            overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
-        if let Some(version) = args.data {
-            let done = is_done(&job.folder, &overview, version)?;
-            if !done {
-                exit = Exit::Pending;
-                render::line(&format!("{}: data {version} is not done", job.database));
-            }
-            documents.push(json!({ "database": job.database, "data": version, "done": done }));
-            continue;
+        if let Err(error) = look(context, database, args, &mut answer).await {
+            answer.fail(&database.name, &error);
         }
-        if !overview.diagnostics.is_empty() {
-            return Err(CliError::Diagnostics(overview.diagnostics));
+        if answer.exit() == Exit::Stopped {
+            break;
         }
-        if !overview.drifted.is_empty() {
-            exit = Exit::Drift;
-            for drift in &overview.drifted {
-                super::status::difference(context, &job, drift).await?;
-            }
-        }
-        let open: Vec<_> = pending(&overview, args.schema_only).collect();
-        if !open.is_empty() && exit == Exit::Done {
-            exit = Exit::Pending;
-        }
-        for row in &open {
-            let title = render::migration(row.kind, row.version, &row.name);
-            render::line(&format!("{}: {title} is {}", job.database, row.status.as_str()));
-        }
-        documents.push(json!({
-            "database": job.database, "pending": open, "drift": overview.drifted,
-        }));
     }
-    if context.global.json {
-        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
+    Ok(answer.finish())
+}
+
+async fn look(
+    context: &Context,
+    database: &DatabaseSettings,
+    args: &CheckArgs,
+    answer: &mut Answer,
+) -> Result<(), CliError> {
+    let job = context.job(database, "check", Arc::new(Silent))?;
+    let overview = overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
+    if let Some(version) = args.data {
+        let done = is_done(&job.folder, &overview, version)?;
+        if !done {
+            answer.end_with(Exit::Pending);
+            render::line(&format!("{}: data {version} is not done", job.database));
+        }
+        answer.add(json!({ "database": job.database, "data": version, "done": done }));
+        return Ok(());
     }
-    Ok(exit)
+    if !overview.diagnostics.is_empty() {
+        return Err(engine_error(&job.database, EngineError::Refused(overview.diagnostics)));
+    }
+    let open: Vec<_> = pending(&overview, args.schema_only).collect();
+    answer.add(json!({
+        "database": job.database, "pending": open, "drift": overview.drifted,
+    }));
+    for drift in &overview.drifted {
+        answer.end_with(Exit::Drift);
+        super::status::difference(context, &job, drift).await?;
+    }
+    for row in &open {
+        answer.end_with(Exit::Pending);
+        let title = render::migration(row.kind, row.version, &row.name);
+        render::line(&format!("{}: {title} is {}", job.database, row.status.as_str()));
+    }
+    Ok(())
 }
 
 /// What still has to run.

@@ -1,8 +1,10 @@
 //! `create`, `drop`, `reset`: the database itself.
 
-use serde_json::json;
+use dunlin::project::settings::DatabaseSettings;
+use serde_json::{Value, json};
 
 use super::rollback::confirm;
+use crate::answer::Answer;
 use crate::args::{MigrateArgs, MigrateScope, Waiting, YesArgs};
 use crate::context::{Context, target_error};
 use crate::exit::{CliError, Exit};
@@ -10,24 +12,33 @@ use crate::render;
 
 /// Creates each database that is not there.
 pub(crate) async fn create(context: &Context) -> Result<Exit, CliError> {
-    let mut documents = Vec::new();
+    let mut answer = Answer::new(context);
     for database in context.databases()? {
-        let connector = context.connector(database)?;
-        let created = connector
-            .create_database()
-            .await
-            .map_err(|error| target_error(&database.name, error))?;
-        let what = if created { "created" } else { "was there already" };
-        say(context, &format!("{}: {}: {what}", database.name, connector.describe()));
-        documents.push(json!({ "database": database.name, "created": created }));
+        match create_one(context, database).await {
+            Ok(created) => answer.add(created),
+            Err(error) => {
+                answer.fail(&database.name, &error);
+                break;
+            }
+        }
     }
-    super::migrate::finish(context, documents, Exit::Done)
+    Ok(answer.finish())
+}
+
+async fn create_one(context: &Context, database: &DatabaseSettings) -> Result<Value, CliError> {
+    let connector = context.connector(database)?;
+    let created =
+        connector.create_database().await.map_err(|error| target_error(&database.name, error))?;
+    let what = if created { "created" } else { "was there already" };
+    say(context, &format!("{}: {}: {what}", database.name, connector.describe()));
+    Ok(json!({ "database": database.name, "created": created }))
 }
 
 /// Drops the one database.
 pub(crate) async fn drop(context: &Context, yes: &YesArgs) -> Result<Exit, CliError> {
-    let dropped = drop_one(context, yes, "drop").await?;
-    super::migrate::finish(context, vec![dropped], Exit::Done)
+    let mut answer = Answer::new(context);
+    answer.add(drop_one(context, yes, "drop").await?);
+    Ok(answer.finish())
 }
 
 /// Drops the one database, creates it, and runs everything.
@@ -45,11 +56,7 @@ pub(crate) async fn reset(context: &Context, yes: &YesArgs) -> Result<Exit, CliE
     super::migrate::run(context, &args).await
 }
 
-async fn drop_one(
-    context: &Context,
-    yes: &YesArgs,
-    command: &str,
-) -> Result<serde_json::Value, CliError> {
+async fn drop_one(context: &Context, yes: &YesArgs, command: &str) -> Result<Value, CliError> {
     let database = context.only_database(command)?;
     if context.settings.protected {
         let environment = context.settings.environment.as_deref().unwrap_or("this project");

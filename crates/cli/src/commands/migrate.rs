@@ -6,12 +6,13 @@ use std::time::Instant;
 use dunlin::engine::events::{Observer, Silent};
 use dunlin::engine::job::Job;
 use dunlin::engine::report::{Cause, EngineError, Report};
-use dunlin::engine::run::run as run_job;
+use dunlin::engine::run::run_into;
 use dunlin::engine::standing::Request;
 use dunlin::model::Version;
 use dunlin::project::plan::Scope;
-use serde_json::json;
+use dunlin::project::settings::DatabaseSettings;
 
+use crate::answer::Answer;
 use crate::args::MigrateArgs;
 use crate::context::{Context, engine_error};
 use crate::exit::{CliError, Exit};
@@ -23,26 +24,40 @@ pub(crate) async fn run(context: &Context, args: &MigrateArgs) -> Result<Exit, C
     if args.dry_run {
         return super::plan::run(context, &args.scope).await;
     }
-    let mut documents = Vec::new();
-    let mut exit = Exit::Done;
+    let mut answer = Answer::new(context);
     for database in context.databases()? {
-        let mut job = context.job(database, "migrate", observer(context))?;
-        job.policy.with_data = args.scope.with_data;
-        check_target(context, &job, args.scope.to)?;
-        job.limits.lease_wait = args.waiting.lease_wait;
-        let request =
-            Request::Forward(Scope::Migrate { to: args.scope.to, step_count: args.scope.step });
-        let report = execute(context, &job, &request, &mut documents).await?;
-        let one = exit_of(&report);
-        if one != Exit::Done {
-            exit = one;
-            break;
-        }
-        if args.fail_if_held && !report.held.is_empty() {
-            exit = Exit::Pending;
+        match migrate(context, database, args, &mut answer).await {
+            Ok(exit @ (Exit::Done | Exit::Pending)) => answer.end_with(exit),
+            Ok(exit) => {
+                answer.end_with(exit);
+                break;
+            }
+            Err(error) => {
+                answer.fail(&database.name, &error);
+                break;
+            }
         }
     }
-    finish(context, documents, exit)
+    Ok(answer.finish())
+}
+
+async fn migrate(
+    context: &Context,
+    database: &DatabaseSettings,
+    args: &MigrateArgs,
+    answer: &mut Answer,
+) -> Result<Exit, CliError> {
+    let mut job = context.job(database, "migrate", observer(context))?;
+    job.policy.with_data = args.scope.with_data;
+    check_target(context, &job, args.scope.to)?;
+    job.limits.lease_wait = args.waiting.lease_wait;
+    let request =
+        Request::Forward(Scope::Migrate { to: args.scope.to, step_count: args.scope.step });
+    let report = execute(context, &job, &request, answer).await?;
+    Ok(match exit_of(&report) {
+        Exit::Done if args.fail_if_held && !report.held.is_empty() => Exit::Pending,
+        exit => exit,
+    })
 }
 
 /// `--to` names a version that there is. With several databases it may be in one of them only.
@@ -73,50 +88,43 @@ pub(crate) async fn execute(
     context: &Context,
     job: &Job,
     request: &Request,
-    documents: &mut Vec<serde_json::Value>,
+    answer: &mut Answer,
 ) -> Result<Report, CliError> {
     let began = Instant::now();
     let server = job.connector.describe();
     if !context.global.json {
         render::line(&styled(BOLD, &format!("{}: {server}", job.database)));
     }
-    let report = match run_job(job, request).await {
-        Ok(report) => report,
-        Err(error) => return Err(explained(context, job, error).await?),
-    };
+    let mut report = Report::default();
+    let outcome = run_into(job, request, &mut report).await;
+    let changed = !report.finished.is_empty() || !report.failed.is_empty();
     if context.global.json {
-        documents.push(render::report::to_json(&job.database, &server, &report));
-    } else {
+        answer.add(render::report::to_json(&job.database, &server, &report));
+    } else if outcome.is_ok() || changed {
         let command = |words: &str| context.again(&job.database, words);
         render::report::show(&report, began.elapsed(), &command);
     }
-    Ok(report)
+    match outcome {
+        Ok(()) => Ok(report),
+        Err(error) => Err(match explained(context, job, error).await {
+            CliError::Engine { database, error, .. } => {
+                CliError::Engine { database, error, changed }
+            }
+            other => other,
+        }),
+    }
 }
 
 /// An engine's error as the command's, drift with its differences shown first.
-pub(crate) async fn explained(
-    context: &Context,
-    job: &Job,
-    error: EngineError,
-) -> Result<CliError, CliError> {
+pub(crate) async fn explained(context: &Context, job: &Job, error: EngineError) -> CliError {
     if let EngineError::Drift(drifted) = &error {
         for drift in drifted {
-            super::status::difference(context, job, drift).await?;
+            if let Err(other) = super::status::difference(context, job, drift).await {
+                return other;
+            }
         }
     }
-    Ok(engine_error(&job.database, error))
-}
-
-/// Prints the JSON document, if one is wanted.
-pub(crate) fn finish(
-    context: &Context,
-    documents: Vec<serde_json::Value>,
-    exit: Exit,
-) -> Result<Exit, CliError> {
-    if context.global.json {
-        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
-    }
-    Ok(exit)
+    engine_error(&job.database, error)
 }
 
 /// The exit code that a report means: the worst of what failed.

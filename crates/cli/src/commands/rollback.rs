@@ -5,11 +5,13 @@ use std::sync::Arc;
 use dunlin::engine::events::Silent;
 use dunlin::engine::run::preview;
 use dunlin::engine::standing::Request;
-use dunlin::model::MigrationId;
+use dunlin::model::{MigrationId, Version};
 use dunlin::project::plan::{RollbackScope, Scope};
+use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
 
-use super::migrate::{execute, exit_of, explained, finish, observer};
+use super::migrate::{execute, exit_of, explained, observer};
+use crate::answer::Answer;
 use crate::args::{RollbackArgs, YesArgs};
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
@@ -22,70 +24,91 @@ pub(crate) async fn run(context: &Context, args: &RollbackArgs) -> Result<Exit, 
         (_, Some(version), _) => RollbackScope::Through(version),
         (_, _, count) => RollbackScope::Steps(count.unwrap_or(1)),
     };
-    let (exit, documents, _) = undo(context, scope, &args.yes, args.dry_run, "rollback").await?;
-    finish(context, documents, exit)
+    let database = context.only_database("rollback")?;
+    let mut answer = Answer::new(context);
+    let way = Way { scope, yes: &args.yes, dry_run: args.dry_run, name: "rollback" };
+    match undo(context, database, &way, &mut answer).await {
+        Ok((exit, _)) => answer.end_with(exit),
+        Err(error) => answer.fail(&database.name, &error),
+    }
+    Ok(answer.finish())
 }
 
 /// Undoes the last schema migration and runs it again.
 pub(crate) async fn redo(context: &Context, args: &YesArgs) -> Result<Exit, CliError> {
-    let (exit, mut documents, last) =
-        undo(context, RollbackScope::Steps(1), args, false, "redo").await?;
-    let Some(last) = last.filter(|_| exit == Exit::Done) else {
-        return finish(context, documents, exit);
-    };
     let database = context.only_database("redo")?;
+    let mut answer = Answer::new(context);
+    match again(context, database, args, &mut answer).await {
+        Ok(exit) => answer.end_with(exit),
+        Err(error) => answer.fail(&database.name, &error),
+    }
+    Ok(answer.finish())
+}
+
+async fn again(
+    context: &Context,
+    database: &DatabaseSettings,
+    yes: &YesArgs,
+    answer: &mut Answer,
+) -> Result<Exit, CliError> {
+    let way = Way { scope: RollbackScope::Steps(1), yes, dry_run: false, name: "redo" };
+    let (exit, last) = undo(context, database, &way, answer).await?;
+    let Some(last) = last.filter(|_| exit == Exit::Done) else { return Ok(exit) };
     let job = context.job(database, "redo", observer(context))?;
     let request = Request::Forward(Scope::Migrate { to: Some(last), step_count: None });
-    let report = execute(context, &job, &request, &mut documents).await?;
-    let again = report.finished.iter().any(|one| one.id == MigrationId::schema(last));
-    let exit = match exit_of(&report) {
-        Exit::Done if !again => {
+    let report = execute(context, &job, &request, answer).await?;
+    let redone = report.finished.iter().any(|one| one.id == MigrationId::schema(last));
+    Ok(match exit_of(&report) {
+        Exit::Done if !redone => {
             render::line(&format!("{}: schema {last} is undone and not redone", job.database));
             Exit::Pending
         }
         exit => exit,
-    };
-    finish(context, documents, exit)
+    })
 }
 
-type Undone = (Exit, Vec<serde_json::Value>, Option<dunlin::model::Version>);
+/// How a command goes back.
+struct Way<'a> {
+    scope: RollbackScope,
+    yes: &'a YesArgs,
+    dry_run: bool,
+    name: &'a str,
+}
 
+/// Shows, asks, undoes; and says which one came last.
 async fn undo(
     context: &Context,
-    scope: RollbackScope,
-    yes: &YesArgs,
-    dry_run: bool,
-    name: &str,
-) -> Result<Undone, CliError> {
-    let database = context.only_database(name)?;
-    let looking = context.job(database, name, Arc::new(Silent))?;
-    let request = Request::Back(scope);
+    database: &DatabaseSettings,
+    way: &Way<'_>,
+    answer: &mut Answer,
+) -> Result<(Exit, Option<Version>), CliError> {
+    let looking = context.job(database, way.name, Arc::new(Silent))?;
+    let request = Request::Back(way.scope);
     let (_, plan) = match preview(&looking, &request).await {
         Ok(previewed) => previewed,
-        Err(error) => return Err(explained(context, &looking, error).await?),
+        Err(error) => return Err(explained(context, &looking, error).await),
     };
     let last = plan.steps.last().map(|step| step.migration.id.version);
     let title = format!("{}: {}", looking.database, looking.connector.describe());
     let command = |words: &str| context.again(&looking.database, words);
-    if dry_run && context.global.json {
-        let document = json!({ "database": looking.database, "plan": plan });
-        return Ok((Exit::Done, vec![document], None));
+    if way.dry_run && context.global.json {
+        answer.add(json!({ "database": looking.database, "plan": plan }));
+        return Ok((Exit::Done, None));
     }
     if plan.steps.is_empty() {
         render::line(&format!("{title}: nothing is applied that could be undone"));
-        return Ok((Exit::Done, Vec::new(), None));
+        return Ok((Exit::Done, None));
     }
     if !context.global.json {
         render::plan::show(&title, &plan, &command);
     }
-    if dry_run {
-        return Ok((Exit::Done, Vec::new(), None));
+    if way.dry_run {
+        return Ok((Exit::Done, None));
     }
-    confirm(yes, "Undo this?", "it undoes what is shown above")?;
-    let job = context.job(database, name, observer(context))?;
-    let mut documents = Vec::new();
-    let report = execute(context, &job, &request, &mut documents).await?;
-    Ok((exit_of(&report), documents, last))
+    confirm(way.yes, "Undo this?", "it undoes what is shown above")?;
+    let job = context.job(database, way.name, observer(context))?;
+    let report = execute(context, &job, &request, answer).await?;
+    Ok((exit_of(&report), last))
 }
 
 /// Asks on a terminal; elsewhere `--yes` must have been given.

@@ -7,42 +7,51 @@ use dunlin::engine::events::Silent;
 use dunlin::engine::job::Job;
 use dunlin::engine::standing::recorded_text;
 use dunlin::project::plan::Drift;
+use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
 
 use super::overview::{Overview, overview_of};
+use crate::answer::Answer;
 use crate::context::{Context, engine_error, target_error};
 use crate::exit::{CliError, Exit};
 use crate::render::{self, BOLD, FAINT, styled};
 
 /// Shows each database.
 pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
-    let mut documents = Vec::new();
-    let mut exit = Exit::Done;
+    let mut answer = Answer::new(context);
     for database in context.databases()? {
-        let job = context.job(database, "status", Arc::new(Silent))?;
-        let overview =
-            overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
-        exit = worse(exit, &overview);
-        if context.global.json {
-            documents.push(to_json(&job, &overview));
-        } else {
-            show(context, &job, &overview).await?;
+        if let Err(error) = look(context, database, &mut answer).await {
+            answer.fail(&database.name, &error);
+        }
+        if answer.exit() == Exit::Stopped {
+            break;
         }
     }
-    if context.global.json {
-        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
-    }
-    Ok(exit)
+    Ok(answer.finish())
 }
 
-/// The exit code with another database's overview taken in.
-pub(crate) fn worse(exit: Exit, overview: &Overview) -> Exit {
+async fn look(
+    context: &Context,
+    database: &DatabaseSettings,
+    answer: &mut Answer,
+) -> Result<(), CliError> {
+    let job = context.job(database, "status", Arc::new(Silent))?;
+    let overview = overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
+    judge(&overview, answer);
+    if context.global.json {
+        answer.add(to_json(&job, &overview));
+        return Ok(());
+    }
+    show(context, &job, &overview).await
+}
+
+/// The exit code that an overview means.
+pub(crate) fn judge(overview: &Overview, answer: &mut Answer) {
     if !overview.drifted.is_empty() {
-        Exit::Drift
-    } else if !overview.diagnostics.is_empty() && exit == Exit::Done {
-        Exit::Usage
-    } else {
-        exit
+        answer.end_with(Exit::Drift);
+    }
+    if !overview.diagnostics.is_empty() {
+        answer.end_with(Exit::Usage);
     }
 }
 

@@ -9,15 +9,20 @@ use serde_json::json;
 use super::{BAD, BOLD, FAINT, WAITING, line, migration, styled};
 use crate::exit::CliError;
 
-/// An error that ended a command.
+/// An error that ended a command before it came to a database.
 pub(crate) fn show(error: &CliError, as_json: bool) {
-    super::live::clear();
     if as_json {
         super::json(&json!({
             "error": to_json(error),
             "exit_code": error.exit().code(),
         }));
     }
+    tell(error);
+}
+
+/// An error for people.
+pub(crate) fn tell(error: &CliError) {
+    super::live::clear();
     match error {
         CliError::Diagnostics(found) => diagnostics(found),
         CliError::Usage { message, help } => {
@@ -29,11 +34,31 @@ pub(crate) fn show(error: &CliError, as_json: bool) {
             help_line(Some(help));
         }
         CliError::File { message } => problem(message),
-        CliError::Engine { database, error } => engine(database, error),
+        CliError::Engine { database, error, changed } => engine(database, error, *changed),
     }
 }
 
-fn to_json(error: &CliError) -> serde_json::Value {
+/// An error as JSON. Whatever its kind, it has a `message`, and a `code` if a server gave one.
+pub(crate) fn to_json(error: &CliError) -> serde_json::Value {
+    let mut document = details(error);
+    if document.get("message").is_none() {
+        document["message"] = match error {
+            CliError::Diagnostics(found) => {
+                found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()
+            }
+            CliError::Engine { error, .. } => error.to_string().into(),
+            CliError::Usage { message, .. }
+            | CliError::NoSuch { message, .. }
+            | CliError::File { message } => message.clone().into(),
+        };
+    }
+    if document.get("code").is_none() {
+        document["code"] = serde_json::Value::Null;
+    }
+    document
+}
+
+fn details(error: &CliError) -> serde_json::Value {
     match error {
         CliError::Diagnostics(found) => json!({ "kind": "diagnostics", "diagnostics": found }),
         CliError::Usage { message, help } => {
@@ -43,7 +68,7 @@ fn to_json(error: &CliError) -> serde_json::Value {
             json!({ "kind": "no-such", "message": message, "help": help })
         }
         CliError::File { message } => json!({ "kind": "file", "message": message }),
-        CliError::Engine { database, error } => match error.as_ref() {
+        CliError::Engine { database, error, .. } => match error.as_ref() {
             EngineError::Refused(found) => {
                 json!({ "kind": "diagnostics", "database": database, "diagnostics": found })
             }
@@ -86,7 +111,8 @@ pub(crate) fn diagnostics(found: &[Diagnostic]) {
     }
 }
 
-fn engine(database: &str, error: &EngineError) {
+fn engine(database: &str, error: &EngineError, changed: bool) {
+    let changes = if changed { "what is shown above is kept" } else { "nothing was changed" };
     match error {
         EngineError::Refused(found) => diagnostics(found),
         EngineError::Drift(drift) => drifted(drift),
@@ -96,11 +122,11 @@ fn engine(database: &str, error: &EngineError) {
                 "{database}: {} (process {}) is still at work on {}",
                 holder.owner.host, holder.owner.pid, holder.resource
             ));
-            help_line(Some(
-                "nothing was changed; wait for it, or give more time with --lease-wait. A runner that died frees its lease by itself",
-            ));
+            help_line(Some(&format!(
+                "{changes}; wait for it, or give more time with --lease-wait. A runner that died frees its lease by itself"
+            )));
         }
-        EngineError::Interrupted => line(&format!("{database}: stopped; nothing was changed")),
+        EngineError::Interrupted => line(&format!("{database}: stopped; {changes}")),
     }
 }
 

@@ -8,6 +8,7 @@ mod json;
 mod migrate;
 mod mistakes;
 mod project;
+mod several;
 mod start;
 mod story;
 mod survive;

@@ -44,7 +44,9 @@ fn a_few_at_a_time() {
     let runs = [
         project.run("migrate --step 1").exits(0),
         project.run("migrate --to 2").exits(0),
-        project.run("migrate --step 0").exits(0),
+        project.run("migrate --step 0").exits(2),
+        project.run("rollback --step 0").exits(2),
+        project.run("data run --step 0").exits(2),
         project.run("migrate").exits(0),
     ];
     snapshot!("few", project, story(&runs));

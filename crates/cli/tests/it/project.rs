@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -96,7 +96,20 @@ impl Project {
         self.run_in(self.folder.path(), words, variables)
     }
 
+    /// Starts the program and does not wait for it.
+    pub(crate) fn start(&self, words: &str) -> Started {
+        let list: Vec<&str> = words.split_whitespace().collect();
+        let mut command = Self::command(self.folder.path(), &list, &[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Started { words: words.to_owned(), child: command.spawn().expect("the program starts") }
+    }
+
     fn run_in(&self, folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let output = Self::command(folder, words, variables).output().expect("the program starts");
+        Ran { words: words.join(" "), output }
+    }
+
+    fn command(folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(words).current_dir(folder).stdin(Stdio::null());
         for name in ["DATABASE_URL", "DUNLIN_ENV", "DUNLIN_FAILPOINT", "CLICOLOR_FORCE", "NO_COLOR"]
@@ -104,8 +117,27 @@ impl Project {
             command.env_remove(name);
         }
         command.env("COLUMNS", "100").envs(variables.iter().copied());
-        let output = command.output().expect("the program starts");
-        Ran { words: words.join(" "), output }
+        command
+    }
+}
+
+/// A program at work.
+pub(crate) struct Started {
+    words: String,
+    child: Child,
+}
+
+impl Started {
+    /// Asks it to stop, as Ctrl-C and a container's end do.
+    pub(crate) fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = id.expect("a process id");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is there");
+    }
+
+    pub(crate) fn end(self) -> Ran {
+        let output = self.child.wait_with_output().expect("it ends");
+        Ran { words: self.words, output }
     }
 }
 

@@ -12,7 +12,7 @@ use dunlin_model::Dialect;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::address::{Access, DatabaseFile};
-use crate::control::Control;
+use crate::control::{Control, Waited};
 use crate::fault::{self, Fault, Outcome};
 use crate::header::{self, Header};
 use crate::look;
@@ -23,6 +23,7 @@ pub struct SqliteConnector {
     url: String,
     file: Arc<DatabaseFile>,
     length: Arc<LeaseLength>,
+    waited: Waited,
 }
 
 impl SqliteConnector {
@@ -38,6 +39,7 @@ impl SqliteConnector {
             url: url.to_owned(),
             file: Arc::new(DatabaseFile::parse(url, root, busy_timeout)?),
             length: Arc::default(),
+            waited: Waited::default(),
         })
     }
 }
@@ -62,7 +64,8 @@ impl Connector for SqliteConnector {
 
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError> {
         let length = Arc::clone(&self.length);
-        let mut target = SqliteTarget::new(Arc::clone(&self.file), purpose, length);
+        let waited = Arc::clone(&self.waited);
+        let mut target = SqliteTarget::new(Arc::clone(&self.file), purpose, length, waited);
         target.check().await?;
         Ok(Box::new(target))
     }

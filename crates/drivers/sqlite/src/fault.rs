@@ -14,8 +14,13 @@ use crate::control::Control;
 pub(crate) enum Fault {
     /// SQLite's, in a statement of ours.
     Sqlite(Error),
-    /// SQLite's, in a statement of the user's, with its place in the file.
-    Statement { index: usize, error: Error },
+    /// SQLite's, in a statement of the user's, with its place in the file; `running` once it could
+    /// be compiled.
+    Statement { index: usize, error: Error, running: bool },
+    /// SQLite's, in what a header says: a condition, a query.
+    Query(Error),
+    /// SQLite's, about a row that a program of the user's made.
+    Row(Error),
     /// Already put into words.
     Told(TargetError),
 }
@@ -39,20 +44,28 @@ impl Fault {
     /// SQLite's extended code, if it is SQLite's.
     pub(crate) fn code(&self) -> Option<i32> {
         match self {
-            Self::Sqlite(error) | Self::Statement { error, .. } => extended_code(error),
+            Self::Sqlite(error)
+            | Self::Statement { error, .. }
+            | Self::Query(error)
+            | Self::Row(error) => extended_code(error),
             Self::Told(_) => None,
         }
     }
 
     /// In words for a person.
     pub(crate) fn tell(self, file: &DatabaseFile, control: &Control) -> TargetError {
-        let (error, index) = match self {
+        let (error, index, user, running) = match self {
             Self::Told(error) => return error,
-            Self::Sqlite(error) => (error, None),
-            Self::Statement { index, error } => (error, Some(index)),
+            Self::Sqlite(error) => (error, None, false, false),
+            Self::Query(error) => (error, None, true, false),
+            Self::Row(error) => (error, None, true, true),
+            Self::Statement { index, error, running } => (error, Some(index), true, running),
         };
-        let mut told = translate(&error, index.is_some(), file, control);
+        let mut told = translate(&error, user, file, control);
         told.statement = index;
+        told.by_row = running
+            && told.kind == ErrorKind::Statement
+            && extended_code(&error).is_some_and(by_row);
         if index.is_some() {
             told.offset = offset(&error);
         }
@@ -68,6 +81,15 @@ pub(crate) fn extended_code(error: &Error) -> Option<i32> {
         }
         _ => None,
     }
+}
+
+/// Whether another row might pass, once the statement could be compiled: a constraint, a trigger's
+/// RAISE, a value that a function refuses (malformed JSON, an overflow), one that is too large.
+fn by_row(code: i32) -> bool {
+    matches!(
+        code & 0xff,
+        ffi::SQLITE_CONSTRAINT | ffi::SQLITE_MISMATCH | ffi::SQLITE_TOOBIG | ffi::SQLITE_ERROR
+    )
 }
 
 /// Whether a lock was in the way.

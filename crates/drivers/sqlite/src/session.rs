@@ -1,19 +1,21 @@
 //! One connection, opened when it is needed, and its transactions.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dunlin_engine::{ErrorKind, Purpose, TargetError};
+use dunlin_engine::{Chunk, ErrorKind, Purpose, TargetError};
 use dunlin_model::{Direction, MigrationId};
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::address::{Access, DatabaseFile};
+use crate::chunks::{Known, Reading};
 use crate::control::Control;
 use crate::fault::{self, Fault, Outcome};
 use crate::look;
 
-/// How many of our own statements stay compiled: all that a migration's commit needs.
-const STATEMENTS_CACHED: usize = 32;
+/// How many of our own statements stay compiled: all that a migration's or a
+/// chunk's commit needs.
+const STATEMENTS_CACHED: usize = 64;
 
 /// A stepwise work whose session settings this connection has, up to a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,16 +31,44 @@ pub(crate) struct Session {
     pub(crate) file: Arc<DatabaseFile>,
     pub(crate) control: Arc<Control>,
     purpose: Purpose,
-    /// Kept between calls only for a run. A connection that idles on a lease would keep others
-    /// from leaving the write-ahead log (`PRAGMA journal_mode`), and one that looks must see the
-    /// file as it is at each call.
+    /// Kept between calls only for a run and its lanes. A connection that idles on a lease would
+    /// keep others from leaving the write-ahead log (`PRAGMA journal_mode`), and one that looks
+    /// must see the file as it is at each call.
     connection: Option<Connection>,
     primed: Option<Primed>,
+    /// A chunk whose rows are locked: its transaction is open. The next transaction ends it.
+    held: Option<Held>,
+    /// The table that chunks were about last, as long as the schema does not change.
+    pub(crate) known: Option<Known>,
+    /// The waiting for locks at the last look at the health.
+    pub(crate) reading: Option<Reading>,
+}
+
+/// A chunk whose transaction is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) chunk: Chunk,
+    pub(crate) token: i64,
+}
+
+/// Whether a transaction is kept.
+pub(crate) enum Verdict<T> {
+    Commit(T),
+    RollBack(T),
 }
 
 impl Session {
     pub(crate) fn new(file: Arc<DatabaseFile>, control: Arc<Control>, purpose: Purpose) -> Self {
-        Self { file, control, purpose, connection: None, primed: None }
+        Self {
+            file,
+            control,
+            purpose,
+            connection: None,
+            primed: None,
+            held: None,
+            known: None,
+            reading: None,
+        }
     }
 
     /// Finds out whether the database can be used for this purpose. Creates it for a run, if the
@@ -65,6 +95,7 @@ impl Session {
         if self.purpose == Purpose::Look {
             return look::look(&file, &control, job);
         }
+        self.let_go();
         let connection = self.connection()?;
         let answer = connection
             .execute_batch("BEGIN")
@@ -87,6 +118,49 @@ impl Session {
         answer
     }
 
+    /// As [`Session::write`], where the job decides what becomes of its transaction; tells how
+    /// long the COMMIT alone took. With `Some(held)` it goes on in that chunk's transaction, and
+    /// the job is told so, if that is still open.
+    pub(crate) fn decide<T>(
+        &mut self,
+        wait: Duration,
+        held: Option<&Held>,
+        job: impl FnOnce(&Connection, &Control, bool) -> Outcome<Verdict<T>>,
+    ) -> Result<(T, Duration), TargetError> {
+        let go_on = held.is_some() && self.held.as_ref() == held;
+        let answer = if go_on {
+            self.held = None;
+            self.within(|connection, control| job(connection, control, true))
+        } else {
+            self.begin_and(wait, |connection, control| job(connection, control, false))
+        };
+        let ended = answer.and_then(|verdict| match verdict {
+            Verdict::Commit(answer) => {
+                let begun = Instant::now();
+                self.commit().map(|()| (answer, begun.elapsed()))
+            }
+            Verdict::RollBack(answer) => Ok((answer, Duration::ZERO)),
+        });
+        self.leave_transaction();
+        ended
+    }
+
+    /// Begins a transaction that stays open until the next one begins, or [`Session::decide`] goes
+    /// on in it.
+    pub(crate) fn hold<T>(
+        &mut self,
+        wait: Duration,
+        held: Held,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let answer = self.begin_and(wait, job);
+        match &answer {
+            Ok(_) => self.held = Some(held),
+            Err(_) => self.leave_transaction(),
+        }
+        answer
+    }
+
     /// As [`Session::write`], but rolled back in any case.
     pub(crate) fn rehearse<T>(
         &mut self,
@@ -106,6 +180,7 @@ impl Session {
     ) -> Result<T, TargetError> {
         let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
         self.may_write()?;
+        self.let_go();
         let connection = self.connection()?;
         control.wait_for_locks(wait);
         let answer = job(connection, &control).map_err(|fault| fault.tell(&file, &control));
@@ -115,7 +190,7 @@ impl Session {
 
     /// Ends a call: what must not be seen by the next one is closed.
     pub(crate) fn rest(&mut self) {
-        if self.purpose != Purpose::Run {
+        if !matches!(self.purpose, Purpose::Run | Purpose::Lane) {
             self.close();
         }
     }
@@ -131,6 +206,7 @@ impl Session {
 
     pub(crate) fn close(&mut self) {
         self.primed = None;
+        self.held = None;
         self.connection = None;
     }
 
@@ -150,13 +226,33 @@ impl Session {
     ) -> Result<T, TargetError> {
         let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
         self.may_write()?;
+        self.let_go();
+        let counted = self.purpose == Purpose::Lane;
         let connection = self.connection()?;
         control.wait_for_locks(wait);
+        control.count_waits(counted);
         connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(Fault::from)
             .and_then(|()| job(connection, &control))
             .map_err(|fault| fault.tell(&file, &control))
+    }
+
+    /// Runs the job in the transaction that is open.
+    fn within<T>(
+        &mut self,
+        job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
+    ) -> Result<T, TargetError> {
+        let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
+        let connection = self.connection()?;
+        job(connection, &control).map_err(|fault| fault.tell(&file, &control))
+    }
+
+    /// Gives up the rows that are locked, if there are any.
+    fn let_go(&mut self) {
+        if self.held.take().is_some() {
+            self.leave_transaction();
+        }
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -181,6 +277,7 @@ impl Session {
     /// Rolls back whatever transaction is still open.
     fn leave_transaction(&mut self) {
         let wait = self.file.busy_timeout;
+        self.control.count_waits(false);
         let Some(connection) = &self.connection else { return };
         self.control.wait_for_locks(wait);
         if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {

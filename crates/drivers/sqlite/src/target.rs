@@ -14,7 +14,7 @@ use dunlin_model::{
 };
 
 use crate::address::DatabaseFile;
-use crate::control::{Control, SqliteStopper};
+use crate::control::{Control, SqliteStopper, Waited};
 use crate::fault;
 use crate::ledger::{self, Attempt};
 use crate::session::Session;
@@ -23,7 +23,7 @@ use crate::work;
 
 /// How long extending a lease waits for another writer. That one is most often our own commit,
 /// which extends the lease itself; and whoever wants to take the lease over has to wait as well.
-const KEEP_WAIT: Duration = Duration::from_millis(250);
+pub(crate) const KEEP_WAIT: Duration = Duration::from_millis(250);
 
 /// How long the leases of this process are, for commits to extend them.
 #[derive(Debug, Default)]
@@ -35,16 +35,16 @@ impl LeaseLength {
         self.0.store(micros, Ordering::SeqCst);
     }
 
-    fn get(&self) -> Duration {
+    pub(crate) fn get(&self) -> Duration {
         Duration::from_micros(self.0.load(Ordering::SeqCst))
     }
 }
 
 /// One connection to an SQLite file.
 pub(crate) struct SqliteTarget {
-    file: Arc<DatabaseFile>,
+    pub(crate) file: Arc<DatabaseFile>,
     control: Arc<Control>,
-    length: Arc<LeaseLength>,
+    pub(crate) length: Arc<LeaseLength>,
     /// Away while a call works in its thread; it does not come back from a call that was dropped.
     session: Option<Session>,
 }
@@ -64,8 +64,13 @@ impl Drop for Abandon<'_> {
 }
 
 impl SqliteTarget {
-    pub(crate) fn new(file: Arc<DatabaseFile>, purpose: Purpose, length: Arc<LeaseLength>) -> Self {
-        let control = Arc::new(Control::default());
+    pub(crate) fn new(
+        file: Arc<DatabaseFile>,
+        purpose: Purpose,
+        length: Arc<LeaseLength>,
+        waited: Waited,
+    ) -> Self {
+        let control = Arc::new(Control::counting_into(waited));
         let session = Session::new(Arc::clone(&file), Arc::clone(&control), purpose);
         Self { file, control, length, session: Some(session) }
     }
@@ -76,7 +81,7 @@ impl SqliteTarget {
 
     /// Runs a job in a thread that may block. If the future is dropped meanwhile, the job is
     /// stopped before its COMMIT, its thread closes the connection, and no call can use it again.
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&mut Session) -> Result<T, TargetError> + Send + 'static,
     ) -> Result<T, TargetError> {

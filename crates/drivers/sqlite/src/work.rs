@@ -91,12 +91,14 @@ pub(crate) fn run_one(
     text: &str,
 ) -> Outcome<Option<u64>> {
     let in_transaction = !connection.is_autocommit();
-    let result = control.as_user(limit, || step_through(connection, control, text));
+    let mut running = false;
+    let result =
+        control.as_user(limit, || step_through(connection, control, text, || running = true));
     let touched = result.map_err(|error| {
         // An error may have rolled the transaction back (INSERT OR ROLLBACK): asking the catalog
         // is possible all the same.
         let error = without_values(connection, error);
-        Fault::Statement { index, error }
+        Fault::Statement { index, error, running }
     })?;
     if in_transaction && connection.is_autocommit() {
         return Err(TargetError::new(ErrorKind::Bug, "a statement ended the transaction")
@@ -132,13 +134,15 @@ fn run_all(connection: &Connection, control: &Control, work: &Work) -> Outcome<V
     Ok(touched)
 }
 
-/// Runs a statement to its end, whatever rows it returns.
+/// Runs a statement to its end, whatever rows it returns; says when it begins.
 fn step_through(
     connection: &Connection,
     control: &Control,
     text: &str,
+    begins: impl FnOnce(),
 ) -> rusqlite::Result<Option<u64>> {
     let mut statement = control.preparing(|| connection.prepare(text))?;
+    begins();
     // Parameters without a value are NULL, as in the sqlite3 program.
     let mut rows = statement.raw_query();
     while rows.next()?.is_some() {}
@@ -233,11 +237,12 @@ mod tests {
                  BEGIN SELECT raise(ABORT, 'bad: ' || new.a); END;",
             )
             .unwrap();
-        let message =
-            |text: &str| match step_through(&connection, &Control::default(), text).unwrap_err() {
-                error @ Error::SqliteFailure(..) => without_values(&connection, error).to_string(),
-                other => panic!("{other}"),
-            };
+        let message = |text: &str| match step_through(&connection, &Control::default(), text, || ())
+            .unwrap_err()
+        {
+            error @ Error::SqliteFailure(..) => without_values(&connection, error).to_string(),
+            other => panic!("{other}"),
+        };
         assert_eq!(message("INSERT INTO t VALUES (1)"), "it's forbidden");
         assert!(!message("INSERT INTO t VALUES ('secret')").contains("secret"));
     }

@@ -2,6 +2,7 @@
 
 use dunlin::engine::amend::Amendment;
 use dunlin::model::{DataMode, WaitsFor};
+use dunlin::project::plan::Scope;
 
 use crate::world::{World, data, finished, held, rules, schema, version};
 
@@ -104,6 +105,65 @@ async fn a_required_data_migration_of_a_higher_version_can_run() {
     let report = world.run_data(&[3]).await.unwrap();
     assert_eq!(finished(&report), ["data 3"]);
     assert_eq!(finished(&world.migrate().await), ["schema 2"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_higher_version_runs_right_after_it() {
+    let world = World::auto();
+    world
+        .schema("1_posts.sql", POSTS)
+        .schema("2_drop.sql", "-- dunlin: requires data 6\nALTER TABLE posts DROP COLUMN old;")
+        .schema("3_same.sql", "ALTER TABLE posts ADD COLUMN n INTEGER;")
+        .schema("4_other.sql", "ALTER TABLE tags ADD COLUMN n INTEGER;")
+        .data("5_late.sql", "-- dunlin: after data 6\nUPDATE posts SET new = upper(new);")
+        .data("6_fill.sql", FILL)
+        .schema("7_last.sql", "CREATE TABLE last (id INTEGER PRIMARY KEY);");
+    let plan = world.plan().await;
+    let planned: Vec<String> =
+        plan.steps.iter().map(|step| step.migration.id.to_string()).collect();
+    let order = ["schema 1", "schema 4", "data 6", "schema 2", "schema 3", "data 5", "schema 7"];
+    assert_eq!(planned, order);
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), order);
+    assert_eq!(held(&report), [] as [&str; 0]);
+    assert_eq!(world.value("SELECT group_concat(new) FROM posts"), "A,B");
+}
+
+#[tokio::test]
+async fn a_long_chain_backwards_is_one_plan() {
+    let world = World::auto();
+    for number in 1..200 {
+        let text = format!("-- dunlin: after data {}\nSELECT {number};", number + 1);
+        world.data(&format!("{number}_x.sql"), &text);
+    }
+    world.data("200_x.sql", "SELECT 200;");
+    let steps = world.plan().await.steps;
+    let versions: Vec<i64> = steps.iter().map(|step| step.migration.id.version.get()).collect();
+    assert_eq!(versions, (1..=200).rev().collect::<Vec<i64>>());
+    let scope = Scope::Migrate { to: None, step_count: Some(3) };
+    let report = world.forward(scope).await.unwrap();
+    assert_eq!(finished(&report), ["data 200", "data 199", "data 198"]);
+    let scope = Scope::Data { versions: vec![version(197), version(196)], step_count: None };
+    assert_eq!(finished(&world.forward(scope).await.unwrap()), ["data 197", "data 196"]);
+}
+
+#[tokio::test]
+async fn what_a_failure_passes_over_is_not_late_when_its_gate_opens() {
+    let mut world = World::auto();
+    world.policy.out_of_order = dunlin::model::OutOfOrder::Error;
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_above.sql", "-- dunlin: after data 4\nSELECT 1;")
+        .data("3_after.sql", "-- dunlin: after data 2\nSELECT 1;")
+        .data("4_fill.sql", "UPDATE posts SET nowhere = 1;")
+        .data("5_more.sql", "-- dunlin: after 1\nDELETE FROM tags;");
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "data 5"]);
+    assert_eq!(held(&report), ["data 2", "data 3"]);
+    world.data("4_fill.sql", FILL);
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["data 4", "data 2", "data 3"]);
+    assert!(report.notices.is_empty());
 }
 
 #[tokio::test]

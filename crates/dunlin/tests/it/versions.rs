@@ -1,8 +1,12 @@
 //! Versions, late files, baselines, statements that fail (failures 56 to 59).
 
+use std::time::Duration;
+
 use dunlin::engine::amend::Amendment;
+use dunlin::engine::owner::this_process;
 use dunlin::engine::report::{Cause, EngineError};
-use dunlin::model::OutOfOrder;
+use dunlin::engine::{Claim, Purpose};
+use dunlin::model::{OutOfOrder, Resource};
 
 use crate::world::{World, finished, rules, version};
 
@@ -130,4 +134,27 @@ async fn our_migrations_that_another_tool_applied_are_not_run_again() {
     assert_eq!(rules(world.try_migrate().await.unwrap_err()), ["applied-elsewhere"]);
     world.amend(Amendment::Baseline { to: version(1) }).await.unwrap();
     assert!(world.migrate().await.finished.is_empty());
+}
+
+#[tokio::test]
+async fn a_baseline_keeps_away_from_data_that_somebody_is_at_work_on() {
+    let world = World::manual();
+    world.schema("1_a.sql", "CREATE TABLE a (id INTEGER PRIMARY KEY);");
+    world.migrate().await;
+    world
+        .schema("2_b.sql", "CREATE TABLE b (id INTEGER PRIMARY KEY);")
+        .data("3_c.sql", "SELECT 1;")
+        .data("4_d.sql", "SELECT 1;");
+    let mut target = world.job().unwrap().connector.connect(Purpose::Run).await.unwrap();
+    let (resource, ttl) = (Resource::Data(version(4)), Duration::from_secs(60));
+    let claim = target.claim(&resource, &this_process(), ttl, None).await.unwrap();
+    let Claim::Granted(lease) = claim else { panic!("nobody else is there") };
+    let refused = world.amend(Amendment::Baseline { to: version(4) }).await.unwrap_err();
+    assert!(matches!(refused, EngineError::LeaseHeld(holder) if holder.resource == "data/4"));
+    assert_eq!(world.status().await[1], "schema 2 down");
+    target.release(&lease).await.unwrap();
+    let amended = world.amend(Amendment::Baseline { to: version(4) }).await.unwrap();
+    assert_eq!(amended.changed.len(), 3);
+    let order = ["schema 1 up", "schema 2 up", "data 3 done", "data 4 done"];
+    assert_eq!(world.status().await, order);
 }

@@ -22,6 +22,13 @@ const MARKS_PER_CHUNK: u64 = 8;
 /// backoff and shrinking chunks this takes some minutes.
 const RETRIES_MAX: u32 = 30;
 
+/// After so many claims without one commit a segment's first row is set apart, to find out whether
+/// it kills its workers.
+const APART_AFTER: u32 = 8;
+
+/// After so many a row that stands apart is held to be the killer, and is not tried again.
+const KILLER_AFTER: u32 = 16;
+
 /// How long a lane holds for the server's health before it gives its connection back.
 const HOLD_MAX: Duration = Duration::from_secs(10);
 
@@ -129,12 +136,52 @@ impl Lane {
             if self.order() == Order::Leave {
                 return Some(LaneEnd::Left);
             }
-            match self.turn(seat).await {
+            let turn = match self.apart(seat).await {
+                Ok(None) => self.turn(seat).await,
+                Ok(Some(turn)) => turn,
+                Err(error) => Turn::End(broken_or_failed(error)),
+            };
+            match turn {
                 Turn::Next => {}
                 Turn::End(end) => return Some(end),
             }
         }
         None
+    }
+
+    /// Where many claims in a row led to no commit, the first row gets a segment of its own; if that
+    /// one goes on killing, it is at fault. `Some`: what became of it without a try.
+    async fn apart(&mut self, seat: &mut Seat) -> Result<Option<Turn>, TargetError> {
+        let attempts = seat.segment.attempts;
+        let (true, Bound::Key(hi)) = (attempts >= APART_AFTER, seat.segment.hi.clone()) else {
+            return Ok(None);
+        };
+        let from = seat.segment.upto.clone();
+        let marks = self.target.walk(&self.shared.work, &from, &hi, 1, 1).await?;
+        let Some(first) = marks.into_iter().next() else { return Ok(None) };
+        if first.key != hi {
+            self.cut_at(seat, Bound::Key(first.key)).await?;
+            return Ok(None);
+        }
+        if attempts < KILLER_AFTER {
+            return Ok(None);
+        }
+        let error = TargetError::new(
+            ErrorKind::Statement,
+            format!("its worker died {attempts} times in a row while it was at this row"),
+        );
+        let chunk = Chunk {
+            checkpoint: Checkpoint::Segment {
+                seg: seat.segment.seg,
+                from: from.clone(),
+                to: Bound::Key(hi.clone()),
+                hi: Bound::Key(hi.clone()),
+            },
+            range: KeyRange::Between { after: from, upto: hi },
+            deed: Deed::Statements,
+            lock_first: false,
+        };
+        Ok(Some(self.poison(seat, &chunk, error).await))
     }
 
     async fn turn(&mut self, seat: &mut Seat) -> Turn {
@@ -377,7 +424,13 @@ impl Lane {
             self.shared.board.keep_whole(seg);
             return Ok(());
         };
-        let middle = Bound::Key(middle);
+        self.cut_at(seat, Bound::Key(middle)).await?;
+        failpoint("segment.cut");
+        Ok(())
+    }
+
+    /// Cuts what is left of a segment in two: the near part stays with this lane.
+    async fn cut_at(&mut self, seat: &mut Seat, middle: Bound) -> Result<(), TargetError> {
         let near = Segment { hi: middle.clone(), ..seat.segment.clone() };
         let far = Segment {
             seg: self.shared.board.next_number(),
@@ -387,18 +440,15 @@ impl Lane {
             rows: 0,
             attempts: 0,
         };
-        if self.target.cut_segment(&self.shared.lease, &near, &far).await? {
-            seat.segment = near;
-            seat.walk_again();
-            self.shared.board.moved(&seat.segment);
-            self.shared.board.add(far);
-            failpoint("segment.cut");
-            return Ok(());
+        if !self.target.cut_segment(&self.shared.lease, &near, &far).await? {
+            let message = "the segment stands elsewhere than its lane left it";
+            return Err(TargetError::new(ErrorKind::Fenced, message));
         }
-        Err(TargetError::new(
-            ErrorKind::Fenced,
-            "the segment stands elsewhere than its lane left it",
-        ))
+        seat.segment = near;
+        seat.walk_again();
+        self.shared.board.moved(&seat.segment);
+        self.shared.board.add(far);
+        Ok(())
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) struct ProgramError {
     pub(crate) message: String,
 }
 
+/// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramErrorKind {
     /// It could not be started.
@@ -166,7 +167,10 @@ impl RowProgram {
 
     /// Tells it that no more rows come, and sees to it that it ends.
     pub(crate) async fn end(mut self) {
-        drop(self.input.take());
+        if self.input.take().is_none() {
+            // It has been given up, and killed.
+            return;
+        }
         let Self { log, child, output, interrupt, grace, .. } = &mut self;
         let ended = async {
             // What it still writes is of no use, but it must not wait for a reader. How it ends
@@ -361,7 +365,8 @@ impl Log {
         secrets: Vec<String>,
     ) -> Self {
         let (sender, lines) = mpsc::channel(64);
-        let reading = Box::pin(read_lines(child.stderr.take(), sender));
+        let (stream, masked) = (child.stderr.take(), secrets.clone());
+        let reading = Box::pin(async move { read_lines(stream, &masked, sender).await });
         Self { reading, lines, is_read: false, ended: false, id, observer, secrets }
     }
 

@@ -66,7 +66,8 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
 - It is found by the server's own rules: not in strings, comments, `::chunk` or `:chunky`.
 - All statements of the file run for each chunk, in order, in one transaction.
 - A statement must not assign a column of the key.
-- By hand, such a file runs over all rows at once with `psql -v chunk=true -f FILE`.
+- By hand, such a file runs over all rows at once with `psql -v chunk=true -f FILE` (psql knows
+  nothing of aliases: `:chunk(p)` has to become `:chunk` for that).
 
 Row code is a program that gets rows and gives changed rows. `[rows]` in its `.toml` stands for
 `chunk-by` (`table`), `chunk-key` (`key`) and `chunk-where` (`where`); the other words about chunks

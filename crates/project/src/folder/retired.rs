@@ -33,7 +33,7 @@ const HEADING: &str = "\
 ";
 
 /// The text of `retired.toml` with one more entry; what is there, comments included, is kept. The
-/// same text where the version is retired already. An empty text stands for no file.
+/// same text where the version is retired already, unless there is another reason now. An empty text stands for no file.
 ///
 /// # Errors
 /// The existing text is not valid TOML, or `retired` in it is no list of tables.
@@ -68,11 +68,16 @@ pub fn retired_toml_with(
         return Err(Box::new(not_tables(Place::file(file))));
     };
     let number = version.get();
-    if tables
-        .iter()
-        .any(|table| table.get("version").and_then(toml_edit::Item::as_integer) == Some(number))
-    {
-        return Ok(existing.to_owned());
+    let known = tables
+        .iter_mut()
+        .find(|table| table.get("version").and_then(toml_edit::Item::as_integer) == Some(number));
+    if let Some(table) = known {
+        let said = table.get("because").and_then(toml_edit::Item::as_str);
+        let Some(because) = because.filter(|because| said != Some(*because)) else {
+            return Ok(existing.to_owned());
+        };
+        table.insert("because", toml_edit::value(because));
+        return Ok(document.to_string());
     }
     let mut table = toml_edit::Table::new();
     table.insert("version", toml_edit::value(number));

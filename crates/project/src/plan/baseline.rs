@@ -13,7 +13,7 @@ pub fn baseline(inputs: &Inputs<'_>, to: Version) -> Result<Vec<MigrationId>, Ve
     let exists = inputs.folder.files.keys().any(|id| id.version == to);
     if !exists {
         let versions = inputs.folder.files.keys().map(|id| id.version.to_string());
-        let near = super::forward::nearest(&to.to_string(), versions);
+        let near = super::check::nearest(&to.to_string(), versions);
         let error =
             Diagnostic::error("unknown-version", format!("there is no migration of version {to}"));
         return Err(vec![match near {

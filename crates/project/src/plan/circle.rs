@@ -12,17 +12,7 @@ pub(super) fn circle(held: &[Held], folder: &Folder) -> Option<Diagnostic> {
         .iter()
         .map(|held| (held.id, held.waits_for.iter().flat_map(|w| awaited(held.id, w)).collect()))
         .collect();
-    // What waits for nothing that waits is taken away until only circles, and what waits for
-    // them, are left.
-    let mut left = waits.clone();
-    loop {
-        let before = left.len();
-        let names: BTreeSet<MigrationId> = left.keys().copied().collect();
-        left.retain(|_, waits| !waits.is_disjoint(&names));
-        if left.len() == before {
-            break;
-        }
-    }
+    let left = in_circles(&waits);
     let first = left.keys().next().copied()?;
     // Followed far enough, any of them leads into its circle.
     let next = |id: &MigrationId| {
@@ -44,6 +34,40 @@ pub(super) fn circle(held: &[Held], folder: &Folder) -> Option<Diagnostic> {
         error = error.at(Place::file(&file.up));
     }
     Some(error)
+}
+
+/// What waits for nothing that waits is taken away, until only circles, and what waits for them,
+/// are left.
+fn in_circles(
+    waits: &BTreeMap<MigrationId, BTreeSet<MigrationId>>,
+) -> BTreeMap<MigrationId, &BTreeSet<MigrationId>> {
+    let mut left: BTreeMap<_, _> = waits.iter().map(|(id, others)| (*id, others)).collect();
+    let mut count = BTreeMap::new();
+    let mut waiters: BTreeMap<MigrationId, Vec<MigrationId>> = BTreeMap::new();
+    let mut free = Vec::new();
+    for (id, others) in waits {
+        let held = others.iter().filter(|other| waits.contains_key(other));
+        for other in held.clone() {
+            waiters.entry(*other).or_default().push(*id);
+        }
+        match held.count() {
+            0 => free.push(*id),
+            number => {
+                count.insert(*id, number);
+            }
+        }
+    }
+    while let Some(id) = free.pop() {
+        left.remove(&id);
+        for waiter in waiters.remove(&id).unwrap_or_default() {
+            let Some(number) = count.get_mut(&waiter) else { continue };
+            *number -= 1;
+            if *number == 0 {
+                free.push(waiter);
+            }
+        }
+    }
+    left
 }
 
 /// What a held migration waits for by what the files say. A version without its kind may be

@@ -6,12 +6,15 @@
 //! loop plans again with the failed migration in [`Inputs::failed`]).
 
 mod baseline;
+mod check;
 mod circle;
 mod drift;
 mod elsewhere;
 mod forward;
+mod gates;
 mod overview;
 mod rollback;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use dunlin_model::{
     Mode, Place, Plan, PlannedStep, Resource, StepState, Version,
 };
 
-use super::forward::nearest;
+use super::check::nearest;
 use super::{Inputs, Refusal, drift, mode_of, resume_at};
 
 /// How far back.

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use dunlin_model::{Diagnostic, Directives, Kind, Reference};
+use dunlin_model::{
+    Chunking, Diagnostic, Dialect, Directives, Kind, MigrationId, OnError, Reference,
+};
 use dunlin_project::directive::{Subject, WORDS, of_program, of_sql, reference};
+use dunlin_project::folder::MigrationFile;
 
-const EVERY: [Subject; 4] =
-    [Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program];
+const EVERY: [Subject; 5] =
+    [Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program, Subject::Rows];
 
 fn read(text: &str, subject: Subject) -> Result<Directives, Vec<Diagnostic>> {
     match subject {
@@ -17,10 +20,54 @@ fn read(text: &str, subject: Subject) -> Result<Directives, Vec<Diagnostic>> {
     }
 }
 
-/// One directive, in the subject's own form.
+/// One directive, in the subject's own form, with what it needs.
 fn one(directive: &str, subject: Subject) -> Result<Directives, Vec<Diagnostic>> {
+    let name = directive.split(' ').next().unwrap_or_default();
+    let repeats = name == "repeat";
+    if subject == Subject::Rows {
+        let rest = directive[name.len()..].trim();
+        let value = match rest {
+            "" => "true".to_owned(),
+            quoted if quoted.starts_with('"') => quoted.to_owned(),
+            rest => format!("\"{rest}\""),
+        };
+        let more = if repeats { "done-when = \"SELECT 1\"\n" } else { "" };
+        return rows(&format!("[migration]\n{name} = {value}\n{more}"));
+    }
+    let needs_chunks = WORDS.iter().any(|word| word.name == name && word.needs_chunks());
+    if subject == Subject::DataSql && needs_chunks {
+        let more = if repeats { "-- dunlin: done-when SELECT 1\n" } else { "" };
+        let text = format!("-- dunlin: chunk-by posts\n{more}-- dunlin: {directive}\nSELECT 1;\n");
+        return read(&text, subject);
+    }
     let marker = if subject == Subject::Program { "#" } else { "--" };
     read(&format!("{marker} dunlin: {directive}\nSELECT 1;\n"), subject)
+}
+
+/// The header of row code, from its `.toml` beside `[rows]` and `[program]`.
+fn rows(text: &str) -> Result<Directives, Vec<Diagnostic>> {
+    let text = format!("{text}\n[rows]\ntable = \"posts\"\n[program]\ncommand = [\"a\"]\n");
+    let file = MigrationFile {
+        id: MigrationId::data("1".parse().expect("a version")),
+        name: "a".into(),
+        up: "d/1_a.toml".into(),
+        bytes: text.into_bytes(),
+        checksum: String::new(),
+        down: None,
+        program: true,
+        root: "/srv/app".into(),
+    };
+    file.parse(Dialect::Postgres).map(|migration| migration.directives().clone())
+}
+
+fn data_sql(text: &str) -> Directives {
+    read(text, Subject::DataSql).unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
+}
+
+/// What is said of chunks beside `chunk-by posts`.
+fn chunking(words: &str) -> Chunking {
+    let text = format!("-- dunlin: chunk-by posts\n-- dunlin: {words}\nSELECT 1;");
+    *data_sql(&text).chunking.expect("chunks")
 }
 
 fn up(text: &str) -> Directives {
@@ -49,7 +96,15 @@ fn every_word_reads_its_example_where_it_belongs_and_nowhere_else() {
             let read = one(word.example, subject);
             if word.subjects.contains(&subject) {
                 let read = read.unwrap_or_else(|errors| panic!("{}: {errors:?}", word.name));
-                assert_ne!(read, Directives::default(), "{} sets nothing", word.name);
+                let without = match subject {
+                    Subject::Rows => rows("").expect("valid"),
+                    Subject::DataSql if word.needs_chunks() => {
+                        data_sql("-- dunlin: chunk-by posts\n-- dunlin: done-when SELECT 1")
+                    }
+                    _ => Directives::default(),
+                };
+                // The default, said aloud, is the one value that sets nothing.
+                assert_ne!(read, without, "{} sets nothing", word.name);
             } else {
                 let errors = read.expect_err(word.name);
                 assert_eq!(errors[0].rule, "directive-not-here");
@@ -279,11 +334,163 @@ fn two_way_files_of_other_tools_are_refused() {
     }
 }
 
+#[test]
+fn sizes_times_and_counts_of_chunks() {
+    let read = data_sql(
+        "-- dunlin: chunk-by app.\"Posts\"\n-- dunlin: chunk-key tenant_id, id\n\
+         -- dunlin: chunk-rows 5000\n-- dunlin: chunk-bytes 16MB\n-- dunlin: chunk-time 500ms\n\
+         -- dunlin: workers 2\n-- dunlin: rate 5000 rows/s\n-- dunlin: on-error quarantine\n\
+         -- dunlin: undo capture for 14 days\n-- dunlin: repeat until-done max 5\n\
+         -- dunlin: background\n-- dunlin: done-when SELECT 1\nSELECT 1;",
+    );
+    assert!(read.background);
+    assert_eq!(read.done_when.as_deref(), Some("SELECT 1"));
+    let expected = Chunking {
+        key: vec!["tenant_id".into(), "id".into()],
+        rows: Some(5000),
+        bytes: Some(16_000_000),
+        time: Some(Duration::from_millis(500)),
+        workers: Some(2),
+        rate: Some(5000),
+        on_error: OnError::Quarantine,
+        undo: Some(Duration::from_secs(14 * 24 * 60 * 60)),
+        rounds: 5,
+        ..Chunking::by("app.\"Posts\"")
+    };
+    assert_eq!(read.chunking.as_deref(), Some(&expected));
+    assert_eq!(chunking("chunk-key tenant_id id").key, ["tenant_id", "id"]);
+    assert_eq!(chunking("chunk-bytes 512 KiB").bytes, Some(524_288));
+    assert_eq!(chunking("rate 10/s").rate, Some(10));
+    assert_eq!(chunking("rate 10 /s").rate, Some(10));
+    assert_eq!(chunking("undo capture for 36h").undo, Some(Duration::from_secs(129_600)));
+    assert_eq!(chunking("on-error stop"), Chunking::by("posts"));
+    for wrong in [
+        "chunk-by",
+        "chunk-key",
+        "chunk-key \"a",
+        "chunk-where",
+        "chunk-rows 0",
+        "chunk-rows 1000001",
+        "chunk-rows many",
+        "chunk-rows 1 2",
+        "chunk-bytes 16",
+        "chunk-bytes 2TB",
+        "chunk-bytes 999GB",
+        "chunk-time 500",
+        "chunk-time 11min",
+        "workers",
+        "workers 0",
+        "workers 65",
+        "workers two",
+        "rate 5000",
+        "rate fast",
+        "rate 0/s",
+        "rate 5 bytes/s",
+        "on-error",
+        "on-error skip",
+        "undo",
+        "undo capture",
+        "undo capture for",
+        "undo capture for ever",
+        "undo capture for 2 months",
+        "undo keep for 2 days",
+        "repeat 5",
+        "repeat until-done",
+        "repeat until-done max 1",
+        "repeat until-done max 101",
+        "background now",
+        "done-when",
+    ] {
+        let by = if wrong == "chunk-by" { "" } else { "-- dunlin: chunk-by posts\n" };
+        let more = if wrong.starts_with("repeat") { "-- dunlin: done-when SELECT 1\n" } else { "" };
+        let text = format!("{by}{more}-- dunlin: {wrong}\nSELECT 1;");
+        let errors = read_data(&text).expect_err(wrong);
+        assert_eq!(errors.len(), 1, "{wrong}: {errors:?}");
+        assert_eq!(errors[0].rule, "malformed-directive", "{wrong}");
+        assert!(errors[0].help.is_some(), "{wrong}");
+        let line = 1 + text[..text.find(wrong).expect("there")].matches('\n').count();
+        assert_eq!(errors[0].place.as_ref().and_then(|place| place.line), Some(line), "{wrong}");
+    }
+}
+
+fn read_data(text: &str) -> Result<Directives, Vec<Diagnostic>> {
+    read(text, Subject::DataSql)
+}
+
+#[test]
+fn sql_in_a_header_is_taken_as_it_is_written() {
+    let chunks = chunking(
+        "chunk-where  note = 'it''s \"x\"' -- why\n-- dunlin+ AND \"Odd\" IS NULL /* \\ */",
+    );
+    assert_eq!(
+        chunks.filter.as_deref(),
+        Some("note = 'it''s \"x\"' -- why\nAND \"Odd\" IS NULL /* \\ */")
+    );
+    let read = data_sql("-- dunlin: done-when\n-- dunlin+ SELECT\n-- dunlin+   1\nSELECT 1;");
+    assert_eq!(read.done_when.as_deref(), Some("SELECT\n1"));
+    let program = of_program(Path::new("d/1_a.rb"), "# dunlin: done-when SELECT 'a' = \"b\"\nrun")
+        .expect("valid");
+    assert_eq!(program.done_when.as_deref(), Some("SELECT 'a' = \"b\""));
+}
+
+#[test]
+fn words_about_chunks_need_chunks() {
+    for word in WORDS.iter().filter(|word| word.needs_chunks()) {
+        let done = "-- dunlin: done-when SELECT 1\n";
+        let errors = read_data(&format!("{done}-- dunlin: {}\nSELECT 1;", word.example))
+            .expect_err(word.name);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].rule, "needs-chunk-by");
+        assert!(errors[0].message.contains(word.name));
+        assert_eq!(errors[0].place.as_ref().and_then(|place| place.line), Some(2));
+    }
+    let errors = read_data("-- dunlin: chunk-by a\n-- dunlin: repeat until-done max 3")
+        .expect_err("no done-when");
+    assert_eq!(errors[0].rule, "needs-done-when");
+    let errors = read_data("-- dunlin: chunk-bye posts").expect_err("a typo");
+    assert_eq!(errors[0].help.as_deref(), Some("did you mean `chunk-by`?"));
+    let errors = read_data("-- dunlin: wrokers 2").expect_err("a typo");
+    assert_eq!(errors[0].help.as_deref(), Some("did you mean `workers`?"));
+}
+
+#[test]
+fn what_does_not_go_together() {
+    for (text, line, name) in [
+        ("-- dunlin: chunk-by a\n-- dunlin: no-transaction\n", 2, "no-transaction"),
+        ("-- no-transaction\n-- dunlin: chunk-by a\n", 2, "no-transaction"),
+        ("-- dunlin: foreign-keys off\n-- dunlin: chunk-by a\n", 1, "foreign-keys"),
+    ] {
+        let errors = read_data(text).expect_err(text);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].rule, "conflicting-directives");
+        assert!(errors[0].message.contains(name) && errors[0].help.is_some(), "{}", errors[0]);
+        assert_eq!(errors[0].place.as_ref().and_then(|place| place.line), Some(line), "{text}");
+    }
+}
+
+#[test]
+fn near_directives_about_chunks() {
+    for (near, right) in [
+        ("-- dunlin chunk-by posts", "-- dunlin: chunk-by posts"),
+        ("-- dunlin background", "-- dunlin: background"),
+        ("-- dunlin workers 2", "-- dunlin: workers 2"),
+        ("--dunlin: done-when SELECT 1", "-- dunlin: done-when SELECT 1"),
+    ] {
+        let errors = read_data(near).expect_err(near);
+        assert!(errors[0].help.as_ref().is_some_and(|help| help.contains(right)), "{}", errors[0]);
+    }
+    assert_eq!(data_sql("-- dunlin workers do this at night"), Directives::default());
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "(?s)(-- |--|#|//|/\\*|\\*/|dunlin[:+]|\"|'|\\$|\\$a\\$|\n|\r|after|data|é|.){0,40}") {
         for subject in EVERY {
             let _ = read(&text, subject);
+        }
+        let _ = rows(&text);
+        for word in WORDS {
+            let _ = one(&format!("{} {text}", word.name), Subject::DataSql);
         }
     }
 }

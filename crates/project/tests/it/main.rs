@@ -1,6 +1,8 @@
 //! What users write, read through the crate's public interface.
 
+mod chunked;
 mod directive;
 mod folder;
 mod history;
+mod plan;
 mod settings;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dunlin_model::{DataMode, Diagnostic, HistoryTool, OutOfOrder};
-use dunlin_project::settings::{Settings, check_url, json_schema, parse, read, template};
+use dunlin_project::settings::{Settings, Throttle, check_url, json_schema, parse, read, template};
 
 fn of(text: &str, environment: Option<&str>) -> Result<Settings, Vec<Diagnostic>> {
     let variables: BTreeMap<String, String> =
@@ -62,6 +62,56 @@ fn layers_lie_over_one_another() {
     assert_eq!((app.data, app.out_of_order), (DataMode::Manual, OutOfOrder::Error));
     assert!(production.protected);
     assert_eq!(production.environment.as_deref(), Some("production"));
+}
+
+#[test]
+fn backfills_have_settings_of_their_own() {
+    let text = r#"
+[backfill]
+throttle = "off"
+workers = 2
+
+[databases.app]
+url = "sqlite:a.db"
+replica_urls = ["${DATABASE_URL}", "${REPLICA_URL}", "${EMPTY}"]
+backfill.chunk_time = "250ms"
+
+[databases.audit]
+
+[environments.production]
+databases.audit.backfill.workers = 3
+[environments.production.backfill]
+throttle = "mild"
+"#;
+    let plain = of(text, None).expect("valid");
+    let [app, audit] = &plain.databases[..] else { panic!("two databases") };
+    assert_eq!(app.replica_urls, ["postgres://u:hunter2@h/d"]);
+    assert_eq!(app.replica_urls_missing, ["REPLICA_URL"]);
+    assert!(audit.replica_urls.is_empty());
+    assert_eq!(app.backfill.throttle, Throttle::Off);
+    assert_eq!(app.backfill.chunk_time, Some(Duration::from_millis(250)));
+    assert_eq!((app.backfill.workers, audit.backfill.workers), (2, 2));
+    let production = of(text, Some("production")).expect("valid");
+    let [app, audit] = &production.databases[..] else { panic!("two databases") };
+    assert_eq!(app.backfill.throttle, Throttle::Mild);
+    assert_eq!((app.backfill.workers, audit.backfill.workers), (2, 3));
+    let nothing = of("", None).expect("valid").databases.remove(0).backfill;
+    assert_eq!((nothing.throttle, nothing.chunk_time, nothing.workers), (Throttle::Mild, None, 1));
+    for (wrong, part) in [
+        ("[backfill]\nthrottle = \"wild\"", "did you mean `mild`?"),
+        ("[backfill]\nworkers = 65", "from 1 to 64"),
+        ("[backfill]\nworkers = \"2\"", "from 1 to 64"),
+        ("[backfill]\nchunk_time = \"1h\"", "`10min`"),
+        ("[backfill]\nchunk-time = \"1s\"", "did you mean `chunk_time`?"),
+        ("backfill = 1", "is not a table"),
+        ("throttle = \"off\"", "under [backfill]"),
+        ("[databases.a]\nreplica_urls = \"x\"", "a list of URLs"),
+        ("[databases.a]\nreplica_urls = [1]", "a string"),
+    ] {
+        let errors = of(wrong, None).expect_err(wrong);
+        assert_eq!(errors.len(), 1, "{wrong}: {errors:?}");
+        assert!(errors[0].to_string().contains(part), "{wrong}: {}", errors[0]);
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn build_release(features: &[&str], folder: &str) -> Result<PathBuf, Failure> {
+pub(super) fn build_release(features: &[&str], folder: &str) -> Result<PathBuf, Failure> {
     let target = match folder {
         "target" => cargo::target_folder(),
         other => cargo::target_folder().join(other),

@@ -1,7 +1,9 @@
 //! Measurements. Each prints a table as text; `docs/benchmarks.md` keeps them.
 
+mod backfill;
 mod migrate;
 
+use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,12 +13,24 @@ use crate::Failure;
 pub(crate) enum Command {
     /// Many small files: against the database's own client and sqlx-cli; nothing pending; size.
     Migrate(migrate::Options),
+    /// A data migration over millions of rows: against one UPDATE, a procedure, and scripts.
+    Backfill(backfill::Options),
 }
 
 /// `cargo xtask bench …`
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Migrate(options) => migrate::run(&options),
+        Command::Backfill(options) => backfill::run(&options),
+    }
+}
+
+/// The program to measure: the one that was given, or a release build of this repository.
+fn program(given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    match given {
+        Some(binary) => std::path::absolute(binary)
+            .map_err(|error| Failure::because("cannot find the program", &error)),
+        None => migrate::build_release(&[], "target"),
     }
 }
 

@@ -14,9 +14,9 @@ use dunlin::engine::{Remedy, backfill};
 use dunlin::model::{Kind, MigrationId, Plan, Version, Wish};
 use dunlin::project::plan::Scope;
 use dunlin::project::settings::DatabaseSettings;
-use serde_json::json;
 
-use super::run::{close, job};
+use super::run::{job, new_answer};
+use crate::answer::Answer;
 use crate::args::DataRunArgs;
 use crate::commands::migrate::{execute, exit_of};
 use crate::context::{Context, engine_error};
@@ -62,34 +62,44 @@ async fn until_idle(
     args: &DataRunArgs,
     databases: &[&DatabaseSettings],
 ) -> Result<Exit, CliError> {
-    let mut documents = Vec::new();
-    let mut exit = Exit::Done;
+    let mut answer = new_answer(context, args);
     for database in databases {
-        let job = background_job(context, args, database)?;
-        let request = scope(args, args.versions.clone());
-        let report = loop {
-            match execute(context, &job, &request, &mut documents).await {
-                // Whoever is at work on it may need days; nothing is idle until then.
-                Err(CliError::Engine { error, .. })
-                    if matches!(*error, EngineError::LeaseHeld(_)) =>
-                {
-                    continue;
-                }
-                done => break done?,
-            }
-        };
-        let one = match exit_of(&report) {
-            Exit::Done if holds_background(&job, &report)? => Exit::Pending,
-            one => one,
-        };
-        if one != Exit::Done {
-            exit = one;
+        match drain(context, args, database, &mut answer).await {
+            Ok(exit) => answer.end_with(exit),
+            Err(error) => answer.fail(&database.name, &error),
         }
-        if !matches!(one, Exit::Done | Exit::Pending) {
+        if !matches!(answer.exit(), Exit::Done | Exit::Pending) {
             break;
         }
     }
-    close(context, args, documents, exit)
+    Ok(answer.finish())
+}
+
+/// Runs what one database has, until nothing is left.
+async fn drain(
+    context: &Context,
+    args: &DataRunArgs,
+    database: &DatabaseSettings,
+    answer: &mut Answer,
+) -> Result<Exit, CliError> {
+    let job = background_job(context, args, database)?;
+    let request = scope(args, args.versions.clone());
+    let report = loop {
+        match execute(context, &job, &request, answer).await {
+            // Whoever is at work on it may need days; nothing is idle until then.
+            Err(error) if is_held(&error) => answer.retract(),
+            done => break done?,
+        }
+    };
+    Ok(match exit_of(&report) {
+        Exit::Done if holds_background(&job, &report)? => Exit::Pending,
+        exit => exit,
+    })
+}
+
+/// Somebody else is at work on it.
+fn is_held(error: &CliError) -> bool {
+    matches!(error, CliError::Engine { error, .. } if matches!(**error, EngineError::LeaseHeld(_)))
 }
 
 /// Whether something is left that is for the background and may not run yet.
@@ -150,7 +160,7 @@ async fn stay(
             match turn(context, args, &job, retries).await {
                 Ok(Some(Exit::Stopped)) if stopped(context) => return Ok(Exit::Stopped),
                 Ok(done) => worked |= done.is_some(),
-                Err(error) if passes(&error) => render::failure::show(&error, false),
+                Err(error) if passes(&error) => render::failure::tell(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -196,21 +206,16 @@ async fn turn(
     if due.is_empty() {
         return Ok(None);
     }
-    let mut documents = Vec::new();
-    let report = match execute(context, job, &scope(args, due), &mut documents).await {
+    let mut answer = Answer::new(context).on_a_line();
+    let report = match execute(context, job, &scope(args, due), &mut answer).await {
         Ok(report) => report,
         // Another worker has it: that is as good as nothing to do.
-        Err(CliError::Engine { error, .. }) if matches!(*error, EngineError::LeaseHeld(_)) => {
-            return Ok(None);
-        }
+        Err(error) if is_held(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     retries.learn(&report, Instant::now());
-    let exit = exit_of(&report);
-    if context.global.json {
-        render::json_line(&json!({ "databases": documents, "exit_code": exit.code() }));
-    }
-    Ok(Some(exit))
+    answer.end_with(exit_of(&report));
+    Ok(Some(answer.finish()))
 }
 
 /// What a person gave up is passed over until it is resumed.

@@ -1,12 +1,13 @@
 //! `data run --dry-run`.
 
 use dunlin::engine::job::Job;
-use dunlin::engine::run::rehearse;
+use dunlin::engine::rehearsal::rehearse;
 use dunlin::engine::standing::Request;
 use dunlin::model::Mode;
 use serde_json::json;
 
-use crate::context::{Context, engine_error};
+use crate::commands::migrate::explained;
+use crate::context::Context;
 use crate::exit::CliError;
 use crate::render::{self, BAD, BOLD, FAINT, count, migration, styled};
 
@@ -16,8 +17,10 @@ pub(super) async fn dry_run(
     job: &Job,
     request: &Request,
 ) -> Result<(serde_json::Value, bool), CliError> {
-    let (plan, rehearsed) =
-        rehearse(job, request).await.map_err(|error| engine_error(&job.database, error))?;
+    let (plan, rehearsed) = match rehearse(job, request).await {
+        Ok(rehearsed) => rehearsed,
+        Err(error) => return Err(explained(context, job, error).await),
+    };
     let mut steps = Vec::new();
     if !context.global.json {
         render::line(&styled(

@@ -12,11 +12,11 @@ use dunlin::project::settings::DatabaseSettings;
 
 use super::background;
 use super::rehearsal::dry_run;
+use crate::answer::Answer;
 use crate::args::{DataRunArgs, Waiting};
-use crate::commands::migrate::{execute, exit_of, finish, observer};
+use crate::commands::migrate::{execute, exit_of, observer};
 use crate::context::{Context, engine_error};
 use crate::exit::{CliError, Exit};
-use crate::render;
 use crate::render::progress::{Objects, Progress};
 
 /// Runs pending data migrations, or those that were named.
@@ -34,46 +34,48 @@ pub(super) async fn run(context: &Context, args: &DataRunArgs) -> Result<Exit, C
         step_count: args.step,
         background_only: false,
     });
-    let mut documents = Vec::new();
-    let mut rehearsed = Exit::Done;
+    let mut answer = new_answer(context, args);
     for database in databases {
-        let job = job(context, args, database)?;
-        if args.dry_run {
-            let (document, well) = dry_run(context, &job, &request).await?;
-            documents.push(document);
-            if !well {
-                rehearsed = Exit::Failed;
-            }
-            continue;
+        match run_one(context, database, args, &request, &mut answer).await {
+            Ok(exit) => answer.end_with(exit),
+            Err(error) => answer.fail(&database.name, &error),
         }
-        let report = execute(context, &job, &request, &mut documents).await?;
-        let exit = exit_of(&report);
-        if exit != Exit::Done {
-            return close(context, args, documents, exit);
-        }
-        let held = report
-            .held
-            .iter()
-            .any(|held| held.id.kind == Kind::Data && args.versions.contains(&held.id.version));
-        if held {
-            return close(context, args, documents, Exit::Pending);
+        let stop = if args.dry_run { Exit::Stopped } else { answer.exit() };
+        if answer.exit() != Exit::Done && answer.exit() == stop {
+            break;
         }
     }
-    close(context, args, documents, rehearsed)
+    Ok(answer.finish())
 }
 
-/// The last document; among other lines it is one itself.
-pub(super) fn close(
+/// With `--watch` the last document comes among other lines, and is one itself.
+pub(super) fn new_answer(context: &Context, args: &DataRunArgs) -> Answer {
+    let answer = Answer::new(context);
+    if args.watch { answer.on_a_line() } else { answer }
+}
+
+async fn run_one(
     context: &Context,
+    database: &DatabaseSettings,
     args: &DataRunArgs,
-    documents: Vec<serde_json::Value>,
-    exit: Exit,
+    request: &Request,
+    answer: &mut Answer,
 ) -> Result<Exit, CliError> {
-    if context.global.json && args.watch {
-        render::json_line(&serde_json::json!({ "databases": documents, "exit_code": exit.code() }));
-        return Ok(exit);
+    let job = job(context, args, database)?;
+    if args.dry_run {
+        let (document, well) = dry_run(context, &job, request).await?;
+        answer.add(document);
+        return Ok(if well { Exit::Done } else { Exit::Failed });
     }
-    finish(context, documents, exit)
+    let report = execute(context, &job, request, answer).await?;
+    let held = report
+        .held
+        .iter()
+        .any(|held| held.id.kind == Kind::Data && args.versions.contains(&held.id.version));
+    Ok(match exit_of(&report) {
+        Exit::Done if held => Exit::Pending,
+        exit => exit,
+    })
 }
 
 /// A run on a database as the options have it.

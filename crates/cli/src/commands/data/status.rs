@@ -9,6 +9,7 @@ use dunlin::model::{BackfillState, Kind, Version};
 use serde_json::{Value, json};
 
 use super::views;
+use crate::answer::Answer;
 use crate::args::DataStatusArgs;
 use crate::commands::overview::overview_of;
 use crate::commands::status;
@@ -36,39 +37,50 @@ pub(super) async fn run(context: &Context, args: &DataStatusArgs) -> Result<Exit
     if args.watch {
         return watch(context, &jobs, args.version).await;
     }
-    let mut documents = Vec::new();
-    let mut exit = Exit::Done;
+    let mut answer = Answer::new(context);
     for job in &jobs {
-        let failed = |error| engine_error(&job.database, error);
-        let mut overview = overview_of(job).await.map_err(failed)?;
-        let wanted =
-            |kind, version| kind == Kind::Data && args.version.is_none_or(|only| only == version);
-        overview.rows.retain(|row| wanted(row.kind, row.version));
-        overview.drifted.retain(|drift| wanted(drift.id.kind, drift.id.version));
-        exit = status::worse(exit, &overview);
-        let views = if overview.standing.ledger.exists() {
-            views::read(job, args.version).await.map_err(failed)?
-        } else {
-            Vec::new()
-        };
-        if context.global.json {
-            let mut document = status::to_json(job, &overview);
-            document["backfills"] = views.iter().map(to_json).collect();
-            documents.push(document);
-            continue;
+        if let Err(error) = look(context, job, args.version, &mut answer).await {
+            answer.fail(&job.database, &error);
         }
-        status::show(context, job, &overview).await?;
-        let command = |words: &str| context.again(&job.database, words);
-        for view in views.iter().filter(|view| is_worth_lines(view, args.version)) {
-            for line in block(view, &command) {
-                render::data(&line);
-            }
+        if answer.exit() == Exit::Stopped {
+            break;
         }
     }
+    Ok(answer.finish())
+}
+
+async fn look(
+    context: &Context,
+    job: &Job,
+    of: Option<Version>,
+    answer: &mut Answer,
+) -> Result<(), CliError> {
+    let failed = |error| engine_error(&job.database, error);
+    let mut overview = overview_of(job).await.map_err(failed)?;
+    let wanted =
+        |kind, version| kind == Kind::Data && of.is_none_or(|only| only == version);
+    overview.rows.retain(|row| wanted(row.kind, row.version));
+    overview.drifted.retain(|drift| wanted(drift.id.kind, drift.id.version));
+    status::judge(&overview, answer);
+    let views = if overview.standing.ledger.exists() {
+        views::read(job, of).await.map_err(failed)?
+    } else {
+        Vec::new()
+    };
     if context.global.json {
-        render::json(&json!({ "databases": documents, "exit_code": exit.code() }));
+        let mut document = status::to_json(job, &overview);
+        document["backfills"] = views.iter().map(to_json).collect();
+        answer.add(document);
+        return Ok(());
     }
-    Ok(exit)
+    status::show(context, job, &overview).await?;
+    let command = |words: &str| context.again(&job.database, words);
+    for view in views.iter().filter(|view| is_worth_lines(view, of)) {
+        for line in block(view, &command) {
+            render::data(&line);
+        }
+    }
+    Ok(())
 }
 
 /// What is over is a row of the table, and more only where it was asked for.

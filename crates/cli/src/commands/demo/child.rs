@@ -18,6 +18,27 @@ pub(super) struct Shell {
     folder: PathBuf,
 }
 
+/// What of a command's lines the story needs; the rest can be seen by playing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// What is done, and who was taken over from.
+    Steps,
+    /// The rows of a table.
+    Table,
+}
+
+impl Show {
+    fn shows(self, line: &str) -> bool {
+        let tells = |word: &str| line.contains(word);
+        match self {
+            Self::Steps => {
+                !tells(": SQLite ") && ["up     ", "done   ", "took over"].into_iter().any(tells)
+            }
+            Self::Table => !tells(": SQLite "),
+        }
+    }
+}
+
 /// How a command was ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -44,11 +65,12 @@ impl Shell {
         Err(unexpected(words))
     }
 
-    /// Runs a command and prints what it prints; `kill -9`s it at the first line that holds
+    /// Runs a command and prints what it prints and the story needs; `kill -9`s it at the first line that holds
     /// `until`.
     pub(super) async fn aloud(
         &self,
         words: &[&str],
+        show: Show,
         until: Option<&str>,
     ) -> Result<Ended, CliError> {
         let mut child = self.command(words).spawn().map_err(|error| self.failed(&error))?;
@@ -57,22 +79,33 @@ impl Shell {
         let (one, other) = (read(output, sender.clone()), read(errors, sender));
         let reading = async { tokio::join!(one, other) };
         let telling = async {
-            let mut killed = false;
+            let (mut killed, mut hidden) = (false, Vec::new());
             while let Some(line) = lines.recv().await {
-                render::data(&format!("  {line}"));
+                if show.shows(&line) {
+                    render::data(&format!("  {line}"));
+                } else {
+                    hidden.push(line.clone());
+                }
                 if !killed && until.is_some_and(|until| line.contains(until)) {
                     kill(&mut child).await?;
                     killed = true;
                 }
             }
-            Ok(killed)
+            Ok((killed, hidden))
         };
         let (_, killed) = tokio::join!(reading, telling);
-        if killed.map_err(|error| self.failed(&error))? {
+        let (killed, hidden) = killed.map_err(|error| self.failed(&error))?;
+        if killed {
             return Ok(Ended::Killed);
         }
         let status = child.wait().await.map_err(|error| self.failed(&error))?;
-        if status.success() { Ok(Ended::Well) } else { Err(unexpected(words)) }
+        if status.success() {
+            return Ok(Ended::Well);
+        }
+        for line in hidden {
+            render::data(&format!("  {line}"));
+        }
+        Err(unexpected(words))
     }
 
     fn command(&self, words: &[&str]) -> Command {

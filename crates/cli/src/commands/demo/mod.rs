@@ -1,7 +1,8 @@
 //! `demo`: the whole story on SQLite, in seconds.
 //!
 //! Nothing of it is staged: it runs this program's own commands, ends one by `kill -9` while it is
-//! inside a data migration, and compares every row itself.
+//! inside a data migration, and compares every row itself. Of what they print it shows what the
+//! story needs.
 
 mod child;
 mod project;
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use self::child::{Ended, Shell};
+use self::child::{Ended, Shell, Show};
 use self::rows::{Proof, compare};
 use crate::args::{DemoArgs, Global};
 use crate::exit::{CliError, Exit};
@@ -42,10 +43,10 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
             before.len()
         ),
     ));
-    command(&shell, &["status"]).await?;
+    command(&shell, &["status"], Show::Table).await?;
 
     say("Migrate, and be killed in the middle of the last data migration: kill -9.");
-    let ended = shell_aloud(&shell, &["migrate"], Some(IN_THE_MIDDLE)).await?;
+    let ended = shell_aloud(&shell, &["migrate"], Show::Steps, Some(IN_THE_MIDDLE)).await?;
     if ended != Ended::Killed {
         return Err(CliError::File {
             message: "the demo's migration ended before it could be killed".to_owned(),
@@ -60,8 +61,8 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
 
     say("Start it again. Nobody has to clean up: the ledger knows what is done.");
     project::bring_stamps(folder)?;
-    command(&shell, &["migrate"]).await?;
-    command(&shell, &["status"]).await?;
+    command(&shell, &["migrate"], Show::Steps).await?;
+    command(&shell, &["status"], Show::Table).await?;
 
     let after = rows::read(folder, &["first_name", "last_name", "points"]).await?;
     let dropped = !rows::has_column(folder, "name").await?;
@@ -82,21 +83,21 @@ struct Middle {
 }
 
 fn say(text: &str) {
-    render::data("");
     render::data(&styled(BOLD, text));
 }
 
-async fn command(shell: &Shell, words: &[&str]) -> Result<(), CliError> {
-    shell_aloud(shell, words, None).await.map(|_| ())
+async fn command(shell: &Shell, words: &[&str], show: Show) -> Result<(), CliError> {
+    shell_aloud(shell, words, show, None).await.map(|_| ())
 }
 
 async fn shell_aloud(
     shell: &Shell,
     words: &[&str],
+    show: Show,
     until: Option<&str>,
 ) -> Result<Ended, CliError> {
     render::data(&styled(FAINT, &format!("  $ dunlin {}", words.join(" "))));
-    shell.aloud(words, until).await
+    shell.aloud(words, show, until).await
 }
 
 /// Whether something is as it should be, and what was found.
@@ -121,18 +122,16 @@ fn letters_line(letters: &[String], in_the_middle: usize) -> Verdict {
     (different == project::OFFICES && twice == 0 && in_the_middle > 0, text)
 }
 
+/// Told only if it is not as it should be: its step has told the rest.
 fn column_line(waited: bool) -> Verdict {
-    (
-        waited,
-        "the old column was still there after the kill: it is dropped once its data is out"
-            .to_owned(),
-    )
+    let text = "the old column was dropped before its data was out";
+    (waited, if waited { String::new() } else { text.to_owned() })
 }
 
 /// Shows the verdicts. Whether all of them are right.
 fn prove(verdicts: &[Verdict]) -> bool {
     say("Looked at every row, before and after:");
-    for (right, text) in verdicts {
+    for (right, text) in verdicts.iter().filter(|(_, text)| !text.is_empty()) {
         let word = if *right { styled(GOOD, "right") } else { styled(BAD, "WRONG") };
         render::data(&format!("  {word}  {text}"));
     }
@@ -140,18 +139,18 @@ fn prove(verdicts: &[Verdict]) -> bool {
 }
 
 fn play(folder: &Path, began: Instant) {
-    say(&format!("That took {}. The folder is yours to play in:", duration(began.elapsed())));
-    render::data(&format!("  cd {}", folder.display()));
+    let took = duration(began.elapsed());
+    let mut enter = format!("cd {}", folder.display());
+    if let Some(program) = not_on_the_path() {
+        enter.push_str(&format!("; alias dunlin='{program}'"));
+    }
+    say(&format!("That took {took}. The folder is yours to play in: {enter}"));
     for (words, why) in [
-        ("rollback --to 20260105090000 --dry-run", "what going back would undo"),
         ("data rerun 20260112102000", "double the points again: a second pass, on record"),
         ("new data thank_you --program sh", "write your own, then: dunlin migrate"),
     ] {
         let line = format!("dunlin {words}");
         render::data(&format!("  {line:<46} {}", styled(FAINT, &format!("# {why}"))));
-    }
-    if let Some(program) = not_on_the_path() {
-        render::data(&styled(FAINT, &format!("  where `dunlin` is {program}")));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::exit::CliError;
 use crate::new_file::write_new;
 
 /// The release's migrations come after this version: up to it the shop is as it was.
-pub(super) const BEFORE_THE_RELEASE: &str = "20260105091000";
+pub(super) const BEFORE_THE_RELEASE: &str = "20260105090000";
 
 /// How many offices get a letter.
 pub(super) const OFFICES: usize = 100;
@@ -32,11 +32,6 @@ const FILES: &[File] = &[
     (
         "migrations/20260105090000_create_customers.down.sql",
         include_str!("../../templates/demo/create_customers.down.sql"),
-        false,
-    ),
-    (
-        "data_migrations/20260105091000_seed_customers.sql",
-        include_str!("../../templates/demo/seed_customers.sql"),
         false,
     ),
     (

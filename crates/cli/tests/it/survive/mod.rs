@@ -12,4 +12,4 @@ mod runners;
 mod secrets;
 mod signals;
 mod steps;
-mod world;
+pub(crate) mod world;

@@ -36,6 +36,11 @@ pub(crate) fn leave(
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         connection.prepare_cached(sql)?.execute(params![rows, lease.resource.to_string()])?;
     }
+    extend(connection, lease, ttl)
+}
+
+/// Extends the lease within a transaction that commits under it.
+pub(super) fn extend(connection: &Connection, lease: &Lease, ttl: Duration) -> Outcome<()> {
     let sql = format!(
         "UPDATE dunlin_leases SET expires_at = max(expires_at, {NOW} + ?1)
          WHERE resource = ?2 AND owner = ?3 AND token = ?4"
@@ -49,8 +54,8 @@ pub(crate) fn leave(
     Ok(())
 }
 
-/// Whether this program may write the ledger that is there.
-pub(crate) fn writable(connection: &Connection) -> Outcome<()> {
+/// Whether this program may write the ledger that is there, and the format that it is in.
+pub(crate) fn writable(connection: &Connection) -> Outcome<i64> {
     let sql = "SELECT format, min_writer FROM dunlin_meta";
     let found: Option<(i64, i64)> = connection
         .prepare_cached(sql)?
@@ -66,7 +71,7 @@ pub(crate) fn writable(connection: &Connection) -> Outcome<()> {
         )
         .help("use a newer dunlin: a newer one has been here")
         .into()),
-        Some(_) => Ok(()),
+        Some((format, _)) => Ok(format),
         None => Err(TargetError::new(
             ErrorKind::LedgerFormat,
             "the ledger's table dunlin_meta has lost its row",
@@ -76,7 +81,7 @@ pub(crate) fn writable(connection: &Connection) -> Outcome<()> {
     }
 }
 
-fn fenced(lease: &Lease) -> TargetError {
+pub(super) fn fenced(lease: &Lease) -> TargetError {
     TargetError::new(
         ErrorKind::Fenced,
         format!("the lease on {} is no longer ours: another runner took it over", lease.resource),

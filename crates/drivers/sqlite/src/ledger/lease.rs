@@ -9,6 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{NOW, fence};
 use crate::fault::Outcome;
 
+/// The first format whose segments count their claims.
+const FORMAT_WITH_ATTEMPTS: i64 = 2;
+
 /// Who holds the lease, if somebody else does and it can't be claimed yet.
 pub(crate) fn claimable(
     connection: &Connection,
@@ -25,7 +28,7 @@ pub(crate) fn claimable(
 }
 
 /// Claims the lease in the transaction that is open. Since that one holds the only right to
-/// write, every transaction of an older holder has ended, and the raised token of the segment
+/// write, every transaction of an older holder has ended, and the raised token of the segments
 /// refuses all that it may still begin.
 pub(crate) fn claim(
     connection: &Connection,
@@ -34,7 +37,7 @@ pub(crate) fn claim(
     ttl: Duration,
     displace: Option<&str>,
 ) -> Outcome<Claim> {
-    fence::writable(connection)?;
+    let format = fence::writable(connection)?;
     if let Some(holder) = claimable(connection, resource, owner, displace)? {
         return Ok(Claim::Held(holder));
     }
@@ -56,6 +59,12 @@ pub(crate) fn claim(
                RETURNING CAST(upto AS INTEGER)";
     let commits: i64 =
         connection.prepare_cached(sql)?.query_row(params![name, token], |row| row.get(0))?;
+    // A ledger of format 1 has no column for attempts, and no segments but 0.
+    if format >= FORMAT_WITH_ATTEMPTS {
+        let sql = "UPDATE dunlin_segments SET token = ?2, attempts = attempts + 1
+                   WHERE job = ?1 AND seg > 0";
+        connection.prepare_cached(sql)?.execute(params![name, token])?;
+    }
     Ok(Claim::Granted(Lease { resource: resource.clone(), owner: owner.clone(), token, commits }))
 }
 

@@ -4,17 +4,25 @@
 //! for the statements of a file. Times are microseconds since 1970 UTC by the clock of the
 //! machine, as SQLite reads it.
 
+mod backfill;
+mod captured;
 mod entry;
 mod fence;
 mod lease;
+mod quarantine;
 mod read;
 mod run;
 mod schema;
 mod step;
 
+pub(crate) use backfill::{
+    advance, backfills, cut, enter_chunk, intent, report, wish, write_backfill,
+};
+pub(crate) use captured::{CapturedRow, capture, captured, forget, uncapture};
 pub(crate) use entry::{Attempt, now, write};
 pub(crate) use fence::{enter, leave};
 pub(crate) use lease::{claim, claimable, holder, keep, release};
+pub(crate) use quarantine::{discard, quarantine, set_aside};
 pub(crate) use read::{foreign_rows, has_ledger, table_shapes, text, view};
 pub(crate) use run::{begin_run, finish_run};
 pub(crate) use schema::create;

@@ -197,7 +197,7 @@ fn read_steps(connection: &Connection, view: &mut LedgerView) -> Outcome<()> {
     Ok(())
 }
 
-fn damaged(what: &str) -> Fault {
+pub(super) fn damaged(what: &str) -> Fault {
     TargetError::new(ErrorKind::LedgerFormat, format!("the ledger cannot be understood: {what}"))
         .help("was it written by a newer dunlin, or changed by hand?")
         .into()

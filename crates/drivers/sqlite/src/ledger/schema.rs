@@ -80,6 +80,7 @@ CREATE TABLE dunlin_segments (
   hi TEXT,
   token INTEGER NOT NULL,       -- commits under another token fail
   rows INTEGER NOT NULL,        -- rows that its statements touched
+  attempts INTEGER NOT NULL DEFAULT 0, -- claims since its last chunk
   PRIMARY KEY (job, seg)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE dunlin_runs (
@@ -103,13 +104,88 @@ CREATE VIEW dunlin_data_migrations AS
   FROM dunlin_migrations WHERE kind = 'data';
 ";
 
-/// Creates the ledger in the transaction that is open, unless there is one.
+/// What format 2 has beside: chunked data migrations.
+const BACKFILL_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS dunlin_backfills (
+  job TEXT NOT NULL PRIMARY KEY, -- a lease's resource
+  version INTEGER NOT NULL,
+  pass INTEGER NOT NULL,
+  phase TEXT NOT NULL,          -- forward, undo
+  round INTEGER NOT NULL,       -- which walk over the table, from 1
+  table_name TEXT NOT NULL,
+  key_columns TEXT NOT NULL,    -- JSON
+  shape TEXT NOT NULL,          -- a hash of the table's definition
+  state TEXT NOT NULL,          -- running, paused, stopped, failed, cancelled, quarantined, done, undone
+  reason TEXT,
+  row_count_estimate INTEGER,
+  rows_before INTEGER NOT NULL, -- rows of earlier walks
+  workers INTEGER NOT NULL,
+  chunk_rows INTEGER NOT NULL,
+  chunk_ms INTEGER NOT NULL,
+  rows_per_second INTEGER NOT NULL,
+  seconds_left_min INTEGER NOT NULL,
+  seconds_left_max INTEGER NOT NULL,
+  intent TEXT NOT NULL DEFAULT 'run', -- run, pause, cancel: what people want
+  intent_by TEXT,
+  intent_workers INTEGER,
+  intent_rate INTEGER,
+  started_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dunlin_quarantine (
+  job TEXT NOT NULL,
+  pass INTEGER NOT NULL,
+  number INTEGER NOT NULL,      -- the order in which they came
+  key TEXT NOT NULL,            -- JSON, each column as an SQL literal
+  error TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (job, pass, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dunlin_quarantine_by_number ON dunlin_quarantine (job, pass, number);
+CREATE TABLE IF NOT EXISTS dunlin_captured (
+  job TEXT NOT NULL,
+  pass INTEGER NOT NULL,
+  number INTEGER NOT NULL,      -- the order in which they came
+  key TEXT NOT NULL,            -- JSON, each column as an SQL literal
+  old TEXT NOT NULL,            -- JSON: column and SQL literal, before the chunk
+  new TEXT,                     -- the same after it; NULL: the chunk deleted the row
+  forget_at INTEGER NOT NULL,
+  PRIMARY KEY (job, pass, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dunlin_captured_by_time ON dunlin_captured (forget_at);
+";
+
+/// The oldest format whose programs may go on reading and writing: everything since was added.
+const FORMAT_MIN: u32 = 1;
+
+/// Creates the ledger in the transaction that is open, or brings one of an older format up to ours.
 pub(crate) fn create(connection: &Connection, id: &str) -> Outcome<()> {
     if read::has_ledger(connection)? {
-        return super::fence::writable(connection);
+        let format = super::fence::writable(connection)?;
+        return if format < i64::from(FORMAT) { upgrade(connection) } else { Ok(()) };
     }
     connection.execute_batch(TABLES)?;
-    let sql = format!("INSERT INTO dunlin_meta VALUES (1, ?1, ?2, ?2, ?2, {NOW})");
-    connection.execute(&sql, params![id, FORMAT])?;
+    connection.execute_batch(BACKFILL_TABLES)?;
+    let sql = format!("INSERT INTO dunlin_meta VALUES (1, ?1, ?2, ?3, ?3, {NOW})");
+    connection.execute(&sql, params![id, FORMAT, FORMAT_MIN])?;
     Ok(())
+}
+
+/// Adds what an older ledger lacks, and takes nothing away.
+fn upgrade(connection: &Connection) -> Outcome<()> {
+    let there = "SELECT 1 FROM pragma_table_info('dunlin_segments') WHERE name = 'attempts'";
+    if !connection.prepare(there)?.exists([])? {
+        connection.execute_batch(
+            "ALTER TABLE dunlin_segments ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
+        )?;
+    }
+    connection.execute_batch(BACKFILL_TABLES)?;
+    connection.execute("UPDATE dunlin_meta SET format = ?1", [FORMAT])?;
+    Ok(())
+}
+
+/// Whether the ledger has a place for backfills.
+pub(crate) fn has_backfills(connection: &Connection) -> Outcome<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'dunlin_backfills'";
+    Ok(connection.prepare_cached(sql)?.exists([])?)
 }

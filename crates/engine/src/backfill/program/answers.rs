@@ -314,7 +314,9 @@ mod tests {
     use super::super::tests::{backfill, row};
     use super::*;
 
-    fn take(lines: &[&str]) -> Result<(Vec<RowChange>, Vec<(Key, String)>, Heard), String> {
+    type Taken = (Vec<RowChange>, Vec<(Key, String)>, Heard);
+
+    fn take(lines: &[&str]) -> Result<Taken, String> {
         let shape = Shape::of(&backfill());
         let rows = [row("1"), row("2")];
         let mut collector = Collector::new(&shape, 7, &rows)?;

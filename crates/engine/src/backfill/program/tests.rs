@@ -229,6 +229,12 @@ async fn answers_may_come_while_rows_are_still_sent_or_all_at_the_end() {
     }
     program.end().await;
 
+    let mut large = row("1");
+    large.values[0] = Some("ä\n\"".repeat(1_000_000));
+    let rows_of_one = [large];
+    let answers = shell(at_once).await.0.transform(&rows_of_one).await.unwrap();
+    assert_eq!(answers.changes[0].set[0].1, rows_of_one[0].values[0]);
+
     let at_the_end = r#"exec awk '/^{"chunk"/ { for (i = n; i > 0; i--) print kept[i]; n = 0; print; fflush(); next }
         /^{"key"/ { sub(/"row":.*/, "\"reject\":\"password hunter2\"}"); kept[++n] = $0 }'"#;
     let (mut program, _) = shell(at_the_end).await;
@@ -396,6 +402,21 @@ async fn what_it_started_ends_with_it() {
     drop(program);
     let ended = tokio::task::spawn_blocking(move || std::io::read_to_string(alive).unwrap());
     assert_eq!(ended.await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_end_is_ended() {
+    let heard = Arc::new(Heard::default());
+    let mut job = job(&heard, Interrupt::never());
+    job.limits.grace = Duration::from_millis(50);
+    let script = format!("trap '' TERM; {SILENT}; while :; do sleep 600; done");
+    let code = code(&["sh", "-c", &script]);
+    let program = RowProgram::start(&job, &backfill(), &code, Path::new("."), &[]).await;
+    let mut program = program.unwrap();
+    program.transform(&[row("1")]).await.unwrap();
+    let leader = program.child.id().unwrap();
+    program.end().await;
+    assert!(!Path::new(&format!("/proc/{leader}")).exists());
 }
 
 mod examples;

@@ -6,6 +6,7 @@ mod policy;
 mod properties;
 mod relations;
 mod split;
+mod writes;
 
 use std::path::Path;
 

@@ -1,8 +1,11 @@
 //! The programs of `docs/guides/row-code.md`, as they stand in `examples/row-code`.
 
+use dunlin_model::Body;
+use dunlin_project::folder;
+
 use super::*;
 
-fn folder() -> PathBuf {
+fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/row-code")
 }
 
@@ -30,7 +33,7 @@ async fn splits_names(command: &[&str], needs: &[&str]) {
         values: vec![name.map(str::to_owned), None, None],
     };
     let job = job(&heard, Interrupt::never());
-    let program = RowProgram::start(&job, &people, &code(command), &folder(), &[]).await;
+    let program = RowProgram::start(&job, &people, &code(command), &project(), &[]).await;
     let mut program = program.unwrap();
     let rows = [
         person("9007199254740993", Some("Ada Lovelace")),
@@ -68,22 +71,49 @@ async fn splits_names(command: &[&str], needs: &[&str]) {
 
 #[tokio::test]
 async fn python() {
-    splits_names(&["python3", "split_names.py"], &["python3", "--version"]).await;
+    splits_names(&["python3", "scripts/split_names.py"], &["python3", "--version"]).await;
 }
 
 #[tokio::test]
 async fn ruby() {
-    splits_names(&["ruby", "split_names.rb"], &["ruby", "-e", "require 'json'"]).await;
+    splits_names(&["ruby", "scripts/split_names.rb"], &["ruby", "-e", "require 'json'"]).await;
 }
 
 #[tokio::test]
 async fn elixir() {
-    splits_names(&["elixir", "split_names.exs"], &["elixir", "-e", "JSON.decode!(~s({}))"]).await;
+    splits_names(&["elixir", "scripts/split_names.exs"], &["elixir", "-e", "JSON.decode!(~s({}))"])
+        .await;
 }
 
 #[tokio::test]
 async fn jq() {
-    splits_names(&["./split_names.sh"], &["jq", "--version"]).await;
+    splits_names(&["scripts/split_names.sh"], &["jq", "--version"]).await;
+}
+
+#[test]
+fn the_migration_is_read_as_it_stands() {
+    let folder = folder::read(&project(), None, Some(Path::new("data_migrations"))).unwrap();
+    let file = folder.files.values().next().unwrap();
+    let migration = file.parse(Dialect::Postgres).unwrap();
+    let Body::Rows(rows) = migration.body else { panic!("no row code: {:?}", migration.body) };
+    assert_eq!(rows.program.command[0], "python3");
+    assert_eq!(rows.columns, ["name", "first_name", "last_name"]);
+}
+
+#[test]
+fn the_guide_shows_them_word_for_word() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/row-code.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for name in [
+        "data_migrations/20260110094500_split_names.toml",
+        "scripts/split_names.py",
+        "scripts/split_names.rb",
+        "scripts/split_names.exs",
+        "scripts/split_names.sh",
+    ] {
+        let text = std::fs::read_to_string(project().join(name)).unwrap();
+        assert!(guide.contains(&text), "docs/guides/row-code.md: {name} has changed");
+    }
 }
 
 /// `cargo test --release -p dunlin-engine -- --ignored --nocapture a_million_rows`

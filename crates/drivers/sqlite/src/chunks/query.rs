@@ -1,0 +1,49 @@
+//! A question in SQL that is answered by yes or no.
+
+use dunlin_engine::{ErrorKind, TargetError};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use crate::control::Control;
+use crate::fault::{Fault, Outcome};
+
+/// Whether a query's only value is true.
+pub(super) fn holds(connection: &Connection, control: &Control, query: &str) -> Outcome<bool> {
+    control.as_user(None, || {
+        let prepared = control.preparing(|| connection.prepare(query));
+        let mut statement = prepared.map_err(Fault::Query)?;
+        if !statement.readonly() {
+            return Err(refused("it would write").into());
+        }
+        if statement.column_count() != 1 {
+            return Err(refused("it returns several columns").into());
+        }
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next().map_err(Fault::Query)? else {
+            return Err(refused("it returns no row").into());
+        };
+        let holds = is_true(row.get_ref(0)?);
+        if rows.next().map_err(Fault::Query)?.is_some() {
+            return Err(refused("it returns several rows").into());
+        }
+        Ok(holds)
+    })
+}
+
+/// As SQLite's WHERE takes a value.
+fn is_true(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => false,
+        ValueRef::Integer(number) => number != 0,
+        ValueRef::Real(number) => number != 0.0,
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| text.trim().parse::<f64>().ok())
+            .is_some_and(|number| number != 0.0),
+    }
+}
+
+fn refused(why: &str) -> TargetError {
+    TargetError::new(ErrorKind::Refused, format!("the query is no question: {why}"))
+        .help("write a SELECT of one value that is true or false: SELECT NOT EXISTS (SELECT …)")
+}

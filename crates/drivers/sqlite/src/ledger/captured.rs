@@ -1,0 +1,88 @@
+//! Old values that are kept, so that a backfill can be undone.
+
+use std::time::Duration;
+
+use dunlin_model::Key;
+use rusqlite::{Connection, params};
+
+use super::{NOW, lease, read, schema};
+use crate::fault::Outcome;
+
+/// One row as a chunk found it, and as it left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CapturedRow {
+    pub(crate) number: i64,
+    pub(crate) key: Key,
+    /// JSON: column and SQL literal.
+    pub(crate) old: String,
+    /// The same afterwards; `None`: the chunk deleted the row.
+    pub(crate) new: Option<String>,
+}
+
+/// Keeps rows, in their order; their numbers are given here.
+pub(crate) fn capture(
+    connection: &Connection,
+    job: &str,
+    pass: u32,
+    keep: Duration,
+    rows: &[CapturedRow],
+) -> Outcome<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT coalesce(max(number), 0) FROM dunlin_captured WHERE job = ?1 AND pass = ?2";
+    let last: i64 =
+        connection.prepare_cached(sql)?.query_row(params![job, pass], |row| row.get(0))?;
+    let forget_at = super::now(connection)?.saturating_add(lease::micros(keep));
+    let sql = "INSERT INTO dunlin_captured (job, pass, number, key, old, new, forget_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (number, row) in (last.saturating_add(1)..).zip(rows) {
+        let key = row.key.encode();
+        statement.execute(params![job, pass, number, key, row.old, row.new, forget_at])?;
+    }
+    Ok(())
+}
+
+/// The newest rows of a pass.
+pub(crate) fn captured(
+    connection: &Connection,
+    job: &str,
+    pass: u32,
+    count_max: u64,
+) -> Outcome<Vec<CapturedRow>> {
+    let sql = "SELECT number, key, old, new FROM dunlin_captured WHERE job = ?1 AND pass = ?2
+               ORDER BY number DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![job, pass, limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = Key::decode(&row.get::<_, String>(1)?)
+            .ok_or_else(|| read::damaged("the key of a captured row cannot be read"))?;
+        found.push(CapturedRow { number: row.get(0)?, key, old: row.get(2)?, new: row.get(3)? });
+    }
+    Ok(found)
+}
+
+/// Forgets the rows of a pass from a number on; says whether any are left.
+pub(crate) fn uncapture(connection: &Connection, job: &str, pass: u32, from: i64) -> Outcome<bool> {
+    let sql = "DELETE FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number >= ?3";
+    connection.prepare_cached(sql)?.execute(params![job, pass, from])?;
+    let sql = "SELECT 1 FROM dunlin_captured WHERE job = ?1 AND pass = ?2";
+    Ok(connection.prepare_cached(sql)?.exists(params![job, pass])?)
+}
+
+/// Forgets rows whose time is over; returns how many.
+pub(crate) fn forget(connection: &Connection, count_max: u64) -> Outcome<u64> {
+    if !read::has_ledger(connection)? || !schema::has_backfills(connection)? {
+        return Ok(0);
+    }
+    let sql = format!(
+        "DELETE FROM dunlin_captured WHERE (job, pass, number) IN
+         (SELECT job, pass, number FROM dunlin_captured WHERE forget_at <= {NOW}
+          ORDER BY forget_at LIMIT ?1)"
+    );
+    let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
+    Ok(connection.prepare_cached(&sql)?.execute([limit])? as u64)
+}
