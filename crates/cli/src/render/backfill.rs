@@ -64,7 +64,20 @@ impl View {
         }
         let all = self.record.row_count_estimate.filter(|all| *all > 0)?;
         let in_this_walk = self.rows_done.saturating_sub(self.record.rows_before);
-        Some((u128::from(in_this_walk) * 100 / u128::from(all)).min(99) as u64)
+        let come_to = in_this_walk.max(self.walked().unwrap_or(0));
+        Some((u128::from(come_to) * 100 / u128::from(all)).min(99) as u64)
+    }
+
+    /// About how many rows the walk has come past, by what is left: where few of them are changed,
+    /// those that are tell little.
+    fn walked(&self) -> Option<u64> {
+        let record = &self.record;
+        let (least, most) = record.seconds_left;
+        if !self.is_moving() || most == 0 || record.rows_per_second == 0 {
+            return None;
+        }
+        let left = record.rows_per_second.saturating_mul(least.saturating_add(most)) / 2;
+        record.row_count_estimate.map(|all| all.saturating_sub(left))
     }
 
     fn rows(&self) -> String {
@@ -73,6 +86,11 @@ impl View {
             return format!("{done} rows put back");
         }
         let open = self.record.state != BackfillState::Done;
+        if let (Some(walked), Some(all)) = (self.walked(), self.record.row_count_estimate)
+            && walked > self.rows_done.saturating_add(all / 10)
+        {
+            return format!("{done} rows changed, of about {} looked at", grouped(walked));
+        }
         match self.record.row_count_estimate.filter(|all| open && *all >= self.rows_done) {
             Some(all) => format!("{done} of about {} rows", grouped(all)),
             None => format!("{done} rows"),
@@ -435,6 +453,11 @@ mod tests {
         assert_eq!(one.rows(), "9,000,000 rows");
         one.record.rows_before = 8_999_999;
         assert_eq!(one.percent(), Some(0));
+        one.record.rows_before = 0;
+        one.rows_done = 7;
+        one.record.seconds_left = (10, 20);
+        assert_eq!(one.percent(), Some(51));
+        assert_eq!(one.rows(), "7 rows changed, of about 1,530,000 looked at");
         one.record.row_count_estimate = Some(0);
         assert_eq!(one.percent(), None);
         one.record.state = BackfillState::Done;

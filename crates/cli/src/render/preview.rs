@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dunlin::engine::backfill::Preview;
-use dunlin::engine::job::Limits;
 use dunlin::engine::{Rehearsal, TargetError};
 use dunlin::model::{Chunking, OnError};
 use serde_json::{Value, json};
@@ -11,8 +10,8 @@ use serde_json::{Value, json};
 use super::backfill::{grouped, left};
 use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, styled};
 
-/// The plan, on stdout.
-pub(crate) fn show(title: &str, seen: &Preview, limits: &Limits, command: &dyn Fn(&str) -> String) {
+/// The plan, on stdout; `usual` is the time that chunks take where the header does not say.
+pub(crate) fn show(title: &str, seen: &Preview, usual: Duration, command: &dyn Fn(&str) -> String) {
     let version = seen.work.id.version;
     data(&styled(BOLD, title));
     let key: Vec<String> = seen
@@ -34,7 +33,7 @@ pub(crate) fn show(title: &str, seen: &Preview, limits: &Limits, command: &dyn F
             None => "unknown: the server keeps no statistics of it (ANALYZE makes them)".to_owned(),
         },
     );
-    field("chunks", &chunks(seen, limits));
+    field("chunks", &chunks(seen, usual));
     if let Some(time) = total(seen) {
         field("time", &format!("{time} with one worker and nothing in the way"));
     } else if seen.tried.is_empty() {
@@ -80,16 +79,16 @@ fn field(name: &str, text: &str) {
     data(&format!("  {} {text}", styled(FAINT, &format!("{name:<10}"))));
 }
 
-fn chunk_time(seen: &Preview, limits: &Limits) -> Duration {
-    seen.chunking.time.unwrap_or(limits.chunk_time)
+fn chunk_time(seen: &Preview, usual: Duration) -> Duration {
+    seen.chunking.time.unwrap_or(usual)
 }
 
-fn chunks(seen: &Preview, limits: &Limits) -> String {
-    let mut text = format!("sized to take {}", duration(chunk_time(seen, limits)));
+fn chunks(seen: &Preview, usual: Duration) -> String {
+    let mut text = format!("sized to take {}", duration(chunk_time(seen, usual)));
     if let Some(rows) = seen.chunking.rows {
         text.push_str(&format!(", at most {} rows", grouped(rows)));
     }
-    if let (Some(rows), Some(all)) = (chunk_rows(seen, limits), seen.row_count_estimate) {
+    if let (Some(rows), Some(all)) = (chunk_rows(seen, usual), seen.row_count_estimate) {
         let count = all.div_ceil(rows.max(1));
         text.push_str(&format!(": about {} of {} rows", grouped(count.max(1)), grouped(rows)));
     }
@@ -97,13 +96,13 @@ fn chunks(seen: &Preview, limits: &Limits) -> String {
 }
 
 /// How many rows a chunk would have, by the last that was tried.
-fn chunk_rows(seen: &Preview, limits: &Limits) -> Option<u64> {
+fn chunk_rows(seen: &Preview, usual: Duration) -> Option<u64> {
     let (rows, outcome) = seen.tried.last()?;
     let took = outcome.as_ref().ok()?.took.as_secs_f64();
     if took <= 0.0 {
         return None;
     }
-    let fitting = (*rows as f64 * chunk_time(seen, limits).as_secs_f64() / took) as u64;
+    let fitting = (*rows as f64 * chunk_time(seen, usual).as_secs_f64() / took) as u64;
     Some(fitting.clamp(1, seen.chunking.rows.unwrap_or(u64::MAX)))
 }
 
@@ -168,8 +167,7 @@ fn tried(number: usize, rows: u64, outcome: &Result<Rehearsal, TargetError>) {
         }
     };
     let mut parts = vec![duration(one.took)];
-    let touched: Vec<String> =
-        one.rows.iter().map(|rows| rows.map_or_else(|| "?".to_owned(), grouped)).collect();
+    let touched: Vec<String> = one.rows.iter().flatten().copied().map(grouped).collect();
     if !touched.is_empty() {
         parts.push(format!("{} touched", touched.join(" + ")));
     }
@@ -193,7 +191,7 @@ fn per_row(bytes: Option<u64>, rows: u64) -> Option<u64> {
 }
 
 /// The plan as JSON.
-pub(crate) fn to_json(database: &str, seen: &Preview, limits: &Limits, exit_code: u8) -> Value {
+pub(crate) fn to_json(database: &str, seen: &Preview, usual: Duration, exit_code: u8) -> Value {
     let tried: Vec<Value> = seen
         .tried
         .iter()
@@ -213,8 +211,8 @@ pub(crate) fn to_json(database: &str, seen: &Preview, limits: &Limits, exit_code
         "key": seen.work.key,
         "index": seen.work.index,
         "row_count_estimate": seen.row_count_estimate,
-        "chunk_ms": chunk_time(seen, limits).as_millis() as u64,
-        "chunk_rows": chunk_rows(seen, limits),
+        "chunk_ms": chunk_time(seen, usual).as_millis() as u64,
+        "chunk_rows": chunk_rows(seen, usual),
         "seconds": seconds(seen).map(|(least, most)| [least, most]),
         "done_when": seen.holds,
         "header": directives(&seen.chunking),

@@ -57,8 +57,7 @@ async fn look(
 ) -> Result<(), CliError> {
     let failed = |error| engine_error(&job.database, error);
     let mut overview = overview_of(job).await.map_err(failed)?;
-    let wanted =
-        |kind, version| kind == Kind::Data && of.is_none_or(|only| only == version);
+    let wanted = |kind, version| kind == Kind::Data && of.is_none_or(|only| only == version);
     overview.rows.retain(|row| wanted(row.kind, row.version));
     overview.drifted.retain(|drift| wanted(drift.id.kind, drift.id.version));
     status::judge(&overview, answer);
