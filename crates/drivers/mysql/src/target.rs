@@ -335,8 +335,9 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
-        self.journal_open(lease, work, ordinal).await
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
+        self.journal_open(lease, work, ordinal, closes).await
     }
 
     async fn send_step(
@@ -363,8 +364,9 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
-        self.commit_one(lease, work, ordinal).await
+        self.commit_one(lease, work, ordinal, closes).await
     }
 
     async fn settle_step(

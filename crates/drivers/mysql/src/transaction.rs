@@ -72,10 +72,11 @@ impl MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
         require_writable(&self.facts)?;
         let mut session = self.take_work().await?;
-        let result = self.commit_one_on(&mut session, lease, work, ordinal).await;
+        let result = self.commit_one_on(&mut session, lease, work, ordinal, closes).await;
         if is_last(work, ordinal) && result.is_ok() {
             session.finish();
         }
@@ -88,6 +89,7 @@ impl MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
         let index = ordinal as usize;
         let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
@@ -109,7 +111,11 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            vec![self.ledger.running(&work.entry), self.ledger.done_step(&key)]
+            let other = match closes {
+                Some(closes) => self.closed_row(lease, work, closes),
+                None => self.ledger.running(&work.entry),
+            };
+            vec![other, self.ledger.done_step(&key)]
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");

@@ -97,8 +97,9 @@ impl Target for PostgresTarget {
         held: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
-        call!(self, step::open_step(&mut self.session, held, work, ordinal))
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
+        call!(self, step::open_step(&mut self.session, held, work, ordinal, closes))
     }
 
     async fn send_step(
@@ -125,8 +126,9 @@ impl Target for PostgresTarget {
         held: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
-        call!(self, step::commit_step(&mut self.session, held, work, ordinal))
+        call!(self, step::commit_step(&mut self.session, held, work, ordinal, closes))
     }
 
     async fn settle_step(

@@ -131,7 +131,7 @@ async fn tables_without_transactions_are_refused() {
     for error in [
         target.preflight(&works).await.expect_err("refused"),
         target.commit(&mut lease, &works).await.expect_err("refused"),
-        target.commit_step(&mut lease, &works, 1).await.expect_err("refused"),
+        target.commit_step(&mut lease, &works, 1, None).await.expect_err("refused"),
         target.rehearse(&works).await.expect_err("refused"),
     ] {
         assert_eq!((error.kind, error.statement), (ErrorKind::Refused, Some(1)), "{error:?}");
