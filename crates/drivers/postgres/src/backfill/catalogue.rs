@@ -18,9 +18,9 @@ pub(super) fn shape(table: &str) -> String {
          attname, atttypid, atttypmod, attnotnull, attgenerated, attidentity, attcollation), ',' \
          ORDER BY attnum) FROM pg_catalog.pg_attribute WHERE attrelid = {table} AND attnum > 0 \
          AND NOT attisdropped), '') || COALESCE((SELECT pg_catalog.string_agg(\
-         pg_catalog.concat_ws(' ', c.relname, i.indkey, i.indoption, i.indclass, i.indcollation, \
-         i.indisvalid), ',' ORDER BY c.relname) FROM pg_catalog.pg_index i JOIN \
-         pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = {table} \
+         pg_catalog.concat_ws(' ', x.relname, i.indkey, i.indoption, i.indclass, i.indcollation, \
+         i.indisvalid), ',' ORDER BY x.relname) FROM pg_catalog.pg_index i JOIN \
+         pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = {table} \
          AND i.indisunique AND i.indpred IS NULL), ''))"
     )
 }

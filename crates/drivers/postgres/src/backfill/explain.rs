@@ -21,6 +21,9 @@ const COUNT: u32 = 10;
 /// A sort of so many rows takes no time that matters, whatever the chunk's size.
 const SORTED_ROWS_MAX: f64 = 10_000.0;
 
+/// Estimates are off by some, above all for small ranges.
+const ROWS_SPARE: f64 = 1_000.0;
+
 /// The plan that EXPLAIN (FORMAT JSON) gave.
 pub(super) fn plan(answer: &Answer) -> Result<Value, TargetError> {
     let row = answer.rows.first().ok_or_else(|| bug("EXPLAIN gave no plan"))?;
@@ -64,6 +67,12 @@ pub(super) async fn explain(
     script.push(Part::Plain, &session.backend_sql(true));
     let relations = script.push(Part::Plain, &relations_sql(work));
     script.push(Part::Plain, "SET LOCAL enable_seqscan TO off");
+    let bare = range.as_ref().map(|(after, upto)| {
+        let condition = layout.between(after, upto, Some("t"));
+        let sql =
+            format!("EXPLAIN (FORMAT JSON) SELECT FROM {} AS t WHERE {condition}", work.table);
+        script.push(Part::Plain, &sql)
+    });
     let mut asked = Vec::new();
     for (index, statement) in work.statements.iter().enumerate() {
         let explained = is_explained(&statement.facts.verb);
@@ -94,6 +103,10 @@ pub(super) async fn explain(
         error
     })?;
     let known = names(answers.get(relations))?;
+    let in_range = match bare.and_then(|at| answers.get(at)) {
+        Some(answer) => plan(answer)?["Plan"]["Plan Rows"].as_f64().unwrap_or(0.0),
+        None => 0.0,
+    };
     let mut all = Vec::new();
     for (what, at) in asked {
         let plan = plan(answers.get(at).unwrap_or(&Answer::default()))?;
@@ -103,7 +116,14 @@ pub(super) async fn explain(
         }
         let reads_in_range =
             what == "the walk" || places(work, &what).is_some_and(|places| places > 0);
-        all.push(judge(&what, &plan["Plan"], &known, layout, work, reads_in_range));
+        if !reads_in_range {
+            all.push(Access { what, index: None, complaint: None });
+            continue;
+        }
+        let mut seen = Seen::default();
+        look(&plan["Plan"], &known, layout, &mut seen);
+        let rows_max = if what == "the walk" { f64::INFINITY } else { in_range * 2.0 + ROWS_SPARE };
+        all.push(judge(&what, seen, rows_max, work));
     }
     Ok(all)
 }
@@ -154,26 +174,19 @@ struct Seen {
     index: Option<String>,
     /// The server would look at every row of the table.
     whole: bool,
+    /// The most rows that are expected of a scan of it by the key.
+    rows: f64,
     /// The most rows that a sort takes.
     sorted: f64,
 }
 
-fn judge(
-    what: &str,
-    plan: &Value,
-    known: &Names,
-    layout: &Layout,
-    work: &Backfill,
-    reads_in_range: bool,
-) -> Access {
-    let mut seen = Seen::default();
-    look(plan, known, layout, &mut seen);
-    let complaint = if !reads_in_range {
-        None
-    } else if seen.index.is_none() {
+fn judge(what: &str, seen: Seen, rows_max: f64, work: &Backfill) -> Access {
+    let complaint = if seen.index.is_none() {
         Some(format!("the server does not reach rows of {} by their range of keys", work.table))
     } else if seen.whole {
         Some(format!("the server would read all of {} for each chunk", work.table))
+    } else if seen.rows > rows_max {
+        Some(format!("the server expects about {} rows outside the range of a chunk", seen.rows))
     } else if what == "the walk" && seen.sorted > 0.0 || seen.sorted > SORTED_ROWS_MAX {
         Some(format!("the server would sort about {} rows for each chunk", seen.sorted))
     } else {
@@ -182,7 +195,8 @@ fn judge(
     Access { what: what.to_owned(), index: seen.index, complaint }
 }
 
-fn look(node: &Value, known: &Names, layout: &Layout, seen: &mut Seen) {
+/// Looks at a node and all below it; whether its rows come from the table.
+fn look(node: &Value, known: &Names, layout: &Layout, seen: &mut Seen) -> bool {
     let text = |name: &str| node[name].as_str().unwrap_or_default();
     let ours = known.contains(&(text("Schema").to_owned(), text("Relation Name").to_owned()));
     match text("Node Type") {
@@ -195,12 +209,22 @@ fn look(node: &Value, known: &Names, layout: &Layout, seen: &mut Seen) {
         }
         "Bitmap Heap Scan" if ours => look_at_bitmap(node, layout, seen),
         "Seq Scan" if ours => seen.whole = true,
-        "Sort" => seen.sorted = seen.sorted.max(node["Plan Rows"].as_f64().unwrap_or(0.0)),
         _ => {}
     }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        look(child, known, layout, seen);
+    if ours && text("Node Type").ends_with("Scan") && seen.index.is_some() {
+        seen.rows = seen.rows.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
     }
+    let mut from_table = ours;
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        let below = look(child, known, layout, seen);
+        // What a sub-query counts or a CTE holds is not what this node sorts.
+        let apart = matches!(child["Parent Relationship"].as_str(), Some("InitPlan" | "SubPlan"));
+        from_table |= below && !apart;
+    }
+    if from_table && matches!(text("Node Type"), "Sort" | "Incremental Sort") {
+        seen.sorted = seen.sorted.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
+    }
+    from_table
 }
 
 /// Below a bitmap scan of the table stand scans of its indexes, which name no table.
@@ -219,9 +243,13 @@ fn bounds_key(condition: &str, layout: &Layout) -> bool {
         return false;
     };
     // A plan quotes a name only where it must.
-    let bare = part.name.trim_matches('"').replace("\"\"", "\"");
+    if condition.contains(&part.name) {
+        return true;
+    }
+    let bare = part.name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    let bare = bare.unwrap_or(&part.name);
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    condition.match_indices(&bare).any(|(at, found)| {
+    condition.match_indices(bare).any(|(at, found)| {
         let before = condition[..at].chars().next_back();
         let after = condition[at + found.len()..].chars().next();
         !before.is_some_and(is_word) && !after.is_some_and(is_word)

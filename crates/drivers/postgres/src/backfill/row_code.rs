@@ -277,9 +277,9 @@ fn update_sql(
     let range = layout.range(&chunk.range, Some("t"));
     let same = format!("({range}) AND {} AND t.xmin::text = g.v", layout.equal(&key, Some("t")));
     let given = format!(
-        "given ({}) AS (SELECT * FROM pg_catalog.unnest({}))",
+        "given ({}) AS (SELECT * FROM ROWS FROM (pg_catalog.unnest({})))",
         names.join(", "),
-        arrays.join(", ")
+        arrays.join("), pg_catalog.unnest(")
     );
     let table = &work.table;
     if sets.is_empty() {
