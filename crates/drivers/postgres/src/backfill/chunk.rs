@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use dunlin_engine::{Checkpoint, Chunk, Committed, Deed, ErrorKind, TargetError, failpoint};
-use dunlin_model::{Backfill, FORMAT, Intent, Lease, Verb};
+use dunlin_model::{Backfill, FORMAT, Intent, KeyRange, Lease, Verb};
 
 use super::catalogue::shape;
 use super::layout::Layout;
@@ -144,6 +144,7 @@ pub(super) async fn commit(
 ) -> Result<Committed, TargetError> {
     session.clean().await?;
     may_run(work)?;
+    may_name(work, chunk)?;
     let traces = work.statements.iter().any(leaves_more_traces);
     let capture = work.capture.as_ref().filter(|_| chunk.deed == Deed::Statements);
     let repeatable = work.statements.len() > 1 || capture.is_some();
@@ -299,6 +300,23 @@ pub(super) async fn finish(
 
 /// The columns that [`intent`] reads, of `dunlin.backfills AS b`.
 pub(super) const INTENT: &str = "b.intent, b.intent_by, b.intent_workers, b.intent_rate";
+
+/// Quarantine and captures name rows by their keys, which rows without a key do not have.
+fn may_name(work: &Backfill, chunk: &Chunk) -> Result<(), TargetError> {
+    let what = match &chunk.deed {
+        Deed::SetAside { .. } => "set aside",
+        Deed::Statements if work.capture.is_some() => "undone",
+        Deed::Statements => return Ok(()),
+    };
+    if chunk.range != KeyRange::Nulls {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!("rows of {} whose key is NULL can't be {what}: nothing names them", work.table),
+    )
+    .help("name a key without NULLs with `-- dunlin: chunk-key`"))
+}
 
 /// Refuses what has no place in a chunk, before anything runs.
 pub(super) fn may_run(work: &Backfill) -> Result<(), TargetError> {

@@ -189,7 +189,7 @@ mod tests {
         let sent: Vec<char> = script.text.chars().collect();
         let whole: String = sent.iter().collect();
         let at = |needle: &str| whole[..whole.find(needle).unwrap()].chars().count();
-        let mut original = |offset: usize| {
+        let original = |offset: usize| {
             let mut error = TargetError::new(ErrorKind::Statement, "x");
             error.offset = Some(offset);
             let failure = script.failure(0, error);

@@ -57,7 +57,7 @@ async fn what_is_written_is_read_back_and_wishes_stay() {
         r
     };
     assert_eq!(plain(read), plain(said.clone()));
-    assert_eq!(segments, [whole.clone()]);
+    assert_eq!(segments, std::slice::from_ref(&whole));
     // By hand, and whatever was written.
     world.sql("UPDATE dunlin.backfills SET intent = 'hold on', intent_workers = -1").await;
     let intent = target.report_backfill(&lease, &said).await.expect("an intent");
