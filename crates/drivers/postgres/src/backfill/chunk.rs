@@ -295,7 +295,7 @@ pub(super) async fn finish(
     let row = single(&answers, at)?;
     let bytes: i64 = number(row, 0)?;
     let intent: Intent = intent(row, 1)?;
-    Ok(Committed { rows, commit, bytes: u64::try_from(bytes).ok(), intent })
+    Ok(Committed { rows, held: None, commit, bytes: u64::try_from(bytes).ok(), intent })
 }
 
 /// The columns that [`intent`] reads, of `dunlin.backfills AS b`.
