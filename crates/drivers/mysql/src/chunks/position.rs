@@ -8,6 +8,9 @@ use super::kind::Kind;
 /// How many bytes of a text or binary key are looked at behind what both ends begin with.
 const BYTES: usize = 12;
 
+/// All of the way: fine enough for tables whose keys fill a billionth of their range.
+pub(crate) const WHOLE: u64 = 1 << 32;
+
 /// A scale that two values of one column stand on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scale {
@@ -50,12 +53,12 @@ impl Scale {
         (low != high).then_some(Self { low, high, shape })
     }
 
-    /// The text at a fraction of the way, in 65,536ths.
-    pub(crate) fn at(&self, fraction: u32) -> String {
-        let step = (self.high - self.low) / 65_536;
-        let rest = (self.high - self.low) % 65_536;
+    /// The text at a fraction of the way, in parts of [`WHOLE`].
+    pub(crate) fn at(&self, fraction: u64) -> String {
+        let whole = i128::from(WHOLE);
+        let (step, rest) = ((self.high - self.low) / whole, (self.high - self.low) % whole);
         let fraction = i128::from(fraction);
-        self.shape.write(self.low + step * fraction + rest * fraction / 65_536)
+        self.shape.write(self.low + step * fraction + rest * fraction / whole)
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
     #[test]
     fn halves_lie_between() {
         let half = |kind: &str, low: &str, high: &str| {
-            Scale::of(&Kind::of(kind), low, high).map(|scale| scale.at(32_768))
+            Scale::of(&Kind::of(kind), low, high).map(|scale| scale.at(WHOLE / 2))
         };
         assert_eq!(half("bigint", "-10", "10").as_deref(), Some("0"));
         assert_eq!(

@@ -191,24 +191,53 @@ impl MysqlTarget {
         Ok(answers.first().and_then(|row| row.number("rows")))
     }
 
+    /// About how many rows a stretch has.
+    pub(crate) async fn stretch_rows(
+        &mut self,
+        work: &Backfill,
+        after: &Bound,
+        upto: &Key,
+    ) -> Result<Option<u64>, TargetError> {
+        let key = KeySql::of(work);
+        let table = Self::walked(work);
+        let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
+        let rows = self.explained_rows(&table, &key.range(None, &range)?).await?;
+        let all = self.explained_rows(&table, "1 = 1").await?;
+        let (Some(rows), Some(all)) = (rows, all) else {
+            return Ok(rows.or(all));
+        };
+        if !is_cut_off(rows, all) {
+            return Ok(Some(rows));
+        }
+        // What lies outside is less than half, and so is told.
+        let behind = key.side(None, upto, true, false)?;
+        let mut outside = self.explained_rows(&table, &behind).await?.unwrap_or_default();
+        if let Bound::Key(after) = after {
+            let before = key.side(None, after, false, true)?;
+            outside += self.explained_rows(&table, &before).await?.unwrap_or_default();
+        }
+        Ok(Some(all.saturating_sub(outside).max(rows)))
+    }
+
     pub(crate) async fn estimate_rows(
         &mut self,
         work: &Backfill,
         after: &Bound,
         upto: &Key,
     ) -> Result<Option<u64>, TargetError> {
-        let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
-        let range = KeySql::of(work).range(None, &range)?;
-        let all = self.explained_rows(&Self::walked(work), &range).await?;
+        let all = self.stretch_rows(work, after, upto).await?;
         let Some(filter) = &work.filter else {
             return Ok(all);
         };
+        let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
+        let range = KeySql::of(work).range(None, &range)?;
+        let free = self.explained_rows(&work.table, &range).await?;
         // Where an index fits the filter, the server knows better how many rows it takes.
         let condition = format!("({range}) AND ({filter}\n)");
         let few = self.explained_rows(&work.table, &condition).await?;
-        Ok(match (all, few) {
-            (Some(all), Some(few)) => Some(all.min(few)),
-            (all, few) => all.or(few),
+        Ok(match (all, free, few) {
+            (Some(all), Some(free), Some(few)) if few < free => Some(all.min(few)),
+            (all, _, few) => all.or(few),
         })
     }
 
@@ -285,6 +314,11 @@ impl MysqlTarget {
         let answers = self.session.run(&query).await?;
         answers.first().and_then(|a| a.rows.first()).map(|row| key_of(row, 0, work)).transpose()
     }
+}
+
+/// InnoDB says half of the table for all that is more than half of it.
+pub(crate) fn is_cut_off(rows: u64, all: u64) -> bool {
+    rows.saturating_mul(20) >= all.saturating_mul(9)
 }
 
 /// What EXPLAIN says of one table.

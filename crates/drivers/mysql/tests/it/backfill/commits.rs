@@ -45,8 +45,7 @@ async fn a_takeover_raises_every_segment_and_ends_an_open_chunk() {
         .expect("written");
     let (under_way, stale) = (work.clone(), lease.clone());
     let first = chunk(Bound::Start, &hi, &hi);
-    let running =
-        tokio::spawn(async move { old.commit_chunk(&stale, &under_way, &first).await });
+    let running = tokio::spawn(async move { old.commit_chunk(&stale, &under_way, &first).await });
     let at_work = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' \
          AND info LIKE '%SLEEP(3000)%' AND info NOT LIKE '%processlist%' AND command = 'Query'",
@@ -138,12 +137,12 @@ async fn one_statement_leaves_gaps_free_and_waits_for_rows_in_doubt() {
         let whole = chunk(Bound::Start, &hi, &hi);
         target.commit_chunk(&lease_too, &work_too, &whole).await
     });
-    eyes.until(
-        "SELECT COUNT(*) > 0 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
-         AND trx_query LIKE '%SHARE MODE%'",
-        "1",
-    )
-    .await;
+    let waiting = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' \
+         AND info LIKE '%SHARE MODE%' AND info NOT LIKE '%processlist%' AND command = 'Query'",
+        world.name
+    );
+    eyes.until(&waiting, "1").await;
     // Beside and inside the chunk, while it waits with its locks.
     eyes.run("SET SESSION innodb_lock_wait_timeout = 1").await;
     eyes.run("INSERT INTO t VALUES (505, 1, 'beside')").await;
@@ -181,7 +180,10 @@ async fn two_statements_are_one_chunk() {
     let mut eyes = world.eyes().await;
     eyes.run("CREATE TABLE gone LIKE t").await;
     let statements = vec![
-        chunked("INSERT INTO gone SELECT p.* FROM t AS p WHERE :chunk(p)", Some((Verb::Insert, "gone"))),
+        chunked(
+            "INSERT INTO gone SELECT p.* FROM t AS p WHERE :chunk(p)",
+            Some((Verb::Insert, "gone")),
+        ),
         chunked("DELETE FROM t WHERE :chunk", Some((Verb::Delete, "t"))),
     ];
     let work = planned(&mut target, statements).await;

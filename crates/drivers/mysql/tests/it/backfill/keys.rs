@@ -17,25 +17,61 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ("down", "k INT", "k DESC", "n * 7"),
     ("decimal", "k DECIMAL(20,4)", "k", "n / 7 - 20"),
     ("date", "k DATE", "k", "DATE'2020-02-20' + INTERVAL n DAY"),
-    ("datetime", "k DATETIME(6)", "k", "TIMESTAMP'2020-02-20 00:00:00' + INTERVAL n * 1000001 MICROSECOND"),
+    (
+        "datetime",
+        "k DATETIME(6)",
+        "k",
+        "TIMESTAMP'2020-02-20 00:00:00' + INTERVAL n * 1000001 MICROSECOND",
+    ),
     ("time", "k TIME(3)", "k", "SEC_TO_TIME(n * 1.5 - 200)"),
     ("year", "k YEAR, j INT", "k, j", "1950 + n MOD 50, n"),
     ("moment", "k TIMESTAMP(6)", "k", "TIMESTAMP'2024-02-20 00:00:00' + INTERVAL n HOUR"),
     ("bits", "k BIT(20)", "k", "n * 3"),
     ("enum", "k ENUM('z', 'a', 'm'), j INT", "k, j", "1 + n MOD 3, n"),
-    ("latin", "k VARCHAR(30) CHARACTER SET latin1", "k", "CONCAT('k', CHAR(200 + n MOD 50 USING latin1), n)"),
-    ("folded", "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "k", "CONCAT(IF(n MOD 2, 'Ä', 'a'), '''\\\\', n)"),
-    ("unicode", "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci", "k", "CONCAT(IF(n MOD 2, 'ß', 'ss'), '😀', n)"),
-    ("bytewise", "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "k", "CONCAT(IF(n MOD 2, 'Z', 'a'), n)"),
+    (
+        "latin",
+        "k VARCHAR(30) CHARACTER SET latin1",
+        "k",
+        "CONCAT('k', CHAR(200 + n MOD 50 USING latin1), n)",
+    ),
+    (
+        "folded",
+        "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+        "k",
+        "CONCAT(IF(n MOD 2, 'Ä', 'a'), '''\\\\', n)",
+    ),
+    (
+        "unicode",
+        "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+        "k",
+        "CONCAT(IF(n MOD 2, 'ß', 'ss'), '😀', n)",
+    ),
+    (
+        "bytewise",
+        "k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        "k",
+        "CONCAT(IF(n MOD 2, 'Z', 'a'), n)",
+    ),
     ("padded", "k CHAR(12) CHARACTER SET latin1 COLLATE latin1_german1_ci", "k", "n"),
     ("binary", "k BINARY(6)", "k", "UNHEX(LPAD(HEX(n * 99991), 12, '0'))"),
     ("varbinary", "k VARBINARY(40)", "k", "UNHEX(MD5(n))"),
-    ("three", "k VARCHAR(10) CHARACTER SET latin1, j VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, i VARBINARY(10)", "k, j, i", "CONCAT('t', n MOD 3), CONCAT('G', n MOD 11), n"),
-    ("four", "k INT, j DATE, i VARCHAR(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, h BIGINT UNSIGNED", "k, j, i, h", "n MOD 2, DATE'2020-01-01' + INTERVAL n MOD 3 DAY, n MOD 5, n"),
+    (
+        "three",
+        "k VARCHAR(10) CHARACTER SET latin1, j VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, i VARBINARY(10)",
+        "k, j, i",
+        "CONCAT('t', n MOD 3), CONCAT('G', n MOD 11), n",
+    ),
+    (
+        "four",
+        "k INT, j DATE, i VARCHAR(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, h BIGINT UNSIGNED",
+        "k, j, i, h",
+        "n MOD 2, DATE'2020-01-01' + INTERVAL n MOD 3 DAY, n MOD 5, n",
+    ),
     ("mixed", "k INT, j INT, i INT", "k DESC, j, i DESC", "n MOD 3, n MOD 7, n"),
 ];
 
-const UUID: (&str, &str, &str, &str) = ("uuid", "k UUID", "k", "INSERT(UUID(), 1, 4, LPAD(HEX(n), 4, '0'))");
+const UUID: (&str, &str, &str, &str) =
+    ("uuid", "k UUID", "k", "INSERT(UUID(), 1, 4, LPAD(HEX(n), 4, '0'))");
 
 #[tokio::test]
 async fn every_type_of_key_is_walked_whole_and_in_order() {
@@ -97,8 +133,7 @@ async fn far_marks_and_splits_of_many_rows_agree_with_near_ones() {
     assert_eq!(marks[3].key, hi);
     let mut eyes = world.eyes().await;
     // 160,000 rows, so that they are estimated, with a gap in which nothing is.
-    for (shift, times) in [(1, 2), (2, 4), (5, 8), (1_000_000_000, 16)] {
-        let _ = times;
+    for shift in [1, 2, 5, 1_000_000_000] {
         eyes.run(&format!("INSERT INTO t SELECT id + {shift}, v, s FROM t")).await;
     }
     eyes.run("ANALYZE TABLE t").await;
@@ -126,10 +161,8 @@ async fn null_keys_are_a_chunk_of_their_own() {
     let work = planned(&mut target, vec![update("UPDATE t SET v = v + 1 WHERE :chunk")]).await;
     let extent = target.extent(&work).await.expect("an extent");
     assert_eq!((extent.hi, extent.nulls), (Some(super::number(2)), true));
-    let rehearsed = target
-        .rehearse_chunk(&work, &dunlin_model::KeyRange::Nulls)
-        .await
-        .expect("rehearsed");
+    let rehearsed =
+        target.rehearse_chunk(&work, &dunlin_model::KeyRange::Nulls).await.expect("rehearsed");
     assert_eq!(rehearsed.rows, [Some(2)]);
     assert_eq!(eyes.one("SELECT SUM(v) FROM t").await, "0");
 }

@@ -9,12 +9,8 @@ use crate::support::{LEDGER_ID, World, view};
 async fn a_backfill_reads_back_and_takes_wishes() {
     let (_world, mut target) = numbers("record", 10).await;
     assert!(target.backfills(None).await.expect("none").is_empty());
-    let wish = Intent {
-        wish: Wish::Pause,
-        by: Some("ann".to_owned()),
-        workers: Some(4),
-        rate: None,
-    };
+    let wish =
+        Intent { wish: Wish::Pause, by: Some("ann".to_owned()), workers: Some(4), rate: None };
     assert!(!target.wish(&resource(), &wish).await.expect("no backfill"));
     let work = planned(&mut target, Vec::new()).await;
     let lease = begun(&mut target, &work, number(100)).await;

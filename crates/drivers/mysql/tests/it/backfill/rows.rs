@@ -20,7 +20,7 @@ async fn values_of_every_type_come_back_as_they_went() {
     let mut eyes = world.eyes().await;
     eyes.run(
         "CREATE TABLE t (id VARCHAR(20) CHARACTER SET latin1 PRIMARY KEY, b BIGINT UNSIGNED, \
-         d DECIMAL(40,10), f FLOAT, g DOUBLE, s TEXT CHARACTER SET latin1, u TEXT, y BLOB, \
+         d DECIMAL(40,10), f FLOAT, g DOUBLE, s TEXT CHARACTER SET latin1, u TEXT CHARACTER SET utf8mb4, y BLOB, \
          e ENUM('x','y'), z SET('p','q'), w BIT(33), dt DATETIME(6), ts TIMESTAMP(6) NULL, \
          tm TIME(6), j JSON, k YEAR)",
     )
@@ -44,7 +44,10 @@ async fn values_of_every_type_come_back_as_they_went() {
     let lease = begun(&mut target, &work, hi.clone()).await;
     let sums = "CHECKSUM TABLE t";
     let sum = |row: Option<(String, String)>| row.map(|(_, sum)| sum);
-    let was = { use mysql_async::prelude::Queryable as _; sum(eyes.0.query_first(sums).await.expect("a sum")) };
+    let was = {
+        use mysql_async::prelude::Queryable as _;
+        sum(eyes.0.query_first(sums).await.expect("a sum"))
+    };
     let set = |values: &[Option<String>]| {
         work.columns.iter().zip(values).skip(1).map(|(c, v)| (c.name.clone(), v.clone())).collect()
     };
@@ -64,7 +67,10 @@ async fn values_of_every_type_come_back_as_they_went() {
     // The checkpoint has moved: the same rows once more by themselves.
     whole.checkpoint = dunlin_engine::Checkpoint::Released { key: hi.clone() };
     target.commit_rows(&lease, &work, &whole, &back, &[]).await.expect("written");
-    let is = { use mysql_async::prelude::Queryable as _; sum(eyes.0.query_first(sums).await.expect("a sum")) };
+    let is = {
+        use mysql_async::prelude::Queryable as _;
+        sum(eyes.0.query_first(sums).await.expect("a sum"))
+    };
     assert_eq!(was, is);
     let after = target.read_rows(&work, &range).await.expect("read");
     assert_eq!(before, after);

@@ -65,7 +65,10 @@ async fn deleted_rows_come_back_unless_their_key_is_taken() {
     eyes.run("INSERT INTO t (id, s) VALUES (3, 'mine')").await;
     let undone = target.undo_chunk(&mut lease, &work, 100).await.expect("undone");
     assert_eq!((undone.restored, undone.changed_since, undone.left), (3, 1, false));
-    assert_eq!(eyes.one("SELECT GROUP_CONCAT(COALESCE(s, '-') ORDER BY id) FROM t").await, "ä,-,mine,D");
+    assert_eq!(
+        eyes.one("SELECT GROUP_CONCAT(COALESCE(s, '-') ORDER BY id) FROM t").await,
+        "ä,-,mine,D"
+    );
 }
 
 #[tokio::test]
