@@ -19,7 +19,7 @@ use crate::work::{StepKey, WorkSession, lock_timeouts, no_such_statement};
 /// Set after the fence and released before the ledger's rows. It goes with its transaction, so
 /// a transaction that a statement has ended (DDL, or COMMIT within a procedure) cannot pass for
 /// the one that began, not even where the statement has begun another.
-const SAVEPOINT: &str = "dunlin_work";
+pub(crate) const SAVEPOINT: &str = "dunlin_work";
 
 impl MysqlTarget {
     pub(crate) async fn commit_work(
@@ -281,11 +281,11 @@ async fn statement_in_transaction(
 }
 
 /// 1305: the savepoint does not exist.
-fn transaction_is_gone(error: &TargetError) -> bool {
+pub(crate) fn transaction_is_gone(error: &TargetError) -> bool {
     error.code.as_deref() == Some("1305")
 }
 
-fn ended_within(statement: Option<usize>) -> TargetError {
+pub(crate) fn ended_within(statement: Option<usize>) -> TargetError {
     let (subject, which) = match statement {
         Some(_) => ("this statement", "it and those before it"),
         None => ("a statement", "it and those before it"),

@@ -8,7 +8,7 @@ use dunlin_mysql::MysqlConnector;
 use crate::support::{World, claimed, dml, dml_on, owner, work};
 
 async fn failure(url: &str) -> dunlin_engine::TargetError {
-    let connector = MysqlConnector::new(url, None, Duration::from_secs(10)).expect("a URL");
+    let connector = MysqlConnector::new(url, None, &[], Duration::from_secs(10)).expect("a URL");
     let error = match connector.connect(Purpose::Look).await {
         Ok(_) => panic!("{url} connected"),
         Err(error) => error,
@@ -33,7 +33,7 @@ async fn connections_that_fail_say_why() {
     let closed = with(&|url| url.set_port(Some(9)).expect("set"));
     assert_eq!(failure(&closed).await.kind, ErrorKind::Unreachable);
     let secrets =
-        MysqlConnector::new(&wrong, None, Duration::from_secs(1)).expect("a URL").secrets();
+        MysqlConnector::new(&wrong, None, &[], Duration::from_secs(1)).expect("a URL").secrets();
     assert_eq!(secrets, ["canary"]);
 }
 

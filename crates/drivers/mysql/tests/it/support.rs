@@ -39,7 +39,7 @@ impl World {
     }
 
     pub(crate) fn connector(&self) -> MysqlConnector {
-        MysqlConnector::new(&self.url, None, Duration::from_secs(10)).expect("a URL")
+        MysqlConnector::new(&self.url, None, &[], Duration::from_secs(10)).expect("a URL")
     }
 
     pub(crate) async fn target(&self) -> Box<dyn Target> {
