@@ -44,7 +44,7 @@ pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetE
         Dialect::Mysql => Ok(Arc::new(dunlin_mysql::MysqlConnector::new(
             &options.url,
             options.direct_url.as_deref(),
-            &[],
+            &options.replica_urls,
             options.connect_timeout,
         )?)),
         #[cfg(feature = "sqlite")]

@@ -129,7 +129,7 @@ impl MysqlTarget {
                 failpoint("chunk.executed");
                 let commit = commit(session).await?;
                 failpoint("chunk.done");
-                Ok(Committed { rows, commit, bytes: None, intent })
+                Ok(Committed { rows, commit, bytes: None, held: None, intent })
             }
             Err(error) => Err(session.session.rolled_back(error).await),
         }

@@ -170,7 +170,13 @@ impl MysqlTarget {
                 let commit = commit(session).await?;
                 failpoint("chunk.done");
                 let rows = vec![Some(count)];
-                Ok(RowsOutcome::Committed(Committed { rows, commit, bytes: None, intent }))
+                Ok(RowsOutcome::Committed(Committed {
+                    rows,
+                    commit,
+                    bytes: None,
+                    held: None,
+                    intent,
+                }))
             }
             Ok(Err(missed)) => {
                 session.session.run("ROLLBACK").await?;

@@ -80,6 +80,7 @@ pub(crate) fn plan(table: &Table, statements: Vec<Statement>) -> Backfill {
         filter: None,
         statements,
         columns: Vec::new(),
+        table_columns: Vec::new(),
         capture: None,
         lock_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(60),

@@ -58,6 +58,7 @@ pub(super) async fn planned(
         filter: None,
         statements: statements.iter().map(|text| chunked(text)).collect(),
         columns: Vec::new(),
+        table_columns: Vec::new(),
         capture: None,
         lock_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(60),
