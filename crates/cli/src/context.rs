@@ -98,6 +98,7 @@ impl Context {
         connector(&ConnectOptions {
             url: url.to_owned(),
             direct_url: database.direct_url.clone(),
+            replica_urls: Vec::new(),
             root: self.settings.root.clone(),
             connect_timeout: database.connect_timeout,
         })

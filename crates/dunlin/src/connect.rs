@@ -15,6 +15,8 @@ pub struct ConnectOptions {
     pub url: String,
     /// Where runs go if `url` is a pooler's.
     pub direct_url: Option<String>,
+    /// Replicas whose lag a backfill must mind.
+    pub replica_urls: Vec<String>,
     /// The folder that relative SQLite paths start from.
     pub root: PathBuf,
     /// How long making a connection may take; for SQLite how long a busy database is waited for.
@@ -30,15 +32,19 @@ pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetE
         check_url(&options.url).map_err(|message| TargetError::new(ErrorKind::Refused, message))?;
     match dialect {
         #[cfg(feature = "postgres")]
-        Dialect::Postgres => Ok(Arc::new(dunlin_postgres::PostgresConnector::new(
-            &options.url,
-            options.direct_url.as_deref(),
-            options.connect_timeout,
-        )?)),
+        Dialect::Postgres => Ok(Arc::new(
+            dunlin_postgres::PostgresConnector::new(
+                &options.url,
+                options.direct_url.as_deref(),
+                options.connect_timeout,
+            )?
+            .with_replicas(&options.replica_urls, options.connect_timeout)?,
+        )),
         #[cfg(feature = "mysql")]
         Dialect::Mysql => Ok(Arc::new(dunlin_mysql::MysqlConnector::new(
             &options.url,
             options.direct_url.as_deref(),
+            &options.replica_urls,
             options.connect_timeout,
         )?)),
         #[cfg(feature = "sqlite")]

@@ -97,6 +97,7 @@ impl Migrator {
         let connector = connector(&ConnectOptions {
             url: self.url.clone(),
             direct_url: None,
+            replica_urls: Vec::new(),
             root,
             connect_timeout: Duration::from_secs(10),
         })?;

@@ -245,12 +245,22 @@ pub trait Target: Chunks {
     /// Journals that a step is about to be sent, with the definitions as they are, the token and
     /// the number of the connection it will be sent on. The migration's row becomes `running`
     /// with the entry's pass and content. A step that is open or failed is opened anew.
+    ///
+    /// `closes` is an open step of this work that was sent and took effect: the same transaction
+    /// journals it as done, which saves a commit. It is never the work's last. The definitions are
+    /// read before that, so after a death in between it is found open, as after one right behind
+    /// its statement, and nothing of a later step has been sent.
+    ///
+    /// Returns whether the close of this step may in turn wait for the journal of the next one:
+    /// `true` promises that `settle_step` will know that it took effect, by the definitions noted
+    /// now and however late it is asked.
     async fn open_step(
         &mut self,
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError>;
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError>;
 
     /// Sends one statement alone, outside a transaction, with its timeouts where they can apply.
     /// Earlier statements of the work that change the session hold for it: where it runs in another
@@ -274,12 +284,14 @@ pub trait Target: Chunks {
     ) -> Result<(), TargetError>;
 
     /// Runs one statement and journals it as done, in one transaction; as `close_step` does for
-    /// the last one.
+    /// the last one. `closes` is an open step as for `open_step`: it is done if, and only if, this
+    /// transaction commits.
     async fn commit_step(
         &mut self,
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError>;
 
     /// Finds out what became of an open step of an earlier runner: makes sure that the old

@@ -183,12 +183,14 @@ impl Bench<'_> {
         }
         let first = (step.resume_at as usize).min(count);
         let mut rows = vec![None; first];
+        let mut owed = None;
         for index in first..count {
             if self.job.interrupt.urgency() >= Urgency::Finish {
+                pay(target, lease, work, &mut owed).await?;
                 let failed = failure(step, Some(index), Cause::Interrupted, index);
                 return Ok(Ended::Badly(Box::new(failed)));
             }
-            match self.one_statement(target, lease, step, work, index).await? {
+            match self.one_statement(target, lease, step, work, index, &mut owed).await? {
                 Ok(touched) => rows.push(touched),
                 Err(ended) => return Ok(ended),
             }
@@ -205,9 +207,11 @@ impl Bench<'_> {
         step: &PlannedStep,
         work: &Work,
         index: usize,
+        owed: &mut Option<u32>,
     ) -> Result<Result<Option<u64>, Ended>, EngineError> {
         let number = ordinal(index);
         if let Some(open) = self.open_step(step, number) {
+            pay(target, lease, work, owed).await?;
             match self.settle(target, lease, step, work, open).await? {
                 Ok(true) => return Ok(Ok(None)),
                 Ok(false) => {}
@@ -217,7 +221,7 @@ impl Bench<'_> {
         let mut attempt = 1;
         loop {
             let stopper = target.stopper();
-            let sending = self.send(target, lease, work, index);
+            let sending = self.send(target, lease, work, index, owed);
             let outcome = tokio::select! {
                 outcome = sending => outcome,
                 () = self.job.interrupt.reached(Urgency::Abort) => {
@@ -226,13 +230,17 @@ impl Bench<'_> {
                     return Ok(Err(Ended::Aborted(Box::new(failed))));
                 }
             };
-            match outcome {
+            let error = match outcome {
                 Ok(touched) => return Ok(Ok(touched)),
-                Err(error) if self.try_again(step, &error, &mut attempt).await => {}
-                Err(error) => {
-                    let error = error.in_statement(index);
-                    return self.fail(target, lease, step, error, index).await.map(Err);
-                }
+                Err(error) => error,
+            };
+            if error.kind.remedy() != Remedy::Reconnect {
+                // Whatever comes next may take long, or not come at all.
+                pay(target, lease, work, owed).await?;
+            }
+            if !self.try_again(step, &error, &mut attempt).await {
+                let error = error.in_statement(index);
+                return self.fail(target, lease, step, error, index).await.map(Err);
             }
         }
     }
@@ -279,20 +287,38 @@ impl Bench<'_> {
 
     /// Sends one statement: with its journal row in one transaction where that is possible,
     /// otherwise journalled before and after.
+    ///
+    /// `owed` is a step that took effect and is still open in the journal: its close goes with the
+    /// next journal, which saves a commit for each definition. That costs no knowledge. A step is
+    /// owed only where the driver promised, when it opened it, that the catalogue will tell for
+    /// certain that it took effect. No other statement takes effect while it is open: the next one
+    /// that runs by itself is sent after the journal that closes this one; and one that runs in a
+    /// transaction closes it in that transaction, or is rolled back and leaves it as it was. So a
+    /// death at any point leaves what one right behind the owed statement leaves, and that is
+    /// settled in the same way: its connection is ended first, and then its definition, which
+    /// nothing of ours has touched since, differs from the one that was noted.
     async fn send(
         &self,
         target: &mut dyn Target,
         lease: &mut Lease,
         work: &Work,
         index: usize,
+        owed: &mut Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
         let number = ordinal(index);
         let facts = &work.statements[index].facts;
         if facts.restart == Restart::Transactional && facts.outside_transaction.is_none() {
-            return target.commit_step(lease, work, number).await;
+            let touched = target.commit_step(lease, work, number, *owed).await?;
+            *owed = None;
+            return Ok(touched);
         }
-        target.open_step(lease, work, number).await?;
+        let may_wait = target.open_step(lease, work, number, *owed).await?;
+        *owed = None;
         match target.send_step(lease, work, number).await {
+            Ok(touched) if may_wait && index + 1 < work.statements.len() => {
+                *owed = Some(number);
+                Ok(touched)
+            }
             Ok(touched) => {
                 target.close_step(lease, work, number, StepState::Done).await?;
                 Ok(touched)
@@ -336,7 +362,7 @@ impl Bench<'_> {
         if self.open_step(step, 0).is_some() {
             self.job.observer.event(Event::ProgramAgain { id, key: &key });
         }
-        target.open_step(lease, &work, 0).await?;
+        target.open_step(lease, &work, 0, None).await?;
         crate::failpoint("program.opened");
         let variables = self.variables(step, lease);
         let variables: Vec<(&str, String)> =
@@ -444,6 +470,20 @@ impl Bench<'_> {
         }
         let _ = target.record(lease, &[entry]).await;
     }
+}
+
+/// Journals a step as done whose close was to go with the next one.
+async fn pay(
+    target: &mut dyn Target,
+    lease: &mut Lease,
+    work: &Work,
+    owed: &mut Option<u32>,
+) -> Result<(), TargetError> {
+    if let Some(number) = *owed {
+        target.close_step(lease, work, number, StepState::Done).await?;
+        *owed = None;
+    }
+    Ok(())
 }
 
 fn ordinal(index: usize) -> u32 {

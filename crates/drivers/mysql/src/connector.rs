@@ -18,23 +18,30 @@ use crate::url::ServerUrl;
 pub struct MysqlConnector {
     main: Arc<Dialler>,
     direct: Option<Arc<Dialler>>,
+    replicas: Vec<Arc<Dialler>>,
 }
 
 impl MysqlConnector {
     /// A connector to the database of a URL (`mysql://` or `mariadb://`). `direct_url`, where
-    /// there is one, is used to run migrations.
+    /// there is one, is used to run migrations; `replica_urls` are the servers whose lag
+    /// backfills mind.
     ///
     /// # Errors
     /// What is wrong with a URL. Nothing is connected to yet.
     pub fn new(
         url: &str,
         direct_url: Option<&str>,
+        replica_urls: &[String],
         connect_timeout: Duration,
     ) -> Result<Self, TargetError> {
         let dialler = |url: &str| -> Result<Arc<Dialler>, TargetError> {
             Ok(Arc::new(Dialler::new(ServerUrl::parse(url)?, connect_timeout)))
         };
-        Ok(Self { main: dialler(url)?, direct: direct_url.map(dialler).transpose()? })
+        Ok(Self {
+            main: dialler(url)?,
+            direct: direct_url.map(dialler).transpose()?,
+            replicas: replica_urls.iter().map(|url| dialler(url)).collect::<Result<_, _>>()?,
+        })
     }
 
     fn dialler(&self, purpose: Purpose) -> &Arc<Dialler> {
@@ -85,7 +92,7 @@ impl Connector for MysqlConnector {
     }
 
     fn secrets(&self) -> Vec<String> {
-        let diallers = std::iter::once(&self.main).chain(&self.direct);
+        let diallers = std::iter::once(&self.main).chain(&self.direct).chain(&self.replicas);
         let mut secrets: Vec<String> = diallers
             .flat_map(|dialler| [&dialler.url.password, &dialler.url.encoded_password])
             .flatten()
@@ -102,7 +109,13 @@ impl Connector for MysqlConnector {
     }
 
     async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        Ok(Vec::new())
+        let mut replicas: Vec<Box<dyn Target>> = Vec::new();
+        for dialler in &self.replicas {
+            let mut target = MysqlTarget::connect(Arc::clone(dialler)).await?;
+            target.replica = true;
+            replicas.push(Box::new(target));
+        }
+        Ok(replicas)
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {

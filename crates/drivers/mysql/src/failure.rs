@@ -28,6 +28,8 @@ pub(crate) enum During {
     Connect,
     /// A statement of ours.
     Ours,
+    /// A statement of ours that reads or writes rows of the user's.
+    Rows,
     /// A statement of the user's, by its index.
     Users(usize),
 }
@@ -52,9 +54,10 @@ pub(crate) fn of_server(error: &ServerError, during: During) -> TargetError {
     if let Some(help) = help_for(error, kind) {
         failure = failure.help(help);
     }
+    failure.by_row = kind == ErrorKind::Statement && is_by_row(error);
     match during {
         During::Users(index) => failure.in_statement(index),
-        During::Connect | During::Ours => failure,
+        During::Connect | During::Ours | During::Rows => failure,
     }
 }
 
@@ -85,12 +88,26 @@ fn kind_of(error: &ServerError, during: During) -> ErrorKind {
         }
         // 1030 wraps an engine's error: 28 is "no space left on device".
         (1030, _) if error.message.contains("error 28") => ErrorKind::Exhausted,
-        (_, During::Users(_)) => ErrorKind::Statement,
+        (_, During::Users(_) | During::Rows) => ErrorKind::Statement,
         (_, During::Connect) => ErrorKind::Unreachable,
         // A ledger table or column that is not there: dropped, or of another major version.
         (1054 | 1146, During::Ours) => ErrorKind::LedgerFormat,
         (_, During::Ours) => ErrorKind::Bug,
     }
+}
+
+/// Numbers of errors of values that have no SQLSTATE of their own.
+const BY_ROW: &[u16] =
+    &[1242, 1265, 1364, 1366, 1367, 1369, 1411, 1441, 1526, 1918, 1977, 3140, 3141, 3156, 3819];
+
+/// SQLSTATE 22 is about values, 23 about constraints, 45 is what SIGNAL raises. 1052 ("column is
+/// ambiguous") has a state of class 23, and is about the statement.
+fn is_by_row(error: &ServerError) -> bool {
+    let class = error.state.get(..2).unwrap_or_default();
+    error.code != 1052
+        && (matches!(class, "22" | "23" | "45")
+            || error.code == 1644
+            || BY_ROW.contains(&error.code))
 }
 
 fn help_for(error: &ServerError, kind: ErrorKind) -> Option<String> {
@@ -178,7 +195,7 @@ fn of_driver(error: &DriverError, during: During) -> TargetError {
         }
         DriverError::LocalInfile(_) => match during {
             During::Users(index) => local_infile().in_statement(index),
-            During::Connect | During::Ours => local_infile(),
+            During::Connect | During::Ours | During::Rows => local_infile(),
         },
         DriverError::UnknownAuthPlugin { .. }
         | DriverError::MysqlOldPasswordDisabled
@@ -214,6 +231,17 @@ mod tests {
         let error = of_server(&server(1062, "Duplicate entry 's' for key 'k'"), During::Users(3));
         assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(3)));
         assert_eq!(error.to_string(), "Duplicate entry '…' for key 'k' (1062)");
+    }
+
+    #[test]
+    fn values_are_told_from_statements() {
+        let with = |code, state: &str| {
+            let error = ServerError { state: state.to_owned(), ..server(code, "x") };
+            of_server(&error, During::Users(0)).by_row
+        };
+        assert!(with(1062, "23000") && with(1365, "22012") && with(1644, "45000"));
+        assert!(with(1366, "HY000") && with(3819, "HY000"));
+        assert!(!with(1052, "23000") && !with(1054, "42S22") && !with(1213, "40001"));
     }
 
     #[test]

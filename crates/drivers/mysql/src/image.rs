@@ -67,6 +67,16 @@ impl Image {
         json!({ "server_started": self.started, "definitions": definitions }).to_string()
     }
 
+    /// Whether the catalogue will tell for certain that a statement took effect after it was
+    /// noted. It does for what is created or dropped and can be seen; a definition that is altered
+    /// may read the same after as before.
+    pub(crate) fn will_tell(&self, verb: &str) -> bool {
+        let word = verb.split(' ').next().unwrap_or_default();
+        matches!(word, "CREATE" | "DROP")
+            && !self.definitions.is_empty()
+            && self.definitions.iter().all(|one| one.state != State::Hidden)
+    }
+
     /// `None` for what is no image of ours.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;

@@ -11,11 +11,11 @@ use dunlin_model::{FORMAT, Lease, LeaseHolder, Owner, Resource};
 use tokio::time::Instant;
 
 use crate::facts::require_writable;
-use crate::ledger;
+use crate::ledger::{self, BEGIN};
 use crate::literal::text;
 use crate::process;
 use crate::session::{Answer, Cells};
-use crate::target::MysqlTarget;
+use crate::target::{CONFLICTS_MAX, MysqlTarget};
 
 /// How long a takeover waits for the old holder's transaction to end, its connection being
 /// killed meanwhile: as long as rolling back some millions of rows takes.
@@ -49,7 +49,7 @@ impl MysqlTarget {
             if swapped.affected != 1 {
                 return Ok(Claim::Held(ledger::holder(row)));
             }
-            return self.take_over(resource, owner, ttl, row).await;
+            return self.take_over(resource, owner, ttl, row, meta.format).await;
         }
         Err(TargetError::new(
             ErrorKind::Conflict,
@@ -109,6 +109,7 @@ impl MysqlTarget {
         owner: &Owner,
         ttl: Duration,
         row: &Cells,
+        format: u32,
     ) -> Result<Claim, TargetError> {
         let holder = ledger::holder(row);
         let mut lease = Lease {
@@ -119,7 +120,7 @@ impl MysqlTarget {
         };
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {
-            match self.raise_segment(&lease).await? {
+            match self.raise_segments(&lease, format).await? {
                 Ok(answer) => {
                     let Some(commits) = standing(&answer, lease.token) else {
                         // Somebody took over from us meanwhile.
@@ -143,61 +144,81 @@ impl MysqlTarget {
         }
     }
 
-    async fn raise_segment(
+    /// Raises the token of all segments, in one transaction. A ledger of format 1 has none but 0.
+    async fn raise_segments(
         &mut self,
         lease: &Lease,
+        format: u32,
     ) -> Result<Result<Answer, Blocked>, TargetError> {
         let (job, token) = (text(&lease.resource.to_string()), lease.token);
         let table = self.ledger.table("segments");
+        let attempts = if format >= 2 { "attempts = attempts + 1, " } else { "" };
         // One second, the shortest there is, then we see who blocks.
         let packet = format!(
-            "SET SESSION innodb_lock_wait_timeout = 1; \
+            "SET SESSION innodb_lock_wait_timeout = 1; {BEGIN}\
              INSERT INTO {table} (job, seg, lo, upto, hi, token, rows_done, connection) \
              VALUES ({job}, 0, NULL, '0', '', {token}, 0, CONNECTION_ID()) \
              ON DUPLICATE KEY UPDATE \
              connection = IF(token < {token}, CONNECTION_ID(), connection), \
              token = GREATEST(token, {token}); \
-             SELECT token, upto FROM {table} WHERE job = {job} AND seg = 0; {}",
+             UPDATE {table} SET token = {token}, {attempts}connection = CONNECTION_ID() \
+             WHERE job = {job} AND seg >= 1 AND token < {token}; \
+             SELECT token, upto FROM {table} WHERE job = {job} AND seg = 0; COMMIT; {}",
             crate::facts::LEDGER_LOCK_WAIT
         );
-        match self.repeated(&packet).await {
-            Ok(mut answers) if answers.len() == 4 => Ok(Ok(answers.swap_remove(2))),
-            Ok(_) => Err(TargetError::new(ErrorKind::Bug, "the server answered too little")),
-            Err(error) if error.kind == ErrorKind::LockTimeout => {
-                let error = self.session.rolled_back(error).await;
-                if error.kind == ErrorKind::Lost {
-                    return Err(error);
+        for _ in 0..CONFLICTS_MAX {
+            match self.session.run(&packet).await {
+                Ok(mut answers) if answers.len() == 7 => return Ok(Ok(answers.swap_remove(4))),
+                Ok(_) => {
+                    return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
                 }
-                self.session.run(crate::facts::LEDGER_LOCK_WAIT).await?;
-                Ok(Err(Blocked(error)))
+                Err(error) => {
+                    let error = self.session.rolled_back(error).await;
+                    if error.kind == ErrorKind::Conflict {
+                        continue;
+                    }
+                    if error.kind != ErrorKind::LockTimeout {
+                        return Err(error);
+                    }
+                    self.session.run(crate::facts::LEDGER_LOCK_WAIT).await?;
+                    return Ok(Err(Blocked(error)));
+                }
             }
-            Err(error) => Err(error),
         }
+        Err(TargetError::new(
+            ErrorKind::Conflict,
+            format!("the segments of {} keep changing", lease.resource),
+        ))
     }
 
-    /// Ends the connection whose transaction has changed the segment row and is not committed.
+    /// Ends each connection whose transaction has changed a segment row and is not committed.
     /// Its number is read uncommitted, out of the change itself, so it cannot be that of another
     /// connection which was given an old number. A lock that is held for other reasons is waited for.
     async fn end_blocker(&mut self, resource: &Resource) -> Result<(), TargetError> {
         let select = format!(
-            "SELECT upto, connection FROM {} WHERE job = {} AND seg = 0",
+            "SELECT seg, upto, hi, token, rows_done, connection FROM {} WHERE job = {} ORDER BY seg",
             self.ledger.table("segments"),
             text(&resource.to_string())
         );
         let packet =
             format!("{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}");
         let answers = self.session.run(&packet).await?;
-        let cell = |answer: Option<&Answer>, column| {
-            answer.and_then(|answer| answer.rows.first()).and_then(|row| row.optional(column))
+        let [committed, _, uncommitted] = answers.as_slice() else {
+            return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
         };
-        let uncommitted = answers.get(2);
-        if cell(answers.first(), 0) == cell(uncommitted, 0) {
-            return Ok(());
+        let cells =
+            |row: &Cells| (0..row.width()).map(|cell| row.optional(cell)).collect::<Vec<_>>();
+        let committed: Vec<_> = committed.rows.iter().map(cells).collect();
+        let changed = uncommitted.rows.iter().filter(|row| !committed.contains(&cells(row)));
+        let mut connections: Vec<u64> = changed.filter_map(|row| row.number(5)).collect();
+        connections.sort_unstable();
+        connections.dedup();
+        for id in connections {
+            if id != self.session.id {
+                process::kill(&mut self.session, id).await?;
+            }
         }
-        match cell(uncommitted, 1).and_then(|id| id.parse().ok()) {
-            Some(id) if id != self.session.id => process::kill(&mut self.session, id).await,
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     async fn held(&mut self, resource: &Resource) -> Result<Claim, TargetError> {

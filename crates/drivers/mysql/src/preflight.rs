@@ -43,6 +43,13 @@ impl MysqlTarget {
         _work: &Work,
         statements: &[Statement],
     ) -> Result<(), TargetError> {
+        self.require_transactional_statements(statements).await
+    }
+
+    pub(crate) async fn require_transactional_statements(
+        &mut self,
+        statements: &[Statement],
+    ) -> Result<(), TargetError> {
         let mut queries = Vec::new();
         for (index, statement) in statements.iter().enumerate() {
             queries.extend(

@@ -69,6 +69,23 @@ impl Cells {
     }
 }
 
+/// One row with the names of its columns.
+#[derive(Debug)]
+pub(crate) struct Named(Vec<(String, Option<String>)>);
+
+impl Named {
+    /// The text in the column of that name.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let cell = self.0.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+        cell.and_then(|(_, text)| text.clone())
+    }
+
+    /// The number in the column of that name.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+}
+
 /// What a user's statement did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Effect {
@@ -144,6 +161,39 @@ impl Session {
             Ok(result) => self.keep(conn, result, During::Ours),
             Err(_) => Err(lost(format!("the server did not answer for {OURS_SECONDS_MAX} s"))),
         }
+    }
+
+    /// Sends one query of our own whose columns differ between servers.
+    pub(crate) async fn run_named(&mut self, query: &str) -> Result<Vec<Named>, TargetError> {
+        self.named(query, During::Ours).await
+    }
+
+    /// Asks how the server would run a statement of the user's.
+    pub(crate) async fn explain(
+        &mut self,
+        text: &str,
+        index: usize,
+    ) -> Result<Vec<Named>, TargetError> {
+        self.named(&format!("EXPLAIN {text}"), During::Users(index)).await
+    }
+
+    async fn named(&mut self, query: &str, during: During) -> Result<Vec<Named>, TargetError> {
+        self.require_fit(query)?;
+        let mut conn = self.take()?;
+        let limit = Duration::from_secs(OURS_SECONDS_MAX);
+        match tokio::time::timeout(limit, named(&mut conn, query)).await {
+            Ok(result) => self.keep(conn, result, during),
+            Err(_) => Err(lost(format!("the server did not answer for {OURS_SECONDS_MAX} s"))),
+        }
+    }
+
+    /// Sends statements that read or write the user's rows, however long they take: an error can be
+    /// one of values.
+    pub(crate) async fn run_rows(&mut self, packet: &str) -> Result<Vec<Answer>, TargetError> {
+        self.require_fit(packet)?;
+        let mut conn = self.take()?;
+        let result = collected(&mut conn, packet).await;
+        self.keep(conn, result, During::Rows)
     }
 
     fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
@@ -278,6 +328,20 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
     // The client keeps the error of a second or later statement back until it is asked for more.
     result.drop_result().await?;
     Ok(answers)
+}
+
+async fn named(conn: &mut Conn, query: &str) -> Result<Vec<Named>, mysql_async::Error> {
+    let rows: Vec<Row> = conn.query(query).await?;
+    let text = |value: Option<Value>| match value {
+        Some(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        _ => None,
+    };
+    let named = rows.into_iter().map(|row| {
+        let columns = row.columns();
+        let names = columns.iter().map(|column| column.name_str().into_owned());
+        Named(names.zip(row.unwrap_raw().into_iter().map(text)).collect())
+    });
+    Ok(named.collect())
 }
 
 async fn executed(conn: &mut Conn, text: &str) -> Result<Effect, mysql_async::Error> {

@@ -19,7 +19,8 @@ impl MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
         let (connection, image) = match work.statements.get(ordinal as usize) {
             Some(statement) => {
                 let mut session = self.take_work().await?;
@@ -38,13 +39,15 @@ impl MysqlTarget {
             None => return Err(no_such_statement(ordinal as usize)),
         };
         let key = StepKey::new(work, ordinal, lease.token);
-        let writes = [
-            self.ledger.open_step(&key, connection, &image.to_text()),
-            self.ledger.running(&work.entry),
-        ];
-        self.fenced(lease, &writes).await?;
+        let opened = self.ledger.open_step(&key, connection, &image.to_text());
+        let other = match closes {
+            Some(closes) => self.closed_row(lease, work, closes),
+            None => self.ledger.running(&work.entry),
+        };
+        self.fenced(lease, &[opened, other]).await?;
         failpoint("step.opened");
-        Ok(())
+        let statement = work.statements.get(ordinal as usize);
+        Ok(statement.is_some_and(|statement| image.will_tell(&statement.facts.verb)))
     }
 
     pub(crate) async fn send(
@@ -71,11 +74,18 @@ impl MysqlTarget {
             }
             self.finished_rows(work, Duration::ZERO)
         } else {
-            vec![self.ledger.close_step(&StepKey::new(work, ordinal, lease.token), state)]
+            let key = StepKey::new(work, ordinal, lease.token);
+            vec![self.ledger.close_step(&key, state)]
         };
         self.fenced(lease, &writes).await?;
         failpoint("step.closed");
         Ok(())
+    }
+
+    /// What journals a step as done together with the next one. The migration's row is `running`
+    /// by then.
+    pub(crate) fn closed_row(&self, lease: &Lease, work: &Work, ordinal: u32) -> String {
+        self.ledger.close_step(&StepKey::new(work, ordinal, lease.token), StepState::Done)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_engine::{
-    Claim, ErrorKind, Probe, ReadAnswer, ReadRequest, RunRecord, Settled, Stopper, Target,
+    Chunk, Claim, ErrorKind, Probe, ReadAnswer, ReadRequest, RunRecord, Settled, Stopper, Target,
     TargetError, Work,
 };
 use dunlin_model::{
@@ -14,6 +14,7 @@ use dunlin_model::{
     TableShape,
 };
 
+use crate::chunks::Known;
 use crate::dial::Dialler;
 use crate::facts::{Facts, Role, require_writable, set_up};
 use crate::ledger::{self, Ledger};
@@ -36,6 +37,12 @@ pub(crate) struct MysqlTarget {
     pub(crate) session: Session,
     /// For the user's statements.
     pub(crate) work: Option<WorkSession>,
+    /// The chunk whose rows are locked in a transaction that is open on the work session.
+    pub(crate) locked: Option<Chunk>,
+    /// Columns of the table that was asked for last.
+    pub(crate) known: Option<Known>,
+    /// It was connected to as a replica, to see how far behind it is.
+    pub(crate) replica: bool,
     connections: Arc<Connections>,
 }
 
@@ -58,6 +65,9 @@ impl MysqlTarget {
             facts,
             session,
             work: None,
+            locked: None,
+            known: None,
+            replica: false,
             connections: Arc::new(connections),
         })
     }
@@ -69,6 +79,7 @@ impl MysqlTarget {
         if self.session.is_lost() {
             return Err(crate::failure::lost("the connection to the server was lost"));
         }
+        self.let_go().await?;
         if let Some(work) = self.work.take() {
             return Ok(work);
         }
@@ -80,6 +91,18 @@ impl MysqlTarget {
         })?;
         self.connections.work.store(work.session.id, Ordering::Relaxed);
         Ok(work)
+    }
+
+    /// Gives up rows that are locked for a program.
+    pub(crate) async fn let_go(&mut self) -> Result<(), TargetError> {
+        if self.locked.take().is_none() {
+            return Ok(());
+        }
+        let Some(mut work) = self.work.take() else {
+            return Ok(());
+        };
+        let result = work.session.run("ROLLBACK").await.map(drop);
+        self.put_back(work, result)
     }
 
     /// Puts the session back, or breaks both: a target whose one connection is lost is lost.
@@ -105,6 +128,7 @@ impl MysqlTarget {
         writes: &[String],
     ) -> Result<(), TargetError> {
         require_writable(&self.facts)?;
+        self.let_go().await?;
         let mut packet = format!("{}{}", ledger::BEGIN, self.ledger.fence(lease));
         for write in writes {
             if packet.len() + write.len() + COMMIT.len() >= self.session.packet_bytes_max {
@@ -152,6 +176,20 @@ impl MysqlTarget {
         }
         let ours = [self.session.id, work_id];
         crate::blockers::noted(error, &mut self.session, &ours).await
+    }
+
+    /// Brings `segments` up to the present format where it is of an older one. Others may do so at
+    /// the same time: 1060 is a column that is there by now.
+    async fn upgrade_segments(&mut self) -> Result<(), TargetError> {
+        let answers = self.session.run(&self.ledger.select_segments_age()).await?;
+        let row = answers.first().and_then(|answer| answer.rows.first());
+        if row.and_then(|row| row.number::<u32>(0)) == Some(1) {
+            return Ok(());
+        }
+        match self.repeated(&self.ledger.alter_segments()).await {
+            Err(error) if error.code.as_deref() == Some("1060") => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     async fn meta(&mut self) -> Result<Option<ledger::Meta>, TargetError> {
@@ -235,12 +273,14 @@ impl Target for MysqlTarget {
         for statement in self.ledger.create_tables() {
             self.repeated(&statement).await?;
         }
+        self.upgrade_segments().await?;
         match self.repeated(&self.ledger.create_view()).await {
             // The view is for other tools; a login that may not create one can migrate.
             Err(error) if error.kind == ErrorKind::Permission => {}
             result => drop(result?),
         }
         self.repeated(&self.ledger.create_meta(id)).await?;
+        self.repeated(&self.ledger.raise_format()).await?;
         let meta = self.meta().await?;
         meta.as_ref().map_or(Ok(()), ledger::refuse_older_writer)
     }
@@ -291,6 +331,7 @@ impl Target for MysqlTarget {
         ttl: Duration,
         displace: Option<&str>,
     ) -> Result<Claim, TargetError> {
+        self.let_go().await?;
         self.claim_lease(resource, owner, ttl, displace).await
     }
 
@@ -335,8 +376,9 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
-        self.journal_open(lease, work, ordinal).await
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
+        self.journal_open(lease, work, ordinal, closes).await
     }
 
     async fn send_step(
@@ -363,8 +405,9 @@ impl Target for MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
-        self.commit_one(lease, work, ordinal).await
+        self.commit_one(lease, work, ordinal, closes).await
     }
 
     async fn settle_step(

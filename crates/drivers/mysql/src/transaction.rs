@@ -19,7 +19,7 @@ use crate::work::{StepKey, WorkSession, lock_timeouts, no_such_statement};
 /// Set after the fence and released before the ledger's rows. It goes with its transaction, so
 /// a transaction that a statement has ended (DDL, or COMMIT within a procedure) cannot pass for
 /// the one that began, not even where the statement has begun another.
-const SAVEPOINT: &str = "dunlin_work";
+pub(crate) const SAVEPOINT: &str = "dunlin_work";
 
 impl MysqlTarget {
     pub(crate) async fn commit_work(
@@ -72,10 +72,11 @@ impl MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
         require_writable(&self.facts)?;
         let mut session = self.take_work().await?;
-        let result = self.commit_one_on(&mut session, lease, work, ordinal).await;
+        let result = self.commit_one_on(&mut session, lease, work, ordinal, closes).await;
         if is_last(work, ordinal) && result.is_ok() {
             session.finish();
         }
@@ -88,6 +89,7 @@ impl MysqlTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
         let index = ordinal as usize;
         let statement = work.statements.get(index).ok_or_else(|| no_such_statement(index))?;
@@ -109,7 +111,11 @@ impl MysqlTarget {
             self.finished_rows(work, began.elapsed())
         } else {
             let key = StepKey::new(work, ordinal, lease.token);
-            vec![self.ledger.running(&work.entry), self.ledger.done_step(&key)]
+            let other = match closes {
+                Some(closes) => self.closed_row(lease, work, closes),
+                None => self.ledger.running(&work.entry),
+            };
+            vec![other, self.ledger.done_step(&key)]
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -275,11 +281,11 @@ async fn statement_in_transaction(
 }
 
 /// 1305: the savepoint does not exist.
-fn transaction_is_gone(error: &TargetError) -> bool {
+pub(crate) fn transaction_is_gone(error: &TargetError) -> bool {
     error.code.as_deref() == Some("1305")
 }
 
-fn ended_within(statement: Option<usize>) -> TargetError {
+pub(crate) fn ended_within(statement: Option<usize>) -> TargetError {
     let (subject, which) = match statement {
         Some(_) => ("this statement", "it and those before it"),
         None => ("a statement", "it and those before it"),

@@ -59,6 +59,8 @@ pub(crate) struct WorkSession {
     pub(crate) facts: Facts,
     dialler: Arc<Dialler>,
     owner: Option<Owner>,
+    /// It has our settings, for rows that are read and written for programs.
+    ours: bool,
     /// How many of its statements have had their say in this session.
     heard: usize,
     /// A statement ran that may have left something behind.
@@ -76,6 +78,7 @@ impl WorkSession {
             facts,
             dialler,
             owner: None,
+            ours: false,
             heard: 0,
             used: false,
             timeouts: String::new(),
@@ -105,8 +108,35 @@ impl WorkSession {
         Ok(())
     }
 
+    /// Makes the session one as new, for statements that all belong to no file's session.
+    pub(crate) async fn prepare_chunk(&mut self) -> Result<(), TargetError> {
+        if self.used || self.owner.is_some() {
+            self.begin_anew().await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the session our settings. Moments print in UTC, so that each is another text.
+    pub(crate) async fn prepare_rows(&mut self) -> Result<(), TargetError> {
+        if self.ours {
+            return Ok(());
+        }
+        self.prepare_chunk().await?;
+        self.used = true;
+        let settings = settings(Role::Ledger, &self.dialler.url.database);
+        self.session.run(&format!("{settings}SET SESSION time_zone = '+00:00'")).await?;
+        self.ours = true;
+        Ok(())
+    }
+
+    /// Something ran on it of which nobody knows what it leaves behind.
+    pub(crate) fn mark_used(&mut self) {
+        self.used = true;
+    }
+
     async fn begin_anew(&mut self) -> Result<(), TargetError> {
         self.owner = None;
+        self.ours = false;
         self.heard = 0;
         if self.used {
             self.session.reset().await?;
@@ -149,6 +179,17 @@ impl WorkSession {
         let Some(statement) = work.statements.get(index) else {
             return Err(no_such_statement(index));
         };
+        self.execute_as(statement, index, text, work.statement_timeout).await
+    }
+
+    /// Sends a text that stands for a statement.
+    pub(crate) async fn execute_as(
+        &mut self,
+        statement: &Statement,
+        index: usize,
+        text: &str,
+        limit: Option<Duration>,
+    ) -> Result<Effect, TargetError> {
         if loads_a_local_file(statement) {
             return Err(local_infile().in_statement(index));
         }
@@ -161,9 +202,8 @@ impl WorkSession {
             // It may just have ended by itself, which is no error; nothing else can be done here.
             let _ = Session::new(conn).run(&format!("KILL QUERY {id}")).await;
         };
-        let patience = work
-            .statement_timeout
-            .map(|limit| if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit });
+        let patience =
+            limit.map(|limit| if self.facts.is_mariadb { limit + SERVER_FIRST } else { limit });
         let effect = self.session.execute(text, index, patience, stop).await;
         self.heard = self.heard.max(index + 1);
         effect.map_err(|error| located(error, statement))
@@ -186,7 +226,12 @@ pub(crate) fn no_such_statement(index: usize) -> TargetError {
 
 /// How long a work's statements wait for locks; both kinds count whole seconds.
 pub(crate) fn lock_timeouts(work: &Work) -> String {
-    let seconds = work.lock_timeout.as_millis().div_ceil(1000).clamp(1, 31_536_000);
+    lock_timeout(work.lock_timeout)
+}
+
+/// Sets how long locks are waited for.
+pub(crate) fn lock_timeout(limit: Duration) -> String {
+    let seconds = limit.as_millis().div_ceil(1000).clamp(1, 31_536_000);
     format!("SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
 }
 

@@ -1,9 +1,9 @@
-//! A whole migration in one transaction: fence, ledger row, the file's statements, ledger row.
+//! A whole migration in one transaction: fence, the file's statements, ledger row.
 
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
 use dunlin_model::{EntryWrite, Lease};
 
-use crate::entry::{begin_sql, finish_sql, record_sql};
+use crate::entry::{finish_sql, record_sql};
 use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name};
 use crate::session::{APPLICATION_NAME, Session, finish, leaves_traces};
 use crate::statements::{Pipeline, check};
@@ -30,11 +30,7 @@ pub(crate) async fn commit(
     let pooled = needs_direct && session.is_pooled().await?;
     check(&work.statements, pooled)?;
 
-    let mut before = begin_sql(&work.entry);
-    for reset in &work.resets {
-        before.push(';');
-        before.push_str(&record_sql(reset));
-    }
+    let before = work.resets.iter().map(record_sql).collect::<Vec<_>>().join(";");
     begin_fenced(session, lease, limits_of(work), &before).await?;
     failpoint("commit.begun");
     // From here on the session has whatever the file does to it, also if it fails: session locks

@@ -25,6 +25,7 @@ pub struct PostgresConnector {
     url: String,
     endpoint: SharedEndpoint,
     direct: Option<SharedEndpoint>,
+    replicas: Vec<SharedEndpoint>,
 }
 
 impl PostgresConnector {
@@ -42,7 +43,29 @@ impl PostgresConnector {
         let direct = direct_url
             .map(|url| Endpoint::parse(url, connect_timeout).map_err(|e| e.note("in `direct_url`")))
             .transpose()?;
-        Ok(Self { url: url.to_owned(), endpoint: Arc::new(endpoint), direct: direct.map(Arc::new) })
+        Ok(Self {
+            url: url.to_owned(),
+            endpoint: Arc::new(endpoint),
+            direct: direct.map(Arc::new),
+            replicas: Vec::new(),
+        })
+    }
+
+    /// The same with the replicas whose lag a backfill must mind.
+    ///
+    /// # Errors
+    /// What a URL says that is not understood; never with a password in the message.
+    pub fn with_replicas(
+        mut self,
+        urls: &[String],
+        connect_timeout: Duration,
+    ) -> Result<Self, TargetError> {
+        for url in urls {
+            let endpoint = Endpoint::parse(url, connect_timeout)
+                .map_err(|error| error.note("in `replica_urls`"))?;
+            self.replicas.push(Arc::new(endpoint));
+        }
+        Ok(self)
     }
 
     /// The server itself where it is known, else whatever answers.
@@ -86,8 +109,9 @@ impl Connector for PostgresConnector {
     }
 
     fn secrets(&self) -> Vec<String> {
-        let direct = self.direct.iter().flat_map(|endpoint| &endpoint.secrets);
-        let mut all: Vec<String> = self.endpoint.secrets.iter().chain(direct).cloned().collect();
+        let others = self.direct.iter().chain(&self.replicas);
+        let others = others.flat_map(|endpoint| &endpoint.secrets);
+        let mut all: Vec<String> = self.endpoint.secrets.iter().chain(others).cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -99,11 +123,16 @@ impl Connector for PostgresConnector {
             Purpose::Look | Purpose::Lease | Purpose::Lane => &self.endpoint,
         };
         let session = Session::open(Arc::clone(endpoint)).await?;
-        Ok(Box::new(PostgresTarget { session }))
+        Ok(Box::new(PostgresTarget::new(session)))
     }
 
     async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        Ok(Vec::new())
+        let mut all: Vec<Box<dyn Target>> = Vec::with_capacity(self.replicas.len());
+        for endpoint in &self.replicas {
+            let session = Session::open(Arc::clone(endpoint)).await?;
+            all.push(Box::new(PostgresTarget::new(session)));
+        }
+        Ok(all)
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {

@@ -4,16 +4,19 @@ use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::FORMAT;
 
 use crate::fence::{Access, as_ledger_error};
-use crate::ledger::{BOOTSTRAP_LOCK, COMMENTS, TABLES};
+use crate::ledger::{BACKFILLS, BOOTSTRAP_LOCK, COMMENTS, TABLES};
 use crate::quote;
-use crate::rows::{boolean, single};
+use crate::rows::{boolean, number, single};
 use crate::session::Session;
+
+/// The oldest format whose programs may read and write what we write: format 2 only adds.
+const OLDEST: u32 = 1;
 
 /// Creates the ledger unless it is there. All others that do the same wait on one advisory lock,
 /// which belongs to the transaction, so that no pooler can strand it.
 pub(crate) async fn create_ledger(session: &mut Session, id: &str) -> Result<(), TargetError> {
     session.clean().await?;
-    if exists(session).await? {
+    if exists(session).await? && format(session).await? >= FORMAT {
         return Ok(());
     }
     let begin = format!(
@@ -26,11 +29,7 @@ pub(crate) async fn create_ledger(session: &mut Session, id: &str) -> Result<(),
         Ok(answers) => {
             let row = single(&answers, 4)?;
             let (schema, ledger) = (boolean(row, 0)?, boolean(row, 1)?);
-            if ledger {
-                session.rollback().await;
-                return Ok(());
-            }
-            create(session, id, schema).await
+            if ledger { upgrade(session).await } else { create(session, id, schema).await }
         }
         Err(error) => Err(error),
     };
@@ -51,6 +50,38 @@ async fn exists(session: &Session) -> Result<bool, TargetError> {
     boolean(single(&answers, 0)?, 0)
 }
 
+/// The format that the ledger was last written in.
+async fn format(session: &Session) -> Result<u32, TargetError> {
+    let answers = session
+        .ask("SELECT format FROM dunlin.meta")
+        .await
+        .map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    number(single(&answers, 0)?, 0)
+}
+
+/// Adds what an older ledger lacks. Programs of that older format go on working with it.
+async fn upgrade(session: &Session) -> Result<(), TargetError> {
+    // Somebody else may have been faster.
+    if format(session).await? >= FORMAT {
+        return Ok(());
+    }
+    let sql =
+        format!("{BACKFILLS}UPDATE dunlin.meta SET format = {FORMAT} WHERE format < {FORMAT}");
+    session.ask(&sql).await.map(|_| ()).map_err(|error| {
+        if error.kind != ErrorKind::Permission {
+            return error;
+        }
+        TargetError {
+            message: format!(
+                "this login may not bring the ledger up to format {FORMAT}: {}",
+                error.message
+            ),
+            ..error
+        }
+        .help("run the same command once as the owner of the tables in the schema `dunlin`")
+    })
+}
+
 async fn create(session: &Session, id: &str, schema_exists: bool) -> Result<(), TargetError> {
     if !schema_exists {
         session
@@ -58,7 +89,8 @@ async fn create(session: &Session, id: &str, schema_exists: bool) -> Result<(), 
             .await
             .map_err(|error| may_not_create_schema(session, error))?;
     }
-    session.ask(TABLES).await.map_err(|error| may_not_create_tables(session, error))?;
+    let tables = format!("{TABLES}{BACKFILLS}");
+    session.ask(&tables).await.map_err(|error| may_not_create_tables(session, error))?;
     let (schema_comment, comments) =
         COMMENTS.trim_start().split_once('\n').unwrap_or((COMMENTS, ""));
     // The schema may belong to somebody else, who then says what it is for.
@@ -67,7 +99,7 @@ async fn create(session: &Session, id: &str, schema_exists: bool) -> Result<(), 
     }
     let meta = format!(
         "INSERT INTO dunlin.meta (id, format, min_reader, min_writer) \
-         VALUES ({}, {FORMAT}, {FORMAT}, {FORMAT})",
+         VALUES ({}, {FORMAT}, {OLDEST}, {OLDEST})",
         quote::text(id)
     );
     session

@@ -28,28 +28,23 @@ impl Times {
     }
 }
 
-/// The row that stands while a transaction runs that ends with [`finish_sql`].
-pub(crate) fn begin_sql(write: &EntryWrite) -> String {
-    upsert_sql(write, &Times::both("pg_catalog.now()", "NULL", "NULL"))
-}
-
-/// The last ledger statement of a transaction that ran a whole migration: times and history. It
-/// takes names and reasons from the row, so that it means the same whatever encoding a file set.
+/// The row and the history of a whole migration, in one statement behind its own. The fence, which
+/// stands before them, is what others wait for and what refuses us; so this need not come twice. It
+/// is read in the login's own encoding: what a file may have set is taken back before it.
 pub(crate) fn finish_sql(write: &EntryWrite) -> String {
-    let elapsed = elapsed_sql("pg_catalog.now()");
-    let (started, finished, duration) = match write.state {
-        EntryState::Pending => ("NULL", "NULL", "NULL"),
-        EntryState::Applied => ("started_at", CLOCK, elapsed.as_str()),
-        _ => ("started_at", "NULL", "NULL"),
+    let began = "pg_catalog.now()";
+    let elapsed = elapsed_sql(began);
+    let times = match write.state {
+        EntryState::Pending => Times::both("NULL", "NULL", "NULL"),
+        EntryState::Applied => Times::both(began, CLOCK, &elapsed),
+        _ => Times::both(began, "NULL", "NULL"),
     };
     format!(
-        "WITH m AS (UPDATE dunlin.migrations SET started_at = {started}, finished_at = {finished}, \
-         duration_ms = {duration} WHERE kind = '{kind}' AND version = {version} RETURNING *) \
-         INSERT INTO dunlin.history (kind, version, name, event, pass, run, reason, error, \
-         duration_ms) SELECT kind, version, name, '{event}', pass, run, reason, error, {elapsed} \
-         FROM m",
-        kind = write.id.kind,
-        version = write.id.version,
+        "WITH m AS ({upsert} RETURNING m.kind, m.version, m.name, m.pass, m.run, m.reason, \
+         m.error) INSERT INTO dunlin.history (kind, version, name, event, pass, run, reason, \
+         error, duration_ms) SELECT kind, version, name, '{event}', pass, run, reason, error, \
+         {elapsed} FROM m",
+        upsert = upsert_sql(write, &times),
         event = write.event.as_str(),
     )
 }

@@ -35,24 +35,24 @@ impl Limits {
     /// is sent with every migration. The last one returns the number of the backend: see
     /// [`LOCAL_SETTINGS`].
     pub(crate) fn sql(self, session: &Session, name: &str, local: bool) -> String {
+        let mut statements = self.settings(name, local);
+        statements.push(session.backend_sql(local));
+        statements.join(";")
+    }
+
+    /// The settings alone, a statement each; none of them takes a snapshot.
+    pub(crate) fn settings(self, name: &str, local: bool) -> Vec<String> {
         let scope = if local { "LOCAL" } else { "SESSION" };
-        let mut sql = format!(
-            "SET {scope} application_name TO {name};SET {scope} lock_timeout TO {lock};\
-             SET {scope} statement_timeout TO {statement};",
-            name = quote::text(name),
-            lock = milliseconds(self.lock),
-            statement = self.statement.map_or(0, milliseconds),
-        );
+        let mut all = vec![
+            format!("SET {scope} application_name TO {}", quote::text(name)),
+            format!("SET {scope} lock_timeout TO {}", milliseconds(self.lock)),
+            format!("SET {scope} statement_timeout TO {}", self.statement.map_or(0, milliseconds)),
+        ];
         if local {
             let idle = milliseconds(IDLE_IN_TRANSACTION_MAX);
-            sql.push_str(&format!("SET LOCAL idle_in_transaction_session_timeout TO {idle};"));
+            all.push(format!("SET LOCAL idle_in_transaction_session_timeout TO {idle}"));
         }
-        sql.push_str("SELECT pg_catalog.pg_backend_pid()");
-        if session.our_schema_may_be_on_the_path() {
-            sql.push_str(", ");
-            sql.push_str(&own_schema_off_the_path(local));
-        }
-        sql
+        all
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) const LOCAL_SETTINGS: usize = 5;
 /// A login named `dunlin` has our schema first on its search path (`"$user"`): its files would
 /// create their tables among the ledger's, and find ours under names like `history`. For files the
 /// path then is what it was, without it.
-fn own_schema_off_the_path(local: bool) -> String {
+pub(crate) fn own_schema_off_the_path(local: bool) -> String {
     format!(
         "CASE WHEN 'dunlin' = ANY (pg_catalog.current_schemas(false)) THEN \
          pg_catalog.set_config('search_path', (SELECT COALESCE(pg_catalog.string_agg(\
@@ -151,7 +151,8 @@ pub(crate) async fn commit_fenced(session: &Session, lease: &mut Lease) -> Resul
     Ok(())
 }
 
-fn fenced(lease: &Lease) -> TargetError {
+/// The lease is lost.
+pub(crate) fn fenced(lease: &Lease) -> TargetError {
     TargetError::new(
         ErrorKind::Fenced,
         format!("the lease on {} is no longer ours: another runner took it over", lease.resource),

@@ -137,7 +137,7 @@ pub(crate) fn mentions_index(image: &str, number: u32) -> bool {
 }
 
 /// What follows the last dot outside quotes.
-fn last_part(name: &str) -> &str {
+pub(crate) fn last_part(name: &str) -> &str {
     let mut quoted = false;
     let mut start = 0;
     for (at, c) in name.char_indices() {

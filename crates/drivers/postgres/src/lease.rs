@@ -39,6 +39,7 @@ pub(crate) async fn claim(
     let answers = ask(session, &raise_sql(session, resource, owner, ttl, displace)).await?;
     let holder_row = single(&answers, LOCAL_SETTINGS + 2)?;
     may_write(number(holder_row, 7)?)?;
+    let format: u32 = number(holder_row, 8)?;
     let Some(granted) = answers.get(LOCAL_SETTINGS + 1).and_then(|a| a.rows.first()) else {
         return Ok(Claim::Held(holder(holder_row)?));
     };
@@ -48,7 +49,7 @@ pub(crate) async fn claim(
         token: number(granted, 0)?,
         commits: 0,
     };
-    match fence_off(session, &lease).await {
+    match fence_off(session, &lease, format).await {
         Ok(Some(commits)) => {
             lease.commits = commits;
             failpoint("claim.granted");
@@ -130,7 +131,7 @@ fn raise_sql(
          expires_at = {expiry} WHERE l.owner IS NULL OR l.owner = EXCLUDED.owner \
          OR l.owner = {displace} OR l.expires_at < pg_catalog.clock_timestamp() \
          RETURNING token;\
-         SELECT {HOLDER_COLUMNS}, (SELECT min_writer FROM dunlin.meta) FROM \
+         SELECT {HOLDER_COLUMNS}, (SELECT min_writer FROM dunlin.meta), (SELECT format FROM dunlin.meta) FROM \
          (SELECT 1) AS one LEFT JOIN dunlin.leases ON resource = {resource}",
         limits = Limits::LEDGER.sql(session, APPLICATION_NAME, true),
         resource = quote::text(&resource.to_string()),
@@ -143,16 +144,24 @@ fn raise_sql(
     )
 }
 
-/// Writes the token into the segment row: the count of commits, or `None` where a newer token is
+/// Writes the token into all segment rows of the resource: the count of commits, or `None` where a newer token is
 /// there already. It waits for a transaction of an older holder, and in the end closes its session.
-async fn fence_off(session: &Session, lease: &Lease) -> Result<Option<i64>, TargetError> {
+async fn fence_off(
+    session: &Session,
+    lease: &Lease,
+    format: u32,
+) -> Result<Option<i64>, TargetError> {
     let job = quote::text(&lease.resource.to_string());
     let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
     let sql = format!(
         "{READ_COMMITTED};{};INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
          VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \
-         SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto",
+         SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto;\
+         UPDATE dunlin.segments SET token = {token}{attempts} WHERE job = {job} AND seg >= 1 \
+         AND token < {token}",
         limits.sql(session, APPLICATION_NAME, true),
+        // A ledger of format 1 counts no attempts, and has no segments of backfills either.
+        attempts = if format >= 2 { ", attempts = attempts + 1" } else { "" },
         token = lease.token,
     );
     let mut last = None;

@@ -179,3 +179,98 @@ COMMENT ON COLUMN dunlin.runs.finished_at IS 'When it ended.';
 COMMENT ON COLUMN dunlin.runs.outcome IS 'done, failed or stopped; NULL: still at work, or died.';
 COMMENT ON VIEW dunlin.data_migrations IS 'Where each data migration stands: pending, running, done, failed, skipped or retired. For other tools; stable.';
 ";
+
+/// What format 2 added: backfills. It changes a ledger of format 1 and leaves one of format 2 as it
+/// is.
+pub(crate) const BACKFILLS: &str = r#"
+ALTER TABLE dunlin.segments ADD COLUMN IF NOT EXISTS attempts integer NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS dunlin.backfills (
+    job                text COLLATE "C" PRIMARY KEY,
+    version            bigint NOT NULL,
+    pass               integer NOT NULL,
+    phase              text NOT NULL,
+    round              integer NOT NULL,
+    table_name         text NOT NULL,
+    key_columns        text NOT NULL,
+    shape              text NOT NULL,
+    state              text NOT NULL,
+    reason             text,
+    row_count_estimate bigint,
+    rows_before        bigint NOT NULL DEFAULT 0,
+    workers            integer NOT NULL DEFAULT 0,
+    chunk_rows         bigint NOT NULL DEFAULT 0,
+    chunk_ms           bigint NOT NULL DEFAULT 0,
+    rows_per_second    bigint NOT NULL DEFAULT 0,
+    seconds_left_min   bigint NOT NULL DEFAULT 0,
+    seconds_left_max   bigint NOT NULL DEFAULT 0,
+    intent             text NOT NULL DEFAULT 'run',
+    intent_by          text,
+    intent_workers     integer,
+    intent_rate        bigint,
+    started_at         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS dunlin.quarantine (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job    text COLLATE "C" NOT NULL,
+    pass   integer NOT NULL,
+    key    text COLLATE "C" NOT NULL,
+    error  text NOT NULL,
+    at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE (job, pass, key)
+);
+CREATE TABLE IF NOT EXISTS dunlin.captured (
+    number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job         text COLLATE "C" NOT NULL,
+    pass        integer NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    old_values  jsonb NOT NULL,
+    xmin_before text NOT NULL,
+    xmin_after  text NOT NULL,
+    forget_at   timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS captured_job ON dunlin.captured (job, pass, number);
+CREATE INDEX IF NOT EXISTS captured_forget_at ON dunlin.captured (forget_at);
+COMMENT ON COLUMN dunlin.segments.attempts IS 'Claims of the lease since its last commit.';
+COMMENT ON TABLE dunlin.backfills IS 'Where each chunked data migration is. UPDATE dunlin.backfills SET intent = ''pause'' holds them all.';
+COMMENT ON COLUMN dunlin.backfills.job IS 'The resource.';
+COMMENT ON COLUMN dunlin.backfills.version IS 'The migration''s version.';
+COMMENT ON COLUMN dunlin.backfills.pass IS 'The pass it belongs to.';
+COMMENT ON COLUMN dunlin.backfills.phase IS 'forward, or undo.';
+COMMENT ON COLUMN dunlin.backfills.round IS 'Which walk over the table this is, from 1.';
+COMMENT ON COLUMN dunlin.backfills.table_name IS 'The table that is walked.';
+COMMENT ON COLUMN dunlin.backfills.key_columns IS 'What it is walked by, as JSON.';
+COMMENT ON COLUMN dunlin.backfills.shape IS 'The table''s shape that the segments were planned for.';
+COMMENT ON COLUMN dunlin.backfills.state IS 'running, paused, stopped, failed, cancelled, quarantined, done or undone: what its worker last said.';
+COMMENT ON COLUMN dunlin.backfills.reason IS 'Why it is so: what throttles it, what it waits for.';
+COMMENT ON COLUMN dunlin.backfills.row_count_estimate IS 'Rows that were to be done, estimated at the start.';
+COMMENT ON COLUMN dunlin.backfills.rows_before IS 'Rows done in earlier walks of this pass.';
+COMMENT ON COLUMN dunlin.backfills.workers IS 'Workers at work.';
+COMMENT ON COLUMN dunlin.backfills.chunk_rows IS 'Rows of a chunk at present.';
+COMMENT ON COLUMN dunlin.backfills.chunk_ms IS 'How long the last chunks took, in milliseconds.';
+COMMENT ON COLUMN dunlin.backfills.rows_per_second IS 'Rows a second at present.';
+COMMENT ON COLUMN dunlin.backfills.seconds_left_min IS 'The least time that is left, in seconds; 0: unknown.';
+COMMENT ON COLUMN dunlin.backfills.seconds_left_max IS 'The most time that is left, in seconds; 0: unknown.';
+COMMENT ON COLUMN dunlin.backfills.intent IS 'What people want: run, pause or cancel. May be written by hand.';
+COMMENT ON COLUMN dunlin.backfills.intent_by IS 'Who wanted it.';
+COMMENT ON COLUMN dunlin.backfills.intent_workers IS 'So many workers instead of those of the file.';
+COMMENT ON COLUMN dunlin.backfills.intent_rate IS 'So many rows a second at most; 0: no limit.';
+COMMENT ON COLUMN dunlin.backfills.started_at IS 'When this pass and phase began.';
+COMMENT ON COLUMN dunlin.backfills.updated_at IS 'When its worker last said something.';
+COMMENT ON TABLE dunlin.quarantine IS 'Rows that failed and were set aside. Keys are data.';
+COMMENT ON COLUMN dunlin.quarantine.number IS 'The order in which they came.';
+COMMENT ON COLUMN dunlin.quarantine.job IS 'The resource.';
+COMMENT ON COLUMN dunlin.quarantine.pass IS 'The pass it belongs to.';
+COMMENT ON COLUMN dunlin.quarantine.key IS 'The row''s key, as a JSON list of texts.';
+COMMENT ON COLUMN dunlin.quarantine.error IS 'Its error, without row values.';
+COMMENT ON COLUMN dunlin.quarantine.at IS 'When.';
+COMMENT ON TABLE dunlin.captured IS 'Old values of rows that a backfill changed, for its undo.';
+COMMENT ON COLUMN dunlin.captured.number IS 'The order in which they were changed.';
+COMMENT ON COLUMN dunlin.captured.job IS 'The resource.';
+COMMENT ON COLUMN dunlin.captured.pass IS 'The pass it belongs to.';
+COMMENT ON COLUMN dunlin.captured.key IS 'The row''s key, as a JSON list of texts.';
+COMMENT ON COLUMN dunlin.captured.old_values IS 'The columns'' texts as they were.';
+COMMENT ON COLUMN dunlin.captured.xmin_before IS 'The row''s xmin before the chunk.';
+COMMENT ON COLUMN dunlin.captured.xmin_after IS 'The row''s xmin after the chunk: another one means that it was changed since. `deleted`: the chunk deleted it.';
+COMMENT ON COLUMN dunlin.captured.forget_at IS 'When it may be forgotten.';
+"#;

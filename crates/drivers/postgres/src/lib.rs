@@ -8,8 +8,8 @@
 //! run, and what happens after a failure.
 
 mod backend;
+mod backfill;
 mod blockers;
-mod chunks;
 mod commit;
 mod connector;
 mod create;

@@ -11,6 +11,7 @@ use tokio_postgres::SimpleQueryStream;
 
 use crate::dial::{Link, SharedEndpoint, connect};
 use crate::error::sent_error;
+use crate::fence::own_schema_off_the_path;
 use crate::rows::{Answer, answers, boolean, number, single};
 
 /// How long the ledger's own statements may take, lock waits (20 s at most) included. A server
@@ -137,14 +138,24 @@ impl Session {
 
     /// Sends COMMIT. An error of the server's own means that it rolled back.
     pub(crate) async fn commit(&self) -> Result<(), TargetError> {
-        let sent = self.send("COMMIT").await?;
+        self.commit_with("").await.map(|_| ())
+    }
+
+    /// Sends statements (each with its semicolon) and COMMIT as one message.
+    pub(crate) async fn commit_with(&self, sql: &str) -> Result<Vec<Answer>, TargetError> {
+        use futures_util::TryStreamExt;
+        let sent = self.send(&format!("{sql}COMMIT")).await?;
+        let answered = async {
+            let messages = sent.try_collect().await.map_err(|error| sent_error(&error))?;
+            Ok(answers(messages))
+        };
         // The failpoint stands for a death after the message left and before the answer came.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }
         dunlin_engine::failpoint("commit.sent");
-        match tokio::time::timeout(COMMIT_MAX, finish(sent)).await {
-            Ok(result) => result.map(|_| ()),
+        match tokio::time::timeout(COMMIT_MAX, answered).await {
+            Ok(result) => result,
             Err(_) => {
                 self.link.driver.abort();
                 Err(TargetError::new(
@@ -181,6 +192,17 @@ impl Session {
         let answers = self.ask(&sql).await?;
         let row = single(&answers, 0)?;
         Ok(self.learn_backend(number(row, 0)?, boolean(row, 1)?))
+    }
+
+    /// A SELECT of the number of the backend, which takes our schema off the search path where it
+    /// may be on it.
+    pub(crate) fn backend_sql(&self, local: bool) -> String {
+        let pid = "SELECT pg_catalog.pg_backend_pid()";
+        if self.our_schema_may_be_on_the_path() {
+            format!("{pid}, {}", own_schema_off_the_path(local))
+        } else {
+            pid.to_owned()
+        }
     }
 
     /// Whether our schema may be where unqualified names of a file are looked for.

@@ -84,7 +84,7 @@ pub(crate) async fn run_alone(
 }
 
 /// The server counts rows for SELECT too, and 0 for what touches no rows at all.
-fn touched(statement: &Statement, count: u64) -> Option<u64> {
+pub(crate) fn touched(statement: &Statement, count: u64) -> Option<u64> {
     let verb = statement.facts.verb.split(' ').next().unwrap_or_default();
     match verb {
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "WITH" => Some(count),

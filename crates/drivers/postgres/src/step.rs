@@ -96,13 +96,15 @@ fn advance(session: &mut Session, ordinal: usize) {
     }
 }
 
-/// Journals that a step is about to be sent.
+/// Journals that a step is about to be sent. Its close never waits for the next one: what runs
+/// outside a transaction here takes longer than a commit.
 pub(crate) async fn open_step(
     session: &mut Session,
     lease: &mut Lease,
     work: &Work,
     ordinal: u32,
-) -> Result<(), TargetError> {
+    closes: Option<u32>,
+) -> Result<bool, TargetError> {
     let index = ordinal as usize;
     let statement = work.statements.get(index);
     if statement.is_some() {
@@ -120,13 +122,13 @@ pub(crate) async fn open_step(
         (None, None) => String::new(),
     };
     let writes = format!(
-        "{running};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
+        "{other};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
          checksum, state, token, connection, image) SELECT {key}, {checksum}, 'open', {token}, \
          pg_catalog.pg_backend_pid(), {image} ON CONFLICT (kind, version, direction, pass, \
          ordinal) DO UPDATE SET checksum = EXCLUDED.checksum, state = 'open', \
          token = EXCLUDED.token, connection = EXCLUDED.connection, image = EXCLUDED.image, \
          opened_at = pg_catalog.clock_timestamp(), closed_at = NULL",
-        running = running_sql(&work.entry),
+        other = running_or_closed_sql(work, closes),
         key = step_values(work, ordinal),
         checksum = quote::text(&checksum),
         token = lease.token,
@@ -134,7 +136,24 @@ pub(crate) async fn open_step(
     begin_fenced(session, lease, Limits::LEDGER, &writes).await?;
     commit_fenced(session, lease).await?;
     failpoint("step.opened");
-    Ok(())
+    Ok(false)
+}
+
+/// With a step that is done the migration's row is `running` already.
+fn running_or_closed_sql(work: &Work, closes: Option<u32>) -> String {
+    match closes {
+        Some(ordinal) => closed_sql(work, ordinal, StepState::Done),
+        None => running_sql(&work.entry),
+    }
+}
+
+fn closed_sql(work: &Work, ordinal: u32, state: StepState) -> String {
+    let closed = if state == StepState::Open { "NULL" } else { "pg_catalog.clock_timestamp()" };
+    format!(
+        "UPDATE dunlin.steps SET state = '{}', closed_at = {closed} WHERE {}",
+        state.as_str(),
+        step_condition(work, ordinal)
+    )
 }
 
 fn step_values(work: &Work, ordinal: u32) -> String {
@@ -226,12 +245,7 @@ pub(crate) async fn close_step(
     let writes = if state == StepState::Done && is_last(work, ordinal) {
         finish_sql(work)
     } else {
-        let closed = if state == StepState::Open { "NULL" } else { "pg_catalog.clock_timestamp()" };
-        format!(
-            "UPDATE dunlin.steps SET state = '{}', closed_at = {closed} WHERE {}",
-            state.as_str(),
-            step_condition(work, ordinal)
-        )
+        closed_sql(work, ordinal, state)
     };
     begin_fenced(session, lease, Limits::LEDGER, &writes).await?;
     commit_fenced(session, lease).await?;
@@ -264,6 +278,7 @@ pub(crate) async fn commit_step(
     lease: &mut Lease,
     work: &Work,
     ordinal: u32,
+    closes: Option<u32>,
 ) -> Result<Option<u64>, TargetError> {
     let index = ordinal as usize;
     let Some(statement) = work.statements.get(index) else {
@@ -275,7 +290,8 @@ pub(crate) async fn commit_step(
         refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
     }
     enter(session, lease, work, index).await?;
-    begin_fenced(session, lease, limits_of(work), &running_sql(&work.entry)).await?;
+    let before = running_or_closed_sql(work, closes);
+    begin_fenced(session, lease, limits_of(work), &before).await?;
     failpoint("commit.begun");
     let count = match in_transaction(session, lease, work, ordinal, pooled).await {
         Ok(count) => count,

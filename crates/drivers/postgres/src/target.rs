@@ -9,6 +9,7 @@ use dunlin_engine::{
 };
 use dunlin_model::{EntryWrite, Lease, MigrationId, Owner, Resource, StepRecord, StepState};
 
+use crate::backfill::Memory;
 use crate::session::Session;
 use crate::stopper::BackendStopper;
 use crate::{commit, create, lease, read, run, settle, step};
@@ -16,17 +17,37 @@ use crate::{commit, create, lease, read, run, settle, step};
 /// One connection.
 pub(crate) struct PostgresTarget {
     pub(crate) session: Session,
+    /// What backfills remember.
+    pub(crate) memory: Memory,
+}
+
+impl PostgresTarget {
+    /// Over a session.
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, memory: Memory::default() }
+    }
+
+    /// Begins a call. A transaction that an earlier one left open is rolled back.
+    pub(crate) async fn enter(&mut self) -> Result<(), TargetError> {
+        self.session.enter()?;
+        if self.memory.locked.take().is_some() {
+            self.session.rollback().await;
+        }
+        Ok(())
+    }
 }
 
 /// Runs a call between `enter` and `leave`, so that one that is dropped half-way is noticed.
 macro_rules! call {
     ($self:ident, $call:expr) => {{
-        $self.session.enter()?;
+        $self.enter().await?;
         let result = $call.await;
         $self.session.leave();
         result
     }};
 }
+
+pub(crate) use call;
 
 #[async_trait]
 impl Target for PostgresTarget {
@@ -97,8 +118,9 @@ impl Target for PostgresTarget {
         held: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
-        call!(self, step::open_step(&mut self.session, held, work, ordinal))
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
+        call!(self, step::open_step(&mut self.session, held, work, ordinal, closes))
     }
 
     async fn send_step(
@@ -125,8 +147,9 @@ impl Target for PostgresTarget {
         held: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
-        call!(self, step::commit_step(&mut self.session, held, work, ordinal))
+        call!(self, step::commit_step(&mut self.session, held, work, ordinal, closes))
     }
 
     async fn settle_step(

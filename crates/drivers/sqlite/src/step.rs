@@ -17,6 +17,8 @@ use crate::work;
 /// What is needed of a work to run or journal one of its statements.
 pub(crate) struct Step {
     row: StepRow,
+    /// An earlier step that is done with this one's journal.
+    closes: Option<StepRow>,
     /// The statement; `None` for a program.
     text: Option<String>,
     /// Earlier statements of the file that set up the session, with their places.
@@ -61,6 +63,7 @@ impl Step {
                 ordinal,
                 checksum,
             },
+            closes: None,
             text: statement.map(|statement| statement.text.clone()),
             session: earlier
                 .filter(|(_, statement)| statement.facts.changes_session)
@@ -72,6 +75,20 @@ impl Step {
             lock_timeout: work.lock_timeout,
             statement_timeout: work.statement_timeout,
         })
+    }
+
+    /// With an earlier step of the same work that its journal closes.
+    pub(crate) fn closing(self, work: &Work, earlier: Option<u32>) -> Result<Self, TargetError> {
+        let closes = earlier.map(|ordinal| Self::of(work, ordinal)).transpose()?;
+        Ok(Self { closes: closes.map(|step| step.row), ..self })
+    }
+
+    /// The journal before it: the earlier step done, the migration running.
+    fn begin(&self, connection: &Connection) -> Outcome<()> {
+        if let Some(earlier) = &self.closes {
+            ledger::close_step(connection, earlier, StepState::Done)?;
+        }
+        ledger::mark_running(connection, &self.entry)
     }
 
     fn index(&self) -> usize {
@@ -129,7 +146,7 @@ pub(crate) fn open(
 ) -> Result<(), TargetError> {
     session.write(step.lock_timeout, |connection, _| {
         ledger::enter(connection, lease)?;
-        ledger::mark_running(connection, &step.entry)?;
+        step.begin(connection)?;
         ledger::open_step(connection, &step.row, lease.token, StepState::Open)?;
         ledger::leave(connection, lease, ttl, 0)
     })?;
@@ -185,7 +202,7 @@ pub(crate) fn commit(
     let text = step.text()?;
     let touched = session.write(step.lock_timeout, |connection, control| {
         ledger::enter(connection, lease)?;
-        ledger::mark_running(connection, &step.entry)?;
+        step.begin(connection)?;
         failpoint("step.sending");
         let limit = step.statement_timeout;
         let touched = work::run_one(connection, control, limit, step.index(), text)?;

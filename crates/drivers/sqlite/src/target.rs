@@ -293,11 +293,14 @@ impl Target for SqliteTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
-    ) -> Result<(), TargetError> {
-        let (held, step, ttl) = (lease.clone(), Step::of(work, ordinal)?, self.length.get());
+        closes: Option<u32>,
+    ) -> Result<bool, TargetError> {
+        let step = Step::of(work, ordinal)?.closing(work, closes)?;
+        let (held, ttl) = (lease.clone(), self.length.get());
         self.call(move |session| step::open(session, &held, ttl, &step)).await?;
         lease.commits += 1;
-        Ok(())
+        // Nothing here tells later whether a statement took effect.
+        Ok(false)
     }
 
     async fn send_step(
@@ -328,8 +331,10 @@ impl Target for SqliteTarget {
         lease: &mut Lease,
         work: &Work,
         ordinal: u32,
+        closes: Option<u32>,
     ) -> Result<Option<u64>, TargetError> {
-        let (held, step, ttl) = (lease.clone(), Step::of(work, ordinal)?, self.length.get());
+        let step = Step::of(work, ordinal)?.closing(work, closes)?;
+        let (held, ttl) = (lease.clone(), self.length.get());
         let touched = self.call(move |session| step::commit(session, &held, ttl, &step)).await?;
         lease.commits += 1;
         Ok(touched)

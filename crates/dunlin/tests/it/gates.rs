@@ -143,7 +143,11 @@ async fn a_long_chain_backwards_is_one_plan() {
     let scope = Scope::Migrate { to: None, step_count: Some(3) };
     let report = world.forward(scope).await.unwrap();
     assert_eq!(finished(&report), ["data 200", "data 199", "data 198"]);
-    let scope = Scope::Data { versions: vec![version(197), version(196)], step_count: None };
+    let scope = Scope::Data {
+        versions: vec![version(197), version(196)],
+        step_count: None,
+        background_only: false,
+    };
     assert_eq!(finished(&world.forward(scope).await.unwrap()), ["data 197", "data 196"]);
 }
 

@@ -99,6 +99,7 @@ impl World {
         let connector = connector(&ConnectOptions {
             url: "sqlite://app.db".to_owned(),
             direct_url: None,
+            replica_urls: Vec::new(),
             root: self.path().to_owned(),
             connect_timeout: Duration::from_secs(10),
         })?;

@@ -292,6 +292,7 @@ impl Lane {
         seat.segment.rows += written;
         self.advance(seat, to);
         let searching = self.suspect.is_some();
+        let took = done.committed.held.unwrap_or(took);
         let pause = self.shared.observe(
             &Sample { rows, took, bytes: done.committed.bytes },
             written,
@@ -330,7 +331,10 @@ impl Lane {
         match error.kind {
             ErrorKind::ShapeChanged => return Turn::End(LaneEnd::Shape),
             ErrorKind::LockTimeout | ErrorKind::Conflict => return self.again(error).await,
-            ErrorKind::StatementTimeout if rows > 1 => return self.again(error).await,
+            ErrorKind::StatementTimeout if rows > 1 => {
+                self.suspect = Some(Suspect { rows });
+                return self.again(error).await;
+            }
             _ => {}
         }
         if error.kind.remedy() == Remedy::Reconnect {

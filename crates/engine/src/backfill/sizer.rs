@@ -23,6 +23,10 @@ const CUT_AT: f64 = 5.0;
 /// No chunk is larger: a guess that is wrong must not lock a table's whole content.
 const ROWS_MAX: u64 = 2_000_000;
 
+/// Time and locks alone make no chunk smaller: what a transaction costs by itself is most of its time
+/// then, and fewer rows would only mean more of them.
+const ROWS_MIN: f64 = 10.0;
+
 /// Rows of the first chunk: a few milliseconds' worth on any table.
 const ROWS_FIRST: u64 = 1_000;
 
@@ -106,12 +110,12 @@ impl Sizer {
         if took >= target * CUT_AT {
             self.recent.clear();
             self.recent.push_back(per_row);
-            self.rows = (size * target / took).min(self.rows);
+            self.rows = (size * target / took).min(self.rows).max(ROWS_MIN);
             return;
         }
         if took > target * 1.5 {
             // One that is too long is answered at once; the percentile would wait for company.
-            self.rows = (size * target / took).min(self.rows);
+            self.rows = (size * target / took).min(self.rows).max(ROWS_MIN);
             return;
         }
         let wanted = target / percentile_90(&self.recent);
@@ -122,12 +126,12 @@ impl Sizer {
             let most = if took < target / 8.0 { GROWTH_FAST } else { GROWTH_MAX };
             self.rows = wanted.min(self.rows * most).min(ROWS_MAX as f64);
         }
-        self.rows = self.rows.max(1.0);
+        self.rows = self.rows.max(ROWS_MIN);
     }
 
-    /// Halves: a chunk timed out, met a lock, or the server is not well.
+    /// Halves: a chunk met a lock, or the server is not well.
     pub(crate) fn halve(&mut self) {
-        self.rows = (self.rows.min(self.rows() as f64) / 2.0).max(1.0);
+        self.rows = (self.rows.min(self.rows() as f64) / 2.0).max(ROWS_MIN);
     }
 }
 
@@ -187,6 +191,6 @@ mod tests {
         for _ in 0..10 {
             sizer.halve();
         }
-        assert_eq!(sizer.rows(), 1);
+        assert_eq!(sizer.rows(), 10);
     }
 }

@@ -81,6 +81,9 @@ pub struct Chunk {
 pub struct Committed {
     /// Rows that each statement touched, where the server says.
     pub rows: Vec<Option<u64>>,
+    /// How long it had its locks, where that can be told apart from waiting for them (SQLite):
+    /// chunks are sized by this, for smaller ones would not wait less.
+    pub held: Option<Duration>,
     /// How long the COMMIT alone took; zero where it can't be told apart.
     pub commit: Duration,
     /// Bytes that the server logged for it, where it says (others' writes of the same time may be

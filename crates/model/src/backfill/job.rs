@@ -38,6 +38,8 @@ pub struct Backfill {
     pub statements: Vec<Statement>,
     /// For row code: the columns that the program gets, in order.
     pub columns: Vec<Column>,
+    /// For row code: the table's columns, of which a program may set any that can be written.
+    pub table_columns: Vec<Column>,
     /// Old values that are kept.
     pub capture: Option<Capture>,
     /// How long a chunk waits for a lock.

@@ -75,6 +75,7 @@ pub fn plan(
             filter: chunking.filter.clone(),
             statements: migration.statements().to_vec(),
             columns,
+            table_columns: planner.table_columns(),
             capture,
             lock_timeout: migration.directives().lock_timeout.unwrap_or(timeouts.lock),
             statement_timeout: planner.statement_timeout(timeouts.statement),
@@ -201,6 +202,13 @@ impl Planner<'_> {
     }
 
     /// The columns that a row program gets.
+    fn table_columns(&self) -> Vec<Column> {
+        match self.migration.body {
+            Body::Rows(_) => self.table.columns.clone(),
+            Body::Sql(_) | Body::Program(_) => Vec::new(),
+        }
+    }
+
     fn program_columns(&mut self) -> Vec<Column> {
         let Body::Rows(rows) = &self.migration.body else { return Vec::new() };
         if rows.columns.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use dunlin_model::{Checksums, Diagnostic};
@@ -45,8 +45,9 @@ fn fill(files: &mut [MigrationFile]) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     // Nearly every migration fits: one read and one that finds the end, without asking its size.
     let mut buffer = vec![0; 32 * 1024];
+    let mut folder = Opened::default();
     for file in files {
-        match read(&file.root.join(&file.up), &mut buffer) {
+        match folder.open(&file.root, &file.up).and_then(|file| read(file, &mut buffer)) {
             Ok(bytes) => {
                 file.checksum = Checksums::of_bytes(&bytes);
                 file.bytes = bytes;
@@ -57,8 +58,34 @@ fn fill(files: &mut [MigrationFile]) -> Vec<Diagnostic> {
     errors
 }
 
-fn read(path: &Path, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+/// The folder that files are opened in. The system finds a file faster by its name within a folder
+/// that is open than by its whole path.
+#[derive(Debug, Default)]
+struct Opened(Option<(PathBuf, File)>);
+
+impl Opened {
+    #[cfg(unix)]
+    fn open(&mut self, root: &Path, path: &Path) -> std::io::Result<File> {
+        use rustix::fs::{Mode, OFlags, openat};
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return File::open(root.join(path));
+        };
+        let folder = match &mut self.0 {
+            // Paths compare slowly, component by component.
+            Some((at, folder)) if at.as_os_str() == parent.as_os_str() => folder,
+            other => &mut other.insert((parent.to_owned(), File::open(root.join(parent))?)).1,
+        };
+        let file = openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(File::from(file))
+    }
+
+    #[cfg(not(unix))]
+    fn open(&mut self, root: &Path, path: &Path) -> std::io::Result<File> {
+        File::open(root.join(path))
+    }
+}
+
+fn read(mut file: File, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
     let mut length = 0;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {

@@ -139,6 +139,7 @@ pub const CASES: &[Case] = &[
     case!(commit::a_failing_rehearsal_names_its_statement),
     case!(step::a_program_is_journalled_before_and_after),
     case!(step::steps_are_journalled_one_by_one),
+    case!(step::the_next_journal_closes_a_step),
     case!(step::a_failed_step_is_opened_anew),
     case!(step::a_transactional_step_commits_with_its_journal),
     case!(step::a_failing_transactional_step_leaves_nothing),

@@ -58,7 +58,7 @@ pub(super) async fn a_program_is_journalled_before_and_after(world: World) {
     let mut lease = granted(&mut target, &owner(1), LONG).await;
     let commits = lease.commits;
     let work = data_work(1, &[]);
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     assert_eq!(lease.commits, commits + 1);
     assert_eq!(state(&mut target).await, Some(EntryState::Running));
     let open = steps(&mut target).await;
@@ -87,7 +87,7 @@ pub(super) async fn steps_are_journalled_one_by_one(world: World) {
     ];
     let work = work_of(data_version(1), statements);
     for ordinal in 0..2_u32 {
-        target.open_step(&mut lease, &work, ordinal).await.unwrap();
+        target.open_step(&mut lease, &work, ordinal, None).await.unwrap();
         let before = steps(&mut target).await;
         assert_eq!(before.len(), ordinal as usize + 1, "{before:?}");
         assert_eq!(before[ordinal as usize].state, StepState::Open);
@@ -106,12 +106,45 @@ pub(super) async fn steps_are_journalled_one_by_one(world: World) {
     assert_eq!(world.sql("SELECT count(*) FROM two").await, "0");
 }
 
+pub(super) async fn the_next_journal_closes_a_step(world: World) {
+    let mut target = world.with_ledger().await;
+    let mut lease = granted(&mut target, &owner(1), LONG).await;
+    let statements = vec![
+        definition(&world, "CREATE TABLE one (id integer PRIMARY KEY)", "one"),
+        definition(&world, "CREATE TABLE two (id integer)", "two"),
+        statement_with("INSERT INTO one VALUES (1), (1)", Restart::Transactional),
+        statement_with("INSERT INTO two VALUES (1)", Restart::Transactional),
+    ];
+    let mut work = work_of(data_version(1), statements);
+    let states = async |target: &mut Box<dyn Target>| -> Vec<StepState> {
+        steps(target).await.into_iter().map(|step| step.state).collect()
+    };
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
+    target.send_step(&lease, &work, 0).await.unwrap();
+    let commits = lease.commits;
+    target.open_step(&mut lease, &work, 1, Some(0)).await.unwrap();
+    assert_eq!(lease.commits, commits + 1);
+    assert_eq!(states(&mut target).await, [StepState::Done, StepState::Open]);
+    assert_eq!(state(&mut target).await, Some(EntryState::Running));
+    target.send_step(&lease, &work, 1).await.unwrap();
+    // It fails, and closes nothing.
+    target.commit_step(&mut lease, &work, 2, Some(1)).await.unwrap_err();
+    assert_eq!(states(&mut target).await, [StepState::Done, StepState::Open]);
+    work.statements[2].text = "INSERT INTO one VALUES (1), (2)".to_owned();
+    assert_eq!(target.commit_step(&mut lease, &work, 2, Some(1)).await.unwrap(), Some(2));
+    assert_eq!(lease.commits, commits + 2);
+    assert_eq!(states(&mut target).await, [StepState::Done; 3]);
+    target.commit_step(&mut lease, &work, 3, None).await.unwrap();
+    assert_eq!(state(&mut target).await, Some(EntryState::Applied));
+    assert!(steps(&mut target).await.is_empty());
+}
+
 pub(super) async fn a_failed_step_is_opened_anew(world: World) {
     let mut target = world.with_ledger().await;
     let mut lease = granted(&mut target, &owner(1), LONG).await;
     let bad = definition(&world, "CREATE TABLE one (id no_such_type_at_all(1,2,3) 4)", "one");
     let bad = work_of(data_version(1), vec![bad]);
-    target.open_step(&mut lease, &bad, 0).await.unwrap();
+    target.open_step(&mut lease, &bad, 0, None).await.unwrap();
     let error = target.send_step(&lease, &bad, 0).await.unwrap_err();
     assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(0)), "{error:?}");
     target.close_step(&mut lease, &bad, 0, StepState::Failed).await.unwrap();
@@ -120,7 +153,7 @@ pub(super) async fn a_failed_step_is_opened_anew(world: World) {
 
     let good = definition(&world, "CREATE TABLE one (id integer)", "one");
     let good = work_of(data_version(1), vec![good]);
-    target.open_step(&mut lease, &good, 0).await.unwrap();
+    target.open_step(&mut lease, &good, 0, None).await.unwrap();
     let open = steps(&mut target).await;
     let [step] = &open[..] else { panic!("{open:?}") };
     assert_eq!(step.state, StepState::Open);
@@ -134,12 +167,12 @@ pub(super) async fn a_transactional_step_commits_with_its_journal(world: World) 
     let mut target = world.with_ledger().await;
     let mut lease = granted(&mut target, &owner(1), LONG).await;
     let work = data_work(1, &["INSERT INTO t VALUES (1, 1)", "UPDATE t SET n = n * 2 + 1"]);
-    assert_eq!(target.commit_step(&mut lease, &work, 0).await.unwrap(), Some(1));
+    assert_eq!(target.commit_step(&mut lease, &work, 0, None).await.unwrap(), Some(1));
     let done = steps(&mut target).await;
     let [step] = &done[..] else { panic!("{done:?}") };
     assert_eq!((step.ordinal, step.state), (0, StepState::Done));
     assert_ne!(state(&mut target).await, Some(EntryState::Applied));
-    assert_eq!(target.commit_step(&mut lease, &work, 1).await.unwrap(), Some(1));
+    assert_eq!(target.commit_step(&mut lease, &work, 1, None).await.unwrap(), Some(1));
     assert_eq!(state(&mut target).await, Some(EntryState::Applied));
     assert!(steps(&mut target).await.is_empty());
     assert_eq!(world.sql("SELECT n FROM t").await, "3");
@@ -150,9 +183,9 @@ pub(super) async fn a_failing_transactional_step_leaves_nothing(world: World) {
     let mut target = world.with_ledger().await;
     let mut lease = granted(&mut target, &owner(1), LONG).await;
     let work = data_work(1, &["INSERT INTO t VALUES (1, 1)", "INSERT INTO t VALUES (1, 2)"]);
-    target.commit_step(&mut lease, &work, 0).await.unwrap();
+    target.commit_step(&mut lease, &work, 0, None).await.unwrap();
     let before = lease.clone();
-    let error = target.commit_step(&mut lease, &work, 1).await.unwrap_err();
+    let error = target.commit_step(&mut lease, &work, 1, None).await.unwrap_err();
     assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(1)), "{error:?}");
     assert_eq!(lease, before);
     let left = steps(&mut target).await;
@@ -174,12 +207,12 @@ pub(super) async fn an_open_step_is_settled(world: World) {
     for ordinal in 0..2 {
         // Dies before it sends.
         let (mut target, mut lease) = successor(&world, number).await;
-        target.open_step(&mut lease, &work, ordinal).await.unwrap();
+        target.open_step(&mut lease, &work, ordinal, None).await.unwrap();
         drop(target);
         // Finds that out, sends, and dies before it journals that.
         let (mut target, mut lease) = successor(&world, number + 1).await;
         assert_eq!(settled(&mut target, &lease, &work).await, Settled::DidNot);
-        target.open_step(&mut lease, &work, ordinal).await.unwrap();
+        target.open_step(&mut lease, &work, ordinal, None).await.unwrap();
         target.send_step(&lease, &work, ordinal).await.unwrap();
         drop(target);
         // Finds that out, and goes on.
@@ -199,7 +232,7 @@ pub(super) async fn a_step_that_cannot_be_known_is_said_so(world: World) {
     let statement = statement_with("INSERT INTO t VALUES (1, 1)", restart);
     let work = work_of(data_version(1), vec![statement]);
     let (mut target, mut lease) = successor(&world, 1).await;
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     target.send_step(&lease, &work, 0).await.unwrap();
     drop(target);
     let (mut target, lease) = successor(&world, 2).await;
@@ -215,7 +248,7 @@ pub(super) async fn settling_ends_the_old_statement(world: World) {
     let mut lease = granted(&mut first, &owner(1), LONG).await;
     let statement = definition(&world, &world.endless("orphaned"), "t");
     let work = work_of(data_version(1), vec![statement]);
-    first.open_step(&mut lease, &work, 0).await.unwrap();
+    first.open_step(&mut lease, &work, 0, None).await.unwrap();
     tokio::select! {
         outcome = first.send_step(&lease, &work, 0) => panic!("{outcome:?}"),
         () = world.until_at_work("orphaned") => {}
@@ -246,12 +279,12 @@ pub(super) async fn a_repeatable_step_is_settled_as_not_run(world: World) {
     };
     let work = work_of(data_version(1), vec![statement_with(text, Restart::Repeatable)]);
     let (mut target, mut lease) = successor(&world, 1).await;
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     target.send_step(&lease, &work, 0).await.unwrap();
     drop(target);
     let (mut target, mut lease) = successor(&world, 2).await;
     assert_eq!(settled(&mut target, &lease, &work).await, Settled::DidNot);
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     target.send_step(&lease, &work, 0).await.unwrap();
     target.close_step(&mut lease, &work, 0, StepState::Done).await.unwrap();
     assert_eq!(state(&mut target).await, Some(EntryState::Applied));
@@ -263,12 +296,12 @@ pub(super) async fn steps_are_fenced(world: World) {
     let mut second = world.target().await;
     let work = data_work(1, &["INSERT INTO t VALUES (1, 1)"]);
     let mut old = granted(&mut first, &owner(1), SHORT).await;
-    first.open_step(&mut old, &work, 0).await.unwrap();
+    first.open_step(&mut old, &work, 0, None).await.unwrap();
     granted_after_expiry(&mut second, &owner(2), LONG).await;
     let errors = [
-        first.open_step(&mut old, &work, 0).await.unwrap_err(),
+        first.open_step(&mut old, &work, 0, None).await.unwrap_err(),
         first.close_step(&mut old, &work, 0, StepState::Done).await.unwrap_err(),
-        first.commit_step(&mut old, &work, 0).await.unwrap_err(),
+        first.commit_step(&mut old, &work, 0, None).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind, ErrorKind::Fenced, "{error:?}");
@@ -281,10 +314,10 @@ pub(super) async fn another_pass_has_steps_of_its_own(world: World) {
     let mut target = world.with_ledger().await;
     let mut lease = granted(&mut target, &owner(1), LONG).await;
     let mut work = data_work(1, &[]);
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     target.close_step(&mut lease, &work, 0, StepState::Done).await.unwrap();
     work.entry.pass = 2;
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     let open = steps(&mut target).await;
     let [step] = &open[..] else { panic!("{open:?}") };
     assert_eq!((step.pass, step.state), (2, StepState::Open));

@@ -47,6 +47,7 @@ async fn connect(folder: &Path) -> Result<Box<dyn Target>, TargetError> {
     let options = ConnectOptions {
         url: "sqlite:shop.db".to_owned(),
         direct_url: None,
+        replica_urls: Vec::new(),
         root: folder.to_owned(),
         connect_timeout: Duration::from_secs(10),
     };

@@ -38,8 +38,10 @@ fn stepwise(product: Product, version: i64) -> (String, usize) {
 /// Every point around every statement.
 fn deaths(product: Product) -> Vec<String> {
     let (_, journalled) = stepwise(product, 0);
-    let mut deaths = Vec::new();
-    for failpoint in ["step.opened", "step.sending", "step.executed", "step.closed"] {
+    // What is created or dropped on MySQL is closed by the journal of the next statement.
+    let closed = if product == Product::Mysql { 2 } else { journalled };
+    let mut deaths: Vec<String> = (1..=closed).map(|nth| format!("step.closed@{nth}")).collect();
+    for failpoint in ["step.opened", "step.sending", "step.executed"] {
         deaths.extend((1..=journalled).map(|nth| format!("{failpoint}@{nth}")));
     }
     if product == Product::Sqlite {

@@ -9,7 +9,7 @@ mod tables;
 mod write;
 
 pub(crate) use read::{Meta, entries, holder, leases, meta, refuse_older_writer, steps};
-pub(crate) use write::BEGIN;
+pub(crate) use write::{BEGIN, ONE_ROW};
 
 use crate::literal;
 

@@ -34,12 +34,13 @@ const TABLES: &[(&str, &str)] = &[
         "segments",
         "job VARCHAR(64) NOT NULL COMMENT 'The resource', \
          seg BIGINT NOT NULL COMMENT 'The worker''s share; 0 for migrations', \
-         lo VARBINARY(3072) NULL COMMENT 'Where the share begins', \
-         upto VARBINARY(3072) NOT NULL COMMENT 'The checkpoint; for migrations the number of commits', \
-         hi VARBINARY(3072) NOT NULL COMMENT 'Where the share ends; empty for migrations', \
+         lo VARBINARY(8192) NULL COMMENT 'Where the share begins', \
+         upto VARBINARY(8192) NOT NULL COMMENT 'The checkpoint; for migrations the number of commits', \
+         hi VARBINARY(8192) NOT NULL COMMENT 'Where the share ends; empty for migrations', \
          token BIGINT NOT NULL COMMENT 'The token that may commit', \
          rows_done BIGINT NOT NULL DEFAULT 0, \
          connection BIGINT NULL COMMENT 'The connection that wrote this row last, by the server''s number', \
+         attempts INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'Claims of the lease since its last commit', \
          PRIMARY KEY (job, seg)",
     ),
     (
@@ -94,6 +95,57 @@ const TABLES: &[(&str, &str)] = &[
          PRIMARY KEY (kind, version)",
     ),
     (
+        "backfills",
+        "job VARCHAR(64) NOT NULL PRIMARY KEY COMMENT 'The resource: data/VERSION', \
+         version BIGINT NOT NULL, \
+         pass INT UNSIGNED NOT NULL, \
+         phase VARCHAR(16) NOT NULL COMMENT 'forward or undo', \
+         round INT UNSIGNED NOT NULL COMMENT 'Which walk over the table, from 1', \
+         table_name TEXT NOT NULL, \
+         key_columns MEDIUMTEXT NOT NULL COMMENT 'What it is walked by, as JSON', \
+         shape VARCHAR(128) NOT NULL COMMENT 'The shape of the table that it was planned for', \
+         state VARCHAR(16) NOT NULL COMMENT 'What its worker last said', \
+         reason MEDIUMTEXT NULL COMMENT 'Why it is so', \
+         row_count_estimate BIGINT UNSIGNED NULL, \
+         rows_before BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'Rows done in earlier walks', \
+         workers INT UNSIGNED NOT NULL DEFAULT 0, \
+         chunk_rows BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         chunk_ms BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         rows_per_second BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         seconds_left_min BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         seconds_left_max BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         intent VARCHAR(64) NOT NULL DEFAULT 'run' COMMENT 'What people want: run, pause or cancel', \
+         intent_by VARCHAR(255) NULL COMMENT 'Who', \
+         intent_workers INT UNSIGNED NULL COMMENT 'So many workers instead of the file''s', \
+         intent_rate BIGINT UNSIGNED NULL COMMENT 'So many rows a second at most; 0: no limit', \
+         started_at DATETIME(6) NULL, \
+         updated_at DATETIME(6) NULL COMMENT 'When its worker last said something'",
+    ),
+    (
+        "quarantine",
+        "number BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+         job VARCHAR(64) NOT NULL, \
+         pass INT UNSIGNED NOT NULL, \
+         `key` VARBINARY(8192) NOT NULL COMMENT 'Which row, as a JSON list', \
+         key_hash BINARY(32) NOT NULL COMMENT 'SHA-256 of the key', \
+         error MEDIUMTEXT NOT NULL COMMENT 'Why, without row values', \
+         at DATETIME(6) NOT NULL, \
+         UNIQUE KEY one_row (job, pass, key_hash)",
+    ),
+    (
+        "captured",
+        "number BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+         job VARCHAR(64) NOT NULL, \
+         pass INT UNSIGNED NOT NULL, \
+         `key` VARBINARY(8192) NOT NULL COMMENT 'Which row, as a JSON list', \
+         key_hash BINARY(32) NOT NULL COMMENT 'SHA-256 of the key', \
+         old_values LONGTEXT NOT NULL COMMENT 'A JSON list: texts that read back exactly', \
+         new_values LONGTEXT NULL COMMENT 'The same after the chunk; NULL: it deleted the row', \
+         forget_at DATETIME(6) NOT NULL COMMENT 'How long they are kept', \
+         KEY one_row (job, pass, key_hash), \
+         KEY forget_at (forget_at)",
+    ),
+    (
         "meta",
         "only_one TINYINT NOT NULL PRIMARY KEY COMMENT 'Keeps the table at one row', \
          id VARCHAR(64) NOT NULL COMMENT 'A random UUID that names this ledger', \
@@ -124,6 +176,37 @@ impl Ledger {
                 )
             })
             .collect()
+    }
+
+    /// Whether `segments` has what format 2 added to it: 1 or 0.
+    pub(crate) fn select_segments_age(&self) -> String {
+        format!(
+            "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = {} \
+             AND table_name = 'dunlin_segments' AND column_name = 'attempts'",
+            literal::text(self.database())
+        )
+    }
+
+    /// Adds to a `segments` of format 1 what format 2 has: wider bounds, and attempts.
+    pub(crate) fn alter_segments(&self) -> String {
+        format!(
+            "ALTER TABLE {} MODIFY lo VARBINARY(8192) NULL COMMENT 'Where the share begins', \
+             MODIFY upto VARBINARY(8192) NOT NULL \
+             COMMENT 'The checkpoint; for migrations the number of commits', \
+             MODIFY hi VARBINARY(8192) NOT NULL \
+             COMMENT 'Where the share ends; empty for migrations', \
+             ADD COLUMN attempts INT UNSIGNED NOT NULL DEFAULT 0 \
+             COMMENT 'Claims of the lease since its last commit'",
+            self.table("segments")
+        )
+    }
+
+    /// Says that the tables are of this program's format, unless they are of a newer one.
+    pub(crate) fn raise_format(&self) -> String {
+        format!(
+            "UPDATE {} SET format = {FORMAT} WHERE format < {FORMAT} AND min_writer <= {FORMAT}",
+            self.table("meta")
+        )
     }
 
     /// The view for other tools.

@@ -15,7 +15,7 @@ pub(crate) const BEGIN: &str = "START TRANSACTION; ";
 /// expression is an error under every `sql_mode`; writing NULL into a NOT NULL column, as other
 /// servers' fences do, would only be one in strict mode, and a work's session has the server's
 /// own mode. The sum has no constant part, so it is computed only where its branch is taken.
-const ONE_ROW: &str = "SELECT CASE WHEN ROW_COUNT() = 1 THEN 1 \
+pub(crate) const ONE_ROW: &str = "SELECT CASE WHEN ROW_COUNT() = 1 THEN 1 \
      ELSE 9223372036854775807 + ABS(ROW_COUNT()) + 1 END; ";
 
 impl Ledger {

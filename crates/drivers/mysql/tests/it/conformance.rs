@@ -11,7 +11,8 @@ use dunlin_testkit::servers::{Database, Product};
 async fn the_driver_conforms() {
     conformance::run(Product::Mysql, |database: &Database| {
         let direct_url = database.direct_url.as_deref();
-        let connector = MysqlConnector::new(&database.url, direct_url, Duration::from_secs(10));
+        let connector =
+            MysqlConnector::new(&database.url, direct_url, &[], Duration::from_secs(10));
         Arc::new(connector.expect("a URL of the suite's"))
     })
     .await;

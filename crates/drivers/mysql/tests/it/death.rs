@@ -20,7 +20,7 @@ async fn an_alter_that_outlives_its_runner_is_settled_once_it_is_over() {
     let alter = "ALTER TABLE big ADD extra int NOT NULL DEFAULT 7, ALGORITHM = COPY";
     let file = work(1, vec![ddl(alter, &[(ObjectKind::Table, "big")])]);
     let mut lease = claimed(&mut old, &owner(1)).await;
-    old.open_step(&mut lease, &file, 0).await.expect("opened");
+    old.open_step(&mut lease, &file, 0, None).await.expect("opened");
     let step = view(&mut old).await.steps.pop().expect("a step");
     assert_eq!(step.state, StepState::Open);
     let sending = {
@@ -64,7 +64,7 @@ async fn an_alter_that_waits_for_a_lock_does_not_run_after_its_step_is_settled()
     let mut file = work(1, vec![ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")])]);
     file.lock_timeout = std::time::Duration::from_secs(600);
     let mut lease = claimed(&mut old, &owner(1)).await;
-    old.open_step(&mut lease, &file, 0).await.expect("opened");
+    old.open_step(&mut lease, &file, 0, None).await.expect("opened");
     let step = view(&mut old).await.steps.pop().expect("a step");
     let sending = {
         let (lease, file) = (lease.clone(), file.clone());

@@ -73,7 +73,7 @@ async fn the_fence_holds_under_any_sql_mode() {
         ],
     );
     old.send_step(&stale, &work, 0).await.expect("set");
-    let error = old.commit_step(&mut stale, &work, 1).await.expect_err("fenced");
+    let error = old.commit_step(&mut stale, &work, 1, None).await.expect_err("fenced");
     assert_eq!(error.kind, ErrorKind::Fenced, "{error:?}");
     assert_eq!(stale.commits, 0);
     let error = old.record(&mut stale, &[applied(schema(3))]).await.expect_err("fenced");

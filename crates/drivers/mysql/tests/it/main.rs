@@ -1,6 +1,7 @@
 //! The driver against a real server: everything here goes through the port, and is looked at
 //! through a connection of its own.
 
+mod backfill;
 mod conformance;
 mod death;
 mod fence;

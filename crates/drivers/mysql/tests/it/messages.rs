@@ -8,7 +8,7 @@ use dunlin_mysql::MysqlConnector;
 use crate::support::{World, claimed, dml, dml_on, owner, work};
 
 async fn failure(url: &str) -> dunlin_engine::TargetError {
-    let connector = MysqlConnector::new(url, None, Duration::from_secs(10)).expect("a URL");
+    let connector = MysqlConnector::new(url, None, &[], Duration::from_secs(10)).expect("a URL");
     let error = match connector.connect(Purpose::Look).await {
         Ok(_) => panic!("{url} connected"),
         Err(error) => error,
@@ -33,7 +33,7 @@ async fn connections_that_fail_say_why() {
     let closed = with(&|url| url.set_port(Some(9)).expect("set"));
     assert_eq!(failure(&closed).await.kind, ErrorKind::Unreachable);
     let secrets =
-        MysqlConnector::new(&wrong, None, Duration::from_secs(1)).expect("a URL").secrets();
+        MysqlConnector::new(&wrong, None, &[], Duration::from_secs(1)).expect("a URL").secrets();
     assert_eq!(secrets, ["canary"]);
 }
 
@@ -131,7 +131,7 @@ async fn tables_without_transactions_are_refused() {
     for error in [
         target.preflight(&works).await.expect_err("refused"),
         target.commit(&mut lease, &works).await.expect_err("refused"),
-        target.commit_step(&mut lease, &works, 1).await.expect_err("refused"),
+        target.commit_step(&mut lease, &works, 1, None).await.expect_err("refused"),
         target.rehearse(&works).await.expect_err("refused"),
     ] {
         assert_eq!((error.kind, error.statement), (ErrorKind::Refused, Some(1)), "{error:?}");

@@ -61,7 +61,7 @@ async fn a_server_that_asks_for_a_local_file_gets_none() {
         sent
     });
     let url = format!("mysql://u:canary@127.0.0.1:{port}/app?sslmode=disable");
-    let connector = MysqlConnector::new(&url, None, Duration::from_secs(10)).expect("a URL");
+    let connector = MysqlConnector::new(&url, None, &[], Duration::from_secs(10)).expect("a URL");
     let Err(error) = connector.connect(Purpose::Look).await else { panic!("it connected") };
     assert_eq!(error.kind, ErrorKind::Refused, "{error:?}");
     assert!(!format!("{error:?}").contains("canary"));
@@ -80,7 +80,7 @@ async fn what_is_no_database_server_is_named_so() {
         }
     });
     let url = format!("mysql://u:canary@127.0.0.1:{port}/app");
-    let connector = MysqlConnector::new(&url, None, Duration::from_secs(10)).expect("a URL");
+    let connector = MysqlConnector::new(&url, None, &[], Duration::from_secs(10)).expect("a URL");
     let Err(error) = connector.connect(Purpose::Look).await else { panic!("it connected") };
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error:?}");
 }
@@ -90,7 +90,8 @@ async fn a_server_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("an address").port();
     let url = format!("mysql://u@127.0.0.1:{port}/app");
-    let connector = MysqlConnector::new(&url, None, Duration::from_millis(100)).expect("a URL");
+    let connector =
+        MysqlConnector::new(&url, None, &[], Duration::from_millis(100)).expect("a URL");
     let Err(error) = connector.connect(Purpose::Look).await else { panic!("it connected") };
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error:?}");
 }

@@ -63,7 +63,7 @@ async fn a_successor_has_the_settings_of_the_first_part() {
     drop(first);
     let mut second = world.target().await;
     let mut lease = claimed(&mut second, &owner(1)).await;
-    second.commit_step(&mut lease, &file, 2).await.expect("without the foreign key");
+    second.commit_step(&mut lease, &file, 2, None).await.expect("without the foreign key");
     assert!(view(&mut second).await.steps.is_empty());
 }
 

@@ -49,7 +49,7 @@ impl Certificates {
 }
 
 async fn connect(url: &str) -> Result<Box<dyn dunlin_engine::Target>, TargetError> {
-    let connector = MysqlConnector::new(url, None, Duration::from_secs(10)).expect("a URL");
+    let connector = MysqlConnector::new(url, None, &[], Duration::from_secs(10)).expect("a URL");
     connector.connect(Purpose::Run).await
 }
 

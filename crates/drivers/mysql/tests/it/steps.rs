@@ -17,7 +17,7 @@ async fn settled(
     let mut old = world.target().await;
     let mut lease = claimed(&mut old, &owner(1)).await;
     let file = work(version, vec![statement, dml("SELECT 1")]);
-    old.open_step(&mut lease, &file, 0).await.expect("opened");
+    old.open_step(&mut lease, &file, 0, None).await.expect("opened");
     if !outcome.is_empty() {
         world.eyes().await.run(outcome).await;
     }
@@ -111,7 +111,7 @@ async fn a_runner_that_sleeps_between_journal_and_statement_cannot_send_it_later
     world.eyes().await.run("CREATE TABLE t (a int)").await;
     let file = work(1, vec![ddl("ALTER TABLE t ADD b int", &[(ObjectKind::Table, "t")])]);
     let mut stale = claimed(&mut old, &owner(1)).await;
-    old.open_step(&mut stale, &file, 0).await.expect("opened");
+    old.open_step(&mut stale, &file, 0, None).await.expect("opened");
 
     let mut new = world.target().await;
     let mut lease = claimed_from(&mut new, &owner(2), Some(&owner(1))).await;
@@ -192,17 +192,17 @@ async fn steps_are_kept_until_the_last_and_then_deleted() {
         ],
     );
     let mut lease = claimed(&mut target, &owner(1)).await;
-    target.open_step(&mut lease, &file, 0).await.expect("opened");
+    target.open_step(&mut lease, &file, 0, None).await.expect("opened");
     target.send_step(&lease, &file, 0).await.expect("sent");
     target.close_step(&mut lease, &file, 0, StepState::Done).await.expect("closed");
-    assert_eq!(target.commit_step(&mut lease, &file, 1).await.expect("committed"), Some(2));
-    target.open_step(&mut lease, &file, 2).await.expect("opened");
+    assert_eq!(target.commit_step(&mut lease, &file, 1, None).await.expect("committed"), Some(2));
+    target.open_step(&mut lease, &file, 2, None).await.expect("opened");
     target.close_step(&mut lease, &file, 2, StepState::Failed).await.expect("closed");
     let ledger = view(&mut target).await;
     let states: Vec<StepState> = ledger.steps.iter().map(|step| step.state).collect();
     assert_eq!(states, [StepState::Done, StepState::Done, StepState::Failed]);
     let began = ledger.entries[&schema(4)].started_at;
-    target.open_step(&mut lease, &file, 2).await.expect("opened anew");
+    target.open_step(&mut lease, &file, 2, None).await.expect("opened anew");
     target.send_step(&lease, &file, 2).await.expect("sent");
     target.close_step(&mut lease, &file, 2, StepState::Done).await.expect("closed");
     let ledger = view(&mut target).await;

@@ -39,7 +39,7 @@ impl World {
     }
 
     pub(crate) fn connector(&self) -> MysqlConnector {
-        MysqlConnector::new(&self.url, None, Duration::from_secs(10)).expect("a URL")
+        MysqlConnector::new(&self.url, None, &[], Duration::from_secs(10)).expect("a URL")
     }
 
     pub(crate) async fn target(&self) -> Box<dyn Target> {
@@ -208,9 +208,9 @@ pub(crate) async fn run_step(
 ) {
     let statement = &work.statements[ordinal as usize];
     if statement.facts.restart == Restart::Transactional {
-        target.commit_step(lease, work, ordinal).await.expect(&statement.text);
+        target.commit_step(lease, work, ordinal, None).await.expect(&statement.text);
     } else {
-        target.open_step(lease, work, ordinal).await.expect(&statement.text);
+        target.open_step(lease, work, ordinal, None).await.expect(&statement.text);
         target.send_step(lease, work, ordinal).await.expect(&statement.text);
         let done = dunlin_model::StepState::Done;
         target.close_step(lease, work, ordinal, done).await.expect(&statement.text);

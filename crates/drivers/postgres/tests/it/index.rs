@@ -19,7 +19,7 @@ async fn die_while_building(world: &World, work: &dunlin_engine::Work) {
         .expect("a transaction");
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, work, 0).await.expect("journal");
+    target.open_step(&mut lease, work, 0, None).await.expect("journal");
     tokio::select! {
         outcome = target.send_step(&lease, work, 0) => panic!("it ended: {outcome:?}"),
         () = world.until(BUILDING, "1") => {}
@@ -39,7 +39,7 @@ async fn settle_and_finish(world: &World, work: &dunlin_engine::Work, expected: 
     assert_eq!(settled, expected);
     assert_eq!(world.sql(BUILDING).await, "0");
     if settled == Settled::DidNot {
-        target.open_step(&mut lease, work, 0).await.expect("journal");
+        target.open_step(&mut lease, work, 0, None).await.expect("journal");
         target.send_step(&lease, work, 0).await.expect("the index");
     }
     target.close_step(&mut lease, work, 0, StepState::Done).await.expect("journal");
@@ -66,7 +66,7 @@ async fn a_killed_build_is_cleared_away_and_done_again() {
         Settled::TookEffect => assert_eq!(world.sql(valid).await, "t"),
         Settled::DidNot => {
             assert_eq!(world.sql(valid).await, "", "what it left is dropped");
-            target.open_step(&mut lease, &work, 0).await.expect("journal");
+            target.open_step(&mut lease, &work, 0, None).await.expect("journal");
             target.send_step(&lease, &work, 0).await.expect("the index");
         }
         other @ Settled::Unknown { .. } => panic!("{other:?}"),
@@ -86,7 +86,7 @@ async fn an_invalid_index_is_never_taken_for_done() {
     let work = work(1, vec![build]);
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     drop(target);
     // What a server leaves when the builder's backend is killed.
     let left = "CREATE INDEX ours ON t (a); \
@@ -108,14 +108,14 @@ async fn a_build_that_fails_leaves_no_invalid_index() {
     let work = work(1, vec![outside("CREATE UNIQUE INDEX", text, "t")]);
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     let error = target.send_step(&lease, &work, 0).await.expect_err("two of a kind");
     assert_eq!((error.kind, error.statement), (ErrorKind::Statement, Some(0)), "{error:?}");
     assert!(!format!("{error:?}").contains("1234567"), "a value: {error:?}");
     assert_eq!(world.sql(INVALID).await, "0");
     target.close_step(&mut lease, &work, 0, StepState::Failed).await.expect("journal");
     world.sql("DELETE FROM t").await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     target.send_step(&lease, &work, 0).await.expect("the index");
     target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
     assert_eq!(
@@ -131,7 +131,7 @@ async fn a_drop_that_died_half_way_is_done_again() {
     let work = work(1, vec![outside("DROP INDEX", "DROP INDEX CONCURRENTLY ours", "t")]);
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     drop(target);
     let half = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ours'::regclass";
     world.sql(half).await;
@@ -154,7 +154,7 @@ async fn a_detach_that_died_half_way_is_finished() {
     blocker.batch_execute("BEGIN; SELECT count(*) FROM t").await.expect("a transaction");
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     let waiting = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
     tokio::select! {
         outcome = target.send_step(&lease, &work, 0) => panic!("it ended: {outcome:?}"),

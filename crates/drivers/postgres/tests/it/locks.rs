@@ -49,7 +49,7 @@ async fn a_step_outside_transactions_waits_no_longer_than_it_may() {
     let build = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY i ON t (a)", "t");
     let mut work = work(1, vec![build]);
     work.lock_timeout = Duration::from_secs(2);
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     let error = target.send_step(&lease, &work, 0).await.expect_err("it is locked");
     assert_eq!((error.kind, error.statement), (ErrorKind::LockTimeout, Some(0)), "{error:?}");
     assert!(error.notes.iter().any(|note| note.contains("blocked by pid")), "{error:?}");

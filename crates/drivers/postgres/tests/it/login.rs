@@ -123,18 +123,18 @@ async fn an_ordinary_login_can_do_everything() {
     assert_eq!(world.sql(owner).await, "login_team");
     let index = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY i ON t (a)", "t");
     let steps = work(2, vec![setting("SET ROLE login_team"), index, statement("DELETE FROM t")]);
-    target.commit_step(&mut lease, &steps, 0).await.expect("the role");
-    target.open_step(&mut lease, &steps, 1).await.expect("journal, as the login");
+    target.commit_step(&mut lease, &steps, 0, None).await.expect("the role");
+    target.open_step(&mut lease, &steps, 1, None).await.expect("journal, as the login");
     drop(target);
     let mut target = plain.connect(Purpose::Run).await.expect("a connection");
     let mut lease = claimed(&mut target, 2).await;
     let open = ledger(&mut target).await.steps;
     let settled = target.settle_step(&lease, &steps, &open[1]).await.expect("an answer");
     assert_eq!(settled, Settled::DidNot);
-    target.open_step(&mut lease, &steps, 1).await.expect("journal");
+    target.open_step(&mut lease, &steps, 1, None).await.expect("journal");
     target.send_step(&lease, &steps, 1).await.expect("the index, as the team");
     target.close_step(&mut lease, &steps, 1, StepState::Done).await.expect("journal");
-    target.commit_step(&mut lease, &steps, 2).await.expect("the last, as the team");
+    target.commit_step(&mut lease, &steps, 2, None).await.expect("the last, as the team");
     assert_eq!(ledger(&mut target).await.state(id(2)), Some(EntryState::Applied));
     drop(target);
     world

@@ -1,6 +1,7 @@
 //! The PostgreSQL driver against real servers: the suite that every driver passes, and what only
 //! PostgreSQL can do.
 
+mod backfill;
 mod conformance;
 mod index;
 mod locks;

@@ -64,7 +64,7 @@ async fn what_needs_the_server_itself_is_refused_with_the_way_out() {
     let work = work(1, vec![index]);
     target.preflight(&work).await.expect("an index alone can be built");
     let mut lease = claimed(&mut target, 1).await;
-    target.open_step(&mut lease, &work, 0).await.expect("journal");
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
     target.send_step(&lease, &work, 0).await.expect("the index");
     target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
     assert_eq!(world.sql("SELECT count(*) FROM pg_indexes WHERE indexname = 'i'").await, "1");

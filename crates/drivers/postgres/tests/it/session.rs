@@ -62,14 +62,14 @@ async fn a_setting_holds_for_the_steps_that_follow_also_in_another_session() {
     );
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
-    target.commit_step(&mut lease, &work, 0).await.expect("the setting");
-    target.open_step(&mut lease, &work, 1).await.expect("journal");
+    target.commit_step(&mut lease, &work, 0, None).await.expect("the setting");
+    target.open_step(&mut lease, &work, 1, None).await.expect("journal");
     target.send_step(&lease, &work, 1).await.expect("the first index");
     target.close_step(&mut lease, &work, 1, StepState::Done).await.expect("journal");
     drop(target);
     let mut target = world.target().await;
     let mut lease = claimed(&mut target, 2).await;
-    target.open_step(&mut lease, &work, 2).await.expect("journal");
+    target.open_step(&mut lease, &work, 2, None).await.expect("journal");
     target.send_step(&lease, &work, 2).await.expect("the second index");
     target.close_step(&mut lease, &work, 2, StepState::Done).await.expect("journal");
     let view = ledger(&mut target).await;
@@ -193,7 +193,7 @@ async fn a_login_with_our_name_keeps_its_tables_apart_from_ours() {
     assert_eq!(target.probe(&["history"]).await.expect("facts").tables[0].table, "public.history");
     let index = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY i ON history (n)", "history");
     let steps = work(2, vec![index]);
-    target.open_step(&mut lease, &steps, 0).await.expect("journal");
+    target.open_step(&mut lease, &steps, 0, None).await.expect("journal");
     target.send_step(&lease, &steps, 0).await.expect("the index");
     target.close_step(&mut lease, &steps, 0, StepState::Done).await.expect("journal");
     let table = "SELECT tablename FROM pg_indexes WHERE indexname = 'i' AND schemaname = 'public'";

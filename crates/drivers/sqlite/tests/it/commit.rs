@@ -115,7 +115,7 @@ async fn our_own_rows_do_not_change_the_last_row_id() {
     let insert = "INSERT INTO t VALUES (4711)";
     let work = data_work(1, &[insert, "INSERT INTO seen SELECT last_insert_rowid()"]);
     for ordinal in 0..2 {
-        target.commit_step(&mut lease, &work, ordinal).await.unwrap();
+        target.commit_step(&mut lease, &work, ordinal, None).await.unwrap();
     }
     assert_eq!(scratch.number("SELECT id FROM seen"), 4711);
 }
@@ -211,7 +211,7 @@ async fn vacuum_and_pragmas_run_as_steps() {
         statement.facts.restart = Restart::Repeatable;
     }
     for ordinal in 0..2 {
-        target.open_step(&mut lease, &work, ordinal).await.unwrap();
+        target.open_step(&mut lease, &work, ordinal, None).await.unwrap();
         let open = ledger(&mut target).await.steps.pop().unwrap();
         assert_eq!(target.settle_step(&lease, &work, &open).await.unwrap(), Settled::DidNot);
         target.send_step(&lease, &work, ordinal).await.unwrap();
@@ -232,7 +232,7 @@ async fn leaving_the_log_is_not_hindered_by_the_connection_that_keeps_leases() {
     let mut lease = granted(&mut target, 1).await;
     assert!(keeper.keep(&lease, super::LONG).await.unwrap());
     let work = quick(data_work(1, &["PRAGMA journal_mode = DELETE"]));
-    target.open_step(&mut lease, &work, 0).await.unwrap();
+    target.open_step(&mut lease, &work, 0, None).await.unwrap();
     target.send_step(&lease, &work, 0).await.unwrap();
     let mode: String =
         scratch.raw().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
@@ -250,13 +250,13 @@ async fn a_resumed_file_has_the_settings_of_its_earlier_steps() {
     work.statements[0].facts.changes_session = true;
     let mut first = scratch.with_ledger().await;
     let mut lease = granted(&mut first, 1).await;
-    first.open_step(&mut lease, &work, 0).await.unwrap();
+    first.open_step(&mut lease, &work, 0, None).await.unwrap();
     first.send_step(&lease, &work, 0).await.unwrap();
     first.close_step(&mut lease, &work, 0, StepState::Done).await.unwrap();
     drop(first);
     let mut second = scratch.target().await;
     let mut lease = granted(&mut second, 1).await;
-    let error = second.commit_step(&mut lease, &work, 1).await.unwrap_err();
+    let error = second.commit_step(&mut lease, &work, 1, None).await.unwrap_err();
     assert_eq!(error.message, "FOREIGN KEY constraint failed");
     // Another file, on the same connection, does not have them.
     second.commit(&mut lease, &data_work(2, &["INSERT INTO child VALUES (8)"])).await.unwrap();

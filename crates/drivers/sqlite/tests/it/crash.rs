@@ -86,9 +86,9 @@ async fn run_steps(
             continue;
         }
         if statement.facts.restart == Restart::Transactional {
-            target.commit_step(lease, work, ordinal).await.unwrap();
+            target.commit_step(lease, work, ordinal, None).await.unwrap();
         } else {
-            target.open_step(lease, work, ordinal).await.unwrap();
+            target.open_step(lease, work, ordinal, None).await.unwrap();
             target.send_step(lease, work, ordinal).await.unwrap();
             target.close_step(lease, work, ordinal, StepState::Done).await.unwrap();
         }

@@ -147,7 +147,7 @@ impl Shape {
                 "sets `{key}`, which is part of the key: rows can't change their place in the walk"
             ));
         }
-        match self.columns.iter().find(|column| column.name == name) {
+        match self.known.iter().find(|column| column.name == name) {
             Some(Column { generated: true, .. }) => {
                 Err(format!("sets `{name}`, which is generated: only the server can"))
             }
@@ -159,7 +159,7 @@ impl Shape {
     /// An unknown name is only told where it is nearly a known one: it may be a row's value.
     fn unknown(&self, name: &str) -> String {
         let known = || {
-            self.columns
+            self.known
                 .iter()
                 .filter(|column| !column.generated && !self.key_names.contains(&column.name))
                 .map(|column| column.name.as_str())
@@ -171,7 +171,9 @@ impl Shape {
             .filter(|(distance, column)| *distance <= (column.chars().count() / 3).max(1))
             .min_by_key(|(distance, _)| *distance);
         if let Some((_, column)) = near {
-            return format!("sets `{name}`, which it was not given: did you mean `{column}`?");
+            return format!(
+                "sets `{name}`, which the table does not have: did you mean `{column}`?"
+            );
         }
         let mut names: Vec<String> =
             known().take(NAMES_SHOWN_MAX).map(|name| format!("`{name}`")).collect();
@@ -179,8 +181,7 @@ impl Shape {
             names.push("…".to_owned());
         }
         format!(
-            "sets a column that it was not given; it may set {}: name others in `columns` of \
-             [rows]",
+            "sets a column that the table does not have; it has {}",
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         )
     }
@@ -420,8 +421,14 @@ mod tests {
     #[test]
     fn columns_that_cant_be_set_are_named() {
         for (fields, told) in [
-            (r#"{"titel":1}"#, "sets `titel`, which it was not given: did you mean `title`?"),
-            (r#"{"Ada Lovelace":1}"#, "sets a column that it was not given; it may set `title`,"),
+            (
+                r#"{"titel":1}"#,
+                "sets `titel`, which the table does not have: did you mean `title`?",
+            ),
+            (
+                r#"{"Ada Lovelace":1}"#,
+                "sets a column that the table does not have; it has `title`,",
+            ),
             (r#"{"id":"2"}"#, "sets `id`, which is part of the key"),
             (r#"{"slug":"a"}"#, "sets `slug`, which is generated"),
             (r#"{"title":"a","title":"b"}"#, "sets `title` twice"),

@@ -119,6 +119,7 @@ fn backfill_of(columns: Vec<Column>) -> Backfill {
         index: "posts_pkey".to_owned(),
         filter: None,
         statements: Vec::new(),
+        table_columns: columns.clone(),
         columns,
         capture: None,
         lock_timeout: Duration::from_secs(5),

@@ -14,6 +14,8 @@ const PROTOCOL: u32 = 1;
 /// What of a table the program and we speak about.
 pub(super) struct Shape {
     pub(super) columns: Vec<Column>,
+    /// All columns of the table.
+    pub(super) known: Vec<Column>,
     pub(super) key_names: Vec<String>,
     /// `"name":` of each column, after its comma.
     labels: Vec<Vec<u8>>,
@@ -37,6 +39,7 @@ impl Shape {
             .collect();
         Self {
             columns: backfill.columns.clone(),
+            known: backfill.table_columns.clone(),
             key_names: backfill.key.iter().map(|column| column.name.clone()).collect(),
             labels,
         }

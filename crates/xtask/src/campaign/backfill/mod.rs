@@ -106,8 +106,8 @@ fn round(
         shape: shapes[number % shapes.len()].clone(),
         body: Body::ALL[(number / shapes.len()) % Body::ALL.len()],
         workers: [1, 2, 4][random.usize(0..3)],
-        chunk_rows: [40, 150, 600][random.usize(0..3)],
-        rows: 6_000,
+        chunk_rows: [25, 100, 400][random.usize(0..3)],
+        rows: 10_000,
     };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
@@ -245,10 +245,10 @@ fn choose(random: &mut fastrand::Rng, turn: usize) -> Sabotage {
             after: Duration::from_millis(random.u64(30..600)),
             pause: Duration::ZERO,
         },
-        1..=5 => Sabotage::KillAfter(Duration::from_millis(random.u64(5..1_200))),
+        1..=5 => Sabotage::KillAfter(Duration::from_millis(random.u64(5..500))),
         _ => Sabotage::KillAt {
             failpoint: FAILPOINTS[turn % FAILPOINTS.len()],
-            nth: if random.bool() { 1 } else { random.usize(1..=40) },
+            nth: if random.bool() { 1 } else { random.usize(2..=12) },
         },
     }
 }

@@ -235,7 +235,7 @@ for line in sys.stdin:
     given = json.loads(line)
     if "row" in given:
         row = given["row"]
-        changed = {"balance": str(int(row["balance"]) * 2 + 1), "touched": row["touched"] + 1}
+        changed = {"balance": str(int(row["balance"]) * 2 + 1), "touched": int(row["touched"]) + 1}
         print(json.dumps({"key": given["key"], "set": changed}))
     elif "chunk" in given:
         print(json.dumps(given), flush=True)

@@ -1,0 +1,227 @@
+//! Chunks of backfills.
+//!
+//! `kind` and `range` turn keys into SQL, `catalogue` reads tables, `walk`, `split` and `position`
+//! find where chunks end, `commit` runs them, `rows` and `derived` write what programs answer,
+//! `capture` keeps old values, `record` is the ledger's part, `health` the server's.
+
+mod capture;
+mod catalogue;
+mod commit;
+mod derived;
+mod health;
+mod kind;
+mod position;
+mod range;
+mod record;
+mod rows;
+mod split;
+mod walk;
+
+use async_trait::async_trait;
+use dunlin_engine::{
+    Barrier, Chunk, Chunks, Committed, Extent, Health, Mark, Quarantined, Rehearsal, RowsOutcome,
+    TargetError, Undone,
+};
+use dunlin_model::{
+    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
+    Row, RowChange, Segment, Table, Wish,
+};
+
+pub(crate) use catalogue::Known;
+
+use crate::target::MysqlTarget;
+
+#[async_trait]
+impl Chunks for MysqlTarget {
+    async fn table(&mut self, name: &str) -> Result<Option<Table>, TargetError> {
+        self.let_go().await?;
+        self.look_up(name).await
+    }
+
+    async fn explain(&mut self, work: &Backfill) -> Result<Vec<Access>, TargetError> {
+        self.let_go().await?;
+        self.explain_access(work).await
+    }
+
+    async fn extent(&mut self, work: &Backfill) -> Result<Extent, TargetError> {
+        self.let_go().await?;
+        self.find_extent(work).await
+    }
+
+    /// None is needed: chunks read their rows by locking reads, which wait for rows whose insertion
+    /// is in doubt.
+    async fn barrier(&mut self) -> Result<Option<Barrier>, TargetError> {
+        self.let_go().await?;
+        Ok(None)
+    }
+
+    async fn behind(&mut self, _barrier: &Barrier) -> Result<Vec<String>, TargetError> {
+        self.let_go().await?;
+        Ok(Vec::new())
+    }
+
+    async fn split(
+        &mut self,
+        work: &Backfill,
+        after: &Bound,
+        upto: &Key,
+        parts: u32,
+    ) -> Result<Vec<Key>, TargetError> {
+        self.let_go().await?;
+        self.split_keys(work, after, upto, parts).await
+    }
+
+    async fn estimate(
+        &mut self,
+        work: &Backfill,
+        after: &Bound,
+        upto: &Key,
+    ) -> Result<Option<u64>, TargetError> {
+        self.let_go().await?;
+        self.estimate_rows(work, after, upto).await
+    }
+
+    async fn walk(
+        &mut self,
+        work: &Backfill,
+        after: &Bound,
+        upto: &Key,
+        spacing: u64,
+        count: u32,
+    ) -> Result<Vec<Mark>, TargetError> {
+        self.let_go().await?;
+        self.walk_keys(work, after, upto, spacing, count).await
+    }
+
+    async fn backfills(
+        &mut self,
+        of: Option<&Resource>,
+    ) -> Result<Vec<(BackfillRecord, Vec<Segment>)>, TargetError> {
+        self.let_go().await?;
+        self.read_backfills(of).await
+    }
+
+    async fn write_backfill(
+        &mut self,
+        lease: &mut Lease,
+        record: &BackfillRecord,
+        segments: Option<&[Segment]>,
+        wish: Option<Wish>,
+        entry: Option<&EntryWrite>,
+    ) -> Result<(), TargetError> {
+        self.let_go().await?;
+        self.save_backfill(lease, record, segments, wish, entry).await
+    }
+
+    async fn report_backfill(
+        &mut self,
+        lease: &Lease,
+        record: &BackfillRecord,
+    ) -> Result<Intent, TargetError> {
+        self.let_go().await?;
+        self.say(lease, record).await
+    }
+
+    async fn wish(&mut self, of: &Resource, intent: &Intent) -> Result<bool, TargetError> {
+        self.let_go().await?;
+        self.write_wish(of, intent).await
+    }
+
+    async fn cut_segment(
+        &mut self,
+        lease: &Lease,
+        left: &Segment,
+        right: &Segment,
+    ) -> Result<bool, TargetError> {
+        self.let_go().await?;
+        self.cut(lease, left, right).await
+    }
+
+    async fn commit_chunk(
+        &mut self,
+        lease: &Lease,
+        work: &Backfill,
+        chunk: &Chunk,
+    ) -> Result<Committed, TargetError> {
+        self.let_go().await?;
+        self.run_chunk(lease, work, chunk).await
+    }
+
+    async fn rehearse_chunk(
+        &mut self,
+        work: &Backfill,
+        range: &KeyRange,
+    ) -> Result<Rehearsal, TargetError> {
+        self.let_go().await?;
+        self.try_chunk(work, range).await
+    }
+
+    async fn read_rows(
+        &mut self,
+        work: &Backfill,
+        range: &KeyRange,
+    ) -> Result<Vec<Row>, TargetError> {
+        self.let_go().await?;
+        self.read_range(work, range).await
+    }
+
+    async fn lock_rows(
+        &mut self,
+        lease: &Lease,
+        work: &Backfill,
+        chunk: &Chunk,
+    ) -> Result<Vec<Row>, TargetError> {
+        self.let_go().await?;
+        self.lock_range_rows(lease, work, chunk).await
+    }
+
+    async fn commit_rows(
+        &mut self,
+        lease: &Lease,
+        work: &Backfill,
+        chunk: &Chunk,
+        changes: &[RowChange],
+        rejected: &[(Key, String)],
+    ) -> Result<RowsOutcome, TargetError> {
+        self.write_rows(lease, work, chunk, changes, rejected).await
+    }
+
+    async fn holds(&mut self, query: &str) -> Result<bool, TargetError> {
+        self.let_go().await?;
+        self.is_true(query).await
+    }
+
+    async fn quarantine(
+        &mut self,
+        of: &Resource,
+        count_max: u64,
+    ) -> Result<Vec<Quarantined>, TargetError> {
+        self.let_go().await?;
+        self.read_quarantine(of, count_max).await
+    }
+
+    async fn discard(&mut self, lease: &mut Lease, key: Option<&Key>) -> Result<u64, TargetError> {
+        self.let_go().await?;
+        self.forget_quarantined(lease, key).await
+    }
+
+    async fn undo_chunk(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+        count_max: u64,
+    ) -> Result<Undone, TargetError> {
+        self.let_go().await?;
+        self.undo(lease, work, count_max).await
+    }
+
+    async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {
+        self.let_go().await?;
+        self.forget_old_values(count_max).await
+    }
+
+    async fn health(&mut self, work: &Backfill) -> Result<Health, TargetError> {
+        self.let_go().await?;
+        self.take_pulse(work).await
+    }
+}

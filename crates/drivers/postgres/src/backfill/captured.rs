@@ -1,0 +1,246 @@
+//! Old values: kept in the chunk's transaction, put back by an undo.
+//!
+//! A captured row knows the row's `xmin` before the chunk and after it. The first tells, within the
+//! chunk, which rows its statements left alone (those are forgotten), and links captures of one
+//! row in several walks; the second tells an undo that nobody changed the row since. It survives
+//! VACUUM, FREEZE and VACUUM FULL.
+
+use dunlin_engine::{Chunk, ErrorKind, TargetError, Undone, failpoint};
+use dunlin_model::{Backfill, Capture, Lease};
+
+use super::chunk::{job, push_text_forms};
+use super::layout::Layout;
+use super::ledger::is_older_ledger;
+use super::script::{Part, Script};
+use super::walk::{TEXT_FORMS, alias, filter};
+use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced};
+use crate::quote;
+use crate::rows::{boolean, number, single};
+use crate::session::Session;
+
+/// This transaction, as `xmin` shows it.
+const OURS: &str = "(pg_catalog.txid_current() % 4294967296)::text";
+
+/// What is captured stands behind this number.
+const FIRST: &str = "pg_catalog.current_setting('dunlin.captured')::bigint";
+
+/// Rows that a chunk deleted have this in place of an `xmin`.
+const DELETED: &str = "'deleted'";
+
+/// Keeps the values as they are before the statements.
+pub(super) fn push_before(
+    script: &mut Script,
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    chunk: &Chunk,
+    capture: &Capture,
+) {
+    let t = alias(work);
+    let names: Vec<String> = capture.columns.iter().map(|column| quote::text(column)).collect();
+    let values: Vec<String> =
+        capture.columns.iter().map(|column| format!("{t}.{}::text", quote::name(column))).collect();
+    push_text_forms(script, true);
+    script.push(
+        Part::Ledger,
+        "SELECT pg_catalog.set_config('dunlin.captured', pg_catalog.nextval(\
+         pg_catalog.pg_get_serial_sequence('dunlin.captured', 'number'))::text, true)",
+    );
+    script.push(
+        Part::Ledger,
+        &format!(
+            "INSERT INTO dunlin.captured (job, pass, key, old_values, xmin_before, xmin_after, \
+             forget_at) SELECT {job}, {pass}, {key}, pg_catalog.jsonb_object(ARRAY[{names}]::text[], \
+             ARRAY[{values}]::text[]), {t}.xmin::text, {OURS}, pg_catalog.clock_timestamp() + \
+             {keep} * interval '1 second' FROM {table} AS {t} WHERE {range}{filter} \
+             ORDER BY {order}",
+            job = job(lease),
+            pass = work.pass,
+            key = layout.encoded(t),
+            names = names.join(", "),
+            values = values.join(", "),
+            keep = capture.keep.as_secs(),
+            table = work.table,
+            range = layout.range(&chunk.range, Some(t)),
+            filter = filter(work),
+            order = layout.order(t, false),
+        ),
+    );
+    push_text_forms(script, false);
+}
+
+/// Forgets rows that the statements left alone, and notes those that they deleted.
+pub(super) fn push_after(
+    script: &mut Script,
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    chunk: &Chunk,
+) {
+    push_text_forms(script, true);
+    let these = format!("c.job = {} AND c.pass = {} AND c.number > {FIRST}", job(lease), work.pass);
+    let now = format!(
+        "(SELECT {key} AS key, t.xmin::text AS version FROM {table} AS t WHERE {range}) AS n",
+        key = layout.encoded("t"),
+        table = work.table,
+        range = layout.range(&chunk.range, Some("t")),
+    );
+    // Other lanes capture at the same time: theirs are told apart by their transaction.
+    script.push(
+        Part::Ledger,
+        &format!(
+            "DELETE FROM dunlin.captured AS c USING {now} WHERE {these} AND c.xmin_after = {OURS} \
+             AND n.key = c.key AND n.version = c.xmin_before"
+        ),
+    );
+    // A row that was changed in a subtransaction (by a function that catches errors) has that
+    // one's number.
+    script.push(
+        Part::Ledger,
+        &format!(
+            "UPDATE dunlin.captured AS c SET xmin_after = COALESCE(n.version, {DELETED}) \
+             FROM dunlin.captured AS d LEFT JOIN {now} ON n.key = d.key \
+             WHERE {these} AND c.xmin_after = {OURS} AND d.number = c.number \
+             AND COALESCE(n.version, {DELETED}) <> c.xmin_after"
+        ),
+    );
+    push_text_forms(script, false);
+}
+
+/// Puts captured values back.
+pub(super) async fn undo(
+    session: &mut Session,
+    layout: &Layout,
+    lease: &mut Lease,
+    work: &Backfill,
+    count_max: u64,
+) -> Result<Undone, TargetError> {
+    session.clean().await?;
+    let Some(capture) = &work.capture else {
+        return Err(TargetError::new(ErrorKind::Refused, "this backfill keeps no old values")
+            .help("`-- dunlin: undo capture for 14 days` keeps them"));
+    };
+    let limits = Limits { lock: work.lock_timeout, statement: Some(work.statement_timeout) };
+    begin_fenced(session, lease, limits, "").await?;
+    let sql = undo_sql(layout, lease, work, capture, count_max)?;
+    let undone = match session.ask(&sql).await {
+        Ok(answers) => {
+            let row = single(&answers, answers.len().saturating_sub(1))?;
+            Undone {
+                restored: number(row, 0)?,
+                changed_since: number::<u64>(row, 1)?.saturating_sub(number(row, 0)?),
+                left: boolean(row, 2)?,
+            }
+        }
+        Err(error) => {
+            session.rollback().await;
+            return Err(error);
+        }
+    };
+    commit_fenced(session, lease).await?;
+    failpoint("undo.done");
+    Ok(undone)
+}
+
+/// The statements of an undo. What it takes on is marked by `forget_at`, set before all time, which
+/// nobody else sees. Of a row that was captured twice only the newest is: its older one then counts
+/// as unchanged exactly if the newer walk found the row as the older one had left it.
+fn undo_sql(
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    capture: &Capture,
+    count_max: u64,
+) -> Result<String, TargetError> {
+    let these = format!("c.job = {} AND c.pass = {}", job(lease), work.pass);
+    let chosen = format!("{these} AND c.forget_at = '-infinity'");
+    let key: Vec<String> = layout
+        .parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| format!("(c.key::jsonb ->> {at})::{}", part.type_name))
+        .collect();
+    let same = layout.equal(&key, Some("t"));
+    let mut sets = Vec::new();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for column in &capture.columns {
+        let Some(known) = layout.columns.get(column) else {
+            return Err(TargetError::new(
+                ErrorKind::ShapeChanged,
+                format!(
+                    "{} has no column `{column}` any more, whose old values are kept",
+                    work.table
+                ),
+            ));
+        };
+        if known.computed {
+            continue;
+        }
+        let name = quote::name(column);
+        let value = format!("(c.old_values ->> {})::{}", quote::text(column), known.type_name);
+        sets.push(format!("{name} = {value}"));
+        names.push(name);
+        values.push(value);
+    }
+    let mut sql = format!(
+        // A handful of keys each time, whatever the planner takes them for.
+        "{TEXT_FORMS}SET LOCAL enable_seqscan TO off;SET LOCAL enable_hashjoin TO off;\
+         SET LOCAL enable_mergejoin TO off;\
+         UPDATE dunlin.captured AS c SET forget_at = '-infinity' WHERE c.number IN (SELECT DISTINCT \
+         ON (l.key) l.number FROM (SELECT c.key, c.number FROM dunlin.captured AS c WHERE {these} \
+         ORDER BY c.number DESC LIMIT {count_max}) AS l ORDER BY l.key, l.number DESC);\
+         SELECT pg_catalog.set_config('dunlin.undone', '0', true);",
+        count_max = count_max.clamp(1, 1_000_000),
+    );
+    let done = format!(
+        "older AS (UPDATE dunlin.captured AS o SET xmin_after = {OURS} FROM done AS d \
+         WHERE o.job = {job} AND o.pass = {pass} AND o.key = d.key AND o.number < d.number \
+         AND o.xmin_after = d.xmin_before) \
+         SELECT pg_catalog.set_config('dunlin.undone', (pg_catalog.current_setting(\
+         'dunlin.undone')::bigint + (SELECT pg_catalog.count(*) FROM done))::text, true);",
+        job = job(lease),
+        pass = work.pass,
+    );
+    // A statement that deletes has every column captured; one that updates some of them. Either
+    // way a row that is still there gets the columns that were kept.
+    sql.push_str(&format!(
+        "WITH done AS (UPDATE {table} AS t SET {sets} FROM dunlin.captured AS c WHERE {chosen} \
+         AND c.xmin_after <> {DELETED} AND {same} AND t.xmin::text = c.xmin_after \
+         RETURNING c.key, c.number, c.xmin_before), {done}",
+        table = work.table,
+        sets = sets.join(", "),
+    ));
+    sql.push_str(&format!(
+        "WITH back AS (INSERT INTO {table} AS t ({names}) OVERRIDING SYSTEM VALUE SELECT {values} \
+         FROM dunlin.captured AS c WHERE {chosen} AND c.xmin_after = {DELETED} \
+         ON CONFLICT DO NOTHING RETURNING {key} AS key), done AS (SELECT c.key, c.number, \
+         c.xmin_before FROM dunlin.captured AS c JOIN back USING (key) WHERE {chosen}), {done}",
+        table = work.table,
+        names = names.join(", "),
+        values = values.join(", "),
+        key = layout.encoded("t"),
+    ));
+    sql.push_str(&format!(
+        "WITH gone AS (DELETE FROM dunlin.captured AS c WHERE {chosen} RETURNING 1) \
+         SELECT pg_catalog.current_setting('dunlin.undone')::bigint, (SELECT pg_catalog.count(*) \
+         FROM gone), EXISTS (SELECT FROM dunlin.captured AS c WHERE {these} \
+         AND c.forget_at <> '-infinity')"
+    ));
+    Ok(sql)
+}
+
+/// Forgets what is over.
+pub(super) async fn forget(session: &mut Session, count_max: u64) -> Result<u64, TargetError> {
+    session.clean().await?;
+    let sql = format!(
+        "DELETE FROM dunlin.captured WHERE number IN (SELECT number FROM dunlin.captured \
+         WHERE forget_at < pg_catalog.clock_timestamp() ORDER BY forget_at LIMIT {} \
+         FOR UPDATE SKIP LOCKED)",
+        count_max.min(i64::MAX.unsigned_abs())
+    );
+    match session.ask(&sql).await {
+        Ok(answers) => Ok(answers.first().map_or(0, |answer| answer.count)),
+        Err(error) if is_older_ledger(&error) => Ok(0),
+        Err(error) => Err(as_ledger_error(session, error, Access::Write)),
+    }
+}

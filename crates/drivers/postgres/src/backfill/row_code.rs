@@ -1,0 +1,333 @@
+//! Rows for programs: read with what tells their version, written back if it is still the same.
+
+use std::collections::BTreeMap;
+
+use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError};
+use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
+
+use super::chunk::{Begun, begin, begun, finish, push_text_forms, run};
+use super::layout::Layout;
+use super::rejected;
+use super::script::{Part, Script};
+use super::walk::{alias, ask, filter, key};
+use crate::fence::Limits;
+use crate::quote;
+use crate::rows::{field, number, required};
+use crate::session::Session;
+
+/// A chunk whose rows are locked in an open transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Locked {
+    chunk: Chunk,
+    begun: Begun,
+}
+
+fn read_sql(layout: &Layout, work: &Backfill, range: &KeyRange) -> String {
+    let t = alias(work);
+    let columns: Vec<String> = work
+        .columns
+        .iter()
+        .map(|column| {
+            let name = format!("{t}.{}", quote::name(&column.name));
+            match column.form {
+                ValueForm::Bytes => format!("pg_catalog.encode({name}, 'hex')"),
+                ValueForm::Boolean => format!("{name}::boolean::text"),
+                _ => format!("{name}::text"),
+            }
+        })
+        .collect();
+    let columns =
+        if columns.is_empty() { String::new() } else { format!(", {}", columns.join(", ")) };
+    format!(
+        "SELECT {t}.xmin::text, {texts}{columns} FROM {table} AS {t} WHERE {range}{filter} \
+         ORDER BY {order}",
+        texts = nullable_texts(layout, t),
+        table = work.table,
+        range = layout.range(range, Some(t)),
+        filter = filter(work),
+        order = layout.order(t, false),
+    )
+}
+
+/// Key texts. NULL can't be named by a key: its rows are reached by their place alone.
+fn nullable_texts(layout: &Layout, t: &str) -> String {
+    let columns = layout.parts.iter().map(|part| format!("{t}.{}::text", part.name));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn rows_of(
+    layout: &Layout,
+    work: &Backfill,
+    answer: &crate::rows::Answer,
+) -> Result<Vec<Row>, TargetError> {
+    let keys = layout.parts.len();
+    answer
+        .rows
+        .iter()
+        .map(|row| {
+            let first = 1 + keys;
+            let values = (first..first + work.columns.len())
+                .map(|index| Ok(field(row, index)?.map(str::to_owned)));
+            if field(row, 1)?.is_none() {
+                return Err(TargetError::new(
+                    ErrorKind::Refused,
+                    format!("{} has rows whose key is NULL, which no program can name", work.table),
+                )
+                .help("name a key without NULLs in `key`, or leave those rows out with `where`"));
+            }
+            Ok(Row {
+                key: key(row, 1, keys)?,
+                version: required(row, 0)?.to_owned(),
+                values: values.collect::<Result<_, TargetError>>()?,
+            })
+        })
+        .collect()
+}
+
+/// Reads the rows of a range.
+pub(super) async fn read(
+    session: &mut Session,
+    layout: &Layout,
+    work: &Backfill,
+    range: &KeyRange,
+) -> Result<Vec<Row>, TargetError> {
+    let limits = Limits { lock: work.lock_timeout, statement: Some(work.statement_timeout) };
+    let settings = limits.settings(crate::session::APPLICATION_NAME, true).join(";");
+    let answer = ask(session, &format!("{settings};"), &read_sql(layout, work, range)).await?;
+    rows_of(layout, work, &answer)
+}
+
+/// Reads and locks them, behind the chunk's fence.
+pub(super) async fn lock(
+    session: &mut Session,
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    chunk: &Chunk,
+) -> Result<(Vec<Row>, Locked), TargetError> {
+    session.clean().await?;
+    let mut script = Script::default();
+    let started = begin(&mut script, session, lease, work, chunk, false);
+    // The program has the rows for as long as a statement may take; then the server lets go.
+    let patience = work.statement_timeout.as_millis().clamp(30_000, i32::MAX as u128);
+    script
+        .push(Part::Plain, &format!("SET LOCAL idle_in_transaction_session_timeout TO {patience}"));
+    push_text_forms(&mut script, true);
+    let wait = if chunk.lock_first { " NOWAIT" } else { "" };
+    let sql = format!(
+        "{} FOR NO KEY UPDATE OF {}{wait}",
+        read_sql(layout, work, &chunk.range),
+        alias(work)
+    );
+    let at = script.push(Part::Plain, &sql);
+    push_text_forms(&mut script, false);
+    let answers = run(session, &script, lease, work).await?;
+    let locked = Locked { chunk: chunk.clone(), begun: begun(&answers, started)? };
+    let rows = answers.get(at).map(|answer| rows_of(layout, work, answer));
+    match rows.unwrap_or_else(|| Ok(Vec::new())) {
+        Ok(rows) => Ok((rows, locked)),
+        Err(error) => {
+            session.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+/// Writes changed rows, notes rejected ones, and commits.
+#[expect(clippy::too_many_arguments, reason = "the port's call, with what is open")]
+pub(super) async fn commit(
+    session: &mut Session,
+    layout: &Layout,
+    open: Option<Locked>,
+    lease: &Lease,
+    work: &Backfill,
+    chunk: &Chunk,
+    changes: &[RowChange],
+    rejected: &[(Key, String)],
+) -> Result<RowsOutcome, TargetError> {
+    let open = match open {
+        Some(open) if open.chunk == *chunk => Some(open.begun),
+        Some(_) => {
+            session.rollback().await;
+            None
+        }
+        None => None,
+    };
+    let mut script = Script::default();
+    let started = if open.is_none() {
+        session.clean().await?;
+        Some(begin(&mut script, session, lease, work, chunk, false))
+    } else {
+        None
+    };
+    push_text_forms(&mut script, true);
+    let mut writes = Vec::new();
+    let groups = match groups(layout, work, changes) {
+        Ok(groups) => groups,
+        Err(error) => {
+            if open.is_some() {
+                session.rollback().await;
+            }
+            return Err(error);
+        }
+    };
+    for (columns, rows) in &groups {
+        writes.push(script.push(Part::User(0), &update_sql(layout, work, chunk, columns, rows)));
+    }
+    rejected::push_keys(&mut script, lease, work, rejected);
+    script.push(Part::Constraints, "SET CONSTRAINTS ALL IMMEDIATE");
+    let answers = match run(session, &script, lease, work).await {
+        Ok(answers) => answers,
+        Err(mut error) => {
+            // There is no statement of the user's whose text it could point into.
+            error.statement = None;
+            error.offset = None;
+            return Err(error);
+        }
+    };
+    let mut missed = Vec::new();
+    for at in writes {
+        for row in answers.get(at).map(|answer| answer.rows.as_slice()).unwrap_or_default() {
+            let index: usize = number(row, 0)?;
+            missed.extend(changes.get(index).map(|change| change.key.clone()));
+        }
+    }
+    if !missed.is_empty() {
+        session.rollback().await;
+        return Ok(RowsOutcome::Missed(missed));
+    }
+    let begun = match (open, started) {
+        (Some(begun), _) => begun,
+        (None, started) => begun(&answers, started.unwrap_or_default())?,
+    };
+    dunlin_engine::failpoint("chunk.executed");
+    let count = changes.len() as u64;
+    finish(session, lease, chunk, &begun, vec![Some(count)]).await.map(RowsOutcome::Committed)
+}
+
+/// Rows that set the same columns, with their places in the list of changes: one statement writes
+/// them all. A program that gives the columns in another order for each row changes nothing.
+type Groups<'a> = BTreeMap<Vec<&'a str>, Vec<(usize, &'a RowChange)>>;
+
+fn groups<'a>(
+    layout: &Layout,
+    work: &Backfill,
+    changes: &'a [RowChange],
+) -> Result<Groups<'a>, TargetError> {
+    let mut groups: Groups<'_> = BTreeMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        let mut columns: Vec<&str> = change.set.iter().map(|(name, _)| name.as_str()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        if let Some(unknown) = columns.iter().find(|name| !layout.columns.contains_key(**name)) {
+            return Err(TargetError::new(
+                ErrorKind::Refused,
+                format!("the program sets `{unknown}`, which is no column of {}", work.table),
+            ));
+        }
+        groups.entry(columns).or_default().push((index, change));
+    }
+    Ok(groups)
+}
+
+/// An UPDATE of many rows at once; it returns the places of those that it missed. The range bounds
+/// what is looked at, whatever way the rows are joined.
+fn update_sql(
+    layout: &Layout,
+    work: &Backfill,
+    chunk: &Chunk,
+    columns: &[&str],
+    rows: &[(usize, &RowChange)],
+) -> String {
+    let mut arrays = vec![array(rows.iter().map(|(index, _)| Some(index.to_string())))];
+    let mut names = vec!["n".to_owned()];
+    for part in 0..layout.parts.len() {
+        arrays.push(array(rows.iter().map(|(_, change)| change.key.0.get(part).cloned())));
+        names.push(format!("k{part}"));
+    }
+    arrays.push(array(rows.iter().map(|(_, change)| Some(change.version.clone()))));
+    names.push("v".to_owned());
+    let mut sets = Vec::new();
+    for (at, column) in columns.iter().enumerate() {
+        let value = |change: &RowChange| {
+            // The last one said counts, as in JSON.
+            change.set.iter().rev().find(|(name, _)| name == column).and_then(|(_, v)| v.clone())
+        };
+        arrays.push(array(rows.iter().map(|(_, change)| value(change))));
+        names.push(format!("c{at}"));
+        let type_name =
+            layout.columns.get(*column).map_or("text", |known| known.type_name.as_str());
+        let bytes = work
+            .columns
+            .iter()
+            .any(|known| known.name == *column && known.form == ValueForm::Bytes)
+            || type_name == "bytea";
+        sets.push(if bytes {
+            format!("{} = pg_catalog.decode(g.c{at}, 'hex')::{type_name}", quote::name(column))
+        } else {
+            format!("{} = g.c{at}::{type_name}", quote::name(column))
+        });
+    }
+    let key: Vec<String> = layout
+        .parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| format!("g.k{at}::{}", part.type_name))
+        .collect();
+    let range = layout.range(&chunk.range, Some("t"));
+    let same = format!("({range}) AND {} AND t.xmin::text = g.v", layout.equal(&key, Some("t")));
+    let given = format!(
+        "given ({}) AS (SELECT * FROM ROWS FROM (pg_catalog.unnest({})))",
+        names.join(", "),
+        arrays.join("), pg_catalog.unnest(")
+    );
+    let table = &work.table;
+    if sets.is_empty() {
+        // Nothing to set: the row must still be as it was when the program decided so.
+        return format!(
+            "WITH {given} SELECT g.n FROM given AS g WHERE NOT EXISTS (SELECT FROM {table} AS t \
+             WHERE {same})"
+        );
+    }
+    format!(
+        "WITH {given}, done AS (UPDATE {table} AS t SET {sets} FROM given AS g WHERE {same} \
+         RETURNING g.n) SELECT n FROM given WHERE n NOT IN (SELECT n FROM done)",
+        sets = sets.join(", "),
+    )
+}
+
+/// Texts as one array literal, which the server reads many times faster than as many expressions.
+fn array(values: impl Iterator<Item = Option<String>>) -> String {
+    let mut text = String::from("{");
+    for value in values {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        let Some(value) = value else {
+            text.push_str("NULL");
+            continue;
+        };
+        text.push('"');
+        for character in value.chars() {
+            if matches!(character, '"' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text.push('"');
+    }
+    text.push('}');
+    format!("{}::text[]", quote::text(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_become_one_literal() {
+        let values = ["a", "it's \"\\", "NULL", ""].map(|text| Some(text.to_owned()));
+        let values = values.into_iter().chain([None]);
+        assert_eq!(array(values), r#"E'{"a","it''s \\"\\\\","NULL","",NULL}'::text[]"#);
+    }
+}
