@@ -150,6 +150,10 @@ async fn watch(context: &Context, jobs: &[Job], of: Option<Version>) -> Result<E
         }
     }
     live::leave();
+    if terminal {
+        // The last line that was drawn has no end yet.
+        render::data("");
+    }
     Ok(Exit::Done)
 }
 
