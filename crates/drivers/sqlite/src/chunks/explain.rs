@@ -100,6 +100,7 @@ fn reached(plan: &[String], names: &[String], order: &Order) -> Access {
 /// What a line says of how a table is read.
 fn of_table<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let rest = line.strip_prefix("SEARCH ").or_else(|| line.strip_prefix("SCAN "))?;
+    let rest = rest.strip_prefix("main.").unwrap_or(rest);
     let (start, after) = rest.split_at_checked(name.len())?;
     let whole = after.is_empty() || after.starts_with(' ');
     (start.eq_ignore_ascii_case(name) && whole).then_some(after)
