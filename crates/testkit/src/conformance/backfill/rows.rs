@@ -38,23 +38,23 @@ fn whole(under_way: &UnderWay) -> (Chunk, KeyRange) {
     (chunk, range)
 }
 
-pub(in super::super) async fn values_travel_exactly(world: World) {
-    let names = ["i", "d", "t", "b", "f"];
-    let text = |text: &str| text_literal(&world, text);
+/// Table `v` with rows of extremes, and `w` with rows of the same numbers that hold nothing.
+async fn make_values(world: &World) {
+    let text = |text: &str| text_literal(world, text);
     let rows = [
         format!(
             "9223372036854775807, 0.1, {}, {}, 0.1",
             text("it's \"quoted\" \\ 鸟 🐦\n\t"),
-            bytes(&world, "00ff275c0a")
+            bytes(world, "00ff275c0a")
         ),
         format!(
             "-9223372036854775808, -99999999999999999999.5, {}, {}, 1e300",
             text("NULL"),
-            bytes(&world, "c3a9")
+            bytes(world, "c3a9")
         ),
-        format!("9007199254740993, 12345.678, {}, {}, -5e-300", text("a  "), bytes(&world, "00")),
-        format!("0, 0, {}, {}, 0.30000000000000004", text(" "), bytes(&world, "ff")),
-        format!("-1, 1, '', {}, 3", bytes(&world, "")),
+        format!("9007199254740993, 12345.678, {}, {}, -5e-300", text("a  "), bytes(world, "00")),
+        format!("0, 0, {}, {}, 0.30000000000000004", text(" "), bytes(world, "ff")),
+        format!("-1, 1, '', {}, 3", bytes(world, "")),
         "NULL, NULL, NULL, NULL, NULL".to_owned(),
     ];
     let inserts: Vec<String> = rows
@@ -64,7 +64,7 @@ pub(in super::super) async fn values_travel_exactly(world: World) {
             format!("INSERT INTO v VALUES ({id}, {row});\nINSERT INTO w (id) VALUES ({id});")
         })
         .collect();
-    let columns = columns(&world);
+    let columns = columns(world);
     world
         .sql(&format!(
             "CREATE TABLE v (id integer NOT NULL PRIMARY KEY, {columns});\n\
@@ -72,6 +72,11 @@ pub(in super::super) async fn values_travel_exactly(world: World) {
             inserts.join("\n")
         ))
         .await;
+}
+
+pub(in super::super) async fn values_travel_exactly(world: World) {
+    let names = ["i", "d", "t", "b", "f"];
+    make_values(&world).await;
     let mut under_way = UnderWay::on(&world, "w", &["id"], &[]).await;
     let source = planned(&mut under_way.target, "v", &["id"], &[]).await;
     let source = with_columns(&mut under_way.target, &source, &names).await;
