@@ -47,16 +47,14 @@ pub(super) async fn covers_every_row_in_order(world: &World, table: &KeyedTable<
             .sql(&format!("SELECT label FROM t WHERE {first} IS NOT NULL ORDER BY {}", table.order))
             .await,
     );
-    let nulls = labels_of(
-        &world.sql(&format!("SELECT label FROM t WHERE {first} IS NULL ORDER BY label")).await,
-    );
+    let nulls = world.sql(&format!("SELECT count(*) FROM t WHERE {first} IS NULL")).await;
     assert!(expected.len() > 3, "too few rows make no test: {expected:?}");
 
     let mut target = world.target().await;
     let work = planned(&mut target, "t", table.key, &[]).await;
     let work = with_columns(&mut target, &work, &["label"]).await;
     let extent = target.extent(&work).await.unwrap();
-    assert_eq!(extent.nulls, !nulls.is_empty());
+    assert_eq!(extent.nulls, nulls != "0", "{nulls} rows have no key");
     let hi = extent.hi.unwrap();
     let whole = KeyRange::Between { after: Bound::Start, upto: hi.clone() };
     assert_eq!(read(&mut target, &work, &whole).await, expected, "the order of {}", table.order);
@@ -71,11 +69,6 @@ pub(super) async fn covers_every_row_in_order(world: &World, table: &KeyedTable<
         assert_eq!(found, expected, "spacing {spacing}, {count} marks at a time");
     }
     pieces_are_in_order(&mut target, &work, &hi, &expected).await;
-    if !nulls.is_empty() {
-        let mut found = read(&mut target, &work, &KeyRange::Nulls).await;
-        found.sort_unstable();
-        assert_eq!(found, nulls);
-    }
 }
 
 /// Walks from the start and reads the rows of each stretch between two marks.
