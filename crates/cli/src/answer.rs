@@ -10,6 +10,8 @@ use crate::render;
 /// not take with it what is known of the others.
 pub(crate) struct Answer {
     as_json: bool,
+    /// The document is one line, for it comes among others.
+    on_a_line: bool,
     databases: Vec<Value>,
     exit: Exit,
     /// The error that decided the exit code.
@@ -18,7 +20,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(context: &Context) -> Self {
-        Self { as_json: context.global.json, databases: Vec::new(), exit: Exit::Done, error: None }
+        let as_json = context.global.json;
+        Self { as_json, on_a_line: false, databases: Vec::new(), exit: Exit::Done, error: None }
+    }
+
+    /// The same, with its document on one line.
+    pub(crate) fn on_a_line(self) -> Self {
+        Self { on_a_line: true, ..self }
     }
 
     /// The worst so far.
@@ -29,6 +37,11 @@ impl Answer {
     /// Adds what was done or found in a database.
     pub(crate) fn add(&mut self, document: Value) {
         self.databases.push(document);
+    }
+
+    /// Takes back what was added last: it is about to be done again.
+    pub(crate) fn retract(&mut self) {
+        self.databases.pop();
     }
 
     /// Ends with this, unless something worse comes.
@@ -60,7 +73,11 @@ impl Answer {
                 document["error"] = error;
             }
             document["exit_code"] = self.exit.code().into();
-            render::json(&document);
+            if self.on_a_line {
+                render::json_line(&document);
+            } else {
+                render::json(&document);
+            }
         }
         self.exit
     }

@@ -1,10 +1,17 @@
 //! The command line, as it is typed.
 
+mod data;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dunlin::model::Version;
+
+pub(crate) use self::data::{
+    DataCommand, DataPlanArgs, DataRunArgs, DataSetArgs, DataStatusArgs, DataUndoArgs, DiscardArgs,
+    QuarantineCommand, RetryArgs,
+};
 
 /// Changes the shape of the data that applications live on, without losing any.
 #[derive(Debug, Parser)]
@@ -124,6 +131,10 @@ pub(crate) enum NewCommand {
         /// A program instead of SQL
         #[arg(long, value_enum, value_name = "KIND")]
         program: Option<ProgramKind>,
+        /// Over the rows of this table, chunk by chunk, in the background; with --program the
+        /// program gets the rows
+        #[arg(long, value_name = "TABLE")]
+        chunk_by: Option<String>,
     },
 }
 
@@ -159,6 +170,12 @@ pub(crate) struct Waiting {
     /// How long to wait for another runner's lease
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = duration)]
     pub(crate) lease_wait: Duration,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { lease_wait: Duration::from_secs(600) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -222,45 +239,6 @@ pub(crate) struct YesArgs {
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DataCommand {
-    /// Run pending data migrations, or these
-    Run(DataRunArgs),
-    /// Show data migrations
-    Status,
-    /// Record that a data migration will not run here; opens no gate
-    Skip(BecauseArgs),
-    /// Run a data migration once more
-    Rerun {
-        /// Its version
-        version: Version,
-        #[command(flatten)]
-        waiting: Waiting,
-    },
-    /// Record that a data migration will never run again anywhere; its file can go
-    Retire {
-        /// Its version
-        version: Version,
-        /// Why
-        #[arg(long, value_name = "TEXT")]
-        because: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DataRunArgs {
-    /// Versions; all that are pending if none is named
-    pub(crate) versions: Vec<Version>,
-    /// At most so many
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) step: Option<usize>,
-    /// Run in transactions that are rolled back, and show the rows touched
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Args)]

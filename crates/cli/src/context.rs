@@ -15,7 +15,7 @@ use dunlin::engine::report::EngineError;
 use dunlin::engine::{Connector, TargetError};
 use dunlin::model::{Capabilities, Owner};
 use dunlin::project::plan::Policy;
-use dunlin::project::settings::{self, DatabaseSettings, Settings};
+use dunlin::project::settings::{self, DatabaseSettings, Settings, Throttle};
 use dunlin::{ConnectOptions, connector};
 
 use crate::args::Global;
@@ -32,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     pub(crate) owner: Owner,
     lease_ttl: Option<Duration>,
+    user: Option<String>,
 }
 
 impl Context {
@@ -41,8 +42,18 @@ impl Context {
         let variables = environment_variables();
         let settings = find_settings(global, &variables)?;
         let lease_ttl = test_lease_ttl(&variables);
+        let user = ["USER", "LOGNAME"].iter().find_map(|name| variables.get(*name).cloned());
         let interrupt = interrupt::listen();
-        Ok(Self { settings, global: global.clone(), interrupt, owner: this_process(), lease_ttl })
+        let owner = this_process();
+        Ok(Self { settings, global: global.clone(), interrupt, owner, lease_ttl, user })
+    }
+
+    /// Who is at this terminal, for people who look at the ledger.
+    pub(crate) fn person(&self) -> String {
+        match self.user.as_deref().filter(|user| !user.is_empty()) {
+            Some(user) => format!("{user}@{}", self.owner.host),
+            None => self.owner.host.clone(),
+        }
     }
 
     /// The databases that `--database` chooses: all where it is not given.
@@ -118,7 +129,7 @@ impl Context {
     ) -> Result<Job, CliError> {
         let connector = self.connector(database)?;
         let folder = self.files(database, connector.as_ref())?;
-        let defaults = Limits::default();
+        let limits = self.limits(database, connector.as_ref());
         Ok(Job {
             database: database.name.clone(),
             connector,
@@ -132,18 +143,31 @@ impl Context {
                 with_data: false,
                 out_of_order: database.out_of_order,
             },
-            limits: Limits {
-                lock_timeout: database.lock_timeout,
-                statement_timeout: database.statement_timeout,
-                lease_ttl: self.lease_ttl.unwrap_or(defaults.lease_ttl),
-                ..defaults
-            },
+            limits,
             owner: self.owner.clone(),
             command: command.to_owned(),
             program: format!("dunlin {}", env!("CARGO_PKG_VERSION")),
             observer,
             interrupt: self.interrupt.clone(),
         })
+    }
+
+    fn limits(&self, database: &DatabaseSettings, connector: &dyn Connector) -> Limits {
+        let defaults = Limits::default();
+        let backfill = &database.backfill;
+        // Where all other writers wait the engine takes a tenth of what it is told; what a person
+        // wrote is meant as it is.
+        let tenth = Capabilities::of(connector.dialect()).one_writer;
+        let chunk_time = backfill.chunk_time.map(|time| if tenth { time * 10 } else { time });
+        Limits {
+            lock_timeout: database.lock_timeout,
+            statement_timeout: database.statement_timeout,
+            lease_ttl: self.lease_ttl.unwrap_or(defaults.lease_ttl),
+            chunk_time: chunk_time.unwrap_or(defaults.chunk_time),
+            workers: backfill.workers,
+            mind_health: backfill.throttle == Throttle::Mild,
+            ..defaults
+        }
     }
 
     /// A command that continues with the same environment and database.

@@ -21,19 +21,22 @@ pub(crate) enum Exit {
     Drift,
     /// Somebody else still holds the lease.
     LeaseHeld,
+    /// Rows remain.
+    RowsRemain,
     /// A person stopped it.
     Stopped,
 }
 
 impl Exit {
     /// Every exit, in the order of the codes.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Pending,
         Self::Drift,
         Self::LeaseHeld,
+        Self::RowsRemain,
         Self::Stopped,
     ];
 
@@ -46,6 +49,7 @@ impl Exit {
             Self::Pending => "something is pending",
             Self::Drift => "drift: an applied file was edited",
             Self::LeaseHeld => "somebody else still holds the lease after `--lease-wait`",
+            Self::RowsRemain => "rows remain: quarantined, or not proved",
             Self::Stopped => "stopped by a person",
         }
     }
@@ -57,17 +61,22 @@ impl Exit {
                 "`migrate` that passed a held migration over; `check` with nothing pending"
             }
             Self::Failed => {
-                "a statement, a program, a connection; `wait` on a database that doesn't answer in time"
+                "a statement, a row, a program, a connection; `wait` on a database that doesn't answer in time; `data pause V` where V never ran in chunks"
             }
             Self::Usage => {
                 "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down; `wait --migrated` on files that no run would take"
             }
             Self::Pending => {
-                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held; `redo` of one that is held once it is undone"
+                "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held; `data run --background --until-idle` where one is held; `redo` of one that is held once it is undone"
             }
             Self::Drift => "`migrate`, `status`, `check`, `wait --migrated`",
             Self::LeaseHeld => "`migrate` beside a long one",
-            Self::Stopped => "Ctrl-C, SIGTERM",
+            Self::RowsRemain => {
+                "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again"
+            }
+            Self::Stopped => {
+                "Ctrl-C, SIGTERM; `data run` of one that is, or was, paused or cancelled"
+            }
         }
     }
 
@@ -79,9 +88,10 @@ impl Exit {
             Self::Pending => 1,
             Self::Drift => 2,
             Self::LeaseHeld => 3,
-            Self::Usage => 4,
-            Self::Failed => 5,
-            Self::Stopped => 6,
+            Self::RowsRemain => 4,
+            Self::Usage => 5,
+            Self::Failed => 6,
+            Self::Stopped => 7,
         };
         if weight(other) > weight(self) { other } else { self }
     }
@@ -94,6 +104,7 @@ impl Exit {
             Self::Pending => 3,
             Self::Drift => 4,
             Self::LeaseHeld => 5,
+            Self::RowsRemain => 6,
             Self::Stopped => 7,
         }
     }
@@ -126,6 +137,13 @@ pub(crate) enum CliError {
         /// What to do.
         help: Option<String>,
     },
+    /// The database has no such thing.
+    NoSuch {
+        /// What there is not.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// Reading or writing a file of the project.
     File {
         /// What failed, on which file.
@@ -146,7 +164,7 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Diagnostics(_) | Self::Usage { .. } => Exit::Usage,
-            Self::File { .. } => Exit::Failed,
+            Self::File { .. } | Self::NoSuch { .. } => Exit::Failed,
             Self::Engine { error, .. } => match error.as_ref() {
                 EngineError::Refused(_) => Exit::Usage,
                 EngineError::Drift(_) => Exit::Drift,

@@ -1,9 +1,19 @@
 //! Ctrl-C and SIGTERM: the first finishes the step under way, the second rolls back at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use dunlin::engine::job::{Interrupt, Urgency};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::render;
+
+/// Nothing is under way that a signal could stop in its middle.
+static ONLY_LOOKING: AtomicBool = AtomicBool::new(false);
+
+/// This process changes nothing: a signal ends it, and there is nothing to say about that.
+pub(crate) fn only_looking() {
+    ONLY_LOOKING.store(true, Ordering::Relaxed);
+}
 
 /// Begins to listen. Where signals can't be listened for, they keep their usual meaning.
 pub(crate) fn listen() -> Interrupt {
@@ -16,6 +26,10 @@ pub(crate) fn listen() -> Interrupt {
             tokio::select! {
                 _ = ctrl_c.recv() => {}
                 _ = terminate.recv() => {}
+            }
+            if ONLY_LOOKING.load(Ordering::Relaxed) {
+                sender.send_replace(Urgency::Finish);
+                continue;
             }
             asked = match asked {
                 Urgency::None => {

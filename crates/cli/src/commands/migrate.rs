@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use dunlin::engine::events::{Observer, Silent};
 use dunlin::engine::job::Job;
-use dunlin::engine::report::{EngineError, Report};
+use dunlin::engine::report::{Cause, EngineError, Report};
 use dunlin::engine::run::run_into;
 use dunlin::engine::standing::Request;
 use dunlin::model::Version;
@@ -80,7 +80,7 @@ pub(crate) fn check_target(
 
 /// What listens to a run.
 pub(crate) fn observer(context: &Context) -> Arc<dyn Observer> {
-    if context.global.json { Arc::new(Silent) } else { Arc::new(Progress::new()) }
+    if context.global.json { Arc::new(Silent) } else { Arc::new(Progress::new(false)) }
 }
 
 /// Runs a request on one database and shows how it went.
@@ -127,13 +127,25 @@ pub(crate) async fn explained(context: &Context, job: &Job, error: EngineError) 
     engine_error(&job.database, error)
 }
 
-/// The exit code that a report means.
+/// The exit code that a report means: the worst of what failed.
 pub(crate) fn exit_of(report: &Report) -> Exit {
     if report.interrupted {
-        Exit::Stopped
-    } else if report.failed.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
+        return Exit::Stopped;
     }
+    let exits = report.failed.iter().map(|failure| match failure.cause {
+        Cause::RowsRemain { .. } | Cause::NotProved { .. } => Exit::RowsRemain,
+        Cause::Paused { .. } | Cause::Cancelled { .. } | Cause::Interrupted => Exit::Stopped,
+        Cause::Target(_)
+        | Cause::Program { .. }
+        | Cause::Unknown { .. }
+        | Cause::Refused { .. }
+        | Cause::Chunk { .. } => Exit::Failed,
+    });
+    // Rows that remain want somebody; what a person stopped does not.
+    let worst = |exit: &Exit| match exit {
+        Exit::Failed => 2,
+        Exit::RowsRemain => 1,
+        _ => 0,
+    };
+    exits.max_by_key(worst).unwrap_or(Exit::Done)
 }

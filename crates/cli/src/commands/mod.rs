@@ -16,7 +16,7 @@ mod rollback;
 mod status;
 mod wait;
 
-use crate::args::{Cli, Command, DataCommand};
+use crate::args::{Cli, Command};
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
 
@@ -32,24 +32,14 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Demo(args) => demo::run(&global, &args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Reference { folder } => reference::run(&folder),
-        Command::Status => status::run(&context()?, None).await,
+        Command::Status => status::run(&context()?).await,
         Command::Plan(scope) => plan::run(&context()?, &scope).await,
         Command::Check(args) => check::run(&context()?, &args).await,
         Command::Wait(args) => wait::run(&context()?, &args).await,
         Command::Migrate(args) => migrate::run(&context()?, &args).await,
         Command::Rollback(args) => rollback::run(&context()?, &args).await,
         Command::Redo(args) => rollback::redo(&context()?, &args).await,
-        Command::Data { command } => match command {
-            DataCommand::Run(args) => data::run(&context()?, &args).await,
-            DataCommand::Status => status::run(&context()?, Some(dunlin::model::Kind::Data)).await,
-            DataCommand::Skip(args) => data::skip(&context()?, &args).await,
-            DataCommand::Rerun { version, waiting } => {
-                data::rerun(&context()?, version, &waiting).await
-            }
-            DataCommand::Retire { version, because } => {
-                data::retire(&context()?, version, because).await
-            }
-        },
+        Command::Data { command } => data::dispatch(&context()?, command).await,
         Command::Baseline(args) => amend::baseline(&context()?, &args).await,
         Command::Accept(args) => amend::accept(&context()?, &args).await,
         Command::Settle(args) => amend::settle(&context()?, &args).await,

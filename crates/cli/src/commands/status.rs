@@ -6,7 +6,6 @@ use std::sync::Arc;
 use dunlin::engine::events::Silent;
 use dunlin::engine::job::Job;
 use dunlin::engine::standing::recorded_text;
-use dunlin::model::Kind;
 use dunlin::project::plan::Drift;
 use dunlin::project::settings::DatabaseSettings;
 use serde_json::json;
@@ -17,11 +16,11 @@ use crate::context::{Context, engine_error, target_error};
 use crate::exit::{CliError, Exit};
 use crate::render::{self, BOLD, FAINT, styled};
 
-/// Shows each database; with a kind, only its migrations.
-pub(crate) async fn run(context: &Context, only: Option<Kind>) -> Result<Exit, CliError> {
+/// Shows each database.
+pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
     let mut answer = Answer::new(context);
     for database in context.databases()? {
-        if let Err(error) = look(context, database, only, &mut answer).await {
+        if let Err(error) = look(context, database, &mut answer).await {
             answer.fail(&database.name, &error);
         }
         if answer.exit() == Exit::Stopped {
@@ -34,22 +33,11 @@ pub(crate) async fn run(context: &Context, only: Option<Kind>) -> Result<Exit, C
 async fn look(
     context: &Context,
     database: &DatabaseSettings,
-    only: Option<Kind>,
     answer: &mut Answer,
 ) -> Result<(), CliError> {
     let job = context.job(database, "status", Arc::new(Silent))?;
-    let mut overview =
-        overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
-    if let Some(kind) = only {
-        overview.rows.retain(|row| row.kind == kind);
-        overview.drifted.retain(|drift| drift.id.kind == kind);
-    }
-    if !overview.drifted.is_empty() {
-        answer.end_with(Exit::Drift);
-    }
-    if !overview.diagnostics.is_empty() {
-        answer.end_with(Exit::Usage);
-    }
+    let overview = overview_of(&job).await.map_err(|error| engine_error(&job.database, error))?;
+    judge(&overview, answer);
     if context.global.json {
         answer.add(to_json(&job, &overview));
         return Ok(());
@@ -57,7 +45,18 @@ async fn look(
     show(context, &job, &overview).await
 }
 
-fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
+/// The exit code that an overview means.
+pub(crate) fn judge(overview: &Overview, answer: &mut Answer) {
+    if !overview.drifted.is_empty() {
+        answer.end_with(Exit::Drift);
+    }
+    if !overview.diagnostics.is_empty() {
+        answer.end_with(Exit::Usage);
+    }
+}
+
+/// A database for programs.
+pub(crate) fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
     json!({
         "database": job.database,
         "server": overview.standing.server.product,
@@ -70,7 +69,12 @@ fn to_json(job: &Job, overview: &Overview) -> serde_json::Value {
     })
 }
 
-async fn show(context: &Context, job: &Job, overview: &Overview) -> Result<(), CliError> {
+/// A database for people.
+pub(crate) async fn show(
+    context: &Context,
+    job: &Job,
+    overview: &Overview,
+) -> Result<(), CliError> {
     let server = &overview.standing.server;
     let title = format!("{}: {}, {}", job.database, server.product, server.database);
     render::data(&styled(BOLD, &title));

@@ -22,11 +22,16 @@ pub(crate) fn show(error: &CliError, as_json: bool) {
 
 /// An error for people.
 pub(crate) fn tell(error: &CliError) {
+    super::live::clear();
     match error {
         CliError::Diagnostics(found) => diagnostics(found),
         CliError::Usage { message, help } => {
             problem(message);
             help_line(help.as_deref());
+        }
+        CliError::NoSuch { message, help } => {
+            problem(message);
+            help_line(Some(help));
         }
         CliError::File { message } => problem(message),
         CliError::Engine { database, error, changed } => engine(database, error, *changed),
@@ -42,7 +47,9 @@ pub(crate) fn to_json(error: &CliError) -> serde_json::Value {
                 found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()
             }
             CliError::Engine { error, .. } => error.to_string().into(),
-            CliError::Usage { message, .. } | CliError::File { message } => message.clone().into(),
+            CliError::Usage { message, .. }
+            | CliError::NoSuch { message, .. }
+            | CliError::File { message } => message.clone().into(),
         };
     }
     if document.get("code").is_none() {
@@ -56,6 +63,9 @@ fn details(error: &CliError) -> serde_json::Value {
         CliError::Diagnostics(found) => json!({ "kind": "diagnostics", "diagnostics": found }),
         CliError::Usage { message, help } => {
             json!({ "kind": "usage", "message": message, "help": help })
+        }
+        CliError::NoSuch { message, help } => {
+            json!({ "kind": "no-such", "message": message, "help": help })
         }
         CliError::File { message } => json!({ "kind": "file", "message": message }),
         CliError::Engine { database, error, .. } => match error.as_ref() {
@@ -148,15 +158,25 @@ pub(crate) fn drifted(drift: &[Drift]) {
 
 /// A migration that failed: what, where, the server's words, what is kept, and what goes on.
 pub(crate) fn migration_failed(failure: &Failure, go_on: &dyn Fn(&str) -> String) {
+    if let Cause::Refused { diagnostics: found } = &failure.cause {
+        line("");
+        diagnostics(found);
+        return;
+    }
     let title = migration(failure.id.kind, failure.id.version, &failure.name);
     let way = if failure.direction == Direction::Down { " (down)" } else { "" };
     line("");
-    line(&format!("{} {title}{way}", styled(BAD, "failed:")));
+    let word = match failure.cause {
+        Cause::Paused { .. } | Cause::Cancelled { .. } => styled(WAITING, "not run:"),
+        Cause::RowsRemain { .. } | Cause::NotProved { .. } => styled(BAD, "not done:"),
+        _ => styled(BAD, "failed:"),
+    };
+    line(&format!("{word} {title}{way}"));
     field("file", &place(failure));
     if let Some(statement) = &failure.statement {
         field("statement", &excerpt(&statement.text));
     }
-    cause(&failure.cause, failure);
+    cause(&failure.cause);
     field("kept", &kept(failure));
     field("go on", &next(failure, go_on));
 }
@@ -183,7 +203,9 @@ fn place(failure: &Failure) -> String {
 /// Line and column that the server points to, within the file.
 fn pointed_at(failure: &Failure) -> Option<(usize, usize)> {
     let statement = failure.statement.as_ref()?;
-    let Cause::Target(TargetError { offset: Some(offset), .. }) = &failure.cause else {
+    let (Cause::Target(TargetError { offset: Some(offset), .. })
+    | Cause::Chunk { error: TargetError { offset: Some(offset), .. }, .. }) = &failure.cause
+    else {
         return None;
     };
     let before: Vec<char> = statement.text.chars().take(*offset).collect();
@@ -203,16 +225,15 @@ fn excerpt(text: &str) -> String {
     lines.join("\n")
 }
 
-fn cause(cause: &Cause, failure: &Failure) {
+fn cause(cause: &Cause) {
     match cause {
-        Cause::Target(error) => {
-            field("server", &error.to_string());
-            for note in &error.notes {
-                field("", note);
+        Cause::Target(error) => server(error),
+        Cause::Chunk { error, key } => {
+            if let Some(key) = key {
+                // For whoever is at this terminal: it is data, and in no log of ours.
+                field("row", &format!("row with key {}", key.encode()));
             }
-            if let Some(help) = &error.help {
-                field("help", help);
-            }
+            server(error);
         }
         Cause::Program { ending } => field("program", ending),
         Cause::Unknown { evidence } => {
@@ -224,9 +245,23 @@ fn cause(cause: &Cause, failure: &Failure) {
                 field("", fact);
             }
         }
-        Cause::Interrupted => field("why", "stopped by a person"),
+        Cause::Refused { .. }
+        | Cause::Interrupted
+        | Cause::RowsRemain { .. }
+        | Cause::NotProved { .. }
+        | Cause::Paused { .. }
+        | Cause::Cancelled { .. } => field("why", &cause.to_string()),
     }
-    let _ = failure;
+}
+
+fn server(error: &TargetError) {
+    field("server", &error.to_string());
+    for note in &error.notes {
+        field("", note);
+    }
+    if let Some(help) = &error.help {
+        field("help", help);
+    }
 }
 
 fn kept(failure: &Failure) -> String {
@@ -235,6 +270,14 @@ fn kept(failure: &Failure) -> String {
             "what the program did outside transactions of its own; it gets the same key again"
                 .into()
         }
+        (
+            Cause::Chunk { .. }
+            | Cause::RowsRemain { .. }
+            | Cause::NotProved { .. }
+            | Cause::Paused { .. }
+            | Cause::Cancelled { .. },
+            _,
+        ) => "every chunk that is done; the next run goes on after them".into(),
         (Cause::Interrupted, 0) => "what was committed; the rest was rolled back".into(),
         (_, 0) => "nothing of it: it was rolled back; earlier migrations stay".into(),
         (_, 1) => "its first statement; the next run goes on after it".into(),
@@ -251,6 +294,22 @@ fn next(failure: &Failure, go_on: &dyn Fn(&str) -> String) -> String {
             go_on(&format!("settle {version} did-not"))
         ),
         Cause::Interrupted => go_on(&command(failure)),
+        Cause::RowsRemain { .. } => format!(
+            "{}\nthen: {}\nor: {}",
+            go_on(&format!("data quarantine list {version}")),
+            go_on(&format!("data quarantine retry {version}")),
+            go_on(&format!("data quarantine discard {version} --all"))
+        ),
+        Cause::NotProved { .. } => format!(
+            "look at the rows that are left, put it right, then: {}\nor over all rows anew: {}",
+            go_on(&command(failure)),
+            go_on(&format!("data rerun {version}"))
+        ),
+        Cause::Paused { .. } | Cause::Cancelled { .. } => format!(
+            "{}\nthen: {}",
+            go_on(&format!("data resume {version}")),
+            go_on(&command(failure))
+        ),
         _ => format!("put it right, then: {}", go_on(&command(failure))),
     }
 }

@@ -1,8 +1,12 @@
 //! Everything that is printed. Data goes to stdout, what happens to stderr; colour only on a
 //! terminal and without `NO_COLOR`.
 
+pub(crate) mod backfill;
+pub(crate) mod course;
 pub(crate) mod failure;
+pub(crate) mod live;
 pub(crate) mod plan;
+pub(crate) mod preview;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod status;
@@ -32,8 +36,10 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
 
 /// A line of what happens, on stderr.
 pub(crate) fn line(text: &str) {
-    // Nobody reads any more: that must not stop a run.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    live::above(|| {
+        // Nobody reads any more: that must not stop a run.
+        let _ = writeln!(anstream::stderr(), "{text}");
+    });
 }
 
 /// A line of data, on stdout.
@@ -51,6 +57,16 @@ pub(crate) fn raw(text: &str) {
 /// A JSON document, on stdout.
 pub(crate) fn json(value: &serde_json::Value) {
     raw(&format!("{value:#}\n"));
+}
+
+/// A JSON document on one line of stdout, for those that read several.
+pub(crate) fn json_line(value: &serde_json::Value) {
+    raw(&format!("{value}\n"));
+}
+
+/// Whether stdout is a terminal.
+pub(crate) fn data_is_watched() -> bool {
+    std::io::stdout().is_terminal()
 }
 
 /// Whether stdout shows colours.

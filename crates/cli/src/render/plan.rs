@@ -78,6 +78,14 @@ fn how(step: &PlannedStep) -> String {
         (Mode::Program, Body::Program(program)) => {
             format!("{file}: program {}", program.command.join(" "))
         }
+        (Mode::Chunked, body) => {
+            let what = match body {
+                Body::Rows(code) => format!("program {}", code.program.command.join(" ")),
+                Body::Sql(_) | Body::Program(_) => count(step.statements().len(), "statement"),
+            };
+            let table = step.migration.chunking().map_or("", |chunking| chunking.table.as_str());
+            format!("{file}: {what}, in chunks over {table}")
+        }
         (Mode::OneTransaction, _) => {
             format!("{file}: {}, one transaction", count(step.statements().len(), "statement"))
         }

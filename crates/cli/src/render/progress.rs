@@ -1,60 +1,74 @@
 //! What a run tells while it runs: a spinner on a terminal, lines elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dunlin::engine::ErrorKind;
-use dunlin::engine::events::{Event, Observer};
-use dunlin::model::{Action, Direction, Kind, Mode, PlannedStep};
-use indicatif::{ProgressBar, ProgressStyle};
+use dunlin::engine::events::{BackfillNews, Event, Observer};
+use dunlin::model::{Action, Direction, Kind, MigrationId, Mode, PlannedStep};
 
-use super::{BAD, FAINT, GOOD, WAITING, count, duration, line, migration, styled};
+use super::course::{Course, Form};
+use super::{BAD, FAINT, GOOD, WAITING, count, duration, line, live, migration, styled};
 
 /// Prints events of one database's run.
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
+    terminal: bool,
+    /// How backfills are shown.
+    form: Form,
     /// The last message of a kind that may come several times in a row and is told once.
     told: Mutex<Option<String>>,
+    /// The backfill under way.
+    course: Mutex<Option<Course>>,
+    /// The name of the step under way.
+    name: Mutex<String>,
 }
 
 impl Progress {
-    /// For stderr as it is.
-    pub(crate) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, told: Mutex::new(None) }
-    }
-
-    fn tell(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| line(text)),
-            None => line(text),
+    /// For stderr as it is; with `watch` a backfill is a live table.
+    pub(crate) fn new(watch: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let form = match (terminal, watch) {
+            (true, true) => Form::Table,
+            (true, false) => Form::Line,
+            (false, _) => Form::Log,
+        };
+        Self {
+            terminal,
+            form,
+            told: Mutex::new(None),
+            course: Mutex::new(None),
+            name: Mutex::new(String::new()),
         }
     }
 
-    /// Clears the spinner away.
+    fn tell(&self, text: &str) {
+        line(text);
+    }
+
+    /// Clears what is live away.
     fn rest(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        live::clear();
+        if let Some(course) = lock(&self.course).take() {
+            course.end();
         }
     }
 
     fn started(&self, step: &PlannedStep, number: usize, all: usize) {
         let title = title(step);
-        if let Some(bar) = &self.bar {
-            bar.reset();
-            bar.set_message(format!("[{number}/{all}] {title}"));
-            bar.enable_steady_tick(Duration::from_millis(100));
+        lock(&self.name).clone_from(&step.migration.name);
+        if self.terminal {
+            live::clear();
+            live::events(&[format!("[{number}/{all}] {title}")]);
         } else if step.mode != Mode::OneTransaction {
             // What can take long is named in a log before it is done.
             self.tell(&format!("  start    {title}"));
         }
+    }
+
+    fn backfill(&self, news: &BackfillNews<'_>) {
+        let mut course = lock(&self.course);
+        course.get_or_insert_with(|| Course::new(self.form, lock(&self.name).clone())).hear(news);
     }
 
     fn finished(&self, step: &PlannedStep, took: Duration, rows: &[Option<u64>]) {
@@ -88,12 +102,16 @@ impl Progress {
     }
 
     fn once(&self, text: String) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         if told.as_ref() != Some(&text) {
             self.tell(&text);
             *told = Some(text);
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn title(step: &PlannedStep) -> String {
@@ -125,8 +143,8 @@ impl Observer for Progress {
             )),
             Event::StepStarted { step, number, count } => self.started(step, number, count),
             Event::StatementDone { id, number, count } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("{id}: {number} of {count} statements"));
+                if self.terminal {
+                    live::events(&[format!("{id}: {number} of {count} statements")]);
                 }
             }
             Event::StepSettled { id, number, took_effect } => {
@@ -163,10 +181,38 @@ impl Observer for Progress {
                 let _ = id;
                 self.tell(&format!("  {}{line}", styled(FAINT, "| ")));
             }
+            Event::Backfill { news, .. } => self.backfill(&news),
             Event::DataFailed { id, name } => {
                 self.rest();
                 self.tell(&format!("  {}   {}", styled(BAD, "failed"), migration(id.kind, id.version, name)));
             }
+        }
+    }
+}
+
+/// Prints the course of backfills for programs, an object a line.
+#[derive(Default)]
+pub(crate) struct Objects {
+    course: Mutex<Option<(MigrationId, Course)>>,
+    name: Mutex<String>,
+}
+
+impl Observer for Objects {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::StepStarted { step, .. } => {
+                lock(&self.name).clone_from(&step.migration.name);
+            }
+            Event::Backfill { id, news } => {
+                let mut course = lock(&self.course);
+                if course.as_ref().is_none_or(|(other, _)| *other != id) {
+                    *course = Some((id, Course::new(Form::Json, lock(&self.name).clone())));
+                }
+                if let Some((_, course)) = course.as_mut() {
+                    course.hear(&news);
+                }
+            }
+            _ => {}
         }
     }
 }

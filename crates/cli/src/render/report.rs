@@ -10,6 +10,7 @@ use super::{BOLD, WAITING, count, duration, line, migration, styled, waits_for};
 
 /// The last lines of a run.
 pub(crate) fn show(report: &Report, took: Duration, command: &dyn Fn(&str) -> String) {
+    super::live::clear();
     super::failure::diagnostics(&report.notices);
     held(&report.held, command);
     deferred(report, command);
@@ -144,6 +145,17 @@ fn failure_json(failure: &Failure) -> Value {
         Cause::Program { ending } => json!({ "kind": "program", "message": ending }),
         Cause::Unknown { evidence } => json!({ "kind": "unknown", "evidence": evidence }),
         Cause::Interrupted => json!({ "kind": "interrupted" }),
+        Cause::Refused { diagnostics } => {
+            json!({ "kind": "diagnostics", "diagnostics": diagnostics })
+        }
+        Cause::Chunk { error, key } => json!({
+            "kind": "chunk", "message": error.message, "code": error.code, "help": error.help,
+            "notes": error.notes, "key": key,
+        }),
+        Cause::RowsRemain { count } => json!({ "kind": "rows-remain", "quarantined": count }),
+        Cause::NotProved { rounds } => json!({ "kind": "not-proved", "walks": rounds }),
+        Cause::Paused { by } => json!({ "kind": "paused", "by": by }),
+        Cause::Cancelled { by } => json!({ "kind": "cancelled", "by": by }),
     };
     json!({
         "kind": failure.id.kind, "version": failure.id.version, "name": failure.name,

@@ -14,7 +14,7 @@ use dunlin::project::settings::{DatabaseSettings, Settings};
 use serde_json::json;
 
 use self::name::snake_case;
-use self::template::File;
+use self::template::{Data, File};
 use crate::args::{Global, NewArgs, NewCommand};
 use crate::context::settings_without_url;
 use crate::exit::{CliError, Exit};
@@ -39,14 +39,30 @@ pub(crate) fn run(global: &Global, args: &NewArgs) -> Result<Exit, CliError> {
     let after = version::newest_schema(&folder);
     let (into, files) = match &args.what {
         NewCommand::Schema { .. } => (schema_folder(database)?, template::schema(version, &name)),
-        NewCommand::Data { program, .. } => {
+        NewCommand::Data { program, chunk_by, .. } => {
             let app = template::app_name(&settings.root);
-            (data_folder(database)?, template::data(version, &name, *program, after, &app))
+            let chunk_by = chunk_by.as_deref().map(table_name).transpose()?;
+            let program = *program;
+            let data = Data { version, name: &name, program, chunk_by, after, app: &app };
+            (data_folder(database)?, vec![data.file()])
         }
     };
     let paths = write(into, &files)?;
     tell(global, version, &paths);
     Ok(Exit::Done)
+}
+
+/// A table as it is written in SQL, quotes included.
+fn table_name(written: &str) -> Result<&str, CliError> {
+    let table = written.trim();
+    let odd = |c: char| c.is_control() || matches!(c, ';' | '(' | ')');
+    if table.is_empty() || table.contains(odd) || table.contains("--") {
+        return Err(CliError::usage(
+            format!("`{}` is no table", written.escape_debug()),
+            "name it as in SQL, such as posts, or public.\"My Posts\"",
+        ));
+    }
+    Ok(table)
 }
 
 fn chosen<'a>(settings: &'a Settings, global: &Global) -> Result<&'a DatabaseSettings, CliError> {

@@ -59,36 +59,74 @@ fn example(name: &str) -> (String, String) {
     )
 }
 
-/// A data migration: SQL, or a program.
-pub(super) fn data(
-    version: Version,
-    name: &str,
-    program: Option<ProgramKind>,
-    after: Option<Version>,
-    app: &str,
-) -> Vec<File> {
-    let (ending, text, executable) = match program {
-        None => ("sql", include_str!("../../templates/data.sql"), false),
-        Some(ProgramKind::Sh) => ("sh", include_str!("../../templates/program.sh"), true),
-        Some(ProgramKind::Python) => ("py", include_str!("../../templates/program.py"), true),
-        Some(ProgramKind::Rails) => ("toml", include_str!("../../templates/rails.toml"), false),
-        Some(ProgramKind::Django) => ("toml", include_str!("../../templates/django.toml"), false),
-        Some(ProgramKind::MixRelease) => {
-            ("toml", include_str!("../../templates/mix_release.toml"), false)
+/// A data migration that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Data<'a> {
+    pub(super) version: Version,
+    pub(super) name: &'a str,
+    /// A program instead of SQL.
+    pub(super) program: Option<ProgramKind>,
+    /// The table whose rows it is about, chunk by chunk.
+    pub(super) chunk_by: Option<&'a str>,
+    /// What it comes after.
+    pub(super) after: Option<Version>,
+    /// The Elixir release.
+    pub(super) app: &'a str,
+}
+
+impl Data<'_> {
+    /// Its ending, its text with places to fill, and whether it is run as it is.
+    fn template(&self) -> (&'static str, &'static str, bool) {
+        if self.chunk_by.is_some() {
+            let text = match self.program {
+                None => return ("sql", include_str!("../../templates/chunks.sql"), false),
+                Some(ProgramKind::Sh) => include_str!("../../templates/rows_sh.toml"),
+                Some(ProgramKind::Python) => include_str!("../../templates/rows_python.toml"),
+                Some(ProgramKind::Rails) => include_str!("../../templates/rows_rails.toml"),
+                Some(ProgramKind::Django) => include_str!("../../templates/rows_django.toml"),
+                Some(ProgramKind::MixRelease) => {
+                    include_str!("../../templates/rows_mix_release.toml")
+                }
+            };
+            return ("toml", text, false);
         }
-    };
-    let (mark, form) = match ending {
-        "sql" => ("-- ", "dunlin: after"),
-        "toml" => ("", "after ="),
-        _ => ("# ", "dunlin: after"),
-    };
-    let line = match (after, ending) {
-        (Some(after), "toml") => format!("{mark}{form} [\"{after}\"]\n"),
-        (Some(after), _) => format!("{mark}{form} {after}\n"),
-        (None, _) => String::new(),
-    };
-    let text = text.replace("{after}\n", &line).replace("{name}", name).replace("{app}", app);
-    vec![File { name: format!("{version}_{name}.{ending}"), text, executable }]
+        match self.program {
+            None => ("sql", include_str!("../../templates/data.sql"), false),
+            Some(ProgramKind::Sh) => ("sh", include_str!("../../templates/program.sh"), true),
+            Some(ProgramKind::Python) => ("py", include_str!("../../templates/program.py"), true),
+            Some(ProgramKind::Rails) => ("toml", include_str!("../../templates/rails.toml"), false),
+            Some(ProgramKind::Django) => {
+                ("toml", include_str!("../../templates/django.toml"), false)
+            }
+            Some(ProgramKind::MixRelease) => {
+                ("toml", include_str!("../../templates/mix_release.toml"), false)
+            }
+        }
+    }
+
+    /// Its file.
+    pub(super) fn file(&self) -> File {
+        let (ending, text, executable) = self.template();
+        let (mark, form) = match ending {
+            "sql" => ("-- ", "dunlin: after"),
+            "toml" => ("", "after ="),
+            _ => ("# ", "dunlin: after"),
+        };
+        let line = match (self.after, ending) {
+            (Some(after), "toml") => format!("{mark}{form} [\"{after}\"]\n"),
+            (Some(after), _) => format!("{mark}{form} {after}\n"),
+            (None, _) => String::new(),
+        };
+        let table = self.chunk_by.unwrap_or_default();
+        let text = text
+            .replace("{after}\n", &line)
+            .replace("{name}", self.name)
+            .replace("{app}", self.app)
+            .replace("{table}", table)
+            // A string of JSON is one of TOML.
+            .replace("{quoted}", &serde_json::Value::from(table).to_string());
+        File { name: format!("{}_{}.{ending}", self.version, self.name), text, executable }
+    }
 }
 
 /// The name of the Elixir release whose program `bin/NAME` is, as `mix.exs` has it.
@@ -109,27 +147,64 @@ mod tests {
     use super::*;
     use crate::new_file::write_new;
 
+    const KINDS: [Option<ProgramKind>; 6] = [
+        None,
+        Some(ProgramKind::Sh),
+        Some(ProgramKind::Python),
+        Some(ProgramKind::Rails),
+        Some(ProgramKind::Django),
+        Some(ProgramKind::MixRelease),
+    ];
+
+    fn sample<'a>(
+        version: Version,
+        program: Option<ProgramKind>,
+        after: Option<Version>,
+        chunk_by: Option<&'a str>,
+    ) -> Data<'a> {
+        Data { version, name: "backfill_x", program, chunk_by, after, app: "shop" }
+    }
+
+    #[test]
+    fn every_template_over_chunks_can_be_run_as_it_is() {
+        let root = tempfile::tempdir().expect("a folder");
+        let tables = ["posts", "public.\"My \\ Posts\""];
+        let newest = Version::new(7).expect("a version");
+        let mut number = 100;
+        for kind in KINDS {
+            for (table, after) in tables.into_iter().zip([None, Some(newest)]) {
+                number += 1;
+                let version = Version::new(number).expect("a version");
+                let file = sample(version, kind, after, Some(table)).file();
+                let path = root.path().join("data").join(&file.name);
+                write_new(&path, &file.text, file.executable).expect("written");
+            }
+        }
+        let folder = folder::read(root.path(), None, Some(Path::new("data"))).expect("files");
+        assert_eq!(folder.files.len(), 12);
+        for dialect in [Dialect::Postgres, Dialect::Mysql, Dialect::Sqlite] {
+            for (index, (id, file)) in folder.files.iter().enumerate() {
+                let migration = file.parse(dialect).unwrap_or_else(|e| panic!("{id}: {e:?}"));
+                assert!(migration.directives().background);
+                assert_eq!(migration.directives().after.len(), index % 2, "{id}");
+                let chunking = migration.chunking().expect("it is chunked");
+                assert_eq!(chunking.table, tables[index % 2], "{id}");
+            }
+        }
+    }
+
     #[test]
     fn every_template_can_be_run_as_it_is() {
-        let kinds = [
-            None,
-            Some(ProgramKind::Sh),
-            Some(ProgramKind::Python),
-            Some(ProgramKind::Rails),
-            Some(ProgramKind::Django),
-            Some(ProgramKind::MixRelease),
-        ];
         let root = tempfile::tempdir().expect("a folder");
         let newest = Version::new(7).expect("a version");
-        for (index, kind) in kinds.into_iter().enumerate() {
+        for (index, kind) in KINDS.into_iter().enumerate() {
             for after in [None, Some(newest)] {
                 let number = i64::try_from(index).expect("small") * 2 + i64::from(after.is_some());
                 let version = Version::new(10 + number).expect("a version");
-                for file in data(version, "backfill_x", kind, after, "shop") {
-                    let path = root.path().join("data").join(&file.name);
-                    write_new(&path, &file.text, file.executable).expect("written");
-                    assert!(!file.text.contains('{') || !file.text.contains("{after}"));
-                }
+                let file = sample(version, kind, after, None).file();
+                let path = root.path().join("data").join(&file.name);
+                write_new(&path, &file.text, file.executable).expect("written");
+                assert!(!file.text.contains('{') || !file.text.contains("{after}"));
             }
         }
         for file in schema(newest, "create_posts") {

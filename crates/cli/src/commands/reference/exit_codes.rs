@@ -10,14 +10,10 @@ const INTRODUCTION: &str = "# Exit codes
 | --- | --- | --- |
 ";
 
-const RESERVED: &str = "\
-| 6 | rows remain: quarantined, or not proved | kept for backfills and moves; no command of this version ends with it |
-";
-
 const END: &str = "
 With several databases a command that changes something stops at the first that fails. Commands \
 that only look (`status`, `plan`, `check`, `wait`, `--dry-run`) look at all of them. The worst \
-code wins: 7, then 1, 2, 5, 4, 3 and 0. `wait` waits for nothing more once one of \
+code wins: 7, then 1, 2, 6, 5, 4, 3 and 0. `wait` waits for nothing more once one of \
 them can't end well.
 
 With `--json` the same number is in `exit_code`. A process that is killed has the shell's code \
@@ -28,9 +24,6 @@ With `--json` the same number is in `exit_code`. A process that is killed has th
 pub(super) fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     for exit in Exit::ALL {
-        if exit == Exit::Stopped {
-            page.push_str(RESERVED);
-        }
         // Writing to a string does not fail.
         let _ = writeln!(page, "| {} | {} | {} |", exit.code(), exit.meaning(), exit.example());
     }

@@ -1,0 +1,63 @@
+//! `data undo`: puts captured values back.
+
+use std::sync::Arc;
+
+use dunlin::engine::backfill::undo;
+use dunlin::engine::events::{Observer, Silent};
+use serde_json::json;
+
+use super::known;
+use crate::args::DataUndoArgs;
+use crate::commands::rollback::confirm;
+use crate::context::{Context, engine_error};
+use crate::exit::{CliError, Exit};
+use crate::render::backfill::grouped;
+use crate::render::progress::Progress;
+use crate::render::{self, live};
+
+/// Asks, and puts them back in chunks.
+pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, CliError> {
+    let database = context.only_database("data undo")?;
+    let observer: Arc<dyn Observer> =
+        if context.global.json { Arc::new(Silent) } else { Arc::new(Progress::new(false)) };
+    let job = context.job(database, "data undo", observer)?;
+    let version = args.version;
+    let (record, _) = known(context, &job, version).await?;
+    confirm(
+        &args.yes,
+        &format!(
+            "Put the old values of data {version} back into {}? Rows that changed since stay as they are.",
+            record.table
+        ),
+        "it writes old values over those that the migration wrote",
+    )?;
+    let undone = undo(&job, version).await.map_err(|error| engine_error(&job.database, error))?;
+    let exit = if undone.interrupted { Exit::Stopped } else { Exit::Done };
+    if context.global.json {
+        render::json(&json!({
+            "database": job.database, "version": version, "restored": undone.restored,
+            "changed_since": undone.changed_since, "interrupted": undone.interrupted,
+            "exit_code": exit.code(),
+        }));
+        return Ok(exit);
+    }
+    live::clear();
+    let restored = grouped(undone.restored);
+    let since = match undone.changed_since {
+        0 => String::new(),
+        count => {
+            format!("; {} changed or were deleted since, and stay as they are", grouped(count))
+        }
+    };
+    render::line(&format!("{}: {restored} rows have their old values again{since}", job.database));
+    let command = |words: &str| context.again(&job.database, words);
+    if undone.interrupted {
+        render::line(&format!("  go on: {}", command(&format!("data undo {version}"))));
+    } else {
+        let rerun = command(&format!("data rerun {version}"));
+        render::line(&format!(
+            "  data {version} is skipped here from now on; `{rerun}` runs it again"
+        ));
+    }
+    Ok(exit)
+}

@@ -1,0 +1,486 @@
+//! How far a backfill is, as a line, as a few lines and as JSON. Texts alone: whoever calls prints.
+
+use std::time::Duration;
+
+use dunlin::model::{BackfillRecord, BackfillState, Phase, Wish};
+use serde_json::{Value, json};
+
+use super::{BAD, FAINT, GOOD, WAITING, duration, styled};
+
+/// How many characters a bar has.
+const BAR_WIDTH: usize = 24;
+
+/// A worker tells every two seconds how far it is: silence of this length is worth a word.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Who is at work on a backfill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Worker {
+    /// This process.
+    Ourselves,
+    /// Somebody else.
+    At {
+        /// The host.
+        host: String,
+        /// The process on it.
+        pid: u32,
+    },
+    /// Nobody.
+    Nobody,
+}
+
+/// A backfill as it is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) record: BackfillRecord,
+    pub(crate) name: String,
+    pub(crate) rows_done: u64,
+    /// Segments that are done, and all of them, where that is known.
+    pub(crate) segments: Option<(usize, usize)>,
+    pub(crate) worker: Worker,
+    /// How long ago its worker last said something.
+    pub(crate) silent: Option<Duration>,
+}
+
+impl View {
+    /// Whether somebody is at work on it, or holds it.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.worker != Worker::Nobody
+            && matches!(self.record.state, BackfillState::Running | BackfillState::Paused)
+    }
+
+    /// Its migration: `data 20260110094500 split_names`.
+    pub(crate) fn title(&self) -> String {
+        super::migration(self.record.id.kind, self.record.id.version, &self.name)
+    }
+
+    /// How much of it is done; the server's estimate may be too low, so 100 is kept for the end.
+    pub(crate) fn percent(&self) -> Option<u64> {
+        if matches!(self.record.state, BackfillState::Done | BackfillState::Quarantined) {
+            return Some(100);
+        }
+        if self.record.phase == Phase::Undo {
+            return None;
+        }
+        let all = self.record.row_count_estimate.filter(|all| *all > 0)?;
+        let in_this_walk = self.rows_done.saturating_sub(self.record.rows_before);
+        let come_to = in_this_walk.max(self.walked().unwrap_or(0));
+        Some((u128::from(come_to) * 100 / u128::from(all)).min(99) as u64)
+    }
+
+    /// About how many rows the walk has come past, by what is left: where few of them are changed,
+    /// those that are tell little.
+    fn walked(&self) -> Option<u64> {
+        let record = &self.record;
+        let (least, most) = record.seconds_left;
+        if !self.is_moving() || most == 0 || record.rows_per_second == 0 {
+            return None;
+        }
+        let left = record.rows_per_second.saturating_mul(least.saturating_add(most)) / 2;
+        record.row_count_estimate.map(|all| all.saturating_sub(left))
+    }
+
+    fn rows(&self) -> String {
+        let done = grouped(self.rows_done);
+        if self.record.phase == Phase::Undo {
+            return format!("{done} rows put back");
+        }
+        let open = self.record.state != BackfillState::Done;
+        if let (Some(walked), Some(all)) = (self.walked(), self.record.row_count_estimate)
+            && walked > self.rows_done.saturating_add(all / 10)
+        {
+            return format!("{done} rows changed, of about {} looked at", grouped(walked));
+        }
+        match self.record.row_count_estimate.filter(|all| open && *all >= self.rows_done) {
+            Some(all) => format!("{done} of about {} rows", grouped(all)),
+            None => format!("{done} rows"),
+        }
+    }
+
+    fn chunks(&self) -> Option<String> {
+        let record = &self.record;
+        (record.chunk_rows > 0).then(|| {
+            format!("chunks of {} rows in {} ms", grouped(record.chunk_rows), record.chunk_ms)
+        })
+    }
+
+    fn is_moving(&self) -> bool {
+        self.record.state == BackfillState::Running && self.worker != Worker::Nobody
+    }
+
+    /// What holds it back, or why it stands where it stands.
+    fn why(&self) -> Option<String> {
+        let reason = self.record.reason.as_ref()?;
+        match self.record.state {
+            BackfillState::Running if self.is_moving() => Some(format!("slowed by {reason}")),
+            BackfillState::Running => None,
+            _ => Some(reason.clone()),
+        }
+    }
+
+    /// What it does, in a few words.
+    pub(crate) fn state(&self) -> String {
+        let wish = self.record.intent.wish;
+        let text = match self.record.state {
+            BackfillState::Running | BackfillState::Paused if self.worker == Worker::Nobody => {
+                return styled(BAD, "its worker is gone");
+            }
+            BackfillState::Running => match (wish, self.record.phase) {
+                (Wish::Pause, _) => "running, and told to pause",
+                (Wish::Cancel, _) => "running, and told to stop",
+                (Wish::Run, Phase::Undo) => "putting old values back",
+                (Wish::Run, Phase::Forward) => "running",
+            },
+            BackfillState::Paused if wish == Wish::Run => "paused, and told to go on",
+            BackfillState::Paused => "paused",
+            BackfillState::Stopped if wish == Wish::Pause => "stopped, and told to pause",
+            BackfillState::Stopped => "stopped: it goes on where it was",
+            BackfillState::Failed => return styled(BAD, "failed"),
+            BackfillState::Cancelled if wish == Wish::Run => "cancelled, and told to go on",
+            BackfillState::Cancelled => "cancelled",
+            BackfillState::Quarantined => return styled(BAD, "done but for quarantine"),
+            BackfillState::Done => return styled(GOOD, "done"),
+            BackfillState::Undone => "undone",
+        };
+        let moving = self.record.state == BackfillState::Running && wish == Wish::Run;
+        styled(if moving { GOOD } else { WAITING }, text)
+    }
+}
+
+/// How far it is, in one line, without its title.
+pub(crate) fn line(view: &View) -> String {
+    let record = &view.record;
+    let mut parts = Vec::new();
+    if !(view.is_moving() && record.intent.wish == Wish::Run) {
+        parts.push(view.state());
+    }
+    if record.phase == Phase::Forward
+        && let Some(percent) = view.percent()
+    {
+        parts.push(format!("{percent}%"));
+    }
+    parts.push(view.rows());
+    if view.is_moving() {
+        if record.rows_per_second > 0 {
+            parts.push(format!("{} rows/s", grouped(record.rows_per_second)));
+        }
+        parts.extend(view.chunks());
+        if record.workers > 1 {
+            parts.push(format!("{} workers", record.workers));
+        }
+        parts.extend(left(record.seconds_left).map(|left| format!("{left} left")));
+    }
+    if record.round > 1 {
+        parts.push(format!("walk {}", record.round));
+    }
+    if record.quarantined > 0 {
+        parts.push(format!("{} in quarantine", grouped(record.quarantined)));
+    }
+    parts.extend(view.why());
+    parts.join(", ")
+}
+
+/// Everything about it, a few lines.
+pub(crate) fn block(view: &View, command: &dyn Fn(&str) -> String) -> Vec<String> {
+    let record = &view.record;
+    let version = record.id.version;
+    let mut lines = vec![format!("  {}: {}", view.title(), view.state())];
+    let mut field = |name: &str, text: String| {
+        lines.push(format!("    {} {text}", styled(FAINT, &format!("{name:<10}"))));
+    };
+    let percent = view.percent();
+    let bar = percent.map(|percent| format!("{} {percent}%  ", bar(percent)));
+    field("rows", format!("{}{}", bar.unwrap_or_default(), view.rows()));
+    if record.round > 1 {
+        field("walk", format!("number {} over the table", record.round));
+    }
+    if view.is_moving() {
+        let mut pace = vec![format!("{} rows/s", grouped(record.rows_per_second))];
+        pace.extend(view.chunks());
+        pace.extend(
+            record
+                .intent
+                .rate
+                .filter(|rate| *rate > 0)
+                .map(|rate| format!("at most {} rows/s, as set by hand", grouped(rate))),
+        );
+        field("pace", pace.join(", "));
+        if let Some(left) = left(record.seconds_left) {
+            field("left", left);
+        }
+    }
+    field("table", format!("{}, by {}", record.table, key(record)));
+    if let Some((done, all)) = view.segments.filter(|(_, all)| *all > 0) {
+        field("segments", format!("{done} of {all} done"));
+    }
+    match &view.worker {
+        Worker::At { host, pid } if record.workers > 0 => {
+            field("workers", format!("{} on {host} (process {pid})", record.workers));
+        }
+        Worker::At { host, pid } => field("worker", format!("on {host} (process {pid})")),
+        Worker::Ourselves => field("workers", record.workers.to_string()),
+        Worker::Nobody => {}
+    }
+    if let Some(why) = view.why() {
+        field("why", why);
+    }
+    if let (true, Some(by)) = (record.intent.wish != Wish::Run, &record.intent.by) {
+        field("wanted", format!("{} by {by}", record.intent.wish.as_str()));
+    }
+    if record.quarantined > 0 {
+        let list = command(&format!("data quarantine list {version}"));
+        field("quarantine", format!("{} rows: `{list}`", grouped(record.quarantined)));
+    }
+    if let Some(silent) = view.silent.filter(|silent| view.is_at_work() && *silent >= SILENCE) {
+        field("last word", format!("{} ago", duration(silent)));
+    }
+    if let Some(next) = next(view) {
+        field("go on", command(&next));
+    }
+    lines
+}
+
+/// The command that takes it further, where nobody is at work on it.
+fn next(view: &View) -> Option<String> {
+    let version = view.record.id.version;
+    let wish = view.record.intent.wish;
+    match view.record.state {
+        BackfillState::Done | BackfillState::Undone => None,
+        _ if wish != Wish::Run => Some(format!("data resume {version}")),
+        _ if view.is_at_work() => None,
+        _ if view.record.phase == Phase::Undo => Some(format!("data undo {version}")),
+        BackfillState::Quarantined => Some(format!("data quarantine retry {version}")),
+        _ => Some(format!("data run {version}")),
+    }
+}
+
+/// The columns that a table is walked by.
+pub(crate) fn key(record: &BackfillRecord) -> String {
+    let names = record.key.iter().map(|column| {
+        if column.descending { format!("{} DESC", column.name) } else { column.name.clone() }
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn bar(percent: u64) -> String {
+    let full = (percent.min(100) as usize * BAR_WIDTH).div_ceil(100);
+    format!("[{}{}]", "#".repeat(full), "-".repeat(BAR_WIDTH - full))
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What is left, as an interval; `None`: nobody knows yet.
+pub(crate) fn left((least, most): (u64, u64)) -> Option<String> {
+    if most == 0 {
+        return None;
+    }
+    // A unit in which the longer one is a number that can be read.
+    let (unit, seconds) = match most {
+        0..=119 => ("s", 1),
+        120..=7_199 => ("min", 60),
+        7_200..=172_799 => ("h", 3_600),
+        _ => ("days", 86_400),
+    };
+    let (least, most) = (least / seconds, most.div_ceil(seconds));
+    Some(if least >= most {
+        format!("about {most} {unit}")
+    } else if least == 0 {
+        format!("up to {most} {unit}")
+    } else {
+        format!("{least} to {most} {unit}")
+    })
+}
+
+/// For programs. Keys of rows are in none of it.
+pub(crate) fn to_json(view: &View) -> Value {
+    let record = &view.record;
+    let (least, most) = record.seconds_left;
+    let worker = match &view.worker {
+        Worker::Ourselves => json!({ "host": null, "pid": std::process::id() }),
+        Worker::At { host, pid } => json!({ "host": host, "pid": pid }),
+        Worker::Nobody => Value::Null,
+    };
+    json!({
+        "kind": record.id.kind, "version": record.id.version, "name": view.name,
+        "pass": record.pass, "phase": record.phase, "round": record.round,
+        "table": record.table,
+        "key": record.key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+        "state": record.state, "reason": record.reason, "intent": record.intent,
+        "worker": worker,
+        "rows_done": view.rows_done, "row_count_estimate": record.row_count_estimate,
+        "percent": view.percent(), "rows_per_second": record.rows_per_second,
+        "seconds_left": (most > 0).then_some([least, most]),
+        "workers": record.workers, "chunk_rows": record.chunk_rows, "chunk_ms": record.chunk_ms,
+        "segments": view.segments.map(|(done, all)| json!({ "done": done, "all": all })),
+        "quarantined": record.quarantined,
+        "started_at": record.started_at, "updated_at": record.updated_at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin::model::{Intent, KeyColumn, MigrationId, Version};
+
+    use super::*;
+
+    fn view() -> View {
+        let id_column = KeyColumn {
+            name: "id".into(),
+            type_name: "bigint".into(),
+            descending: false,
+            nullable: false,
+        };
+        let record = BackfillRecord {
+            id: MigrationId::data(Version::new(7).expect("a version")),
+            pass: 1,
+            phase: Phase::Forward,
+            round: 1,
+            table: "public.posts".into(),
+            key: vec![id_column],
+            shape: "x".into(),
+            state: BackfillState::Running,
+            reason: Some("lock waits: 3 (limit 4)".into()),
+            row_count_estimate: Some(3_000_000),
+            rows_before: 0,
+            workers: 2,
+            chunk_rows: 12_000,
+            chunk_ms: 480,
+            rows_per_second: 98_000,
+            seconds_left: (185, 230),
+            intent: Intent::default(),
+            quarantined: 2,
+            started_at: None,
+            updated_at: None,
+        };
+        View {
+            record,
+            name: "fill".into(),
+            rows_done: 1_230_000,
+            segments: Some((3, 9)),
+            worker: Worker::At { host: "db-1".into(), pid: 12 },
+            silent: Some(Duration::from_secs(1)),
+        }
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    fn whole(view: &View) -> String {
+        let command = |words: &str| format!("dunlin {words}");
+        block(view, &command).iter().map(|line| plain(line) + "\n").collect()
+    }
+
+    #[test]
+    fn one_line_says_it_all() {
+        assert_eq!(
+            plain(&line(&view())),
+            "41%, 1,230,000 of about 3,000,000 rows, 98,000 rows/s, chunks of 12,000 rows in \
+             480 ms, 2 workers, 3 to 4 min left, 2 in quarantine, slowed by lock waits: 3 (limit 4)"
+        );
+    }
+
+    #[test]
+    fn a_block_says_more() {
+        insta::assert_snapshot!(whole(&view()), @r"
+          data 7 fill: running
+            rows       [##########--------------] 41%  1,230,000 of about 3,000,000 rows
+            pace       98,000 rows/s, chunks of 12,000 rows in 480 ms
+            left       3 to 4 min
+            table      public.posts, by id
+            segments   3 of 9 done
+            workers    2 on db-1 (process 12)
+            why        slowed by lock waits: 3 (limit 4)
+            quarantine 2 rows: `dunlin data quarantine list 7`
+        ");
+    }
+
+    #[test]
+    fn a_worker_that_died_is_told() {
+        let mut gone = view();
+        gone.worker = Worker::Nobody;
+        gone.silent = Some(Duration::from_secs(300));
+        assert!(!gone.is_at_work());
+        insta::assert_snapshot!(whole(&gone), @r"
+          data 7 fill: its worker is gone
+            rows       [##########--------------] 41%  1,230,000 of about 3,000,000 rows
+            table      public.posts, by id
+            segments   3 of 9 done
+            quarantine 2 rows: `dunlin data quarantine list 7`
+            go on      dunlin data run 7
+        ");
+    }
+
+    #[test]
+    fn what_people_want_stands_beside_what_is() {
+        let mut paused = view();
+        paused.record.state = BackfillState::Paused;
+        paused.record.reason = Some("paused by ada@db-2".into());
+        paused.record.intent.wish = Wish::Pause;
+        paused.record.intent.by = Some("ada@db-2".into());
+        paused.record.workers = 0;
+        paused.record.quarantined = 0;
+        insta::assert_snapshot!(whole(&paused), @r"
+          data 7 fill: paused
+            rows       [##########--------------] 41%  1,230,000 of about 3,000,000 rows
+            table      public.posts, by id
+            segments   3 of 9 done
+            worker     on db-1 (process 12)
+            why        paused by ada@db-2
+            wanted     pause by ada@db-2
+            go on      dunlin data resume 7
+        ");
+        paused.record.intent.wish = Wish::Run;
+        assert!(plain(&line(&paused)).starts_with("paused, and told to go on, 41%"));
+    }
+
+    #[test]
+    fn percents_stay_below_a_hundred_until_it_is_done() {
+        let mut one = view();
+        one.rows_done = 9_000_000;
+        assert_eq!(one.percent(), Some(99));
+        assert_eq!(one.rows(), "9,000,000 rows");
+        one.record.rows_before = 8_999_999;
+        assert_eq!(one.percent(), Some(0));
+        one.record.rows_before = 0;
+        one.rows_done = 7;
+        one.record.seconds_left = (10, 20);
+        assert_eq!(one.percent(), Some(51));
+        assert_eq!(one.rows(), "7 rows changed, of about 1,530,000 looked at");
+        one.record.row_count_estimate = Some(0);
+        assert_eq!(one.percent(), None);
+        one.record.state = BackfillState::Done;
+        assert_eq!(one.percent(), Some(100));
+        assert_eq!(bar(100).matches('#').count(), BAR_WIDTH);
+        assert_eq!(bar(0).matches('#').count(), 0);
+    }
+
+    #[test]
+    fn what_is_left_is_an_interval() {
+        assert_eq!(left((0, 0)), None);
+        assert_eq!(left((0, 1)).as_deref(), Some("up to 1 s"));
+        assert_eq!(left((40, 55)).as_deref(), Some("40 to 55 s"));
+        assert_eq!(left((185, 230)).as_deref(), Some("3 to 4 min"));
+        assert_eq!(left((240, 240)).as_deref(), Some("about 4 min"));
+        assert_eq!(left((7_000, 9_000)).as_deref(), Some("1 to 3 h"));
+        assert_eq!(left((100_000, 300_000)).as_deref(), Some("1 to 4 days"));
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

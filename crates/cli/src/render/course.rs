@@ -1,0 +1,188 @@
+//! How the run of one backfill is told: live lines on a terminal, a line now and then elsewhere, an
+//! object a line for programs.
+
+use std::time::{Duration, Instant};
+
+use dunlin::engine::events::BackfillNews;
+use dunlin::model::{Backfill, BackfillRecord, BackfillState, Wish};
+use serde_json::{Value, json};
+
+use super::backfill::{View, Worker, block, grouped, line, to_json};
+use super::{BAD, FAINT, WAITING, live, styled};
+
+/// How often a log has a line about a run that goes on.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How often programs get an object.
+const JSON_EVERY: Duration = Duration::from_secs(1);
+
+/// How a course is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines of a log.
+    Log,
+    /// One live line.
+    Line,
+    /// A live table.
+    Table,
+    /// A JSON object a line.
+    Json,
+}
+
+/// One backfill's run.
+pub(crate) struct Course {
+    form: Form,
+    name: String,
+    view: Option<View>,
+    told_at: Instant,
+    /// What was told last, without numbers: a change is told at once.
+    told: Option<(BackfillState, Wish)>,
+    /// Rows when it was told last.
+    rows_told: u64,
+}
+
+impl Course {
+    pub(crate) fn new(form: Form, name: String) -> Self {
+        Self { form, name, view: None, told_at: Instant::now(), told: None, rows_told: 0 }
+    }
+
+    /// Takes news in.
+    pub(crate) fn hear(&mut self, news: &BackfillNews<'_>) {
+        match news {
+            BackfillNews::Began { work, record, rows_done } => {
+                self.note(record, *rows_done);
+                self.say(&began(work, record, *rows_done), "began", json!({}));
+                self.told_at = Instant::now();
+                self.rows_told = *rows_done;
+            }
+            BackfillNews::Progress { record, rows_done } => {
+                self.note(record, *rows_done);
+                self.progress();
+            }
+            BackfillNews::HeldBefore => {
+                self.say("what it is to make true is true already", "held-before", json!({}));
+            }
+            BackfillNews::WaitingFor { who } => {
+                let text = "waits for transactions that began before it and may hold rows that \
+                            can't be seen yet:";
+                self.say(text, "waiting", json!({ "who": who }));
+                for one in *who {
+                    self.add(one);
+                }
+            }
+            BackfillNews::SetAside { error, count } => {
+                let rows = if *count == 1 { "a row".to_owned() } else { format!("{count} rows") };
+                let text = format!("{} {rows}: {error}", styled(BAD, "quarantine"));
+                self.say(&text, "set-aside", json!({ "count": count, "error": error.to_string() }));
+            }
+            BackfillNews::Absent { name, help } => {
+                let text = format!("can't see {name}, so it does not slow down for that: {help}");
+                self.say(&styled(FAINT, &text), "absent", json!({ "name": name, "help": help }));
+            }
+            BackfillNews::Advice { text } => {
+                let shown = format!("{} {text}", styled(WAITING, "advice"));
+                self.say(&shown, "advice", json!({ "text": text }));
+            }
+            BackfillNews::Again { round, most } => {
+                let text = format!(
+                    "every row was walked over and done-when does not hold yet: walk {round} of at \
+                     most {most}"
+                );
+                self.say(&text, "again", json!({ "round": round, "most": most }));
+            }
+            BackfillNews::Reshaped => {
+                let text = "the table's shape changed; planned again, and it goes on";
+                self.say(text, "reshaped", json!({}));
+            }
+        }
+    }
+
+    fn note(&mut self, record: &BackfillRecord, rows_done: u64) {
+        self.view = Some(View {
+            record: record.clone(),
+            name: self.name.clone(),
+            rows_done,
+            segments: None,
+            worker: Worker::Ourselves,
+            silent: None,
+        });
+    }
+
+    fn progress(&mut self) {
+        let Some(view) = &self.view else { return };
+        let stands = (view.record.state, view.record.intent.wish);
+        let changed = self.told.is_some_and(|told| told != stands);
+        match self.form {
+            Form::Line => live::events(&[format!("{}  {}", view.title(), line(view))]),
+            Form::Table => live::events(&table(view)),
+            Form::Log if changed || self.told_at.elapsed() >= LOG_EVERY => self.log(),
+            Form::Json if changed || self.told_at.elapsed() >= JSON_EVERY => {
+                self.told_at = Instant::now();
+                self.object("progress", json!({}));
+            }
+            Form::Log | Form::Json => {}
+        }
+        self.told = Some(stands);
+    }
+
+    fn log(&mut self) {
+        let Some(view) = &self.view else { return };
+        super::line(&format!("           {}", line(view)));
+        self.told_at = Instant::now();
+        self.rows_told = view.rows_done;
+    }
+
+    /// The run of it is over: a log's last line.
+    pub(crate) fn end(mut self) {
+        let open = self.view.as_ref().is_some_and(|view| view.rows_done != self.rows_told);
+        if self.form == Form::Log && open {
+            self.log();
+        }
+    }
+
+    fn say(&self, text: &str, event: &str, more: Value) {
+        match self.form {
+            Form::Json => self.object(event, more),
+            Form::Log | Form::Line | Form::Table => self.add(text),
+        }
+    }
+
+    fn add(&self, text: &str) {
+        if self.form != Form::Json {
+            super::line(&format!("           {text}"));
+        }
+    }
+
+    fn object(&self, event: &str, more: Value) {
+        let backfill = self.view.as_ref().map(to_json);
+        let mut object = json!({ "event": event, "backfill": backfill });
+        if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+            object.extend(more);
+        }
+        super::json_line(&object);
+    }
+}
+
+fn table(view: &View) -> Vec<String> {
+    let mut lines = block(view, &|words| format!("dunlin {words}"));
+    if let Some(first) = lines.first_mut() {
+        // The spinner stands before it.
+        *first = first.trim_start().to_owned();
+    }
+    lines
+}
+
+fn began(work: &Backfill, record: &BackfillRecord, rows_done: u64) -> String {
+    let all = match record.row_count_estimate {
+        Some(rows) => format!(", about {} rows", grouped(rows)),
+        None => String::new(),
+    };
+    let before = if rows_done > 0 {
+        format!("; goes on after {} rows", grouped(rows_done))
+    } else {
+        String::new()
+    };
+    let key = super::backfill::key(record);
+    let text = format!("over {} by {key} (index {}){all}{before}", work.table, work.index);
+    styled(FAINT, &text)
+}
