@@ -50,6 +50,7 @@ async fn planned(target: &mut Box<dyn Target>, table: &str, index: &str, text: &
         filter: None,
         statements: vec![one],
         columns: Vec::new(),
+        table_columns: Vec::new(),
         capture: None,
         lock_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(60),

@@ -105,6 +105,7 @@ pub(super) async fn planned(
         filter: None,
         statements: statements.iter().map(|text| chunked(text)).collect(),
         columns: Vec::new(),
+        table_columns: Vec::new(),
         capture: None,
         // Cases run beside each other on few processors.
         lock_timeout: Duration::from_secs(20),
