@@ -353,6 +353,16 @@ impl Session {
         // journal that a killed process left is rolled back.
         let _: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if self.purpose == Purpose::Lane {
+            let mode: String =
+                connection.query_row("PRAGMA main.journal_mode", [], |row| row.get(0))?;
+            if mode.eq_ignore_ascii_case("wal") {
+                // A power failure may undo the last chunks, with their checkpoints, and nothing
+                // else: they are done again. What says that a backfill is done is written by a run,
+                // whose commit waits for the disk and for all that stands in the log before it.
+                connection.execute_batch("PRAGMA main.synchronous = NORMAL")?;
+            }
+        }
         Ok(connection)
     }
 

@@ -8,6 +8,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a case fails by panicking")]
 
+mod backfill;
 mod commit;
 mod database;
 mod lease;
@@ -76,16 +77,26 @@ impl std::fmt::Debug for Case {
 }
 
 macro_rules! case {
-    ($module:ident :: $name:ident) => {
-        case!($module::$name, Nothing)
+    ($($module:ident)::+) => {
+        case!($($module)::+, Nothing)
     };
-    ($module:ident :: $name:ident, $needs:ident) => {
+    ($($module:ident)::+, $needs:ident) => {
         Case {
-            name: stringify!($name),
+            name: name_of(stringify!($($module)::+)),
             needs: Needs::$needs,
-            body: |world| Box::pin($module::$name(world)),
+            body: |world| Box::pin($($module)::+(world)),
         }
     };
+}
+
+/// The last part of a path.
+const fn name_of(path: &'static str) -> &'static str {
+    let bytes = path.as_bytes();
+    let mut from = bytes.len();
+    while from > 0 && bytes[from - 1] != b':' && bytes[from - 1] != b' ' {
+        from -= 1;
+    }
+    path.split_at(from).1
 }
 
 /// Every case, in the order in which a new driver had best meet them.
@@ -153,6 +164,50 @@ pub const CASES: &[Case] = &[
     case!(network::a_commit_that_is_not_delivered_is_redone, Server),
     case!(network::a_cut_at_any_byte_loses_and_doubles_nothing, Server),
     case!(network::slow_and_sliced_bytes_change_nothing, DirectServer),
+    case!(backfill::facts::a_table_is_described),
+    case!(backfill::facts::a_view_is_no_table),
+    case!(backfill::facts::the_shape_follows_the_definition_not_the_rows),
+    case!(backfill::facts::access_by_the_key_is_explained),
+    case!(backfill::facts::questions_are_answered_without_a_trace),
+    case!(backfill::facts::a_rehearsed_chunk_leaves_nothing),
+    case!(backfill::facts::health_can_be_read_again_and_again),
+    case!(backfill::facts::a_barrier_is_passed_when_nothing_is_under_way),
+    case!(backfill::keys::whole_numbers_are_walked),
+    case!(backfill::keys::keys_are_walked_from_high_to_low),
+    case!(backfill::keys::texts_are_walked_in_every_collation),
+    case!(backfill::keys::composite_keys_are_walked_in_mixed_directions),
+    case!(backfill::keys::keys_of_four_columns_are_walked),
+    case!(backfill::keys::bytes_are_walked),
+    case!(backfill::keys::times_are_walked),
+    case!(backfill::keys::uuids_are_walked),
+    case!(backfill::keys::decimals_are_walked),
+    case!(backfill::keys::rows_without_a_key_are_a_chunk_of_their_own),
+    case!(backfill::keys::an_empty_table_has_no_keys),
+    case!(backfill::chunk::chunks_move_rows_and_checkpoint_together),
+    case!(backfill::chunk::a_chunk_through_an_alias_moves_its_rows),
+    case!(backfill::chunk::several_statements_are_one_chunk),
+    case!(backfill::chunk::what_is_not_as_thought_is_fenced),
+    case!(backfill::chunk::a_takeover_fences_every_segment),
+    case!(backfill::chunk::a_takeover_ends_an_open_chunk, Server),
+    case!(backfill::chunk::a_failing_row_is_named_so_and_leaves_nothing),
+    case!(backfill::chunk::another_shape_stops_the_chunk),
+    case!(backfill::chunk::rows_with_a_null_key_are_done_once),
+    case!(backfill::chunk::a_row_is_set_aside_released_and_discarded),
+    case!(backfill::record::a_backfill_is_read_back),
+    case!(backfill::record::a_new_pass_begins_anew),
+    case!(backfill::record::a_segment_is_cut_where_it_stands),
+    case!(backfill::record::wishes_reach_the_worker),
+    case!(backfill::record::a_ledger_of_format_1_has_no_backfills_and_is_upgraded),
+    case!(backfill::record::no_ledger_has_no_backfills),
+    case!(backfill::rows::values_travel_exactly),
+    case!(backfill::rows::changed_rows_are_not_overwritten),
+    case!(backfill::rows::rejected_rows_are_set_aside),
+    case!(backfill::rows::locked_rows_are_written_or_let_go),
+    case!(backfill::rows::a_filter_chooses_the_rows),
+    case!(backfill::undo::updates_are_undone_where_nothing_changed_since),
+    case!(backfill::undo::deleted_rows_come_back),
+    case!(backfill::undo::program_changes_are_undone),
+    case!(backfill::undo::captured_values_are_forgotten_in_time),
 ];
 
 /// How long a case may take. Ending a blocked predecessor has limits of its own, of seconds.

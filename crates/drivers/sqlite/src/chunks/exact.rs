@@ -65,7 +65,7 @@ impl Exact {
 
     /// The value of a literal that [`Exact::literal`] made.
     pub(crate) fn parse(connection: &Connection, literal: &str) -> Outcome<Self> {
-        match parse(literal).ok_or_else(|| damaged_key())? {
+        match parse(literal).ok_or_else(damaged_key)? {
             Literal::Value(value) => Ok(value),
             Literal::Real => {
                 let sql = format!("SELECT {literal}");
@@ -90,7 +90,7 @@ impl Exact {
 }
 
 /// Checks that a key from the ledger consists of literals, before it becomes part of a statement.
-pub(crate) fn checked<'a>(key: &'a Key, width: usize) -> Outcome<&'a [String]> {
+pub(crate) fn checked(key: &Key, width: usize) -> Outcome<&[String]> {
     if key.0.len() == width && key.0.iter().all(|part| parse(part).is_some()) {
         return Ok(&key.0);
     }

@@ -37,6 +37,12 @@ pub(super) fn explain(
         }
         found.push(of_statement(index, &plan, &names, &order));
     }
+    for access in &mut found {
+        // SQLite names a table's own order by what it is.
+        if order.by == "NOT INDEXED" && access.index.as_deref() == Some(ROWID) {
+            access.index = Some(work.index.clone());
+        }
+    }
     Ok(found)
 }
 

@@ -34,20 +34,17 @@ struct Found {
 pub(crate) fn table(connection: &Connection, written: &str) -> Outcome<Option<Table>> {
     let Some(found) = find(connection, written)? else { return Ok(None) };
     let mut columns = columns(connection, &found)?;
-    let mut indexes = Vec::new();
-    if found.kind == TableKind::Table {
-        indexes = read_indexes(connection, &found, &columns)?;
-        if by_rowid_alone(&indexes, &columns, &found) {
-            let name = rowid_name(&columns).to_owned();
-            indexes.push(rowid_index(&name, false));
-            columns.push(Column {
-                form: form_of("integer"),
-                type_name: "integer".to_owned(),
-                nullable: false,
-                generated: true,
-                name,
-            });
-        }
+    let mut indexes = read_indexes(connection, &found, &columns)?;
+    let shape = shape_of(connection, &found, &indexes, &columns)?;
+    if let Some(name) = by_rowid_alone(&found, &indexes, &columns) {
+        indexes.push(rowid_index(name, false));
+        columns.push(Column {
+            name: name.to_owned(),
+            type_name: "integer".to_owned(),
+            form: form_of("integer"),
+            nullable: false,
+            generated: true,
+        });
     }
     let (row_count_estimate, row_bytes_estimate) = if found.kind == TableKind::Table {
         (row_count(connection, &found)?, row_bytes(connection, &found, &columns)?)
@@ -57,7 +54,7 @@ pub(crate) fn table(connection: &Connection, written: &str) -> Outcome<Option<Ta
     Ok(Some(Table {
         name: qualified(&found.name),
         kind: found.kind,
-        shape: shape_of(connection, &found, &indexes, &columns)?,
+        shape,
         columns,
         indexes,
         row_count_estimate,
@@ -269,29 +266,27 @@ fn rowid_index(column: &str, primary: bool) -> Index {
     }
 }
 
-/// Whether nothing but the rowid can tell all rows apart.
-fn by_rowid_alone(indexes: &[Index], columns: &[Column], table: &Found) -> bool {
+/// The rowid's name, where nothing else can tell all rows of a table apart.
+fn by_rowid_alone(table: &Found, indexes: &[Index], columns: &[Column]) -> Option<&'static str> {
     let nullable = |name: &Option<String>| {
         let of_name = columns.iter().find(|column| Some(&column.name) == name.as_ref());
         of_name.is_none_or(|column| column.nullable)
     };
+    // The rows of one nullable column without a key are a chunk of their own.
     let keyed = indexes.iter().any(|index| {
         index.unique
             && index.unusable.is_none()
             && (index.columns.len() == 1
                 || !index.columns.iter().any(|column| nullable(&column.name)))
     });
-    !keyed && !table.without_rowid && free_rowid_name(columns).is_some()
+    let numbered = table.kind == TableKind::Table && !table.without_rowid && !keyed;
+    free_rowid_name(columns).filter(|_| numbered)
 }
 
 fn free_rowid_name(columns: &[Column]) -> Option<&'static str> {
     ["rowid", "_rowid_", "oid"]
         .into_iter()
         .find(|free| !columns.iter().any(|column| column.name.eq_ignore_ascii_case(free)))
-}
-
-fn rowid_name(columns: &[Column]) -> &'static str {
-    free_rowid_name(columns).unwrap_or(ROWID)
 }
 
 fn shape_of(
@@ -316,12 +311,7 @@ fn shape_of(
             text.push_str(&index);
         }
     }
-    let keyed = indexes.iter().any(|index| index.name == ROWID && index.primary);
-    let bare: Vec<Column> =
-        columns.iter().filter(|column| column.name != rowid_name(columns)).cloned().collect();
-    let own: Vec<Index> =
-        indexes.iter().filter(|index| index.name != ROWID || index.primary).cloned().collect();
-    if !keyed && table.kind == TableKind::Table && by_rowid_alone(&own, &bare, table) {
+    if by_rowid_alone(table, indexes, columns).is_some() {
         // VACUUM gives such rows new numbers, and says so only here.
         text.push_str(&format!("\nschema_version {}", schema_version(connection)?));
     }

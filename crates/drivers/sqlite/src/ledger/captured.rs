@@ -34,7 +34,8 @@ pub(crate) fn capture(
     let last: i64 =
         connection.prepare_cached(sql)?.query_row(params![job, pass], |row| row.get(0))?;
     let forget_at = super::now(connection)?.saturating_add(lease::micros(keep));
-    let sql = "INSERT INTO dunlin_captured (job, pass, number, key, old, new, forget_at)
+    let sql =
+        "INSERT INTO dunlin_captured (job, pass, number, key, old_values, new_values, forget_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut statement = connection.prepare_cached(sql)?;
     for (number, row) in (last.saturating_add(1)..).zip(rows) {
@@ -51,7 +52,7 @@ pub(crate) fn captured(
     pass: u32,
     count_max: u64,
 ) -> Outcome<Vec<CapturedRow>> {
-    let sql = "SELECT number, key, old, new FROM dunlin_captured WHERE job = ?1 AND pass = ?2
+    let sql = "SELECT number, key, old_values, new_values FROM dunlin_captured WHERE job = ?1 AND pass = ?2
                ORDER BY number DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);

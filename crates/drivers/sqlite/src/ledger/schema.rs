@@ -147,8 +147,8 @@ CREATE TABLE IF NOT EXISTS dunlin_captured (
   pass INTEGER NOT NULL,
   number INTEGER NOT NULL,      -- the order in which they came
   key TEXT NOT NULL,            -- JSON, each column as an SQL literal
-  old TEXT NOT NULL,            -- JSON: column and SQL literal, before the chunk
-  new TEXT,                     -- the same after it; NULL: the chunk deleted the row
+  old_values TEXT NOT NULL,     -- JSON: column and SQL literal, before the chunk
+  new_values TEXT,              -- the same after it; NULL: the chunk deleted the row
   forget_at INTEGER NOT NULL,
   PRIMARY KEY (job, pass, number)
 ) STRICT, WITHOUT ROWID;

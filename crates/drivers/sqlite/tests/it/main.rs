@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how a child tells its parent")]
 
+mod chunks;
 mod commit;
 mod crash;
 mod lease;
