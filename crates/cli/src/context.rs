@@ -98,7 +98,7 @@ impl Context {
         connector(&ConnectOptions {
             url: url.to_owned(),
             direct_url: database.direct_url.clone(),
-            replica_urls: Vec::new(),
+            replica_urls: database.replica_urls.clone(),
             root: self.settings.root.clone(),
             connect_timeout: database.connect_timeout,
         })
@@ -293,6 +293,7 @@ fn override_with_flags(
     if let Some(url) = &global.database_url {
         database.url = Some(url.clone());
         database.direct_url = None;
+        database.replica_urls.clear();
     }
     let absolute = |folder: &PathBuf| Some(here.join(folder));
     if let Some(folder) = &global.migrations {
