@@ -123,7 +123,8 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
                 break;
             }
             // Towards the size that chunks would have.
-            let share = job.limits.chunk_time.as_secs_f64() / took.as_secs_f64().max(0.001);
+            let share = job.limits.chunk_time_on(job.connector.dialect()).as_secs_f64()
+                / took.as_secs_f64().max(0.001);
             rows = ((rows as f64 * share.clamp(0.1, 10.0)) as u64).clamp(1, 200_000);
         }
     }
@@ -302,7 +303,11 @@ async fn release_rows(
 /// What lanes share, for one who works alone.
 fn alone(job: &Job, work: Backfill, lease: Lease, chunking: &Chunking) -> Arc<Shared> {
     let (news, _) = mpsc::unbounded_channel();
-    let targets = Targets { time: job.limits.chunk_time, bytes: u64::MAX, rows_max: None };
+    let targets = Targets {
+        time: job.limits.chunk_time_on(job.connector.dialect()),
+        bytes: u64::MAX,
+        rows_max: None,
+    };
     let start = Start {
         job: job.clone(),
         work,
@@ -398,9 +403,9 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
         if !undone.left {
             break;
         }
-        if began.elapsed() < job.limits.chunk_time / 2 {
+        if began.elapsed() < job.limits.chunk_time_on(job.connector.dialect()) / 2 {
             rows = (rows * 2).min(UNDO_ROWS_MAX);
-        } else if began.elapsed() > job.limits.chunk_time {
+        } else if began.elapsed() > job.limits.chunk_time_on(job.connector.dialect()) {
             rows = (rows / 2).max(1);
         }
     }

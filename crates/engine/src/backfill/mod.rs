@@ -164,7 +164,7 @@ impl Course<'_> {
         let chunking = prepared.chunking.clone();
         let capabilities = Capabilities::of(job.connector.dialect());
         let one_connection = capabilities.one_writer;
-        let usual = if one_connection { job.limits.chunk_time / 10 } else { job.limits.chunk_time };
+        let usual = job.limits.chunk_time_on(job.connector.dialect());
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
             bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
@@ -197,7 +197,7 @@ impl Course<'_> {
             shared: Arc::clone(&shared),
             target: &mut *self.target,
             record: prepared.record.clone(),
-            workers: chunking.workers.unwrap_or(job.limits.workers),
+            workers: job.limits.workers_for(&chunking),
             rate: chunking.rate,
             code,
         };
@@ -252,7 +252,7 @@ impl Course<'_> {
         prepared.record.round += 1;
         prepared.record.rows_before += rows;
         self.tell(BackfillNews::Again { round: prepared.record.round, most });
-        let workers = prepared.chunking.workers.unwrap_or(self.bench.job.limits.workers);
+        let workers = self.bench.job.limits.workers_for(&prepared.chunking);
         prepared.segments = segments(self.target, &prepared.work, workers).await?;
         let (record, cut) = (&prepared.record, &prepared.segments);
         self.target.write_backfill(self.lease, record, Some(cut), None, None).await?;

@@ -31,6 +31,10 @@ const COMMIT_LIMIT: Duration = Duration::from_millis(500);
 /// table may differ by three or four times by themselves.
 const SLOWDOWN_LIMIT: f64 = 8.0;
 
+/// Chunks of fewer rows, or of less time, are mostly their own cost.
+const SAMPLE_ROWS_MIN: u64 = 200;
+const SAMPLE_TIME_MIN: Duration = Duration::from_millis(20);
+
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Advice {
@@ -100,18 +104,7 @@ impl Pace {
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
     pub(crate) fn observe(&mut self, now: Instant, rows: u64, took: Duration, commit: Duration) {
         self.commit = self.commit * 0.6 + commit.as_secs_f64() * 0.4;
-        if rows >= 100 {
-            let per_row = took.as_secs_f64() / rows as f64;
-            self.recent =
-                if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
-            // The usual time follows down at once and up slowly, so that a load that stays becomes
-            // usual after some hundred chunks.
-            self.usual = Some(match self.usual {
-                Some(usual) if self.recent < usual => self.recent,
-                Some(usual) => usual * 0.99 + self.recent * 0.01,
-                None => self.recent,
-            });
-        }
+        self.learn_row_time(rows, took.saturating_sub(commit));
         if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
             let cost = Duration::from_secs_f64(rows as f64 / rate as f64);
             // What was not used before is not saved up.
@@ -120,6 +113,26 @@ impl Pace {
                 .map_or(now, |until| until.max(now.checked_sub(took).unwrap_or(now)));
             self.paid_until = Some(start + cost);
         }
+    }
+
+    /// Learns how long a row takes. A chunk's own cost is part of its time: of few rows, or of a
+    /// moment, it says nothing about a row, and what was thought before fades.
+    fn learn_row_time(&mut self, rows: u64, took: Duration) {
+        if rows < SAMPLE_ROWS_MIN || took < SAMPLE_TIME_MIN {
+            if let Some(usual) = self.usual {
+                self.recent = self.recent * 0.7 + usual * 0.3;
+            }
+            return;
+        }
+        let per_row = took.as_secs_f64() / rows as f64;
+        self.recent = if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
+        // The usual time follows down at once and up slowly, so that a load that stays becomes
+        // usual after a hundred chunks.
+        self.usual = Some(match self.usual {
+            Some(usual) if self.recent < usual => self.recent,
+            Some(usual) => usual * 0.98 + self.recent * 0.02,
+            None => self.recent,
+        });
     }
 
     /// The worst load, and what it is.
@@ -228,6 +241,25 @@ mod tests {
             assert_eq!(advice.pause_share > 0.0, load >= 0.7);
             assert_eq!(pace.reason(now).is_some(), load >= 0.7);
         }
+    }
+
+    #[test]
+    fn small_chunks_do_not_hold_themselves_small() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for _ in 0..10 {
+            pace.observe(now, 10_000, Duration::from_millis(50), Duration::ZERO);
+        }
+        // Something slows it down, so that chunks become small.
+        for _ in 0..5 {
+            pace.observe(now, 1_000, Duration::from_millis(50), Duration::ZERO);
+        }
+        assert!(!pace.advice(now).grow);
+        // Then a chunk is nearly nothing but its own cost.
+        for _ in 0..10 {
+            pace.observe(now, 20, Duration::from_millis(3), Duration::ZERO);
+        }
+        assert!(pace.advice(now).grow, "{:?}", pace.load(now));
     }
 
     #[test]

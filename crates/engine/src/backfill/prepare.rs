@@ -61,7 +61,7 @@ pub(crate) async fn prepare(
         crate::failpoint("backfill.barrier");
         wait_behind(job, target, step, &barrier).await?;
     }
-    let workers = chunking.workers.unwrap_or(job.limits.workers);
+    let workers = job.limits.workers_for(&chunking);
     let segments = segments(target, &work, workers).await?;
     let estimate = estimate(target, &work, &segments).await?;
     let record = new_record(step, &work, estimate);
