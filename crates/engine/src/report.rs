@@ -94,7 +94,7 @@ impl fmt::Display for Cause {
             Self::Refused { diagnostics } => f.write_str(&list(diagnostics)),
             Self::RowsRemain { count } => write!(f, "{count} row(s) are in quarantine"),
             Self::NotProved { rounds: 1 } => {
-                f.write_str("every row was walked over, and done-when does not hold")
+                f.write_str("it ran to its end, and done-when does not hold")
             }
             Self::NotProved { rounds } => {
                 write!(f, "every row was walked over {rounds} times, and done-when does not hold")
