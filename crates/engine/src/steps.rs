@@ -192,7 +192,7 @@ impl Bench<'_> {
                 if let Cause::Target(error) = &failed.cause
                     && proof::is_refusal(dialect, error, count)
                 {
-                    let cause = Cause::NotProved { rounds: 1 };
+                    let cause = Cause::NotProved { rounds: 0 };
                     self.note_failure(target, lease, step, &cause, None).await;
                     failed.cause = cause;
                     failed.number = None;
@@ -455,7 +455,7 @@ impl Bench<'_> {
                     && !target.holds(query).await?
                 {
                     target.close_step(lease, &work, 0, StepState::Failed).await?;
-                    let cause = Cause::NotProved { rounds: 1 };
+                    let cause = Cause::NotProved { rounds: 0 };
                     self.note_failure(target, lease, step, &cause, work.entry.output.clone()).await;
                     return Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))));
                 }
