@@ -182,3 +182,26 @@ async fn health_tells_loads_and_who_waits_for_us() {
     assert!(again.signals.iter().any(|s| s.name == "log a second"), "{again:?}");
     assert!(again.signals.iter().all(|s| s.load.is_finite()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_rows_weigh_against_the_catalogues_estimate_where_statistics_were_lost() {
+    let world = World::new("looks_lost_statistics").await;
+    world
+        .sql("CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t SELECT generate_series(1, 50000)")
+        .await;
+    let counted = |column: &str| {
+        format!("SELECT {column} FROM pg_stat_user_tables WHERE relid = 't'::regclass")
+    };
+    world.until(&counted("n_live_tup"), "50000").await;
+    // As after a crash, a failover, or in a copy of a database.
+    world.sql("ANALYZE t").await;
+    world.sql("SELECT pg_stat_reset_single_table_counters('t'::regclass)").await;
+    world.sql("UPDATE t SET v = 1").await;
+    world.until(&counted("n_dead_tup"), "50000").await;
+    assert_eq!(world.sql(&counted("n_live_tup")).await, "0");
+    let mut target = world.target().await;
+    let work = planned(&mut target, "t", None, &["UPDATE t SET v = 1 WHERE :chunk"]).await;
+    let health = target.health(&work).await.expect("health");
+    let dead = health.signals.iter().find(|s| s.name == "dead rows").map(|s| s.load);
+    assert_eq!(dead, Some(0.25), "{health:?}");
+}
