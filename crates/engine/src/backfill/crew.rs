@@ -268,10 +268,7 @@ impl Crew<'_> {
 
     fn apply_rate(&self) {
         let rate = self.shared.intent().rate.or(self.rate).filter(|rate| *rate > 0);
-        let mut sizing = self.shared.sizing();
-        if sizing.pace.rate() != rate {
-            sizing.pace.set_rate(rate);
-        }
+        self.shared.set_rate(rate);
     }
 
     /// What is left, by the server's statistics.

@@ -18,6 +18,14 @@ const SHED_FROM: f64 = 0.7;
 /// From this on work holds.
 const HOLD_FROM: f64 = 2.0;
 
+/// What chunks tell by themselves counts no more than this, so that it never holds work: only the
+/// next chunk can tell that it is better.
+const OWN_LOAD_MAX: f64 = 1.5;
+
+/// Chunks of fewer rows tell nothing of the time that a row takes: what a transaction costs by
+/// itself is most of theirs.
+const TELLING_ROWS: u64 = 100;
+
 /// The longest pause after one chunk.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -100,7 +108,7 @@ impl Pace {
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
     pub(crate) fn observe(&mut self, now: Instant, rows: u64, took: Duration, commit: Duration) {
         self.commit = self.commit * 0.6 + commit.as_secs_f64() * 0.4;
-        if rows >= 100 {
+        if rows >= TELLING_ROWS {
             let per_row = took.as_secs_f64() / rows as f64;
             self.recent =
                 if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
@@ -111,6 +119,10 @@ impl Pace {
                 Some(usual) => usual * 0.99 + self.recent * 0.01,
                 None => self.recent,
             });
+        } else if let Some(usual) = self.usual {
+            // Too few rows to see whether it is still slow. What was seen once fades, or chunks
+            // that were made small for it would stay small for ever.
+            self.recent = self.recent * 0.8 + usual * 0.2;
         }
         if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
             let cost = Duration::from_secs_f64(rows as f64 / rate as f64);
@@ -143,13 +155,13 @@ impl Pace {
         }
         let limit = COMMIT_LIMIT.as_secs_f64();
         take(
-            self.commit / limit,
+            (self.commit / limit).min(OWN_LOAD_MAX),
             format!("COMMIT takes {:.0} ms (limit {:.0} ms)", self.commit * 1e3, limit * 1e3),
         );
         if let Some(usual) = self.usual {
             let times = self.recent / usual;
             take(
-                times / SLOWDOWN_LIMIT,
+                (times / SLOWDOWN_LIMIT).min(OWN_LOAD_MAX),
                 format!("a row takes {times:.1} times its usual time (limit {SLOWDOWN_LIMIT})"),
             );
         }
@@ -239,6 +251,25 @@ mod tests {
         assert!(pace.load(later).0 >= 1.0);
         assert!(pace.load(later).1.contains("30 s"));
         assert_eq!(Pace::new(false, None).load(later).0, 0.0);
+    }
+
+    #[test]
+    fn what_chunks_tell_slows_down_and_is_forgotten_and_never_holds() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for _ in 0..10 {
+            pace.observe(now, 5_000, Duration::from_millis(20), Duration::from_millis(2));
+        }
+        assert!(pace.advice(now).grow);
+        // One that waited for somebody's row lock, and a COMMIT that waited for the disk.
+        pace.observe(now, 5_000, Duration::from_secs(20), Duration::from_secs(10));
+        let advice = pace.advice(now);
+        assert!(advice.halve && !advice.hold && !advice.grow, "{advice:?}");
+        for _ in 0..40 {
+            pace.observe(now, 10, Duration::from_millis(5), Duration::from_millis(2));
+        }
+        let advice = pace.advice(now);
+        assert!(advice.grow, "{advice:?} {:?}", pace.load(now));
     }
 
     #[test]

@@ -132,7 +132,24 @@ impl Shared {
 
     /// Lanes from that number on leave.
     pub(crate) fn allow(&self, lanes: u32) {
-        self.orders().lanes = lanes;
+        let mut orders = self.orders();
+        // Said again and again; who waits for the rate's sake must not be woken by it.
+        if orders.lanes == lanes {
+            return;
+        }
+        orders.lanes = lanes;
+        drop(orders);
+        self.orders_changed.notify_waiters();
+    }
+
+    /// The rate from now on. What was waited for at the one before is over.
+    pub(crate) fn set_rate(&self, rate: Option<u64>) {
+        let mut sizing = self.sizing();
+        if sizing.pace.rate() == rate {
+            return;
+        }
+        sizing.pace.set_rate(rate);
+        drop(sizing);
         self.orders_changed.notify_waiters();
     }
 
