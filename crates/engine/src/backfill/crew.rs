@@ -355,7 +355,8 @@ impl Crew<'_> {
             (Wish::Pause, None) => Some("paused".to_owned()),
             _ => sizing.pace.reason(now),
         };
-        self.record.chunk_rows = sizing.sizer.rows();
+        let rows = sizing.sizer.rows();
+        self.record.chunk_rows = sizing.pace.rows_max().map_or(rows, |most| rows.min(most));
         self.record.chunk_ms = u64::try_from(sizing.sizer.last().as_millis()).unwrap_or(u64::MAX);
         self.record.rows_per_second = rate as u64;
         self.record.seconds_left = sizing.progress.left(now, left);

@@ -404,12 +404,14 @@ impl Lane {
             ..chunk.clone()
         };
         match self.target.commit_chunk(&self.shared.lease, &self.shared.work, &aside).await {
-            Ok(_) => {
-                self.shared.quarantined.fetch_add(1, Ordering::Relaxed);
+            Ok(noted) => {
+                // Rows may have come into the range since it was walked, or have left it.
+                let count = noted.rows.first().copied().flatten().unwrap_or(1);
+                self.shared.quarantined.fetch_add(count, Ordering::Relaxed);
                 let to = to.clone();
                 self.advance(seat, to);
                 seat.walk_again();
-                self.shared.tell(News::SetAside { error, count: 1 });
+                self.shared.tell(News::SetAside { error, count });
                 Turn::Next
             }
             Err(error) => self.failed_aside(error).await,
