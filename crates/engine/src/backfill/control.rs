@@ -269,7 +269,7 @@ async fn release_rows(
         None => all.into_iter().map(|row| row.key).collect(),
     };
     let standing = standing::read(job, held.target.as_mut()).await?;
-    let bench = Bench { job, ledger: &standing.ledger, run: "" };
+    let bench = Bench::new(job, &standing.ledger, "");
     let mut doer = match &step.migration.body {
         Body::Rows(code) => {
             let variables = bench.variables(&step, &held.lease);

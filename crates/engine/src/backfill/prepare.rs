@@ -1,8 +1,8 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Bound, Chunking, EntryState, EntryWrite, Lease,
-    LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
+    Backfill, BackfillRecord, BackfillState, Bound, Checksums, Chunking, EntryState, EntryWrite,
+    Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
@@ -24,18 +24,19 @@ pub(crate) struct Prepared {
 }
 
 /// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `None`:
-/// what is to be true already is.
+/// what is to be true already is. `recorded` is the text that it began with.
 pub(crate) async fn prepare(
     job: &Job,
     target: &mut dyn Target,
     lease: &mut Lease,
     step: &PlannedStep,
     entry: &EntryWrite,
+    recorded: Option<&Checksums>,
 ) -> Result<Option<Prepared>, Halt> {
     let migration = &step.migration;
     let known = known(target, step).await?;
     if let Some((record, _)) = &known {
-        check_wish(job, record)?;
+        check_wish(job, record, step.pass)?;
         if record.phase == Phase::Undo && record.state != BackfillState::Undone {
             return Err(TargetError::new(ErrorKind::Refused, "its undo has begun and is not done")
                 .help(format!("finish it: dunlin data undo {}", migration.id.version))
@@ -49,6 +50,9 @@ pub(crate) async fn prepare(
         && target.holds(query).await?
     {
         return Ok(None);
+    }
+    if let Some((_, segments)) = &resumed {
+        check_text(migration, recorded, segments)?;
     }
     let (table, work, chunking) = planned(job, target, migration, step.pass).await?;
     if let Some((record, segments)) = resumed {
@@ -81,13 +85,43 @@ async fn known(
     Ok(target.backfills(Some(&of)).await?.into_iter().next())
 }
 
+/// Rows that are done were done by the text that it began with: the rest must not be done by
+/// another one, or nobody could say afterwards what was done to which row.
+fn check_text(
+    migration: &Migration,
+    recorded: Option<&Checksums>,
+    segments: &[Segment],
+) -> Result<(), Halt> {
+    let has_begun =
+        |one: &Segment| one.is_done() || (one.upto != one.lo && one.upto != Bound::Start);
+    let half_way = segments.iter().any(has_begun) && !segments.iter().all(Segment::is_done);
+    let same = recorded.is_none_or(|recorded| {
+        // What a program does is not in its file.
+        migration.statements().is_empty() || migration.checksums.agrees_with(recorded)
+    });
+    if same || !half_way {
+        return Ok(());
+    }
+    let version = migration.id.version;
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        "its statements are others than those that a part of the rows has been through",
+    )
+    .note(format!("to do the rest as before: put {} back as it was", migration.file().display()))
+    .note(format!("to do the rest by the new statements: dunlin accept {version} --because \"…\""))
+    .help(format!("dunlin data rerun {version} begins anew with them, over all rows"))
+    .into())
+}
+
 /// A backfill that a person holds or gave up does not begin by itself.
-fn check_wish(job: &Job, record: &BackfillRecord) -> Result<(), Halt> {
+fn check_wish(job: &Job, record: &BackfillRecord, pass: u32) -> Result<(), Halt> {
     let by = record.intent.by.clone();
     match record.intent.wish {
         Wish::Run => Ok(()),
         Wish::Pause if job.limits.hold_paused => Ok(()),
         Wish::Pause => Err(Cause::Paused { by }.into()),
+        // What was given up is an earlier pass; a person asked for another one since.
+        Wish::Cancel if record.pass != pass => Ok(()),
         Wish::Cancel => Err(Cause::Cancelled { by }.into()),
     }
 }
@@ -121,7 +155,7 @@ pub(crate) async fn planned(
 fn resume(
     migration: &Migration,
     mut record: BackfillRecord,
-    segments: Vec<Segment>,
+    mut segments: Vec<Segment>,
     work: &Backfill,
     chunking: Chunking,
     table: &Table,
@@ -144,6 +178,13 @@ fn resume(
     if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
         // Walked as often as it says, and asked to try again: as often once more.
         record.round = 0;
+    }
+    if record.state == BackfillState::Failed {
+        // Somebody has seen why and asks for another try: what a row has done to workers before
+        // that must not fail it unseen.
+        for segment in &mut segments {
+            segment.attempts = 0;
+        }
     }
     record.shape.clone_from(&work.shape);
     record.state = BackfillState::Running;
