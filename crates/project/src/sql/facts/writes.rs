@@ -342,15 +342,13 @@ fn insert(source: Source<'_>, from: usize) -> Option<Deed> {
     let mut columns = BTreeSet::new();
     let mut adds = !replaces;
     for at in cursor.at..end {
-        let set = if source.are(at, &["DO", "UPDATE", "SET"]) {
-            at + 3
-        } else if source.are(at, &["DUPLICATE", "KEY", "UPDATE"]) {
-            at + 3
-        } else {
+        let upserts = source.are(at, &["DO", "UPDATE", "SET"])
+            || source.are(at, &["DUPLICATE", "KEY", "UPDATE"]);
+        if !upserts {
             continue;
-        };
+        }
         adds = false;
-        columns.extend(assignments(source, set).into_iter().map(|one| one.column));
+        columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
     }
     Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds: adds.then_some(named) })
 }
