@@ -57,6 +57,13 @@ fn select(
 
 fn row(cells: &Cells, work: &Backfill) -> Result<Row, TargetError> {
     let width = work.key.len();
+    if (0..width).any(|cell| cells.optional(cell).is_none()) {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("{} has rows whose key is NULL, which no program can name", work.table),
+        )
+        .help("name a key without NULLs in `key`, or leave those rows out with `where`"));
+    }
     let values = width + 1..width + 1 + work.columns.len();
     Ok(Row {
         key: key_of(cells, 0, work)?,
