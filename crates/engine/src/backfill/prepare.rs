@@ -1,8 +1,9 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Bound, Checksums, Chunking, EntryState, EntryWrite,
-    Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
+    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, EntryState,
+    EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
+    Table, Wish,
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
@@ -67,6 +68,12 @@ pub(crate) async fn prepare(
     }
     let workers = job.limits.workers_for(&chunking);
     let segments = segments(target, &work, workers).await?;
+    let nulls = segments.iter().any(|segment| segment.hi == Bound::Nulls);
+    if nulls && matches!(migration.body, Body::Rows(_)) {
+        // Not every database can name such rows to a program, and they come last: better to be told
+        // so now than after hours.
+        target.read_rows(&work, &KeyRange::Nulls).await?;
+    }
     let estimate = estimate(target, &work, &segments).await?;
     let record = new_record(step, &work, estimate);
     let row_bytes = table.row_bytes_estimate;
@@ -174,6 +181,7 @@ fn resume(
         .help(anew)
         .into());
     }
+    check_numbers(&record, work, table)?;
     let done = segments.iter().all(Segment::is_done);
     if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
         // Walked as often as it says, and asked to try again: as often once more.
@@ -196,6 +204,34 @@ fn resume(
         segments,
         row_bytes: table.row_bytes_estimate,
     })
+}
+
+/// A key that is no column of the table's is the number that the database itself gives to each row.
+/// It may give other ones where the table changed, so the keys of before name other rows by now.
+pub(crate) fn check_numbers(
+    record: &BackfillRecord,
+    work: &Backfill,
+    table: &Table,
+) -> Result<(), TargetError> {
+    let own = work.key.iter().all(|column| table.column(&column.name).is_some());
+    if own || record.shape == work.shape {
+        return Ok(());
+    }
+    let version = work.id.version;
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!(
+            "the database changed since this backfill began, and it knows the rows of {} by their \
+             row numbers alone, which may be others by now",
+            work.table
+        ),
+    )
+    .note("a VACUUM numbers rows anew, and can't be told from any other change of the schema")
+    .help(format!(
+        "find out which rows are done; then dunlin data rerun {version} begins anew, over all rows, \
+         and dunlin data skip {version} gives it up. A column `id INTEGER PRIMARY KEY` is a key that \
+         stays"
+    )))
 }
 
 fn columns(key: &[dunlin_model::KeyColumn]) -> String {
