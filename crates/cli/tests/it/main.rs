@@ -1,5 +1,6 @@
 //! The `dunlin` program as a person meets it: what is typed, what is printed, the exit code.
 
+mod backfill;
 mod drift;
 mod failures;
 mod gates;

@@ -32,12 +32,7 @@ use crate::work::{WorkSession, lock_timeout};
 
 impl MysqlTarget {
     /// Compares and moves a chunk's checkpoint, or fails with 1690.
-    pub(crate) fn chunk_fence(
-        &self,
-        lease: &Lease,
-        pass: u32,
-        checkpoint: &Checkpoint,
-    ) -> String {
+    pub(crate) fn chunk_fence(&self, lease: &Lease, pass: u32, checkpoint: &Checkpoint) -> String {
         let (table, job) = (self.ledger.table("segments"), text(&lease.resource.to_string()));
         let token = lease.token;
         match checkpoint {

@@ -245,8 +245,7 @@ fn push_captures(
     groups: &Groups<'_>,
 ) -> bool {
     let set = groups.iter().filter(|(columns, _)| !columns.is_empty());
-    let rows: Vec<(usize, &RowChange)> =
-        set.flat_map(|(_, rows)| rows.iter().copied()).collect();
+    let rows: Vec<(usize, &RowChange)> = set.flat_map(|(_, rows)| rows.iter().copied()).collect();
     let (Some(capture), false) = (&work.capture, rows.is_empty()) else {
         return false;
     };

@@ -288,7 +288,9 @@ impl World {
             Product::Postgres | Product::Pgbouncer => {
                 format!("generate_series(0::bigint, {last}) AS s(n)")
             }
-            Product::Mysql => format!("(SELECT CAST(seq AS SIGNED) AS n FROM seq_0_to_{last}) AS s"),
+            Product::Mysql => {
+                format!("(SELECT CAST(seq AS SIGNED) AS n FROM seq_0_to_{last}) AS s")
+            }
             Product::Sqlite => format!(
                 "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < {last}) \
                  SELECT n FROM s) AS s"
