@@ -9,6 +9,7 @@ mod json;
 mod migrate;
 mod mistakes;
 mod project;
+mod row_numbers;
 mod several;
 mod start;
 mod story;

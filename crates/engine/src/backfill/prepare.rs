@@ -206,15 +206,16 @@ fn resume(
     })
 }
 
-/// A key that is no column of the table's is the number that the database itself gives to each row.
-/// It may give other ones where the table changed, so the keys of before name other rows by now.
+/// Where the database itself has numbered the rows, it may have given them other numbers since the
+/// table's shape was another one: then the keys of before name other rows.
 pub(crate) fn check_numbers(
     record: &BackfillRecord,
     work: &Backfill,
     table: &Table,
 ) -> Result<(), TargetError> {
-    let own = work.key.iter().all(|column| table.column(&column.name).is_some());
-    if own || record.shape == work.shape {
+    let numbered =
+        table.indexes.iter().any(|index| index.name == work.index && table.is_row_number(index));
+    if !numbered || record.shape == work.shape {
         return Ok(());
     }
     let version = work.id.version;

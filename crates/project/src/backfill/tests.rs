@@ -247,6 +247,13 @@ fn a_hidden_row_number_must_be_named() {
     let work = plan(&migration(dialect, "chunk-key rowid", UPDATE), &bare, dialect, TIMEOUTS, 1)
         .expect("named");
     assert_eq!(work.key[0].name, "rowid");
+    // As the driver lists it: a column that can't be written.
+    let mut listed = table(&["n TEXT", "rowid integer"], &["unique rowid"]);
+    listed.indexes[0].name = "rowid".into();
+    listed.columns[1].generated = true;
+    listed.columns[1].nullable = false;
+    let found = plan(&migration(dialect, "", UPDATE), &listed, dialect, TIMEOUTS, 1);
+    refused(found, "no-key", &["chunk-key rowid", "VACUUM", "(\"n\")"]);
     // Under a column of its own it is an ordinary key.
     let mut own = table(&["id INTEGER", "n TEXT"], &["primary id"]);
     own.indexes[0].name = "rowid".into();

@@ -105,7 +105,7 @@ fn round(
     let world = World {
         product,
         shape: shape.clone(),
-        body: Body::of_round(product, shape, number / shapes.len()),
+        body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
         chunk_rows: [25, 100, 400][random.usize(0..3)],
         rows: 10_000,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dunlin_testkit::servers::{Database, Product};
 
-use crate::Failure;
+use crate::{Failure, cargo};
 
 /// Rows that the live writer adds have numbers from here on.
 pub(super) const ADDED_FROM: u64 = 1_000_000;
@@ -223,10 +223,11 @@ impl Body {
     const ALL: [Self; 3] = [Self::Update, Self::Two, Self::Rows];
 
     /// The body of a round. Only SQLite names rows without a key to a program; elsewhere that is
-    /// refused.
+    /// refused. Without a Python there is no row code at all.
     pub(super) fn of_round(product: Product, shape: &Shape, turn: usize) -> Self {
         match Self::ALL[turn % Self::ALL.len()] {
             Self::Rows if shape.is_nullable() && product != Product::Sqlite => Self::Two,
+            Self::Rows if !cargo::is_there("python3", &["--version"]) => Self::Two,
             body => body,
         }
     }
