@@ -48,6 +48,10 @@ use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
 use crate::{Barrier, Remedy, Target, TargetError, Work};
 
+/// Captured values that one run forgets: so many at once, so often.
+const FORGET_ROWS: u64 = 5_000;
+const FORGET_BATCHES: u32 = 20;
+
 /// How often waiting for older transactions is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
@@ -112,6 +116,7 @@ impl<'a> Course<'a> {
         if self.bench.ledger.format < dunlin_model::FORMAT {
             self.target.create_ledger(&self.bench.ledger.id).await?;
         }
+        self.forget_captured().await;
         let recorded = self.recorded();
         let Some(mut prepared) =
             prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?
@@ -161,6 +166,17 @@ impl<'a> Course<'a> {
     /// The text that the ledger has of the migration.
     fn recorded(&self) -> Option<&'a Checksums> {
         self.bench.ledger.entries.get(&self.step.migration.id)?.checksums.as_ref()
+    }
+
+    /// Forgets old values of any backfill whose time is over: some at each run, so that no run is
+    /// held up by them. What fails is left for the next.
+    async fn forget_captured(&mut self) {
+        for _ in 0..FORGET_BATCHES {
+            match self.target.forget_captured(FORGET_ROWS).await {
+                Ok(count) if count == FORGET_ROWS => {}
+                _ => return,
+            }
+        }
     }
 
     fn tell(&self, news: BackfillNews<'_>) {
