@@ -308,6 +308,15 @@ impl Crew<'_> {
                 Err(error) if error.is_passing() => {}
                 Err(error) => return Err(error),
             }
+            if (paused || self.shared.must_hold())
+                && !self.target.keep(&self.shared.lease, self.shared.job.limits.lease_ttl).await?
+            {
+                // No chunk is under way that would tell.
+                return Err(TargetError::new(
+                    crate::ErrorKind::Fenced,
+                    "somebody else has taken the backfill over meanwhile",
+                ));
+            }
             if paused {
                 self.shared.rest_scout().await;
                 watch.health = None;

@@ -48,6 +48,10 @@ use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
 use crate::{Barrier, Remedy, Target, TargetError, Work};
 
+/// Rows of one chunk of row code: they are in our memory twice, as they were read and as they are to be
+/// written, and more of them gain nothing.
+const ROW_CODE_ROWS_MAX: u64 = 5_000;
+
 /// Captured values that one run forgets: so many at once, so often.
 const FORGET_ROWS: u64 = 5_000;
 const FORGET_BATCHES: u32 = 20;
@@ -191,10 +195,11 @@ impl<'a> Course<'a> {
         let capabilities = Capabilities::of(job.connector.dialect());
         let one_connection = capabilities.one_writer;
         let usual = job.limits.chunk_time_on(job.connector.dialect());
+        let is_rows = matches!(self.step.migration.body, Body::Rows(_));
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
             bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
-            rows_max: chunking.rows,
+            rows_max: chunking.rows.or(is_rows.then_some(ROW_CODE_ROWS_MAX)),
         };
         let sizing = Sizing {
             sizer: Sizer::new(targets, prepared.row_bytes),

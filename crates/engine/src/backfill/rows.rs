@@ -28,11 +28,13 @@ pub(crate) struct Rows {
     code: RowCode,
     variables: Vec<(String, String)>,
     program: Option<RowProgram>,
+    /// It has answered a chunk: if it dies later, a row may be at fault.
+    has_answered: bool,
 }
 
 impl Rows {
     pub(crate) fn new(code: RowCode, variables: Vec<(String, String)>) -> Self {
-        Self { code, variables, program: None }
+        Self { code, variables, program: None, has_answered: false }
     }
 
     pub(crate) async fn end(&mut self) {
@@ -130,7 +132,10 @@ impl Rows {
                 }
             };
             match program.transform(rows).await {
-                Ok(answers) => return Ok(answers),
+                Ok(answers) => {
+                    self.has_answered = true;
+                    return Ok(answers);
+                }
                 Err(error) => {
                     self.end().await;
                     deaths += 1;
@@ -139,7 +144,8 @@ impl Rows {
                     }
                     if deaths >= DEATHS_MAX {
                         // It may be one of the rows that kills it: the chunk is halved to find out.
-                        return Err(TargetError { by_row: true, ..failed(&error) });
+                        // One that never answered anything is at fault itself.
+                        return Err(TargetError { by_row: self.has_answered, ..failed(&error) });
                     }
                 }
             }
