@@ -64,11 +64,14 @@ pub(crate) struct Crew<'a> {
 
 struct Watch {
     health: Option<Box<dyn Target>>,
+    /// Connections to replicas; `None` until they are needed, and after one broke.
+    replicas: Option<Vec<Box<dyn Target>>>,
     read_at: Option<Instant>,
     reported_at: Instant,
     estimated_at: Option<Instant>,
     left: Option<u64>,
     absent_told: Vec<&'static str>,
+    unread_told: bool,
     advice_told: Vec<String>,
 }
 
@@ -82,11 +85,13 @@ impl Crew<'_> {
         let mut stoppers: Vec<Arc<dyn Stopper>> = Vec::new();
         let mut watch = Watch {
             health: None,
+            replicas: None,
             read_at: None,
             reported_at: Instant::now(),
             estimated_at: None,
             left: self.record.row_count_estimate,
             absent_told: Vec::new(),
+            unread_told: false,
             advice_told: Vec::new(),
         };
         let mut ended: Option<WalkEnd> = None;
@@ -243,6 +248,7 @@ impl Crew<'_> {
             && watch.read_at.is_none_or(|at| now.duration_since(at) >= HEALTH_EVERY)
         {
             watch.read_at = Some(now);
+            self.shared.sizing().pace.expect_readings(now);
             self.read_health(watch).await;
         }
         self.apply_rate();
@@ -256,6 +262,7 @@ impl Crew<'_> {
             if paused {
                 self.shared.rest_scout().await;
                 watch.health = None;
+                watch.replicas = None;
             }
         }
         let news = BackfillNews::Progress {
@@ -320,16 +327,36 @@ impl Crew<'_> {
             if watch.health.is_none() {
                 watch.health = Some(self.shared.job.connector.connect(Purpose::Lane).await?);
             }
-            match watch.health.as_mut() {
-                Some(target) => target.health(&self.shared.work).await,
-                None => Ok(crate::Health::default()),
+            if watch.replicas.is_none() {
+                watch.replicas = Some(self.shared.job.connector.replicas().await?);
             }
+            let mut health = crate::Health::default();
+            let replicas = watch.replicas.iter_mut().flatten();
+            for target in watch.health.iter_mut().chain(replicas) {
+                let one = target.health(&self.shared.work).await?;
+                health.signals.extend(one.signals);
+                health.absent.extend(one.absent);
+                health.advice.extend(one.advice);
+            }
+            Ok::<_, TargetError>(health)
         };
         let health = match reading.await {
             Ok(health) => health,
             Err(error) => {
                 if error.kind.remedy() == Remedy::Reconnect {
                     watch.health = None;
+                    watch.replicas = None;
+                }
+                if !watch.unread_told {
+                    watch.unread_told = true;
+                    let news = BackfillNews::Absent {
+                        name: "the server's health",
+                        help: &error.to_string(),
+                    };
+                    self.shared
+                        .job
+                        .observer
+                        .event(Event::Backfill { id: self.shared.work.id, news });
                 }
                 return;
             }

@@ -53,8 +53,8 @@ pub(crate) struct Advice {
 pub(crate) struct Pace {
     minds_health: bool,
     health: Option<(Instant, f64, String)>,
-    /// A health reading was had at least once.
-    was_readable: bool,
+    /// When readings were first asked for; `None` where there are none.
+    began: Option<Instant>,
     commit: f64,
     usual: Option<f64>,
     recent: f64,
@@ -69,7 +69,7 @@ impl Pace {
         Self {
             minds_health,
             health: None,
-            was_readable: false,
+            began: None,
             commit: 0.0,
             usual: None,
             recent: 0.0,
@@ -91,13 +91,17 @@ impl Pace {
         self.rate
     }
 
+    /// Readings are asked for from now on.
+    pub(crate) fn expect_readings(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+    }
+
     /// Takes a health reading over.
     pub(crate) fn read(&mut self, now: Instant, health: &Health) {
         let worst = health.signals.iter().max_by(|a, b| a.load.total_cmp(&b.load));
         let (load, shown) = worst.map_or((0.0, String::new()), |signal| {
             (signal.load, format!("{}: {}", signal.name, signal.shown))
         });
-        self.was_readable = true;
         self.health = Some((now, load, shown));
     }
 
@@ -152,6 +156,10 @@ impl Pace {
                 take(1.0, format!("the server's health could not be read for {age} s"));
             }
             Some((_, load, shown)) => take(*load, shown.clone()),
+            // Replicas that can't be reached at all, say: from the first tries on that is bad, too.
+            None if self.began.is_some_and(|at| now.duration_since(at) > STALE_AFTER) => {
+                take(1.0, "the server's health could not be read".to_owned());
+            }
             None => {}
         }
         let limit = COMMIT_LIMIT.as_secs_f64();

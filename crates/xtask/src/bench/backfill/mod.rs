@@ -4,7 +4,7 @@
 //! seed, vacuumed and checkpointed where there is such a thing. All ways take turns.
 
 mod scripts;
-mod table;
+pub(super) mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -62,8 +62,8 @@ impl Way {
 
 /// What a measurement gave.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
-    time: Duration,
+pub(super) struct Measured {
+    pub(super) time: Duration,
     /// The most memory that our process had, in bytes.
     memory: u64,
 }
@@ -216,7 +216,7 @@ fn measure(
 }
 
 /// Runs a program that must succeed, and watches its memory.
-fn watched(command: &mut Command) -> Result<Measured, Failure> {
+pub(super) fn watched(command: &mut Command) -> Result<Measured, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(format!("cannot run {program}"), &error);
     let errors = tempfile::NamedTempFile::new().map_err(failed)?;
