@@ -4,8 +4,8 @@ use std::path::Path;
 
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
-use super::facts;
 use super::lex::{Kind, Lexeme, Lexer, Token};
+use super::{facts, reach};
 use crate::directive::Said;
 use crate::position::line_and_column;
 
@@ -63,12 +63,19 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
     let odd = statement.facts.chunk_places.iter().find(|place| {
         let rest = statement.text.get(place.end..).unwrap_or_default();
         place.alias.is_none() && rest.starts_with('(')
-    })?;
-    Some(
-        Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
-            .at(place_in(file, statement, odd.start))
-            .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
-    )
+    });
+    if let Some(odd) = odd {
+        let message = "`:chunk(…)` takes the alias of a table";
+        return Some(
+            Diagnostic::error("malformed-chunk-place", message)
+                .at(place_in(file, statement, odd.start))
+                .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
+        );
+    }
+    let places: Vec<usize> = statement.facts.chunk_places.iter().map(|one| one.start).collect();
+    let (at, stray) = reach::stray(&statement.text, &tokens, &places)?;
+    let at = place_in(file, statement, at);
+    Some(Diagnostic::error(stray.rule, stray.message).at(at).help(stray.help))
 }
 
 /// The place of a byte of a statement.

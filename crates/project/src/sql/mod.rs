@@ -11,6 +11,7 @@ mod chunked;
 mod facts;
 mod lex;
 mod policy;
+mod reach;
 mod split;
 #[cfg(test)]
 mod tests;
