@@ -34,7 +34,7 @@ pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehears
         true => Some(job.connect(Purpose::Run).await?),
         false => None,
     };
-    let bench = Bench { job, ledger: &standing.ledger, run: "" };
+    let bench = Bench::new(job, &standing.ledger, "");
     for step in &plan.steps {
         let outcome = match (&mut target, step.mode, &step.action) {
             (_, _, Action::Skip { .. }) => Ok(Vec::new()),

@@ -3,6 +3,7 @@
 //! After a broken connection, an unknown COMMIT, a lost lease or a restart the loop does the same:
 //! connect, claim the lease (which settles what was in doubt), read the ledger, plan again.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
@@ -383,9 +384,12 @@ impl Run<'_> {
         let began = Instant::now();
         self.job.observer.event(Event::StepStarted { step, number, count });
         let run = self.id.clone().unwrap_or_default();
-        let bench = Bench { job: self.job, ledger: &standing.ledger, run: &run };
-        let ended = bench.execute(target, lease, step).await?;
-        match ended {
+        let bench = Bench::new(self.job, &standing.ledger, &run);
+        let ended = bench.execute(target, lease, step).await;
+        if bench.progressed.load(Ordering::Relaxed) {
+            self.progressed = Instant::now();
+        }
+        match ended? {
             Ended::Well(rows) => {
                 let took = began.elapsed();
                 self.progressed = Instant::now();

@@ -3,6 +3,7 @@
 //! An error of this module's functions means that the run must look at the ledger again or end;
 //! a failed migration is a value.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
@@ -32,6 +33,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) job: &'a Job,
     pub(crate) ledger: &'a LedgerView,
     pub(crate) run: &'a str,
+    /// Set when a step that goes on for long has come further: what breaks then is no reason to
+    /// give up.
+    pub(crate) progressed: AtomicBool,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(job: &'a Job, ledger: &'a LedgerView, run: &'a str) -> Self {
+        Self { job, ledger, run, progressed: AtomicBool::new(false) }
+    }
 }
 
 impl Bench<'_> {
@@ -545,6 +555,10 @@ impl Bench<'_> {
         entry.error = Some(message);
         entry.output = output;
         entry.pass = step.pass;
+        if step.mode == Mode::Chunked {
+            // The ledger keeps the text that a part of the rows has been through.
+            entry.content = None;
+        }
         // A failed way down leaves the migration applied.
         if step.direction() == Direction::Up {
             entry.state = EntryState::Failed;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::doer::Doer;
 use super::pace::Pace;
-use super::prepare::planned;
+use super::prepare::{check_numbers, planned};
 use super::progress::Progress;
 use super::rows::Rows;
 use super::shared::{Shared, Sizing, Start};
@@ -254,9 +254,11 @@ async fn release_rows(
 ) -> Result<Released, EngineError> {
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
-    let (_, work, chunking) = planned(job, held.target.as_mut(), &step.migration, held.record.pass)
-        .await
-        .map_err(|halt| told(halt, job))?;
+    let (table, work, chunking) =
+        planned(job, held.target.as_mut(), &step.migration, held.record.pass)
+            .await
+            .map_err(|halt| told(halt, job))?;
+    check_numbers(&held.record, &work, &table)?;
     let of = Resource::Data(version);
     let all = held.target.quarantine(&of, u64::MAX).await?;
     let chosen: Vec<Key> = match key {
@@ -269,7 +271,7 @@ async fn release_rows(
         None => all.into_iter().map(|row| row.key).collect(),
     };
     let standing = standing::read(job, held.target.as_mut()).await?;
-    let bench = Bench { job, ledger: &standing.ledger, run: "" };
+    let bench = Bench::new(job, &standing.ledger, "");
     let mut doer = match &step.migration.body {
         Body::Rows(code) => {
             let variables = bench.variables(&step, &held.lease);
@@ -365,9 +367,10 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
     let target = held.target.as_mut();
-    let (_, work, chunking) = planned(job, target, &step.migration, held.record.pass)
+    let (table, work, chunking) = planned(job, target, &step.migration, held.record.pass)
         .await
         .map_err(|halt| told(halt, job))?;
+    check_numbers(&held.record, &work, &table)?;
     if chunking.undo.is_none() {
         return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")

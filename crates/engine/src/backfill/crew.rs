@@ -1,13 +1,14 @@
 //! Leads the lanes of one walk: starts and ends them, minds the server's health and what people want,
 //! and tells how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{BackfillRecord, BackfillState, Bound, RowCode, Wish};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::doer::Doer;
 use super::lane::{ChunkFailure, Lane, LaneEnd};
@@ -15,7 +16,7 @@ use super::rows::Rows;
 use super::shared::{News, Shared};
 use crate::events::{BackfillNews, Event};
 use crate::job::Urgency;
-use crate::{Purpose, Remedy, Stopper, Target, TargetError};
+use crate::{ErrorKind, Purpose, Remedy, Stopper, Target, TargetError};
 
 /// How often the crew looks around.
 const TICK: Duration = Duration::from_millis(250);
@@ -31,6 +32,9 @@ const REPORT_PAUSED: Duration = Duration::from_millis(500);
 
 /// How often it asks the server what is left.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long it makes do with the lanes that it has, where the server takes no further connection.
+const STAFF_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a walk ended.
 pub(crate) enum WalkEnd {
@@ -62,6 +66,28 @@ pub(crate) struct Crew<'a> {
     pub(crate) code: Option<(RowCode, Vec<(String, String)>)>,
 }
 
+/// The lanes at work, by their numbers.
+#[derive(Default)]
+struct Lanes {
+    tasks: JoinSet<LaneEnd>,
+    present: BTreeMap<u32, (Id, Arc<dyn Stopper>)>,
+    /// When the server had no connection left for another one.
+    refused_at: Option<Instant>,
+}
+
+impl Lanes {
+    /// The next lane's end; never, where there is none.
+    async fn ended(&mut self) -> Option<Result<LaneEnd, tokio::task::JoinError>> {
+        let end = self.tasks.join_next_with_id().await?;
+        let id = match &end {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        self.present.retain(|_, (present, _)| *present != id);
+        Some(end.map(|(_, end)| end))
+    }
+}
+
 struct Watch {
     health: Option<Box<dyn Target>>,
     /// Connections to replicas; `None` until they are needed, and after one broke.
@@ -81,8 +107,7 @@ impl Crew<'_> {
         &mut self,
         mut news: mpsc::UnboundedReceiver<News>,
     ) -> Result<(WalkEnd, BackfillRecord), TargetError> {
-        let mut lanes: JoinSet<LaneEnd> = JoinSet::new();
-        let mut stoppers: Vec<Arc<dyn Stopper>> = Vec::new();
+        let mut lanes = Lanes::default();
         let mut watch = Watch {
             health: None,
             replicas: None,
@@ -95,13 +120,17 @@ impl Crew<'_> {
             advice_told: Vec::new(),
         };
         let mut ended: Option<WalkEnd> = None;
+        let interrupt = self.shared.job.interrupt.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if ended.is_none() {
-                self.staff(&mut lanes, &mut stoppers).await?;
+                tokio::select! {
+                    staffed = self.staff(&mut lanes) => staffed?,
+                    () = interrupt.reached(Urgency::Abort) => {}
+                }
             }
-            if lanes.is_empty() {
+            if lanes.tasks.is_empty() {
                 if let Some(end) = ended {
                     return Ok((end, self.record.clone()));
                 }
@@ -110,26 +139,30 @@ impl Crew<'_> {
                 }
             }
             tokio::select! {
-                Some(end) = lanes.join_next() => {
+                Some(end) = lanes.ended() => {
                     if let Some(end) = self.lane_ended(end, &mut ended)? {
                         return Err(end);
                     }
                 }
                 Some(news) = news.recv() => self.tell(news),
                 _ = tick.tick() => {
-                    self.look(&mut watch).await?;
+                    // A server that does not answer must not keep a person waiting.
+                    tokio::select! {
+                        looked = self.look(&mut watch) => looked?,
+                        () = interrupt.reached(Urgency::Abort) => {}
+                    }
                     if ended.is_none() {
                         ended = self.person();
                     }
                 }
-                () = self.shared.job.interrupt.reached(Urgency::Abort) => {
-                    for stopper in &stoppers {
+                () = interrupt.reached(Urgency::Abort) => {
+                    for (_, stopper) in lanes.present.values() {
                         stopper.stop().await;
                     }
-                    lanes.abort_all();
+                    lanes.tasks.abort_all();
                     return Ok((WalkEnd::Aborted, self.record.clone()));
                 }
-                () = self.shared.job.interrupt.reached(Urgency::Finish), if ended.is_none() => {
+                () = interrupt.reached(Urgency::Finish), if ended.is_none() => {
                     // Lanes see it by themselves after their chunk.
                     ended = Some(WalkEnd::Interrupted);
                 }
@@ -154,11 +187,7 @@ impl Crew<'_> {
     }
 
     /// As many lanes as are wanted.
-    async fn staff(
-        &mut self,
-        lanes: &mut JoinSet<LaneEnd>,
-        stoppers: &mut Vec<Arc<dyn Stopper>>,
-    ) -> Result<(), TargetError> {
+    async fn staff(&mut self, lanes: &mut Lanes) -> Result<(), TargetError> {
         if self.shared.board.is_done()
             || self.shared.intent().wish != Wish::Run
             || self.shared.must_hold()
@@ -167,11 +196,25 @@ impl Crew<'_> {
         }
         let wanted = self.wanted();
         self.shared.allow(wanted);
+        if lanes.refused_at.is_some_and(|at| at.elapsed() < STAFF_AGAIN) {
+            return Ok(());
+        }
         // A lane's number is its place: those that are told to leave are the highest.
-        let present = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
-        for number in present..wanted {
-            let target = self.shared.job.connector.connect(Purpose::Lane).await?;
-            stoppers.push(target.stopper());
+        for number in 0..wanted {
+            if lanes.present.contains_key(&number) {
+                continue;
+            }
+            let target = match self.shared.job.connector.connect(Purpose::Lane).await {
+                Ok(target) => target,
+                // Fewer lanes than were asked for are slower, and no failure.
+                Err(error) if error.kind == ErrorKind::Exhausted && !lanes.present.is_empty() => {
+                    lanes.refused_at = Some(Instant::now());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            lanes.refused_at = None;
+            let stopper = target.stopper();
             let doer = match &self.code {
                 None => Doer::Statements,
                 Some((code, variables)) => {
@@ -179,7 +222,8 @@ impl Crew<'_> {
                 }
             };
             let lane = Lane::new(Arc::clone(&self.shared), number, target, doer);
-            lanes.spawn(lane.run());
+            let task = lanes.tasks.spawn(lane.run());
+            lanes.present.insert(number, (task.id(), stopper));
         }
         Ok(())
     }
@@ -257,8 +301,13 @@ impl Crew<'_> {
         if now.duration_since(watch.reported_at) >= every {
             watch.reported_at = now;
             self.estimate(now, watch).await?;
-            let intent = self.target.report_backfill(&self.shared.lease, &self.record).await?;
-            self.shared.hear(&intent);
+            match self.target.report_backfill(&self.shared.lease, &self.record).await {
+                Ok(intent) => self.shared.hear(&intent),
+                // Somebody has the row locked. Chunks tell what people want as well, and the next
+                // report tells the rest.
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error),
+            }
             if paused {
                 self.shared.rest_scout().await;
                 watch.health = None;
@@ -275,10 +324,7 @@ impl Crew<'_> {
 
     fn apply_rate(&self) {
         let rate = self.shared.intent().rate.or(self.rate).filter(|rate| *rate > 0);
-        let mut sizing = self.shared.sizing();
-        if sizing.pace.rate() != rate {
-            sizing.pace.set_rate(rate);
-        }
+        self.shared.set_rate(rate);
     }
 
     /// What is left, by the server's statistics.
@@ -290,7 +336,12 @@ impl Crew<'_> {
         let mut left = Some(0_u64);
         for segment in self.shared.board.segments() {
             let (false, Bound::Key(hi)) = (segment.is_done(), &segment.hi) else { continue };
-            let rows = self.target.estimate(&self.shared.work, &segment.upto, hi).await?;
+            let rows = match self.target.estimate(&self.shared.work, &segment.upto, hi).await {
+                Ok(rows) => rows,
+                Err(error) if error.kind.remedy() == Remedy::Reconnect => return Err(error),
+                // Only for people. What is wrong with the table, chunks will tell.
+                Err(_) => None,
+            };
             left = left.zip(rows).map(|(sum, rows)| sum.saturating_add(rows));
         }
         watch.left = left;
@@ -311,7 +362,8 @@ impl Crew<'_> {
             (Wish::Pause, None) => Some("paused".to_owned()),
             _ => sizing.pace.reason(now),
         };
-        self.record.chunk_rows = sizing.sizer.rows();
+        let rows = sizing.sizer.rows();
+        self.record.chunk_rows = sizing.pace.rows_max().map_or(rows, |most| rows.min(most));
         self.record.chunk_ms = u64::try_from(sizing.sizer.last().as_millis()).unwrap_or(u64::MAX);
         self.record.rows_per_second = rate as u64;
         self.record.seconds_left = sizing.progress.left(now, left);

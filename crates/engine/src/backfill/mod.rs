@@ -21,11 +21,12 @@ mod shared;
 mod sizer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    BackfillRecord, BackfillState, Body, Capabilities, EntryState, EntryWrite, Lease, LedgerEvent,
-    Phase, PlannedStep, Resource, Segment, Wish,
+    BackfillRecord, BackfillState, Body, Capabilities, Checksums, EntryState, EntryWrite, Lease,
+    LedgerEvent, Phase, PlannedStep, Resource, Segment, Wish,
 };
 use tokio::sync::mpsc;
 
@@ -49,6 +50,9 @@ use crate::{Barrier, Remedy, Target, TargetError, Work};
 
 /// How often waiting for older transactions is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+/// A walk that lasted so long had a server that worked, whatever it waited for.
+const LONG_WALK: Duration = Duration::from_secs(60);
 
 /// Runs a chunked step from wherever the ledger says that it is, to its end.
 pub(crate) async fn run(
@@ -101,15 +105,16 @@ struct Course<'a> {
     entry: EntryWrite,
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
     /// `None`: done and recorded.
     async fn run(&mut self) -> Result<Option<Ended>, Halt> {
         let job = self.bench.job;
         if self.bench.ledger.format < dunlin_model::FORMAT {
             self.target.create_ledger(&self.bench.ledger.id).await?;
         }
+        let recorded = self.recorded();
         let Some(mut prepared) =
-            prepare(job, self.target, self.lease, self.step, &self.entry).await?
+            prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?
         else {
             // What is to be true already is.
             self.tell(BackfillNews::HeldBefore);
@@ -151,6 +156,11 @@ impl Course<'_> {
                 return Ok(None);
             }
         }
+    }
+
+    /// The text that the ledger has of the migration.
+    fn recorded(&self) -> Option<&'a Checksums> {
+        self.bench.ledger.entries.get(&self.step.migration.id)?.checksums.as_ref()
     }
 
     fn tell(&self, news: BackfillNews<'_>) {
@@ -201,7 +211,11 @@ impl Course<'_> {
             rate: chunking.rate,
             code,
         };
+        let began = Instant::now();
         let walked = crew.walk(heard).await;
+        if shared.has_committed() || began.elapsed() > LONG_WALK {
+            self.bench.progressed.store(true, Ordering::Relaxed);
+        }
         // The board's copy is right unless something broke, and then the ledger is read.
         prepared.segments = shared.board.segments();
         let (end, record) = walked?;
@@ -261,8 +275,9 @@ impl Course<'_> {
 
     /// The table changed its shape: the same walk goes on if it still can.
     async fn reshape(&mut self, prepared: Prepared) -> Result<Prepared, Halt> {
-        let again =
-            prepare(self.bench.job, self.target, self.lease, self.step, &self.entry).await?;
+        let recorded = self.recorded();
+        let job = self.bench.job;
+        let again = prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?;
         self.tell(BackfillNews::Reshaped);
         Ok(again.unwrap_or(prepared))
     }

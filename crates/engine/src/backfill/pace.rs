@@ -18,6 +18,10 @@ const SHED_FROM: f64 = 0.7;
 /// From this on work holds.
 const HOLD_FROM: f64 = 2.0;
 
+/// What chunks tell by themselves counts no more than this, so that it never holds work: only the
+/// next chunk can tell that it is better.
+const OWN_LOAD_MAX: f64 = 1.5;
+
 /// The longest pause after one chunk.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -164,13 +168,13 @@ impl Pace {
         }
         let limit = COMMIT_LIMIT.as_secs_f64();
         take(
-            self.commit / limit,
+            (self.commit / limit).min(OWN_LOAD_MAX),
             format!("COMMIT takes {:.0} ms (limit {:.0} ms)", self.commit * 1e3, limit * 1e3),
         );
         if let Some(usual) = self.usual {
             let times = self.recent / usual;
             take(
-                times / SLOWDOWN_LIMIT,
+                (times / SLOWDOWN_LIMIT).min(OWN_LOAD_MAX),
                 format!("a row takes {times:.1} times its usual time (limit {SLOWDOWN_LIMIT})"),
             );
         }
@@ -279,6 +283,25 @@ mod tests {
         assert!(pace.load(later).0 >= 1.0);
         assert!(pace.load(later).1.contains("30 s"));
         assert_eq!(Pace::new(false, None).load(later).0, 0.0);
+    }
+
+    #[test]
+    fn what_chunks_tell_slows_down_and_is_forgotten_and_never_holds() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for _ in 0..10 {
+            pace.observe(now, 5_000, Duration::from_millis(20), Duration::from_millis(2));
+        }
+        assert!(pace.advice(now).grow);
+        // One that waited for somebody's row lock, and a COMMIT that waited for the disk.
+        pace.observe(now, 5_000, Duration::from_secs(20), Duration::from_secs(10));
+        let advice = pace.advice(now);
+        assert!(advice.halve && !advice.hold && !advice.grow, "{advice:?}");
+        for _ in 0..40 {
+            pace.observe(now, 10, Duration::from_millis(5), Duration::from_millis(2));
+        }
+        let advice = pace.advice(now);
+        assert!(advice.grow, "{advice:?} {:?}", pace.load(now));
     }
 
     #[test]

@@ -297,6 +297,25 @@ fn a_key_is_never_assigned() {
 }
 
 #[test]
+fn rows_are_not_inserted_ahead_of_the_walk() {
+    for statement in [
+        "INSERT INTO posts SELECT * FROM posts WHERE :chunk",
+        "INSERT INTO posts (id, title) SELECT -id, title FROM posts WHERE :chunk",
+        "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING *) INSERT INTO posts SELECT * FROM x",
+    ] {
+        refused(planned("", statement, &posts()), "inserts-ahead", &["again", "key"]);
+    }
+    for statement in [
+        "INSERT INTO posts (title) SELECT title FROM posts WHERE :chunk",
+        "INSERT INTO log SELECT * FROM posts WHERE :chunk",
+        "INSERT INTO posts (id, title) SELECT id, 'a' FROM posts WHERE :chunk \
+         ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
+    ] {
+        planned("", statement, &posts()).expect(statement);
+    }
+}
+
+#[test]
 fn old_values_are_kept_where_all_that_is_written_is_known() {
     let undo = "undo capture for 14 days";
     let kept = |statements: &str| {
@@ -314,7 +333,7 @@ fn old_values_are_kept_where_all_that_is_written_is_known() {
     );
     assert_eq!(kept("DELETE FROM posts WHERE :chunk"), ["id", "tenant", "title", "body"]);
     for (statement, why) in [
-        ("INSERT INTO posts SELECT * FROM posts WHERE :chunk", "INSERT"),
+        ("INSERT INTO posts (title) SELECT title FROM posts WHERE :chunk", "INSERT"),
         ("UPDATE users SET a = 1 FROM posts WHERE :chunk(posts)", "`users`"),
         ("SELECT f(id) FROM posts WHERE :chunk", "functions"),
         (

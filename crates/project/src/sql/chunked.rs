@@ -5,7 +5,7 @@ use std::path::Path;
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
 use super::lex::{Kind, Lexeme, Lexer, Token};
-use super::{facts, reach};
+use super::{confinement, facts, reach};
 use crate::directive::Said;
 use crate::position::line_and_column;
 
@@ -65,17 +65,19 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
         place.alias.is_none() && rest.starts_with('(')
     });
     if let Some(odd) = odd {
-        let message = "`:chunk(…)` takes the alias of a table";
         return Some(
-            Diagnostic::error("malformed-chunk-place", message)
+            Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
                 .at(place_in(file, statement, odd.start))
                 .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
         );
     }
-    let places: Vec<usize> = statement.facts.chunk_places.iter().map(|one| one.start).collect();
-    let (at, stray) = reach::stray(&statement.text, &tokens, &places)?;
-    let at = place_in(file, statement, at);
-    Some(Diagnostic::error(stray.rule, stray.message).at(at).help(stray.help))
+    let (leak, start) =
+        confinement::leak(statement, &tokens).or_else(|| reach::leak(statement, &tokens))?;
+    Some(
+        Diagnostic::error(leak.rule, leak.message)
+            .at(place_in(file, statement, start))
+            .help(leak.help),
+    )
 }
 
 /// The place of a byte of a statement.

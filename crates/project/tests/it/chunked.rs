@@ -95,41 +95,35 @@ fn a_statement_without_its_range_is_refused() {
 #[test]
 fn a_chunk_that_does_not_bound_its_statement_is_refused() {
     for (statement, rule) in [
-        ("UPDATE posts SET a = 1 WHERE b = 1 OR b = 2 AND :chunk", "chunk-beside-or"),
-        ("UPDATE posts SET a = 1 WHERE :chunk OR b IS NULL", "chunk-beside-or"),
-        ("DELETE FROM posts WHERE b = 1 AND (:chunk OR b IS NULL)", "chunk-beside-or"),
-        (
-            "DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk) OR a = 1",
-            "chunk-beside-or",
-        ),
-        ("DELETE FROM posts WHERE b = 1 AND :chunk OR b IN (1, 2)", "chunk-beside-or"),
-        ("DELETE FROM tags WHERE id NOT IN (SELECT a FROM posts WHERE :chunk)", "chunk-under-not"),
+        ("UPDATE posts SET a = 1 WHERE b = 1 OR b = 2 AND :chunk", "chunk-or"),
+        ("UPDATE posts SET a = 1 WHERE :chunk OR b IS NULL", "chunk-or"),
+        ("DELETE FROM posts WHERE b = 1 AND (:chunk OR b IS NULL)", "chunk-or"),
+        ("DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk) OR a = 1", "chunk-or"),
+        ("DELETE FROM posts WHERE b = 1 AND :chunk OR b IN (1, 2)", "chunk-or"),
+        ("DELETE FROM tags WHERE id NOT IN (SELECT a FROM posts WHERE :chunk)", "chunk-not"),
         (
             "DELETE FROM tags t WHERE NOT EXISTS (SELECT 1 FROM posts p WHERE p.a = t.id AND :chunk(p))",
-            "chunk-under-not",
+            "chunk-not",
         ),
-        ("UPDATE posts SET a = 1 WHERE NOT (a = 2 AND :chunk)", "chunk-under-not"),
-        ("DELETE FROM tags WHERE id <> ALL (SELECT a FROM posts WHERE :chunk)", "chunk-under-not"),
+        ("UPDATE posts SET a = 1 WHERE NOT (a = 2 AND :chunk)", "chunk-not"),
+        ("DELETE FROM tags WHERE id <> ALL (SELECT a FROM posts WHERE :chunk)", "chunk-not"),
         (
             "INSERT INTO x SELECT p.a FROM posts p LEFT JOIN tags t ON t.id = p.a AND :chunk(p)",
-            "chunk-in-outer-join",
+            "chunk-outer-join",
         ),
         (
             "INSERT INTO x SELECT p.a FROM tags t RIGHT OUTER JOIN posts p ON :chunk(p) WHERE t.id > 1",
-            "chunk-in-outer-join",
+            "chunk-outer-join",
         ),
         (
             "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts",
-            "chunk-beside-union",
+            "chunk-union",
         ),
-        ("INSERT INTO x SELECT a FROM posts WHERE :chunk ORDER BY a LIMIT 10", "chunk-cut-short"),
-        (
-            "DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk LIMIT 10)",
-            "chunk-cut-short",
-        ),
+        ("INSERT INTO x SELECT a FROM posts WHERE :chunk ORDER BY a LIMIT 10", "chunk-limit"),
+        ("DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk LIMIT 10)", "chunk-limit"),
         (
             "DELETE FROM posts WHERE id IN (SELECT id FROM posts WHERE :chunk FOR UPDATE SKIP LOCKED)",
-            "chunk-cut-short",
+            "chunk-skip-locked",
         ),
     ] {
         for dialect in DIALECTS {

@@ -4,6 +4,8 @@
 //! fixed rate, before and during. A request that comes late because the one before was slow counts
 //! from when it was due, so that a stall is not hidden by the requests that it kept from being made.
 
+#![expect(clippy::disallowed_methods, reason = "an application's requests come at their times")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

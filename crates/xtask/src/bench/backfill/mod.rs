@@ -3,6 +3,8 @@
 //! One table (id, text of 45 bytes, two timestamps), made anew before each measurement by copying a
 //! seed, vacuumed and checkpointed where there is such a thing. All ways take turns.
 
+#![expect(clippy::disallowed_methods, reason = "memory is looked at from time to time")]
+
 mod scripts;
 pub(super) mod table;
 

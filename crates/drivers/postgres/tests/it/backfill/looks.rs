@@ -132,6 +132,30 @@ async fn plans_that_read_too_much_are_complained_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_locked_as_a_whole_is_not_waited_for_without_end() {
+    let world = World::new("looks_locked").await;
+    world
+        .sql(
+            "CREATE TABLE t (id integer PRIMARY KEY, v integer); \
+             INSERT INTO t SELECT g, g FROM generate_series(1, 100) AS g",
+        )
+        .await;
+    let mut target = world.target().await;
+    let mut work = planned(&mut target, "t", None, &["UPDATE t SET v = 1 WHERE :chunk"]).await;
+    work.lock_timeout = std::time::Duration::from_millis(50);
+    let (start, hi) = (dunlin_model::Bound::Start, key(&["100"]));
+    target.walk(&work, &start, &hi, 10, 10).await.expect("a walk");
+    let other = world.bystander().await;
+    other.batch_execute("BEGIN; LOCK TABLE t").await.expect("a lock");
+    let refused = target.walk(&work, &start, &hi, 10, 10).await.expect_err("no walk");
+    assert_eq!(refused.kind, dunlin_engine::ErrorKind::LockTimeout);
+    let refused = target.estimate(&work, &start, &hi).await.expect_err("no estimate");
+    assert_eq!(refused.kind, dunlin_engine::ErrorKind::LockTimeout);
+    other.batch_execute("COMMIT").await.expect("the end of it");
+    target.walk(&work, &start, &hi, 10, 10).await.expect("a walk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_tells_and_leaves_nothing() {
     let world = World::new("looks_rehearsal").await;
     world
