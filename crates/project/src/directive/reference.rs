@@ -69,8 +69,9 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
   walked, unless the database gives the new rows ascending numbers as keys: rows that come to lie
   ahead of the walk would be done as well.
 - `:chunk` has to confine the statement to the rows of the chunk: it must not be one side of an OR
-  (`(a OR b) AND :chunk` is right), stand under a NOT or in a value alone, and no LIMIT may leave
-  rows of the chunk out.
+  (`(a OR b) AND :chunk` is right), stand under a NOT, in the ON of an outer join or in a value
+  alone, each query of a UNION needs its own, and neither LIMIT nor SKIP LOCKED may leave rows of
+  the chunk out. Groups are not looked at: a `GROUP BY` without the key gives one row a chunk.
 - While a part of the rows is done, the statements of the file must stay as they are. To do the rest
   by other statements: `dunlin accept V --because "…"`; to begin anew with them, over all rows:
   `dunlin data rerun V`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
 use super::lex::{Kind, Lexeme, Lexer, Token};
-use super::{confinement, facts};
+use super::{confinement, facts, reach};
 use crate::directive::Said;
 use crate::position::line_and_column;
 
@@ -71,7 +71,8 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
                 .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
         );
     }
-    let (leak, start) = confinement::leak(statement, &tokens)?;
+    let (leak, start) =
+        confinement::leak(statement, &tokens).or_else(|| reach::leak(statement, &tokens))?;
     Some(
         Diagnostic::error(leak.rule, leak.message)
             .at(place_in(file, statement, start))

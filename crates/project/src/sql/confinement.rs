@@ -2,8 +2,8 @@
 //!
 //! By tokens and levels of parentheses, from the place outwards. Only what is surely wrong is
 //! refused: a condition that other rows pass as well, one that is turned round, rows that a LIMIT
-//! leaves out, a range that stands in a value alone. What is left out: joins that keep rows without
-//! a partner.
+//! leaves out, a range that stands in a value alone. What is left out: what lies beside the query
+//! or the join in which the place stands ([`super::reach`]), and groups.
 
 use std::ops::Range;
 
@@ -135,11 +135,15 @@ impl Text<'_> {
     }
 
     /// Whether what begins here is turned round: `NOT :chunk`, `NOT (…)`, `NOT EXISTS (…)`,
-    /// `NOT IN (…)`.
+    /// `NOT IN (…)`, `<> ALL (…)`.
     fn is_turned(&self, at: usize) -> bool {
         let Some(before) = at.checked_sub(1) else { return false };
         if self.is(before, &["EXISTS", "IN"]) {
             return before.checked_sub(1).is_some_and(|at| self.is(at, &["NOT"]));
+        }
+        if self.is(before, &["ALL"]) {
+            let sets = ["UNION", "EXCEPT", "INTERSECT"];
+            return !before.checked_sub(1).is_some_and(|at| self.is(at, &sets));
         }
         self.is(before, &["NOT"])
     }
@@ -255,6 +259,7 @@ mod tests {
                 "DELETE FROM o WHERE NOT EXISTS (SELECT FROM t WHERE t.o = o.id AND :chunk(t))",
                 "chunk-not",
             ),
+            ("DELETE FROM o WHERE id <> ALL (SELECT id FROM t WHERE :chunk)", "chunk-not"),
             (
                 "DELETE FROM t WHERE id IN (SELECT id FROM t WHERE b AND :chunk LIMIT 100)",
                 "chunk-limit",

@@ -12,6 +12,7 @@ mod confinement;
 mod facts;
 mod lex;
 mod policy;
+mod reach;
 mod split;
 #[cfg(test)]
 mod tests;

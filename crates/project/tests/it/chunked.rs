@@ -93,6 +93,66 @@ fn a_statement_without_its_range_is_refused() {
 }
 
 #[test]
+fn a_chunk_that_does_not_bound_its_statement_is_refused() {
+    for (statement, rule) in [
+        ("UPDATE posts SET a = 1 WHERE b = 1 OR b = 2 AND :chunk", "chunk-or"),
+        ("UPDATE posts SET a = 1 WHERE :chunk OR b IS NULL", "chunk-or"),
+        ("DELETE FROM posts WHERE b = 1 AND (:chunk OR b IS NULL)", "chunk-or"),
+        ("DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk) OR a = 1", "chunk-or"),
+        ("DELETE FROM posts WHERE b = 1 AND :chunk OR b IN (1, 2)", "chunk-or"),
+        ("DELETE FROM tags WHERE id NOT IN (SELECT a FROM posts WHERE :chunk)", "chunk-not"),
+        (
+            "DELETE FROM tags t WHERE NOT EXISTS (SELECT 1 FROM posts p WHERE p.a = t.id AND :chunk(p))",
+            "chunk-not",
+        ),
+        ("UPDATE posts SET a = 1 WHERE NOT (a = 2 AND :chunk)", "chunk-not"),
+        ("DELETE FROM tags WHERE id <> ALL (SELECT a FROM posts WHERE :chunk)", "chunk-not"),
+        (
+            "INSERT INTO x SELECT p.a FROM posts p LEFT JOIN tags t ON t.id = p.a AND :chunk(p)",
+            "chunk-outer-join",
+        ),
+        (
+            "INSERT INTO x SELECT p.a FROM tags t RIGHT OUTER JOIN posts p ON :chunk(p) WHERE t.id > 1",
+            "chunk-outer-join",
+        ),
+        (
+            "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts",
+            "chunk-union",
+        ),
+        ("INSERT INTO x SELECT a FROM posts WHERE :chunk ORDER BY a LIMIT 10", "chunk-limit"),
+        ("DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk LIMIT 10)", "chunk-limit"),
+        (
+            "DELETE FROM posts WHERE id IN (SELECT id FROM posts WHERE :chunk FOR UPDATE SKIP LOCKED)",
+            "chunk-skip-locked",
+        ),
+    ] {
+        for dialect in DIALECTS {
+            let error = refused(dialect, &format!("-- dunlin: chunk-by posts\n{statement};"));
+            assert_eq!(error.rule, rule, "{statement}");
+            assert_eq!(line_and_column(&error).0, Some(2));
+        }
+    }
+    for fine in [
+        "UPDATE posts SET a = 1 WHERE (b = 1 OR b = 2) AND :chunk",
+        "UPDATE posts SET a = 1 WHERE (b = 1 AND :chunk) OR (b = 2 AND :chunk)",
+        "UPDATE posts SET a = 1 WHERE NOT (b = 1 OR b = 2) AND :chunk",
+        "UPDATE posts SET a = b = 1 OR b = 2 WHERE b NOT IN (1, 2) AND (:chunk)",
+        "UPDATE posts SET a = CASE WHEN b OR c THEN 1 END WHERE CASE WHEN b OR c THEN 1 END = 1 AND :chunk",
+        "UPDATE posts SET a = (SELECT b FROM tags WHERE tags.a = posts.a OR b LIMIT 1) WHERE :chunk",
+        "DELETE FROM tags WHERE id IN (SELECT a FROM posts WHERE :chunk) AND b",
+        "INSERT INTO x SELECT p.a FROM posts p LEFT JOIN tags t ON t.id = p.a OR t.b = p.b WHERE :chunk(p)",
+        "INSERT INTO x SELECT p.a FROM posts p INNER JOIN tags t ON t.id = p.a AND :chunk(p)",
+        "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts WHERE :chunk",
+        "INSERT INTO x SELECT a FROM posts WHERE :chunk AND NOT EXISTS (SELECT 1 FROM x WHERE a = 1 OR b = 1)",
+        "WITH c AS (SELECT a FROM posts WHERE :chunk) UPDATE tags SET a = 1 WHERE id IN (SELECT a FROM c)",
+    ] {
+        for dialect in DIALECTS {
+            chunked(dialect, fine);
+        }
+    }
+}
+
+#[test]
 fn only_changes_of_rows_run_chunk_by_chunk() {
     for (dialect, statement, rule) in [
         (Dialect::Postgres, "CREATE TABLE a AS SELECT * FROM posts WHERE :chunk", "not-in-chunks"),

@@ -120,7 +120,7 @@ pub(super) async fn explain(
             all.push(Access { what, index: None, complaint: None });
             continue;
         }
-        let mut seen = Seen::default();
+        let mut seen = Seen { cost: cost(&plan["Plan"]), ..Seen::default() };
         look(&plan["Plan"], &known, layout, &mut seen);
         let rows_max = if what == "the walk" { f64::INFINITY } else { in_range * 2.0 + ROWS_SPARE };
         all.push(judge(&what, seen, rows_max, work));
@@ -170,6 +170,8 @@ fn names(answer: Option<&Answer>) -> Result<Names, TargetError> {
 /// What was seen of one plan.
 #[derive(Default)]
 struct Seen {
+    /// What the whole plan costs.
+    cost: f64,
     /// The index that bounds the table's rows by the key.
     index: Option<String>,
     /// The server would look at every row of the table.
@@ -178,6 +180,11 @@ struct Seen {
     rows: f64,
     /// The most rows that a sort takes.
     sorted: f64,
+}
+
+/// What a node costs when it is run to its end.
+fn cost(node: &Value) -> f64 {
+    node["Total Cost"].as_f64().unwrap_or(0.0)
 }
 
 fn judge(what: &str, seen: Seen, rows_max: f64, work: &Backfill) -> Access {
@@ -198,7 +205,10 @@ fn judge(what: &str, seen: Seen, rows_max: f64, work: &Backfill) -> Access {
 /// Looks at a node and all below it; whether its rows come from the table.
 fn look(node: &Value, known: &Names, layout: &Layout, seen: &mut Seen) -> bool {
     let text = |name: &str| node[name].as_str().unwrap_or_default();
-    let ours = known.contains(&(text("Schema").to_owned(), text("Relation Name").to_owned()));
+    let named = known.contains(&(text("Schema").to_owned(), text("Relation Name").to_owned()));
+    // A merge join with another reference to the table stops as soon as the chunk's own rows are
+    // matched: a node that costs more than the whole plan is not run to its end.
+    let ours = named && cost(node) <= seen.cost;
     match text("Node Type") {
         "Index Scan" | "Index Only Scan" if ours => {
             if bounds_key(text("Index Cond"), layout) {
@@ -214,7 +224,7 @@ fn look(node: &Value, known: &Names, layout: &Layout, seen: &mut Seen) -> bool {
     if ours && text("Node Type").ends_with("Scan") && seen.index.is_some() {
         seen.rows = seen.rows.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
     }
-    let mut from_table = ours;
+    let mut from_table = named;
     for child in node["Plans"].as_array().into_iter().flatten() {
         let below = look(child, known, layout, seen);
         // What a sub-query counts or a CTE holds is not what this node sorts.

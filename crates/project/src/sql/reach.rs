@@ -1,0 +1,182 @@
+//! What lies beside the query or the join in which `:chunk` stands.
+//!
+//! A `:chunk` may confine all that its own condition reaches, and the statement still does more: the
+//! other query of a UNION, or the rows that an outer join keeps without a partner. On a small table
+//! no plan gives it away. What is left out: what the condition itself lets through
+//! ([`super::confinement`]), and groups that reach over chunks.
+
+use dunlin_model::{ChunkPlace, Statement};
+
+use super::confinement::Leak;
+use super::lex::{Kind, Token};
+
+const UNION: Leak = Leak {
+    rule: "chunk-union",
+    message: "the other query of the UNION has no `:chunk`, so every chunk would run it",
+    help: "give each of them a `:chunk`, or make them statements of their own",
+};
+
+const OUTER: Leak = Leak {
+    rule: "chunk-outer-join",
+    message: "the ON of an outer join leaves no row out, so every chunk would have all of them",
+    help: "put `:chunk` into the WHERE",
+};
+
+const SKIPS: Leak = Leak {
+    rule: "chunk-skip-locked",
+    message: "SKIP LOCKED leaves rows of the chunk out, and nothing comes back to them",
+    help: "remove it: `lock-timeout` bounds how long a chunk waits, and it is tried again",
+};
+
+/// So many places, and pairs of parentheses around one, are looked at: people write a few of each,
+/// and reading a file must take no more than its length.
+const LOOKS_MAX: usize = 64;
+
+/// What else a statement does, and the byte of the place that does not bound it.
+pub(super) fn leak(statement: &Statement, tokens: &[Token]) -> Option<(Leak, usize)> {
+    let places = &statement.facts.chunk_places;
+    let text = Text { text: &statement.text, tokens, places };
+    places.iter().take(LOOKS_MAX).find_map(|place| {
+        let at = tokens.iter().position(|token| token.start() == place.start)?;
+        text.outwards(at).map(|leak| (leak, place.start))
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    places: &'a [ChunkPlace],
+}
+
+impl Text<'_> {
+    /// From a place outwards, one pair of parentheses after the other.
+    fn outwards(self, place: usize) -> Option<Leak> {
+        let mut at = place;
+        let mut in_query = false;
+        for _ in 0..LOOKS_MAX {
+            let open = self.opening(at);
+            let begin = open.map_or(0, |open| open + 1);
+            let flat = self.flat(begin);
+            let (before, behind) = flat.split_at(flat.partition_point(|one| *one < at));
+            if !self.each_query_has_a_place(&flat) {
+                return Some(UNION);
+            }
+            if !in_query && self.is_in_outer_join(before) {
+                return Some(OUTER);
+            }
+            let skips =
+                |pair: &[usize]| self.is(pair[0], &["SKIP"]) && self.is(pair[1], &["LOCKED"]);
+            if behind.windows(2).any(skips) {
+                return Some(SKIPS);
+            }
+            in_query |= before.iter().any(|at| self.is(*at, &["SELECT"]));
+            at = open?;
+        }
+        None
+    }
+
+    /// Whether all queries of a UNION hold a `:chunk`, at any depth.
+    fn each_query_has_a_place(self, flat: &[usize]) -> bool {
+        let unions: Vec<usize> =
+            flat.iter().copied().filter(|at| self.is(*at, &["UNION"])).collect();
+        let ends = unions.iter().copied().chain([self.end(flat)]);
+        let begins = flat.first().copied().into_iter().chain(unions.iter().copied());
+        let holds = |(begin, end): (usize, usize)| {
+            let tokens = self.tokens.get(begin..end).unwrap_or_default();
+            let is_place = |token: &Token| self.places.iter().any(|one| one.start == token.start());
+            tokens.iter().any(is_place)
+        };
+        unions.is_empty() || unions.len() > LOOKS_MAX || begins.zip(ends).all(holds)
+    }
+
+    /// `… LEFT JOIN b ON …`, up to the place, with nothing but a condition behind the ON.
+    fn is_in_outer_join(self, before: &[usize]) -> bool {
+        const CLAUSES: [&str; 9] =
+            ["ON", "WHERE", "HAVING", "SET", "SELECT", "JOIN", "GROUP", "ORDER", "WHEN"];
+        let Some(clause) = before.iter().rposition(|at| self.is(*at, &CLAUSES)) else {
+            return false;
+        };
+        let Some(join) = before[..clause].iter().rposition(|at| self.is(*at, &["JOIN"])) else {
+            return false;
+        };
+        let mut kinds = before[..join].iter().rev().take(2);
+        self.is(before[clause], &["ON"]) && kinds.any(|at| self.is(*at, &["LEFT", "RIGHT", "FULL"]))
+    }
+
+    fn kind(self, at: usize) -> Option<Kind> {
+        self.tokens.get(at).map(|token| token.kind)
+    }
+
+    fn is(self, at: usize, words: &[&str]) -> bool {
+        self.tokens.get(at).is_some_and(|token| {
+            let word = token.text(self.text);
+            token.kind == Kind::Word && words.iter().any(|one| one.eq_ignore_ascii_case(word))
+        })
+    }
+
+    /// The parenthesis around a token.
+    fn opening(self, at: usize) -> Option<usize> {
+        let mut depth = 0_usize;
+        (0..at).rev().find(|before| match self.kind(*before) {
+            Some(Kind::Punct(b')')) => {
+                depth += 1;
+                false
+            }
+            Some(Kind::Punct(b'(')) if depth == 0 => true,
+            Some(Kind::Punct(b'(')) => {
+                depth -= 1;
+                false
+            }
+            _ => false,
+        })
+    }
+
+    /// The tokens at one depth, from its first one on; of parentheses the opening one alone.
+    fn flat(self, begin: usize) -> Vec<usize> {
+        let mut flat = Vec::new();
+        let mut depth = 0_usize;
+        for at in begin..self.tokens.len() {
+            match self.kind(at) {
+                Some(Kind::Punct(b')')) if depth == 0 => break,
+                Some(Kind::Punct(b')')) => depth -= 1,
+                kind => {
+                    if depth == 0 {
+                        flat.push(at);
+                    }
+                    depth += usize::from(kind == Some(Kind::Punct(b'(')));
+                }
+            }
+        }
+        flat
+    }
+
+    /// The token behind these, with what is in their last parentheses.
+    fn end(self, flat: &[usize]) -> usize {
+        let Some(last) = flat.last() else { return 0 };
+        let inner = match self.kind(*last) {
+            Some(Kind::Punct(b'(')) => self.inside(last + 1),
+            _ => 0,
+        };
+        last + 1 + inner
+    }
+
+    /// How many tokens there are up to where the parentheses around the first of them close.
+    fn inside(self, begin: usize) -> usize {
+        let mut depth = 0_usize;
+        let rest = self.tokens.get(begin..).unwrap_or_default();
+        let close = rest.iter().position(|token| match token.kind {
+            Kind::Punct(b'(') => {
+                depth += 1;
+                false
+            }
+            Kind::Punct(b')') if depth == 0 => true,
+            Kind::Punct(b')') => {
+                depth -= 1;
+                false
+            }
+            _ => false,
+        });
+        close.unwrap_or(rest.len())
+    }
+}
