@@ -3,6 +3,7 @@
 //! After a broken connection, an unknown COMMIT, a lost lease or a restart the loop does the same:
 //! connect, claim the lease (which settles what was in doubt), read the ledger, plan again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
@@ -383,8 +384,13 @@ impl Run<'_> {
         let began = Instant::now();
         self.job.observer.event(Event::StepStarted { step, number, count });
         let run = self.id.clone().unwrap_or_default();
-        let bench = Bench { job: self.job, ledger: &standing.ledger, run: &run };
-        let ended = bench.execute(target, lease, step).await?;
+        let moved = AtomicBool::new(false);
+        let bench = Bench { job: self.job, ledger: &standing.ledger, run: &run, moved };
+        let ended = bench.execute(target, lease, step).await;
+        if bench.moved.load(Ordering::Relaxed) {
+            self.progressed = Instant::now();
+        }
+        let ended = ended?;
         match ended {
             Ended::Well(rows) => {
                 let took = began.elapsed();

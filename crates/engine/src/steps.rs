@@ -3,6 +3,7 @@
 //! An error of this module's functions means that the run must look at the ledger again or end;
 //! a failed migration is a value.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
@@ -31,6 +32,9 @@ pub(crate) struct Bench<'a> {
     pub(crate) job: &'a Job,
     pub(crate) ledger: &'a LedgerView,
     pub(crate) run: &'a str,
+    /// Something was committed, or held on purpose, before whatever ends the step: a connection that
+    /// breaks now breaks for the first time.
+    pub(crate) moved: AtomicBool,
 }
 
 impl Bench<'_> {

@@ -2,6 +2,7 @@
 //! with rows in quarantine, to undo it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
@@ -268,7 +269,7 @@ async fn release_rows(
         None => all.into_iter().map(|row| row.key).collect(),
     };
     let standing = standing::read(job, held.target.as_mut()).await?;
-    let bench = Bench { job, ledger: &standing.ledger, run: "" };
+    let bench = Bench { job, ledger: &standing.ledger, run: "", moved: AtomicBool::new(false) };
     let mut doer = match &step.migration.body {
         Body::Rows(code) => {
             let variables = bench.variables(&step, &held.lease);

@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often it reads the server's health.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a reading may take: meanwhile nobody minds the lanes, or what people want.
+const HEALTH_MAX: Duration = Duration::from_secs(5);
+
 /// How often it writes to the ledger how far it is, and reads what people want.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
@@ -112,7 +115,12 @@ impl Crew<'_> {
                 }
                 Some(news) = news.recv() => self.tell(news),
                 _ = tick.tick() => {
-                    self.look(&mut watch).await?;
+                    let shared = Arc::clone(&self.shared);
+                    tokio::select! {
+                        looked = self.look(&mut watch) => looked?,
+                        // A server that says nothing must not hold up who wants out at once.
+                        () = shared.job.interrupt.reached(Urgency::Abort) => continue,
+                    }
                     if ended.is_none() {
                         ended = self.person();
                     }
@@ -325,12 +333,16 @@ impl Crew<'_> {
                 None => Ok(crate::Health::default()),
             }
         };
-        let health = match reading.await {
-            Ok(health) => health,
-            Err(error) => {
+        let health = match tokio::time::timeout(HEALTH_MAX, reading).await {
+            Ok(Ok(health)) => health,
+            Ok(Err(error)) => {
                 if error.kind.remedy() == Remedy::Reconnect {
                     watch.health = None;
                 }
+                return;
+            }
+            Err(_) => {
+                watch.health = None;
                 return;
             }
         };

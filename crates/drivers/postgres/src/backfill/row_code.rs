@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError};
 use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
 
-use super::chunk::{Begun, begin, begun, finish, push_text_forms, run};
+use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
 use super::layout::Layout;
 use super::rejected;
 use super::script::{Part, Script};
@@ -105,7 +105,7 @@ pub(super) async fn lock(
     work: &Backfill,
     chunk: &Chunk,
 ) -> Result<(Vec<Row>, Locked), TargetError> {
-    session.clean().await?;
+    ready(session).await?;
     let mut script = Script::default();
     let started = begin(&mut script, session, lease, work, chunk, false);
     // The program has the rows for as long as a statement may take; then the server lets go.
@@ -155,7 +155,7 @@ pub(super) async fn commit(
     };
     let mut script = Script::default();
     let started = if open.is_none() {
-        session.clean().await?;
+        ready(session).await?;
         Some(begin(&mut script, session, lease, work, chunk, false))
     } else {
         None
