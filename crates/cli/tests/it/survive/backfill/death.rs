@@ -103,7 +103,10 @@ on_each!(a_death_at_a_cut_loses_neither_half: postgres, mysql);
 /// first wakes up: nothing of it counts.
 fn who_slept_past_its_lease_changes_no_row(product: Product) {
     let world = accounts(product, "chunk_sleeper", ROWS);
-    for (failpoint, version) in failpoints(product).into_iter().zip(1..) {
+    // Each takes the time of a lease: every other one in a chunk's first and a later turn.
+    let once = failpoints(product).into_iter().filter(|name| !name.starts_with("commit.sent@9"));
+    let once = once.filter(|name| !matches!(*name, "chunk.sending" | "chunk.executed@4" | "chunk.done"));
+    for (failpoint, version) in once.zip(1..) {
         if product == Product::Sqlite && holds_the_file(failpoint) {
             continue;
         }
