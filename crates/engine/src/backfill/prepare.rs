@@ -121,7 +121,7 @@ pub(crate) async fn planned(
 fn resume(
     migration: &Migration,
     mut record: BackfillRecord,
-    segments: Vec<Segment>,
+    mut segments: Vec<Segment>,
     work: &Backfill,
     chunking: Chunking,
     table: &Table,
@@ -144,6 +144,11 @@ fn resume(
     if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
         // Walked as often as it says, and asked to try again: as often once more.
         record.round = 0;
+    }
+    if record.state == BackfillState::Failed {
+        // Somebody was told, and may have put it right: what killed its workers is tried again. If it
+        // kills this one too, the ledger still knows how often.
+        segments.iter_mut().for_each(|segment| segment.attempts = 0);
     }
     record.shape.clone_from(&work.shape);
     record.state = BackfillState::Running;

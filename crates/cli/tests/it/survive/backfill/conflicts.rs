@@ -28,8 +28,9 @@ fn a_lock_timeout_rolls_the_chunk_back(product: Product) {
              INSERT INTO seen SELECT id FROM accounts WHERE :chunk;\n{DOUBLE_EACH}"
         ),
     );
+    let run = halted(&world, "chunk.sending@2");
     let mut other = row_of_a_later_chunk(&world);
-    let run = data_run(&world).start();
+    run.signal(Signal::CONT);
     run.until_says("retry");
     assert_eq!(
         world.sql("SELECT count(*) FROM seen WHERE id NOT IN (SELECT id FROM accounts WHERE balance <> was)"),

@@ -1,6 +1,8 @@
 //! Servers that crash, forget what they said was committed, take no writes, or have no room left.
 //! Each server is a private one of the test's, unless it says otherwise.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -130,11 +132,15 @@ fn a_mysql_that_takes_no_writes_is_named() {
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None`: this system lets us mount nothing.
-    fn mount(size: &str) -> Option<Self> {
+    /// For whoever owns that folder. `None`: this system lets us mount nothing.
+    fn mount(size: &str, like: &Path) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
+        // Its owner must be able to go through it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
+        let owner = fs::metadata(like).expect("it is there");
+        let options = format!("size={size},mode=0700,uid={},gid={}", owner.uid(), owner.gid());
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0777"), "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(folder.path())
             .output();
         mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))
@@ -162,12 +168,13 @@ impl Drop for SmallDisk {
 /// goes on there once there is room.
 #[test]
 fn a_full_disk_is_survived() {
-    const MANY: u32 = 20_000;
-    let Some(disk) = SmallDisk::mount("3m") else {
+    const MANY: u32 = 40_000;
+    let server = Server::postgres(Durability::Relaxed, &[]).expect("a server");
+    let folder = server.folder().expect("it is ours");
+    let Some(disk) = SmallDisk::mount("6m", &folder) else {
         eprintln!("skipped: no file system can be mounted here");
         return;
     };
-    let server = Server::postgres(Durability::Relaxed, &[]).expect("a server");
     // Rows of some size on the small disk, the ledger elsewhere.
     let small = World::on(server.database("chunk_full"));
     small.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", disk.path().display()));
