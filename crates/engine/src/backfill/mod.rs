@@ -109,8 +109,12 @@ impl Course<'_> {
         if self.bench.ledger.format < dunlin_model::FORMAT {
             self.target.create_ledger(&self.bench.ledger.id).await?;
         }
+        // The text that this pass began with, if it did.
+        let id = self.step.migration.id;
+        let begun = self.bench.ledger.entries.get(&id).filter(|entry| entry.pass == self.step.pass);
+        let begun = begun.and_then(|entry| entry.checksums.as_ref());
         let Some(mut prepared) =
-            prepare(job, self.target, self.lease, self.step, &self.entry).await?
+            prepare(job, self.target, self.lease, self.step, &self.entry, begun).await?
         else {
             // What is to be true already is.
             self.tell(BackfillNews::HeldBefore);
@@ -268,7 +272,7 @@ impl Course<'_> {
     /// The table changed its shape: the same walk goes on if it still can.
     async fn reshape(&mut self, prepared: Prepared) -> Result<Prepared, Halt> {
         let again =
-            prepare(self.bench.job, self.target, self.lease, self.step, &self.entry).await?;
+            prepare(self.bench.job, self.target, self.lease, self.step, &self.entry, None).await?;
         self.tell(BackfillNews::Reshaped);
         Ok(again.unwrap_or(prepared))
     }

@@ -1,8 +1,8 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Bound, Chunking, EntryState, EntryWrite, Lease,
-    LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment, Table, Wish,
+    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, Diagnostic, EntryState, EntryWrite, Lease,
+    LedgerEvent, Migration, Phase, Place, PlannedStep, Resource, Segment, Table, Wish,
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
@@ -23,18 +23,23 @@ pub(crate) struct Prepared {
     pub(crate) row_bytes: Option<u64>,
 }
 
-/// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `None`:
-/// what is to be true already is.
+/// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `begun` is
+/// the text that it began with, if it did before this run. `None`: what is to be true already is.
 pub(crate) async fn prepare(
     job: &Job,
     target: &mut dyn Target,
     lease: &mut Lease,
     step: &PlannedStep,
     entry: &EntryWrite,
+    begun: Option<&Checksums>,
 ) -> Result<Option<Prepared>, Halt> {
     let migration = &step.migration;
     let known = known(target, step).await?;
-    if let Some((record, _)) = &known {
+    if let Some((record, segments)) = &known {
+        // First of all: what fails later is noted, with the text.
+        if let (true, Some(begun)) = (record.pass == step.pass, begun) {
+            check_text(step, segments, begun)?;
+        }
         check_wish(job, record)?;
         if record.phase == Phase::Undo && record.state != BackfillState::Undone {
             return Err(TargetError::new(ErrorKind::Refused, "its undo has begun and is not done")
@@ -70,6 +75,28 @@ pub(crate) async fn prepare(
     begin(target, lease, entry, &mut prepared, Some(Wish::Run)).await?;
     crate::failpoint("backfill.begun");
     Ok(Some(prepared))
+}
+
+/// Rows that are left must not be done otherwise than those that are done. Directives may change;
+/// row code may, too, for its program can't be compared.
+fn check_text(step: &PlannedStep, segments: &[Segment], begun: &Checksums) -> Result<(), Halt> {
+    let migration = &step.migration;
+    let untouched = segments.iter().all(|segment| segment.upto == segment.lo);
+    let code = matches!(migration.body, Body::Rows(_));
+    if untouched || code || migration.checksums.agrees_with(begun) {
+        return Ok(());
+    }
+    let version = migration.id.version;
+    let refusal = Diagnostic::error(
+        "edited-half-way",
+        format!("{} stopped half-way, and its statements were edited since", migration.id),
+    )
+    .at(Place::file(step.file()))
+    .help(format!(
+        "put them back as they were; or let the new ones begin anew, over all rows: dunlin data rerun {version}"
+    ));
+    // Not noted in the ledger, which keeps the text that it began with.
+    Err(Cause::Refused { diagnostics: vec![refusal] }.into())
 }
 
 /// The ledger's row of this migration's backfill, if there is one.

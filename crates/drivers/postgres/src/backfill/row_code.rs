@@ -225,6 +225,14 @@ fn groups<'a>(
                 format!("the program sets `{unknown}`, which is no column of {}", work.table),
             ));
         }
+        // Quoted as it is it would become another character, and another value.
+        if change.set.iter().any(|(_, value)| value.as_deref().is_some_and(|v| v.contains('\0'))) {
+            let error = TargetError::new(
+                ErrorKind::Statement,
+                "the program gave a text with a zero byte, for which PostgreSQL has no room",
+            );
+            return Err(TargetError { by_row: true, ..error });
+        }
         groups.entry(columns).or_default().push((index, change));
     }
     Ok(groups)

@@ -171,7 +171,7 @@ fn a_full_disk_is_survived() {
     const MANY: u32 = 40_000;
     let server = Server::postgres(Durability::Relaxed, &[]).expect("a server");
     let folder = server.folder().expect("it is ours");
-    let Some(disk) = SmallDisk::mount("6m", &folder) else {
+    let Some(disk) = SmallDisk::mount("3m", &folder) else {
         eprintln!("skipped: no file system can be mounted here");
         return;
     };

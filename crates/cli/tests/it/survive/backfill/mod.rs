@@ -35,7 +35,9 @@ pub(super) fn numbers(product: Product, count: u32) -> String {
         Product::Postgres | Product::Pgbouncer => {
             format!("(SELECT n FROM generate_series(1, {count}) AS g(n)) AS numbers")
         }
-        Product::Mysql => format!("(SELECT seq AS n FROM seq_1_to_{count}) AS numbers"),
+        Product::Mysql => format!(
+            "(SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_{count}) AS numbers"
+        ),
         Product::Sqlite => format!(
             "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) \
              SELECT n FROM c) AS numbers"

@@ -75,7 +75,9 @@ fn a_pace_that_is_set_reaches_the_worker() {
     let run = data_run(&world).start();
     wait_for("it has begun", || changed(&world) > 0);
     world.run("data set 1 rate=off workers=2").exits(0);
-    until_status(&world, 1, "workers", &json!(2));
+    let wanted = &status(&world, 1)["intent"];
+    assert_eq!((&wanted["workers"], &wanted["rate"]), (&json!(2), &json!(0)));
+    // At the old rate it would take most of an hour.
     run.end().exits(0);
     assert_each_once(&world, MANY, "at another pace");
 }
