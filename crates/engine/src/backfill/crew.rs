@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often it reads the server's health.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a reading may take: meanwhile nobody minds the lanes, or what people want.
+const HEALTH_MAX: Duration = Duration::from_secs(5);
+
 /// How often it writes to the ledger how far it is, and reads what people want.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
@@ -401,9 +404,9 @@ impl Crew<'_> {
             }
             Ok::<_, TargetError>(health)
         };
-        let health = match reading.await {
-            Ok(health) => health,
-            Err(error) => {
+        let health = match tokio::time::timeout(HEALTH_MAX, reading).await {
+            Ok(Ok(health)) => health,
+            Ok(Err(error)) => {
                 if error.kind.remedy() == Remedy::Reconnect {
                     watch.health = None;
                     watch.replicas = None;
@@ -419,6 +422,10 @@ impl Crew<'_> {
                         .observer
                         .event(Event::Backfill { id: self.shared.work.id, news });
                 }
+                return;
+            }
+            Err(_) => {
+                watch.health = None;
                 return;
             }
         };

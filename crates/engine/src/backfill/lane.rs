@@ -22,9 +22,9 @@ const MARKS_PER_CHUNK: u64 = 8;
 /// backoff and shrinking chunks this takes some minutes.
 const RETRIES_MAX: u32 = 30;
 
-/// After so many claims without one commit a segment's first row is set apart, to find out whether
-/// it kills its workers.
-const APART_AFTER: u32 = 8;
+/// After so many claims without one commit a segment's beginning gets a segment of its own, half as
+/// long each time, to find out which row kills its workers.
+const APART_AFTER: u32 = 3;
 
 /// After so many a row that stands apart is held to be the killer, and is not tried again.
 const KILLER_AFTER: u32 = 16;
@@ -149,15 +149,18 @@ impl Lane {
         None
     }
 
-    /// Where many claims in a row led to no commit, the first row gets a segment of its own; if that
-    /// one goes on killing, it is at fault. `Some`: what became of it without a try.
+    /// Where claims in a row led to no commit, the first rows get a segment of their own, fewer with
+    /// each claim: a worker that died took with it what it knew, and this is kept in the ledger. If
+    /// one row alone goes on killing, it is at fault. `Some`: what became of it without a try.
     async fn apart(&mut self, seat: &mut Seat) -> Result<Option<Turn>, TargetError> {
         let attempts = seat.segment.attempts;
         let (true, Bound::Key(hi)) = (attempts >= APART_AFTER, seat.segment.hi.clone()) else {
             return Ok(None);
         };
         let from = seat.segment.upto.clone();
-        let marks = self.target.walk(&self.shared.work, &from, &hi, 1, 1).await?;
+        let halvings = (attempts - APART_AFTER + 1).min(63);
+        let spacing = (self.shared.chunk_rows() >> halvings).max(1);
+        let marks = self.target.walk(&self.shared.work, &from, &hi, spacing, 1).await?;
         let Some(first) = marks.into_iter().next() else { return Ok(None) };
         if first.key != hi {
             self.cut_at(seat, Bound::Key(first.key)).await?;
@@ -167,7 +170,7 @@ impl Lane {
             seat.segment.attempts = 0;
             return Ok(None);
         }
-        if attempts < KILLER_AFTER {
+        if attempts < KILLER_AFTER || first.rows > 1 {
             return Ok(None);
         }
         let error = TargetError::new(

@@ -72,7 +72,7 @@ pub(crate) async fn run(
 ) -> Result<Ended, EngineError> {
     let mut course = Course { bench, target, lease, step, entry: work.entry };
     match course.run().await {
-        Ok(None) => Ok(Ended::Well(vec![Some(course.rows().await)])),
+        Ok(None) => Ok(Ended::Well(vec![course.rows().await])),
         Ok(Some(ended)) => Ok(ended),
         Err(Halt::Engine(error)) => Err(error),
         Err(Halt::Cause(cause)) => Ok(course.end_badly(*cause).await),
@@ -238,7 +238,12 @@ impl<'a> Course<'a> {
             self.bench.progressed.store(true, Ordering::Relaxed);
         }
         // The board's copy is right unless something broke, and then the ledger is read.
-        prepared.segments = shared.board.segments();
+        let segments = shared.board.segments();
+        let held = shared.intent().wish == Wish::Pause || shared.must_hold();
+        if held || segments != prepared.segments {
+            self.bench.progressed.store(true, Ordering::Relaxed);
+        }
+        prepared.segments = segments;
         let (end, record) = walked?;
         prepared.record = record;
         Ok(end)
@@ -358,14 +363,14 @@ impl<'a> Course<'a> {
     }
 
     /// Rows that were written in all, for the report.
-    async fn rows(&mut self) -> u64 {
+    async fn rows(&mut self) -> Option<u64> {
         let of = Resource::Data(self.step.migration.id.version);
         match self.target.backfills(Some(&of)).await {
-            Ok(known) => known.first().map_or(0, |(record, segments)| {
+            Ok(known) => Some(known.first().map_or(0, |(record, segments)| {
                 record.rows_before + segments.iter().map(|segment| segment.rows).sum::<u64>()
-            }),
+            })),
             // Only for people: the migration is recorded.
-            Err(_) => 0,
+            Err(_) => None,
         }
     }
 

@@ -335,10 +335,14 @@ async fn lock_range(
     range: &KeyRange,
     at_once: bool,
 ) -> Result<(), TargetError> {
-    let how = match (at_once, reads_only(work)) {
-        (true, _) => "FOR UPDATE NOWAIT",
-        (false, true) => "LOCK IN SHARE MODE",
-        (false, false) => return Ok(()),
+    let how = if at_once {
+        "FOR UPDATE NOWAIT"
+    } else if reads_only(work) {
+        "LOCK IN SHARE MODE"
+    } else if updates_alone(work) {
+        "FOR UPDATE"
+    } else {
+        return Ok(());
     };
     // The index is forced: its rows are locked in the order of the walk.
     let query = format!(
@@ -360,6 +364,16 @@ fn reads_only(work: &Backfill) -> bool {
         write.verb != Verb::Insert && is_same_table(&write.table, &work.table)
     });
     !writes_it
+}
+
+/// A single UPDATE, at READ COMMITTED: it reads what it can't lock as it was when it was last
+/// committed (a semi-consistent read), so it passes over a row whose insertion is in doubt. Locking
+/// reads wait for such a row.
+fn updates_alone(work: &Backfill) -> bool {
+    let [statement] = work.statements.as_slice() else {
+        return false;
+    };
+    statement.facts.writes.as_ref().is_some_and(|write| write.verb == Verb::Update)
 }
 
 /// Whether a name as a statement has it is that of a table as the catalogue has it.

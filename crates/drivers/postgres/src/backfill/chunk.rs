@@ -134,6 +134,13 @@ fn push_locks(script: &mut Script, layout: &Layout, work: &Backfill, chunk: &Chu
     );
 }
 
+/// Before a chunk: a clean session whose server process is known, so that it can be watched, and
+/// ended when a person wants out at once. One round trip, once for a connection.
+pub(super) async fn ready(session: &mut Session) -> Result<(), TargetError> {
+    session.clean().await?;
+    session.is_pooled().await.map(|_| ())
+}
+
 /// Runs a chunk.
 pub(super) async fn commit(
     session: &mut Session,
@@ -142,7 +149,7 @@ pub(super) async fn commit(
     work: &Backfill,
     chunk: &Chunk,
 ) -> Result<Committed, TargetError> {
-    session.clean().await?;
+    ready(session).await?;
     may_run(work)?;
     may_name(work, chunk)?;
     let traces = work.statements.iter().any(leaves_more_traces);

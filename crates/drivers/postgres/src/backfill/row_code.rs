@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError};
 use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
 
-use super::chunk::{Begun, begin, begun, finish, push_text_forms, run};
+use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
 use super::layout::Layout;
 use super::script::{Part, Script};
 use super::walk::{alias, ask, filter, key};
@@ -105,7 +105,7 @@ pub(super) async fn lock(
     work: &Backfill,
     chunk: &Chunk,
 ) -> Result<(Vec<Row>, Locked), TargetError> {
-    session.clean().await?;
+    ready(session).await?;
     let mut script = Script::default();
     let started = begin(&mut script, session, lease, work, chunk, false);
     // The program has the rows for as long as a statement may take; then the server lets go.
@@ -155,7 +155,7 @@ pub(super) async fn commit(
     };
     let mut script = Script::default();
     let started = if open.is_none() {
-        session.clean().await?;
+        ready(session).await?;
         Some(begin(&mut script, session, lease, work, chunk, false))
     } else {
         None
@@ -228,6 +228,14 @@ fn groups<'a>(
                 ErrorKind::Refused,
                 format!("the program sets `{unknown}`, which is no column of {}", work.table),
             ));
+        }
+        // Quoted as it is it would become another character, and another value.
+        if change.set.iter().any(|(_, value)| value.as_deref().is_some_and(|v| v.contains('\0'))) {
+            let error = TargetError::new(
+                ErrorKind::Statement,
+                "the program gave a text with a zero byte, for which PostgreSQL has no room",
+            );
+            return Err(TargetError { by_row: true, ..error });
         }
         groups.entry(columns).or_default().push((index, change));
     }

@@ -1,0 +1,139 @@
+//! Values at the edges: large, exact, not to be stored, very long.
+
+use dunlin_testkit::servers::Product;
+
+use super::super::world::{World, on_each};
+use super::{ROWS, accounts, changed, json};
+
+/// A table of three rows with a value of some type, and row code that gives the value back as it got
+/// it, in Python.
+fn handed_back(world: &World, column: &str, values: &[&str]) {
+    let rows: Vec<String> =
+        values.iter().enumerate().map(|(n, value)| format!("({}, {value}, NULL)", n + 1)).collect();
+    world.sql(&format!(
+        "CREATE TABLE accounts (id integer NOT NULL PRIMARY KEY, v {column}, w {column}); \
+         INSERT INTO accounts VALUES {}",
+        rows.join(", ")
+    ));
+    world.write(
+        "back.py",
+        "import json, sys\nsys.stdin.buffer.readline()\nfor line in sys.stdin.buffer:\n    \
+         m = json.loads(line)\n    if 'chunk' not in m:\n        \
+         m = {'key': m['key'], 'set': {'w': m['row']['v']}}\n    \
+         sys.stdout.write(json.dumps(m) + '\\n')\n    sys.stdout.flush()\n",
+    );
+}
+
+fn row_code(world: &World, version: usize) {
+    world.write(
+        &format!("data_migrations/{version}_back.toml"),
+        "[rows]\ntable = \"accounts\"\ncolumns = [\"v\"]\n\n\
+         [program]\ncommand = [\"python3\", \"back.py\"]\n",
+    );
+}
+
+/// (46) Numbers that other languages would round go to a program and come back as they were.
+fn exact_numbers_stay_exact(product: Product) {
+    let world = World::new(product, "chunk_exact");
+    let cases: &[(&str, &[&str])] = match product {
+        Product::Mysql => &[
+            ("bigint unsigned", &["18446744073709551615", "9007199254740993", "0"]),
+            (
+                "decimal(60, 30)",
+                &["0.1", "123456789012345678901234567890.000000000000000000000000000001", "-0.5"],
+            ),
+            ("double", &["1e300", "0.1", "-1e-300"]),
+        ],
+        Product::Sqlite => &[
+            ("integer", &["9223372036854775807", "-9223372036854775808", "9007199254740993"]),
+            ("real", &["1e300", "0.1", "-1e-300"]),
+            ("text", &["'9007199254740993.000'", "'0x1'", "''"]),
+        ],
+        _ => &[
+            ("bigint", &["9223372036854775807", "-9223372036854775808", "9007199254740993"]),
+            ("numeric", &["0.10", "123456789012345678901234567890.000000000000000000001", "'NaN'"]),
+            ("double precision", &["'Infinity'", "0.1", "-1e-300"]),
+        ],
+    };
+    for (number, (column, values)) in cases.iter().enumerate() {
+        handed_back(&world, column, values);
+        row_code(&world, number + 1);
+        world.run("data run").exits(0);
+        let same = match product {
+            Product::Sqlite => "w IS v AND typeof(w) = typeof(v)",
+            Product::Mysql => "w <=> v",
+            _ => "w::text = v::text",
+        };
+        let wrong = format!("SELECT count(*) FROM accounts WHERE NOT ({same})");
+        assert_eq!(world.sql(&wrong), "0", "{column}");
+        world.sql("DROP TABLE accounts");
+    }
+}
+on_each!(exact_numbers_stay_exact: postgres, mysql, sqlite);
+
+/// (48) A value of 5 MB goes through a program and through a statement.
+fn a_long_value_goes_through(product: Product) {
+    let world = World::new(product, "chunk_long");
+    let (long, column) = match product {
+        Product::Mysql => ("REPEAT('ä€', 1000000)", "longtext"),
+        Product::Sqlite => ("replace(hex(zeroblob(1250000)), '00', 'ä€')", "text"),
+        _ => ("repeat('ä€', 1000000)", "text"),
+    };
+    handed_back(&world, column, &["'short'", long, "''"]);
+    row_code(&world, 1);
+    world.data(
+        2,
+        "-- dunlin: chunk-by accounts\n-- dunlin: chunk-bytes 1MB\n\
+         UPDATE accounts SET v = w WHERE :chunk;\n",
+    );
+    world.run("data run").exits(0);
+    assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE v = w AND length(v) >= 0"), "3");
+    world.run("check --data 2").exits(0);
+}
+on_each!(a_long_value_goes_through: postgres, mysql, sqlite);
+
+/// (47) One row's bytes are no text: that row fails, with its key, and the others are done.
+fn bytes_that_are_no_text_are_the_rows_fault(product: Product) {
+    let world = accounts(product, "chunk_bytes", ROWS);
+    let (bytes, bad, text, made) = match product {
+        Product::Mysql => ("varbinary(20)", "x'ff00'", "varchar(20) CHARACTER SET utf8mb4", "raw"),
+        _ => ("bytea", "'\\xff00'", "text", "convert_from(raw, 'UTF8')"),
+    };
+    let good = if product == Product::Mysql { "'good'" } else { "'\\x676f6f64'" };
+    world.sql(&format!("ALTER TABLE accounts ADD COLUMN raw {bytes}, ADD COLUMN name {text}"));
+    world.sql(&format!("UPDATE accounts SET raw = {good}"));
+    world.sql(&format!("UPDATE accounts SET raw = {bad} WHERE id IN (13, 77)"));
+    world.data(
+        1,
+        &format!(
+            "{}-- dunlin: on-error quarantine\nUPDATE accounts SET name = {made} WHERE :chunk;\n",
+            super::IN_CHUNKS
+        ),
+    );
+    world.run("data run").exits(6);
+    assert_eq!(
+        world.sql("SELECT count(*) FROM accounts WHERE name = 'good'"),
+        (ROWS - 2).to_string()
+    );
+    let listed = json(&world.run("data quarantine list 1 --json").exits(0));
+    let keys: Vec<_> =
+        listed["rows"].as_array().expect("rows").iter().map(|row| row["key"][0].clone()).collect();
+    assert_eq!(keys, ["13", "77"]);
+}
+on_each!(bytes_that_are_no_text_are_the_rows_fault: postgres, mysql);
+
+/// (47) A program gives a text with NUL in it, which PostgreSQL has no room for: the row's fault.
+#[test]
+fn a_text_with_nul_is_the_rows_fault() {
+    let world = accounts(Product::Postgres, "chunk_nul", ROWS);
+    world.sql("ALTER TABLE accounts ADD COLUMN name text");
+    super::poison::doubling_program(
+        &world,
+        "on-error = \"quarantine\"\n",
+        "printf '{\"key\":%s,\"set\":{\"name\":\"a\\\\u0000b\"}}\\n' \"$key\"; continue",
+    );
+    world.run("data run").exits(6);
+    assert_eq!(changed(&world), ROWS - 1);
+    let listed = json(&world.run("data quarantine list 1 --json").exits(0));
+    assert_eq!(listed["rows"][0]["key"][0], "57");
+}
