@@ -98,7 +98,7 @@ impl Context {
         connector(&ConnectOptions {
             url: url.to_owned(),
             direct_url: database.direct_url.clone(),
-            replica_urls: Vec::new(),
+            replica_urls: database.replica_urls.clone(),
             root: self.settings.root.clone(),
             connect_timeout: database.connect_timeout,
         })
@@ -129,7 +129,7 @@ impl Context {
     ) -> Result<Job, CliError> {
         let connector = self.connector(database)?;
         let folder = self.files(database, connector.as_ref())?;
-        let limits = self.limits(database, connector.as_ref());
+        let limits = self.limits(database);
         Ok(Job {
             database: database.name.clone(),
             connector,
@@ -152,18 +152,14 @@ impl Context {
         })
     }
 
-    fn limits(&self, database: &DatabaseSettings, connector: &dyn Connector) -> Limits {
+    fn limits(&self, database: &DatabaseSettings) -> Limits {
         let defaults = Limits::default();
         let backfill = &database.backfill;
-        // Where all other writers wait the engine takes a tenth of what it is told; what a person
-        // wrote is meant as it is.
-        let tenth = Capabilities::of(connector.dialect()).one_writer;
-        let chunk_time = backfill.chunk_time.map(|time| if tenth { time * 10 } else { time });
         Limits {
             lock_timeout: database.lock_timeout,
             statement_timeout: database.statement_timeout,
             lease_ttl: self.lease_ttl.unwrap_or(defaults.lease_ttl),
-            chunk_time: chunk_time.unwrap_or(defaults.chunk_time),
+            chunk_time: backfill.chunk_time,
             workers: backfill.workers,
             mind_health: backfill.throttle == Throttle::Mild,
             ..defaults
@@ -293,6 +289,7 @@ fn override_with_flags(
     if let Some(url) = &global.database_url {
         database.url = Some(url.clone());
         database.direct_url = None;
+        database.replica_urls.clear();
     }
     let absolute = |folder: &PathBuf| Some(here.join(folder));
     if let Some(folder) = &global.migrations {

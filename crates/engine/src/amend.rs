@@ -311,11 +311,23 @@ impl Desk<'_> {
         match self.entry(id) {
             // Never run, or to be tried again anyway: the present pass is the one to come.
             None => return Ok(Change::default()),
-            Some(entry) if entry.state.is_pending() => return Ok(Change::default()),
+            Some(entry) if entry.state.is_pending() && !self.goes_on_half_way(id, entry)? => {
+                return Ok(Change::default());
+            }
             Some(_) => {}
         }
         write.pass = write.pass.saturating_add(1);
         Ok(Self::one(write))
+    }
+
+    /// Whether the next try would go on where the last one stopped.
+    fn goes_on_half_way(&self, id: MigrationId, entry: &Entry) -> Result<bool, EngineError> {
+        if !matches!(entry.state, EntryState::Running | EntryState::Failed) {
+            return Ok(false);
+        }
+        let Some(file) = self.job.folder.files.get(&id) else { return Ok(false) };
+        let parsed = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        Ok(parsed.chunking().is_some())
     }
 
     fn retire(&self, version: Version, because: Option<&str>) -> Result<Change, EngineError> {
@@ -345,14 +357,15 @@ impl Desk<'_> {
             .into_iter()
             .filter(|drift| drift.id.version == version)
             .collect();
-        if drifted.is_empty() {
+        let mut writes = Vec::new();
+        writes.extend(self.accept_half_way(MigrationId::data(version), because)?);
+        if drifted.is_empty() && writes.is_empty() {
             return Err(refuse(
                 "no-drift",
                 format!("no applied migration of version {version} has drifted"),
                 "`dunlin status` shows drift",
             ));
         }
-        let mut writes = Vec::new();
         for drift in &drifted {
             let mut write = self.write(drift.id, EntryState::Applied, LedgerEvent::Accept)?;
             write.reason = Some(because.to_owned());
@@ -360,6 +373,29 @@ impl Desk<'_> {
             writes.push(write);
         }
         Ok(Change { writes, ..Change::default() })
+    }
+
+    /// The rest of a backfill is to be done by another text than it began with.
+    fn accept_half_way(
+        &self,
+        id: MigrationId,
+        because: &str,
+    ) -> Result<Option<EntryWrite>, EngineError> {
+        let Some(entry) = self.entry(id) else { return Ok(None) };
+        if !self.goes_on_half_way(id, entry)? {
+            return Ok(None);
+        }
+        let (Some(recorded), Some((found, text))) = (&entry.checksums, self.content(id)?) else {
+            return Ok(None);
+        };
+        if found.agrees_with(recorded) {
+            return Ok(None);
+        }
+        let mut write = self.write(id, entry.state, LedgerEvent::Accept)?;
+        write.reason = Some(because.to_owned());
+        write.error.clone_from(&entry.error);
+        write.content = Some((found, text));
+        Ok(Some(write))
     }
 
     fn baseline(&self, to: Version) -> Result<Change, EngineError> {

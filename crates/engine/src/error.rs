@@ -119,6 +119,14 @@ impl TargetError {
         }
     }
 
+    /// Nothing is wrong but the moment: a lock, a deadlock, a server that was slow.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::LockTimeout | ErrorKind::Conflict | ErrorKind::StatementTimeout
+        )
+    }
+
     /// The same error with what to do next.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_model::{HistoryTool, Owner};
+use dunlin_model::{Capabilities, Chunking, Dialect, HistoryTool, Owner};
 use dunlin_project::plan::Policy;
 use tokio::sync::watch;
 
@@ -33,13 +33,15 @@ pub struct Limits {
     /// How long transactions that began before a backfill are waited for: they may hold rows that
     /// can't be seen yet. Longer than that somebody has to look.
     pub barrier_wait: Duration,
-    /// The time that a chunk should take: what others may have to wait for a row. SQLite, where
-    /// all other writers wait, takes a tenth of it.
-    pub chunk_time: Duration,
+    /// The time that a chunk should take: what others may have to wait for a row. `None`: 500 ms, and
+    /// 50 ms where the whole database takes one writer at a time.
+    pub chunk_time: Option<Duration>,
     /// How many bytes of rows a chunk may have: it bounds what one transaction logs.
     pub chunk_bytes: u64,
     /// Workers of a backfill that says nothing about them.
     pub workers: u32,
+    /// Workers whatever the backfill says.
+    pub workers_asked: Option<u32>,
     /// Backfills slow down when the server is not well.
     pub mind_health: bool,
     /// At most so many rows go to quarantine (or one in a hundred, if that is more).
@@ -60,14 +62,30 @@ impl Default for Limits {
             attempt_count_max: 10,
             reconnect_max: Duration::from_secs(90),
             barrier_wait: Duration::from_secs(600),
-            chunk_time: Duration::from_millis(500),
+            chunk_time: None,
             chunk_bytes: 64 << 20,
             workers: 1,
+            workers_asked: None,
             mind_health: true,
             quarantine_max: 1_000,
             hold_paused: false,
             grace: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// The time that a chunk should take on a database.
+    #[must_use]
+    pub fn chunk_time_on(&self, dialect: Dialect) -> Duration {
+        let usual = if Capabilities::of(dialect).one_writer { 50 } else { 500 };
+        self.chunk_time.unwrap_or(Duration::from_millis(usual))
+    }
+
+    /// How many workers a backfill gets.
+    #[must_use]
+    pub fn workers_for(&self, chunking: &Chunking) -> u32 {
+        self.workers_asked.or(chunking.workers).unwrap_or(self.workers).max(1)
     }
 }
 

@@ -21,6 +21,7 @@ mod failpoint;
 mod leases;
 mod ports;
 mod program;
+mod proof;
 mod steps;
 
 pub use error::{ErrorKind, Remedy, TargetError};

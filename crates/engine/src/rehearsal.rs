@@ -1,7 +1,5 @@
 //! Running a request's steps in transactions that are rolled back.
 
-use std::sync::atomic::AtomicBool;
-
 use dunlin_model::{Action, Mode, Plan, PlannedStep};
 
 use crate::job::Job;
@@ -36,7 +34,7 @@ pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehears
         true => Some(job.connect(Purpose::Run).await?),
         false => None,
     };
-    let bench = Bench { job, ledger: &standing.ledger, run: "", moved: AtomicBool::new(false) };
+    let bench = Bench::new(job, &standing.ledger, "");
     for step in &plan.steps {
         let outcome = match (&mut target, step.mode, &step.action) {
             (_, _, Action::Skip { .. }) => Ok(Vec::new()),

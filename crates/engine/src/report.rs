@@ -65,9 +65,10 @@ pub enum Cause {
         /// How many.
         count: u64,
     },
-    /// Every row was walked over, and `done-when` does not hold.
+    /// It ran to its end, and `done-when` does not hold.
     NotProved {
-        /// How often.
+        /// How often every row was walked over; 0 for what does not run in chunks: of SQL nothing
+        /// remains then.
         rounds: u32,
     },
     /// A person paused it.
@@ -93,6 +94,9 @@ impl fmt::Display for Cause {
             Self::Interrupted => f.write_str("stopped by a person"),
             Self::Refused { diagnostics } => f.write_str(&list(diagnostics)),
             Self::RowsRemain { count } => write!(f, "{count} row(s) are in quarantine"),
+            Self::NotProved { rounds: 0 } => {
+                f.write_str("it ran to its end, and done-when does not hold")
+            }
             Self::NotProved { rounds: 1 } => {
                 f.write_str("every row was walked over, and done-when does not hold")
             }

@@ -3,7 +3,7 @@
 //! After a broken connection, an unknown COMMIT, a lost lease or a restart the loop does the same:
 //! connect, claim the lease (which settles what was in doubt), read the ledger, plan again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
@@ -384,14 +384,12 @@ impl Run<'_> {
         let began = Instant::now();
         self.job.observer.event(Event::StepStarted { step, number, count });
         let run = self.id.clone().unwrap_or_default();
-        let moved = AtomicBool::new(false);
-        let bench = Bench { job: self.job, ledger: &standing.ledger, run: &run, moved };
+        let bench = Bench::new(self.job, &standing.ledger, &run);
         let ended = bench.execute(target, lease, step).await;
-        if bench.moved.load(Ordering::Relaxed) {
+        if bench.progressed.load(Ordering::Relaxed) {
             self.progressed = Instant::now();
         }
-        let ended = ended?;
-        match ended {
+        match ended? {
             Ended::Well(rows) => {
                 let took = began.elapsed();
                 self.progressed = Instant::now();

@@ -14,6 +14,7 @@ use dunlin_model::{
 use crate::events::Event;
 use crate::job::{Job, Urgency};
 use crate::program;
+use crate::proof;
 use crate::report::{Cause, EngineError, Failure};
 use crate::{ErrorKind, Remedy, Settled, Target, TargetError, Work};
 
@@ -32,9 +33,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) job: &'a Job,
     pub(crate) ledger: &'a LedgerView,
     pub(crate) run: &'a str,
-    /// Something was committed, or held on purpose, before whatever ends the step: a connection that
-    /// breaks now breaks for the first time.
-    pub(crate) moved: AtomicBool,
+    /// Set when a step that goes on for long has come further: what breaks then is no reason to
+    /// give up.
+    pub(crate) progressed: AtomicBool,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(job: &'a Job, ledger: &'a LedgerView, run: &'a str) -> Self {
+        Self { job, ledger, run, progressed: AtomicBool::new(false) }
+    }
 }
 
 impl Bench<'_> {
@@ -50,15 +57,56 @@ impl Bench<'_> {
             target.record(lease, &[work.entry]).await?;
             return Ok(Ended::Well(Vec::new()));
         }
+        if self.holds_before(target, step).await? {
+            target.record(lease, std::slice::from_ref(&work.entry)).await?;
+            return Ok(Ended::Well(Vec::new()));
+        }
         match target.preflight(&work).await {
             Ok(()) => {}
             Err(error) => return self.fail(target, lease, step, error, 0).await,
         }
         match step.mode {
-            Mode::OneTransaction => self.one_transaction(target, lease, step, &work).await,
+            Mode::OneTransaction => self.proved_transaction(target, lease, step, work).await,
+            Mode::Stepwise if step.migration.directives().done_when.is_some() => {
+                let error = TargetError::new(
+                    ErrorKind::Refused,
+                    "`done-when` is checked in the migration's own transaction, and its statements \
+                     do not run in one",
+                )
+                .help("move what can't run in a transaction to a schema migration");
+                self.fail(target, lease, step, error, 0).await
+            }
             Mode::Stepwise => self.stepwise(target, lease, step, &work).await,
             Mode::Program => self.program(target, lease, step, work).await,
             Mode::Chunked => crate::backfill::run(self, target, lease, step, work).await,
+        }
+    }
+
+    /// Whether what a data migration is to bring about is already so: then it is done at once. A
+    /// backfill looks itself, for one that has begun is not done because it looks so.
+    async fn holds_before(
+        &self,
+        target: &mut dyn Target,
+        step: &PlannedStep,
+    ) -> Result<bool, EngineError> {
+        let query = &step.migration.directives().done_when;
+        let (Action::Up, Some(query)) = (&step.action, query) else { return Ok(false) };
+        if step.mode == Mode::Chunked || self.ledger.steps.iter().any(|s| s.id == step.migration.id)
+        {
+            return Ok(false);
+        }
+        match target.holds(query).await {
+            Ok(holds) => {
+                if holds {
+                    let id = step.migration.id;
+                    let news = crate::events::BackfillNews::HeldBefore;
+                    self.job.observer.event(Event::Backfill { id, news });
+                }
+                Ok(holds)
+            }
+            Err(error) if error.kind.remedy() == Remedy::Reconnect => Err(error.into()),
+            // The tables that it asks for may be made by the migration itself.
+            Err(_) => Ok(false),
         }
     }
 
@@ -130,6 +178,39 @@ impl Bench<'_> {
             event: LedgerEvent::Reset,
             run: self.run.to_owned(),
         }
+    }
+
+    /// In one transaction, with the proof as its last statement where the header has one.
+    async fn proved_transaction(
+        &self,
+        target: &mut dyn Target,
+        lease: &mut Lease,
+        step: &PlannedStep,
+        mut work: Work,
+    ) -> Result<Ended, EngineError> {
+        let query = step.migration.directives().done_when.as_deref();
+        let (Action::Up, Some(query)) = (&step.action, query) else {
+            return self.one_transaction(target, lease, step, &work).await;
+        };
+        let dialect = self.job.connector.dialect();
+        let count = work.statements.len();
+        work.statements.push(proof::statement(dialect, query));
+        let mut ended = self.one_transaction(target, lease, step, &work).await?;
+        match &mut ended {
+            Ended::Well(rows) => rows.truncate(count),
+            Ended::Badly(failed) => {
+                if let Cause::Target(error) = &failed.cause
+                    && proof::is_refusal(dialect, error, count)
+                {
+                    let cause = Cause::NotProved { rounds: 0 };
+                    self.note_failure(target, lease, step, &cause, None).await;
+                    failed.cause = cause;
+                    failed.number = None;
+                }
+            }
+            Ended::Aborted(_) => {}
+        }
+        Ok(ended)
     }
 
     async fn one_transaction(
@@ -380,6 +461,14 @@ impl Bench<'_> {
         }
         match ran.ending {
             Ok(()) => {
+                if let Some(query) = &step.migration.directives().done_when
+                    && !target.holds(query).await?
+                {
+                    target.close_step(lease, &work, 0, StepState::Failed).await?;
+                    let cause = Cause::NotProved { rounds: 0 };
+                    self.note_failure(target, lease, step, &cause, work.entry.output.clone()).await;
+                    return Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))));
+                }
                 target.close_step(lease, &work, 0, StepState::Done).await?;
                 Ok(Ended::Well(Vec::new()))
             }
@@ -466,6 +555,10 @@ impl Bench<'_> {
         entry.error = Some(message);
         entry.output = output;
         entry.pass = step.pass;
+        if step.mode == Mode::Chunked {
+            // The ledger keeps the text that a part of the rows has been through.
+            entry.content = None;
+        }
         // A failed way down leaves the migration applied.
         if step.direction() == Direction::Up {
             entry.state = EntryState::Failed;

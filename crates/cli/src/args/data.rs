@@ -75,7 +75,7 @@ pub(crate) struct DataRunArgs {
     /// Do not slow down for the server's health
     #[arg(long)]
     pub(crate) no_throttle: bool,
-    /// Chunks at once, where the header does not say
+    /// Chunks at once, whatever the header says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) workers: Option<u32>,
     /// At most so many

@@ -273,11 +273,14 @@ fn kept(failure: &Failure) -> String {
         (
             Cause::Chunk { .. }
             | Cause::RowsRemain { .. }
-            | Cause::NotProved { .. }
+            | Cause::NotProved { rounds: 1.. }
             | Cause::Paused { .. }
             | Cause::Cancelled { .. },
             _,
         ) => "every chunk that is done; the next run goes on after them".into(),
+        (Cause::NotProved { rounds: 0 }, _) => {
+            "nothing of its SQL: it was rolled back; what a program did stays".into()
+        }
         (Cause::Interrupted, 0) => "what was committed; the rest was rolled back".into(),
         (_, 0) => "nothing of it: it was rolled back; earlier migrations stay".into(),
         (_, 1) => "its first statement; the next run goes on after it".into(),
@@ -299,6 +302,10 @@ fn next(failure: &Failure, go_on: &dyn Fn(&str) -> String) -> String {
             go_on(&format!("data quarantine list {version}")),
             go_on(&format!("data quarantine retry {version}")),
             go_on(&format!("data quarantine discard {version} --all"))
+        ),
+        Cause::NotProved { rounds: 0 } => format!(
+            "look at the rows that are left, put it right, then: {}",
+            go_on(&command(failure))
         ),
         Cause::NotProved { .. } => format!(
             "look at the rows that are left, put it right, then: {}\nor over all rows anew: {}",

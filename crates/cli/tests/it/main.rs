@@ -1,5 +1,6 @@
 //! The `dunlin` program as a person meets it: what is typed, what is printed, the exit code.
 
+mod backfill;
 mod drift;
 mod failures;
 mod gates;
@@ -8,6 +9,7 @@ mod json;
 mod migrate;
 mod mistakes;
 mod project;
+mod row_numbers;
 mod several;
 mod start;
 mod story;

@@ -1,6 +1,7 @@
 //! Data migrations by hand: run, rerun, retire, after, manual, environments.
 
 use dunlin::engine::amend::Amendment;
+use dunlin::engine::report::Cause;
 use dunlin::model::{Deferral, WaitsFor};
 use dunlin::project::plan::Scope;
 
@@ -183,4 +184,42 @@ async fn without_an_environment_one_that_names_some_is_held_not_skipped() {
     world.policy.environment = Some("production".into());
     assert_eq!(finished(&world.migrate().await), ["data 2"]);
     assert_eq!(world.value("SELECT sum(n) FROM t"), "0");
+}
+
+#[tokio::test]
+async fn what_is_not_proved_is_rolled_back() {
+    let world = World::auto();
+    world.schema("1_t.sql", TABLE).data(
+        "2_double.sql",
+        &format!("-- dunlin: done-when SELECT NOT EXISTS (SELECT 1 FROM t WHERE n < 4)\n{DOUBLE}"),
+    );
+    let report = world.migrate().await;
+    assert!(matches!(report.failed[0].cause, Cause::NotProved { .. }), "{:?}", report.failed);
+    assert_eq!(world.value("SELECT group_concat(n) FROM t"), "1,2,3");
+    assert_eq!(world.status().await[1], "data 2 failed");
+    world.value("UPDATE t SET n = n + 10 RETURNING n");
+    // What is to be true already is: nothing is done to the rows.
+    assert_eq!(finished(&world.run_data(&[2]).await.unwrap()), ["data 2"]);
+    assert_eq!(world.value("SELECT group_concat(n) FROM t"), "11,12,13");
+}
+
+#[tokio::test]
+async fn a_program_proves_itself_too() {
+    let world = World::auto();
+    world.schema("1_t.sql", TABLE).program(
+        "2_nothing.sh",
+        "#!/bin/sh\n# dunlin: done-when SELECT count(*) = 0 FROM t\nexit 0\n",
+    );
+    let report = world.migrate().await;
+    assert!(matches!(report.failed[0].cause, Cause::NotProved { .. }), "{:?}", report.failed);
+}
+
+#[tokio::test]
+async fn done_when_asks_what_the_migration_brings_about() {
+    let world = World::auto();
+    world
+        .schema("1_t.sql", TABLE)
+        .data("2_double.sql", &format!("-- dunlin: done-when SELECT sum(n) = 15 FROM t\n{DOUBLE}"));
+    assert_eq!(world.migrate().await.finished[1].rows, [Some(3)]);
+    assert_eq!(world.value("SELECT group_concat(n) FROM t"), "3,5,7");
 }

@@ -1,6 +1,7 @@
 //! The library on SQLite, through its public interface: files in, rows and reports out.
 #![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 
+mod backfill;
 mod data;
 mod drift;
 mod gates;

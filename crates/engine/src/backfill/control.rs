@@ -2,7 +2,6 @@
 //! with rows in quarantine, to undo it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::doer::Doer;
 use super::pace::Pace;
-use super::prepare::planned;
+use super::prepare::{check_numbers, planned};
 use super::progress::Progress;
 use super::rows::Rows;
 use super::shared::{Shared, Sizing, Start};
@@ -124,7 +123,8 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
                 break;
             }
             // Towards the size that chunks would have.
-            let share = job.limits.chunk_time.as_secs_f64() / took.as_secs_f64().max(0.001);
+            let share = job.limits.chunk_time_on(job.connector.dialect()).as_secs_f64()
+                / took.as_secs_f64().max(0.001);
             rows = ((rows as f64 * share.clamp(0.1, 10.0)) as u64).clamp(1, 200_000);
         }
     }
@@ -254,9 +254,11 @@ async fn release_rows(
 ) -> Result<Released, EngineError> {
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
-    let (_, work, chunking) = planned(job, held.target.as_mut(), &step.migration, held.record.pass)
-        .await
-        .map_err(|halt| told(halt, job))?;
+    let (table, work, chunking) =
+        planned(job, held.target.as_mut(), &step.migration, held.record.pass)
+            .await
+            .map_err(|halt| told(halt, job))?;
+    check_numbers(&held.record, &work, &table)?;
     let of = Resource::Data(version);
     let all = held.target.quarantine(&of, u64::MAX).await?;
     let chosen: Vec<Key> = match key {
@@ -269,7 +271,7 @@ async fn release_rows(
         None => all.into_iter().map(|row| row.key).collect(),
     };
     let standing = standing::read(job, held.target.as_mut()).await?;
-    let bench = Bench { job, ledger: &standing.ledger, run: "", moved: AtomicBool::new(false) };
+    let bench = Bench::new(job, &standing.ledger, "");
     let mut doer = match &step.migration.body {
         Body::Rows(code) => {
             let variables = bench.variables(&step, &held.lease);
@@ -303,7 +305,11 @@ async fn release_rows(
 /// What lanes share, for one who works alone.
 fn alone(job: &Job, work: Backfill, lease: Lease, chunking: &Chunking) -> Arc<Shared> {
     let (news, _) = mpsc::unbounded_channel();
-    let targets = Targets { time: job.limits.chunk_time, bytes: u64::MAX, rows_max: None };
+    let targets = Targets {
+        time: job.limits.chunk_time_on(job.connector.dialect()),
+        bytes: u64::MAX,
+        rows_max: None,
+    };
     let start = Start {
         job: job.clone(),
         work,
@@ -361,9 +367,10 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
     let target = held.target.as_mut();
-    let (_, work, chunking) = planned(job, target, &step.migration, held.record.pass)
+    let (table, work, chunking) = planned(job, target, &step.migration, held.record.pass)
         .await
         .map_err(|halt| told(halt, job))?;
+    check_numbers(&held.record, &work, &table)?;
     if chunking.undo.is_none() {
         return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
@@ -399,9 +406,9 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
         if !undone.left {
             break;
         }
-        if began.elapsed() < job.limits.chunk_time / 2 {
+        if began.elapsed() < job.limits.chunk_time_on(job.connector.dialect()) / 2 {
             rows = (rows * 2).min(UNDO_ROWS_MAX);
-        } else if began.elapsed() > job.limits.chunk_time {
+        } else if began.elapsed() > job.limits.chunk_time_on(job.connector.dialect()) {
             rows = (rows / 2).max(1);
         }
     }

@@ -1,13 +1,14 @@
 //! Leads the lanes of one walk: starts and ends them, minds the server's health and what people want,
 //! and tells how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{BackfillRecord, BackfillState, Bound, RowCode, Wish};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::doer::Doer;
 use super::lane::{ChunkFailure, Lane, LaneEnd};
@@ -15,7 +16,7 @@ use super::rows::Rows;
 use super::shared::{News, Shared};
 use crate::events::{BackfillNews, Event};
 use crate::job::Urgency;
-use crate::{Purpose, Remedy, Stopper, Target, TargetError};
+use crate::{ErrorKind, Purpose, Remedy, Stopper, Target, TargetError};
 
 /// How often the crew looks around.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,6 +35,9 @@ const REPORT_PAUSED: Duration = Duration::from_millis(500);
 
 /// How often it asks the server what is left.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long it makes do with the lanes that it has, where the server takes no further connection.
+const STAFF_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a walk ended.
 pub(crate) enum WalkEnd {
@@ -65,13 +69,38 @@ pub(crate) struct Crew<'a> {
     pub(crate) code: Option<(RowCode, Vec<(String, String)>)>,
 }
 
+/// The lanes at work, by their numbers.
+#[derive(Default)]
+struct Lanes {
+    tasks: JoinSet<LaneEnd>,
+    present: BTreeMap<u32, (Id, Arc<dyn Stopper>)>,
+    /// When the server had no connection left for another one.
+    refused_at: Option<Instant>,
+}
+
+impl Lanes {
+    /// The next lane's end; never, where there is none.
+    async fn ended(&mut self) -> Option<Result<LaneEnd, tokio::task::JoinError>> {
+        let end = self.tasks.join_next_with_id().await?;
+        let id = match &end {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        self.present.retain(|_, (present, _)| *present != id);
+        Some(end.map(|(_, end)| end))
+    }
+}
+
 struct Watch {
     health: Option<Box<dyn Target>>,
+    /// Connections to replicas; `None` until they are needed, and after one broke.
+    replicas: Option<Vec<Box<dyn Target>>>,
     read_at: Option<Instant>,
     reported_at: Instant,
     estimated_at: Option<Instant>,
     left: Option<u64>,
     absent_told: Vec<&'static str>,
+    unread_told: bool,
     advice_told: Vec<String>,
 }
 
@@ -81,25 +110,30 @@ impl Crew<'_> {
         &mut self,
         mut news: mpsc::UnboundedReceiver<News>,
     ) -> Result<(WalkEnd, BackfillRecord), TargetError> {
-        let mut lanes: JoinSet<LaneEnd> = JoinSet::new();
-        let mut stoppers: Vec<Arc<dyn Stopper>> = Vec::new();
+        let mut lanes = Lanes::default();
         let mut watch = Watch {
             health: None,
+            replicas: None,
             read_at: None,
             reported_at: Instant::now(),
             estimated_at: None,
             left: self.record.row_count_estimate,
             absent_told: Vec::new(),
+            unread_told: false,
             advice_told: Vec::new(),
         };
         let mut ended: Option<WalkEnd> = None;
+        let interrupt = self.shared.job.interrupt.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if ended.is_none() {
-                self.staff(&mut lanes, &mut stoppers).await?;
+                tokio::select! {
+                    staffed = self.staff(&mut lanes) => staffed?,
+                    () = interrupt.reached(Urgency::Abort) => {}
+                }
             }
-            if lanes.is_empty() {
+            if lanes.tasks.is_empty() {
                 if let Some(end) = ended {
                     return Ok((end, self.record.clone()));
                 }
@@ -108,31 +142,30 @@ impl Crew<'_> {
                 }
             }
             tokio::select! {
-                Some(end) = lanes.join_next() => {
+                Some(end) = lanes.ended() => {
                     if let Some(end) = self.lane_ended(end, &mut ended)? {
                         return Err(end);
                     }
                 }
                 Some(news) = news.recv() => self.tell(news),
                 _ = tick.tick() => {
-                    let shared = Arc::clone(&self.shared);
+                    // A server that does not answer must not keep a person waiting.
                     tokio::select! {
                         looked = self.look(&mut watch) => looked?,
-                        // A server that says nothing must not hold up who wants out at once.
-                        () = shared.job.interrupt.reached(Urgency::Abort) => continue,
+                        () = interrupt.reached(Urgency::Abort) => {}
                     }
                     if ended.is_none() {
                         ended = self.person();
                     }
                 }
-                () = self.shared.job.interrupt.reached(Urgency::Abort) => {
-                    for stopper in &stoppers {
+                () = interrupt.reached(Urgency::Abort) => {
+                    for (_, stopper) in lanes.present.values() {
                         stopper.stop().await;
                     }
-                    lanes.abort_all();
+                    lanes.tasks.abort_all();
                     return Ok((WalkEnd::Aborted, self.record.clone()));
                 }
-                () = self.shared.job.interrupt.reached(Urgency::Finish), if ended.is_none() => {
+                () = interrupt.reached(Urgency::Finish), if ended.is_none() => {
                     // Lanes see it by themselves after their chunk.
                     ended = Some(WalkEnd::Interrupted);
                 }
@@ -157,11 +190,7 @@ impl Crew<'_> {
     }
 
     /// As many lanes as are wanted.
-    async fn staff(
-        &mut self,
-        lanes: &mut JoinSet<LaneEnd>,
-        stoppers: &mut Vec<Arc<dyn Stopper>>,
-    ) -> Result<(), TargetError> {
+    async fn staff(&mut self, lanes: &mut Lanes) -> Result<(), TargetError> {
         if self.shared.board.is_done()
             || self.shared.intent().wish != Wish::Run
             || self.shared.must_hold()
@@ -170,11 +199,25 @@ impl Crew<'_> {
         }
         let wanted = self.wanted();
         self.shared.allow(wanted);
+        if lanes.refused_at.is_some_and(|at| at.elapsed() < STAFF_AGAIN) {
+            return Ok(());
+        }
         // A lane's number is its place: those that are told to leave are the highest.
-        let present = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
-        for number in present..wanted {
-            let target = self.shared.job.connector.connect(Purpose::Lane).await?;
-            stoppers.push(target.stopper());
+        for number in 0..wanted {
+            if lanes.present.contains_key(&number) {
+                continue;
+            }
+            let target = match self.shared.job.connector.connect(Purpose::Lane).await {
+                Ok(target) => target,
+                // Fewer lanes than were asked for are slower, and no failure.
+                Err(error) if error.kind == ErrorKind::Exhausted && !lanes.present.is_empty() => {
+                    lanes.refused_at = Some(Instant::now());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            lanes.refused_at = None;
+            let stopper = target.stopper();
             let doer = match &self.code {
                 None => Doer::Statements,
                 Some((code, variables)) => {
@@ -182,7 +225,8 @@ impl Crew<'_> {
                 }
             };
             let lane = Lane::new(Arc::clone(&self.shared), number, target, doer);
-            lanes.spawn(lane.run());
+            let task = lanes.tasks.spawn(lane.run());
+            lanes.present.insert(number, (task.id(), stopper));
         }
         Ok(())
     }
@@ -251,6 +295,7 @@ impl Crew<'_> {
             && watch.read_at.is_none_or(|at| now.duration_since(at) >= HEALTH_EVERY)
         {
             watch.read_at = Some(now);
+            self.shared.sizing().pace.expect_readings(now);
             self.read_health(watch).await;
         }
         self.apply_rate();
@@ -259,11 +304,17 @@ impl Crew<'_> {
         if now.duration_since(watch.reported_at) >= every {
             watch.reported_at = now;
             self.estimate(now, watch).await?;
-            let intent = self.target.report_backfill(&self.shared.lease, &self.record).await?;
-            self.shared.hear(&intent);
+            match self.target.report_backfill(&self.shared.lease, &self.record).await {
+                Ok(intent) => self.shared.hear(&intent),
+                // Somebody has the row locked. Chunks tell what people want as well, and the next
+                // report tells the rest.
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error),
+            }
             if paused {
                 self.shared.rest_scout().await;
                 watch.health = None;
+                watch.replicas = None;
             }
         }
         let news = BackfillNews::Progress {
@@ -276,10 +327,7 @@ impl Crew<'_> {
 
     fn apply_rate(&self) {
         let rate = self.shared.intent().rate.or(self.rate).filter(|rate| *rate > 0);
-        let mut sizing = self.shared.sizing();
-        if sizing.pace.rate() != rate {
-            sizing.pace.set_rate(rate);
-        }
+        self.shared.set_rate(rate);
     }
 
     /// What is left, by the server's statistics.
@@ -291,7 +339,12 @@ impl Crew<'_> {
         let mut left = Some(0_u64);
         for segment in self.shared.board.segments() {
             let (false, Bound::Key(hi)) = (segment.is_done(), &segment.hi) else { continue };
-            let rows = self.target.estimate(&self.shared.work, &segment.upto, hi).await?;
+            let rows = match self.target.estimate(&self.shared.work, &segment.upto, hi).await {
+                Ok(rows) => rows,
+                Err(error) if error.kind.remedy() == Remedy::Reconnect => return Err(error),
+                // Only for people. What is wrong with the table, chunks will tell.
+                Err(_) => None,
+            };
             left = left.zip(rows).map(|(sum, rows)| sum.saturating_add(rows));
         }
         watch.left = left;
@@ -312,7 +365,8 @@ impl Crew<'_> {
             (Wish::Pause, None) => Some("paused".to_owned()),
             _ => sizing.pace.reason(now),
         };
-        self.record.chunk_rows = sizing.sizer.rows();
+        let rows = sizing.sizer.rows();
+        self.record.chunk_rows = sizing.pace.rows_max().map_or(rows, |most| rows.min(most));
         self.record.chunk_ms = u64::try_from(sizing.sizer.last().as_millis()).unwrap_or(u64::MAX);
         self.record.rows_per_second = rate as u64;
         self.record.seconds_left = sizing.progress.left(now, left);
@@ -328,16 +382,36 @@ impl Crew<'_> {
             if watch.health.is_none() {
                 watch.health = Some(self.shared.job.connector.connect(Purpose::Lane).await?);
             }
-            match watch.health.as_mut() {
-                Some(target) => target.health(&self.shared.work).await,
-                None => Ok(crate::Health::default()),
+            if watch.replicas.is_none() {
+                watch.replicas = Some(self.shared.job.connector.replicas().await?);
             }
+            let mut health = crate::Health::default();
+            let replicas = watch.replicas.iter_mut().flatten();
+            for target in watch.health.iter_mut().chain(replicas) {
+                let one = target.health(&self.shared.work).await?;
+                health.signals.extend(one.signals);
+                health.absent.extend(one.absent);
+                health.advice.extend(one.advice);
+            }
+            Ok::<_, TargetError>(health)
         };
         let health = match tokio::time::timeout(HEALTH_MAX, reading).await {
             Ok(Ok(health)) => health,
             Ok(Err(error)) => {
                 if error.kind.remedy() == Remedy::Reconnect {
                     watch.health = None;
+                    watch.replicas = None;
+                }
+                if !watch.unread_told {
+                    watch.unread_told = true;
+                    let news = BackfillNews::Absent {
+                        name: "the server's health",
+                        help: &error.to_string(),
+                    };
+                    self.shared
+                        .job
+                        .observer
+                        .event(Event::Backfill { id: self.shared.work.id, news });
                 }
                 return;
             }

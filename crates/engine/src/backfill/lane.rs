@@ -139,7 +139,7 @@ impl Lane {
             let turn = match self.apart(seat).await {
                 Ok(None) => self.turn(seat).await,
                 Ok(Some(turn)) => turn,
-                Err(error) => Turn::End(broken_or_failed(error)),
+                Err(error) => self.unprepared(error).await,
             };
             match turn {
                 Turn::Next => {}
@@ -164,6 +164,10 @@ impl Lane {
         let Some(first) = marks.into_iter().next() else { return Ok(None) };
         if first.key != hi {
             self.cut_at(seat, Bound::Key(first.key)).await?;
+            // Claims count for all segments alike, also for those that nobody came to. So a row
+            // that has just been set apart is tried, whatever the count says; dying at it leaves
+            // the count as it is in the ledger, and the row apart.
+            seat.segment.attempts = 0;
             return Ok(None);
         }
         if attempts < KILLER_AFTER || first.rows > 1 {
@@ -191,12 +195,13 @@ impl Lane {
         if self.shared.board.wants_piece(seat.segment.seg)
             && self.suspect.is_none()
             && let Err(error) = self.cut(seat).await
+            && !error.is_passing()
         {
             return Turn::End(broken_or_failed(error));
         }
         let want = self.want();
         if let Err(error) = self.look_ahead(seat, want).await {
-            return Turn::End(broken_or_failed(error));
+            return self.unprepared(error).await;
         }
         let Some((to, range, rows)) = next_chunk(seat, want) else {
             return Turn::Next;
@@ -222,13 +227,9 @@ impl Lane {
             } else {
                 // The next chunks' ends are found while this one is at work.
                 let (done, walked) = tokio::join!(committing, shared.walk_on(seat, want));
-                if let Err(error) = walked {
-                    // What was walked is not lost, and the next turn walks again.
+                if walked.is_err() {
+                    // The next turn walks again, and tells if that fails again.
                     seat.walk_again_after(&to);
-                    if error.kind.remedy() != Remedy::Reconnect && done.is_ok() {
-                        self.advance(seat, to);
-                        return Turn::End(broken_or_failed(error));
-                    }
                 }
                 done
             }
@@ -285,13 +286,15 @@ impl Lane {
         done: Done,
     ) -> Turn {
         self.retries = 0;
+        let written = done.written.unwrap_or(rows);
+        // How many rows have no key is known only now.
+        let rows = if to == Bound::Nulls { written } else { rows };
         if let Some(suspect) = &mut self.suspect {
             suspect.rows = suspect.rows.saturating_sub(rows);
             if suspect.rows == 0 {
                 self.suspect = None;
             }
         }
-        let written = done.written.unwrap_or(rows);
         seat.segment.rows += written;
         self.advance(seat, to);
         let searching = self.suspect.is_some();
@@ -354,6 +357,16 @@ impl Lane {
         self.poison(seat, chunk, error).await
     }
 
+    /// Before a chunk could begin: a lock that somebody has on the table is waited for as a chunk
+    /// waits for it.
+    async fn unprepared(&mut self, error: TargetError) -> Turn {
+        if error.is_passing() {
+            self.again(error).await
+        } else {
+            Turn::End(broken_or_failed(error))
+        }
+    }
+
     /// Smaller, later, and with the rows' locks taken without waiting.
     async fn again(&mut self, error: TargetError) -> Turn {
         self.retries += 1;
@@ -394,12 +407,14 @@ impl Lane {
             ..chunk.clone()
         };
         match self.target.commit_chunk(&self.shared.lease, &self.shared.work, &aside).await {
-            Ok(_) => {
-                self.shared.quarantined.fetch_add(1, Ordering::Relaxed);
+            Ok(noted) => {
+                // Rows may have come into the range since it was walked, or have left it.
+                let count = noted.rows.first().copied().flatten().unwrap_or(1);
+                self.shared.quarantined.fetch_add(count, Ordering::Relaxed);
                 let to = to.clone();
                 self.advance(seat, to);
                 seat.walk_again();
-                self.shared.tell(News::SetAside { error, count: 1 });
+                self.shared.tell(News::SetAside { error, count });
                 Turn::Next
             }
             Err(error) => self.failed_aside(error).await,

@@ -25,8 +25,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    BackfillRecord, BackfillState, Body, Capabilities, EntryState, EntryWrite, Lease, LedgerEvent,
-    Phase, PlannedStep, Resource, Segment, Wish,
+    BackfillRecord, BackfillState, Body, Capabilities, Checksums, EntryState, EntryWrite, Lease,
+    LedgerEvent, Phase, PlannedStep, Resource, Segment, Wish,
 };
 use tokio::sync::mpsc;
 
@@ -50,6 +50,9 @@ use crate::{Barrier, Remedy, Target, TargetError, Work};
 
 /// How often waiting for older transactions is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+/// A walk that lasted so long had a server that worked, whatever it waited for.
+const LONG_WALK: Duration = Duration::from_secs(60);
 
 /// Runs a chunked step from wherever the ledger says that it is, to its end.
 pub(crate) async fn run(
@@ -102,19 +105,16 @@ struct Course<'a> {
     entry: EntryWrite,
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
     /// `None`: done and recorded.
     async fn run(&mut self) -> Result<Option<Ended>, Halt> {
         let job = self.bench.job;
         if self.bench.ledger.format < dunlin_model::FORMAT {
             self.target.create_ledger(&self.bench.ledger.id).await?;
         }
-        // The text that this pass began with, if it did.
-        let id = self.step.migration.id;
-        let begun = self.bench.ledger.entries.get(&id).filter(|entry| entry.pass == self.step.pass);
-        let begun = begun.and_then(|entry| entry.checksums.as_ref());
+        let recorded = self.recorded();
         let Some(mut prepared) =
-            prepare(job, self.target, self.lease, self.step, &self.entry, begun).await?
+            prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?
         else {
             // What is to be true already is.
             self.tell(BackfillNews::HeldBefore);
@@ -158,6 +158,11 @@ impl Course<'_> {
         }
     }
 
+    /// The text that the ledger has of the migration.
+    fn recorded(&self) -> Option<&'a Checksums> {
+        self.bench.ledger.entries.get(&self.step.migration.id)?.checksums.as_ref()
+    }
+
     fn tell(&self, news: BackfillNews<'_>) {
         let id = self.step.migration.id;
         self.bench.job.observer.event(Event::Backfill { id, news });
@@ -169,7 +174,7 @@ impl Course<'_> {
         let chunking = prepared.chunking.clone();
         let capabilities = Capabilities::of(job.connector.dialect());
         let one_connection = capabilities.one_writer;
-        let usual = if one_connection { job.limits.chunk_time / 10 } else { job.limits.chunk_time };
+        let usual = job.limits.chunk_time_on(job.connector.dialect());
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
             bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
@@ -202,18 +207,17 @@ impl Course<'_> {
             shared: Arc::clone(&shared),
             target: &mut *self.target,
             record: prepared.record.clone(),
-            workers: chunking.workers.unwrap_or(job.limits.workers),
+            workers: job.limits.workers_for(&chunking),
             rate: chunking.rate,
             code,
         };
+        let began = Instant::now();
         let walked = crew.walk(heard).await;
-        // The board's copy is right unless something broke, and then the ledger is read.
-        let segments = shared.board.segments();
-        let held = shared.intent().wish == Wish::Pause || shared.must_hold();
-        if held || segments != prepared.segments {
-            self.bench.moved.store(true, Ordering::Relaxed);
+        if shared.has_committed() || began.elapsed() > LONG_WALK {
+            self.bench.progressed.store(true, Ordering::Relaxed);
         }
-        prepared.segments = segments;
+        // The board's copy is right unless something broke, and then the ledger is read.
+        prepared.segments = shared.board.segments();
         let (end, record) = walked?;
         prepared.record = record;
         Ok(end)
@@ -262,7 +266,7 @@ impl Course<'_> {
         prepared.record.round += 1;
         prepared.record.rows_before += rows;
         self.tell(BackfillNews::Again { round: prepared.record.round, most });
-        let workers = prepared.chunking.workers.unwrap_or(self.bench.job.limits.workers);
+        let workers = self.bench.job.limits.workers_for(&prepared.chunking);
         prepared.segments = segments(self.target, &prepared.work, workers).await?;
         let (record, cut) = (&prepared.record, &prepared.segments);
         self.target.write_backfill(self.lease, record, Some(cut), None, None).await?;
@@ -271,8 +275,9 @@ impl Course<'_> {
 
     /// The table changed its shape: the same walk goes on if it still can.
     async fn reshape(&mut self, prepared: Prepared) -> Result<Prepared, Halt> {
-        let again =
-            prepare(self.bench.job, self.target, self.lease, self.step, &self.entry, None).await?;
+        let recorded = self.recorded();
+        let job = self.bench.job;
+        let again = prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?;
         self.tell(BackfillNews::Reshaped);
         Ok(again.unwrap_or(prepared))
     }

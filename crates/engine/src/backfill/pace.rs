@@ -18,6 +18,10 @@ const SHED_FROM: f64 = 0.7;
 /// From this on work holds.
 const HOLD_FROM: f64 = 2.0;
 
+/// What chunks tell by themselves counts no more than this, so that it never holds work: only the
+/// next chunk can tell that it is better.
+const OWN_LOAD_MAX: f64 = 1.5;
+
 /// The longest pause after one chunk.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -30,6 +34,10 @@ const COMMIT_LIMIT: Duration = Duration::from_millis(500);
 /// So many times the usual time a row says that something else needs the server more. Rows of one
 /// table may differ by three or four times by themselves.
 const SLOWDOWN_LIMIT: f64 = 8.0;
+
+/// Chunks of fewer rows, or of less time, are mostly their own cost.
+const SAMPLE_ROWS_MIN: u64 = 200;
+const SAMPLE_TIME_MIN: Duration = Duration::from_millis(20);
 
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +57,8 @@ pub(crate) struct Advice {
 pub(crate) struct Pace {
     minds_health: bool,
     health: Option<(Instant, f64, String)>,
-    /// A health reading was had at least once.
-    was_readable: bool,
+    /// When readings were first asked for; `None` where there are none.
+    began: Option<Instant>,
     commit: f64,
     usual: Option<f64>,
     recent: f64,
@@ -65,7 +73,7 @@ impl Pace {
         Self {
             minds_health,
             health: None,
-            was_readable: false,
+            began: None,
             commit: 0.0,
             usual: None,
             recent: 0.0,
@@ -87,31 +95,24 @@ impl Pace {
         self.rate
     }
 
+    /// Readings are asked for from now on.
+    pub(crate) fn expect_readings(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+    }
+
     /// Takes a health reading over.
     pub(crate) fn read(&mut self, now: Instant, health: &Health) {
         let worst = health.signals.iter().max_by(|a, b| a.load.total_cmp(&b.load));
         let (load, shown) = worst.map_or((0.0, String::new()), |signal| {
             (signal.load, format!("{}: {}", signal.name, signal.shown))
         });
-        self.was_readable = true;
         self.health = Some((now, load, shown));
     }
 
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
     pub(crate) fn observe(&mut self, now: Instant, rows: u64, took: Duration, commit: Duration) {
         self.commit = self.commit * 0.6 + commit.as_secs_f64() * 0.4;
-        if rows >= 100 {
-            let per_row = took.as_secs_f64() / rows as f64;
-            self.recent =
-                if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
-            // The usual time follows down at once and up slowly, so that a load that stays becomes
-            // usual after some hundred chunks.
-            self.usual = Some(match self.usual {
-                Some(usual) if self.recent < usual => self.recent,
-                Some(usual) => usual * 0.99 + self.recent * 0.01,
-                None => self.recent,
-            });
-        }
+        self.learn_row_time(rows, took.saturating_sub(commit));
         if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
             let cost = Duration::from_secs_f64(rows as f64 / rate as f64);
             // What was not used before is not saved up.
@@ -120,6 +121,26 @@ impl Pace {
                 .map_or(now, |until| until.max(now.checked_sub(took).unwrap_or(now)));
             self.paid_until = Some(start + cost);
         }
+    }
+
+    /// Learns how long a row takes. A chunk's own cost is part of its time: of few rows, or of a
+    /// moment, it says nothing about a row, and what was thought before fades.
+    fn learn_row_time(&mut self, rows: u64, took: Duration) {
+        if rows < SAMPLE_ROWS_MIN || took < SAMPLE_TIME_MIN {
+            if let Some(usual) = self.usual {
+                self.recent = self.recent * 0.7 + usual * 0.3;
+            }
+            return;
+        }
+        let per_row = took.as_secs_f64() / rows as f64;
+        self.recent = if self.recent == 0.0 { per_row } else { self.recent * 0.5 + per_row * 0.5 };
+        // The usual time follows down at once and up slowly, so that a load that stays becomes
+        // usual after a hundred chunks.
+        self.usual = Some(match self.usual {
+            Some(usual) if self.recent < usual => self.recent,
+            Some(usual) => usual * 0.98 + self.recent * 0.02,
+            None => self.recent,
+        });
     }
 
     /// The worst load, and what it is.
@@ -139,17 +160,21 @@ impl Pace {
                 take(1.0, format!("the server's health could not be read for {age} s"));
             }
             Some((_, load, shown)) => take(*load, shown.clone()),
+            // Replicas that can't be reached at all, say: from the first tries on that is bad, too.
+            None if self.began.is_some_and(|at| now.duration_since(at) > STALE_AFTER) => {
+                take(1.0, "the server's health could not be read".to_owned());
+            }
             None => {}
         }
         let limit = COMMIT_LIMIT.as_secs_f64();
         take(
-            self.commit / limit,
+            (self.commit / limit).min(OWN_LOAD_MAX),
             format!("COMMIT takes {:.0} ms (limit {:.0} ms)", self.commit * 1e3, limit * 1e3),
         );
         if let Some(usual) = self.usual {
             let times = self.recent / usual;
             take(
-                times / SLOWDOWN_LIMIT,
+                (times / SLOWDOWN_LIMIT).min(OWN_LOAD_MAX),
                 format!("a row takes {times:.1} times its usual time (limit {SLOWDOWN_LIMIT})"),
             );
         }
@@ -231,6 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn small_chunks_do_not_hold_themselves_small() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for _ in 0..10 {
+            pace.observe(now, 10_000, Duration::from_millis(50), Duration::ZERO);
+        }
+        // Something slows it down, so that chunks become small.
+        for _ in 0..5 {
+            pace.observe(now, 1_000, Duration::from_millis(50), Duration::ZERO);
+        }
+        assert!(!pace.advice(now).grow);
+        // Then a chunk is nearly nothing but its own cost.
+        for _ in 0..10 {
+            pace.observe(now, 20, Duration::from_millis(3), Duration::ZERO);
+        }
+        assert!(pace.advice(now).grow, "{:?}", pace.load(now));
+    }
+
+    #[test]
     fn a_stale_reading_counts_as_bad() {
         let now = Instant::now();
         let mut pace = Pace::new(true, None);
@@ -239,6 +283,25 @@ mod tests {
         assert!(pace.load(later).0 >= 1.0);
         assert!(pace.load(later).1.contains("30 s"));
         assert_eq!(Pace::new(false, None).load(later).0, 0.0);
+    }
+
+    #[test]
+    fn what_chunks_tell_slows_down_and_is_forgotten_and_never_holds() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        for _ in 0..10 {
+            pace.observe(now, 5_000, Duration::from_millis(20), Duration::from_millis(2));
+        }
+        assert!(pace.advice(now).grow);
+        // One that waited for somebody's row lock, and a COMMIT that waited for the disk.
+        pace.observe(now, 5_000, Duration::from_secs(20), Duration::from_secs(10));
+        let advice = pace.advice(now);
+        assert!(advice.halve && !advice.hold && !advice.grow, "{advice:?}");
+        for _ in 0..40 {
+            pace.observe(now, 10, Duration::from_millis(5), Duration::from_millis(2));
+        }
+        let advice = pace.advice(now);
+        assert!(advice.grow, "{advice:?} {:?}", pace.load(now));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, Diagnostic, EntryState, EntryWrite, Lease,
-    LedgerEvent, Migration, Phase, Place, PlannedStep, Resource, Segment, Table, Wish,
+    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, EntryState,
+    EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
+    Table, Wish,
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
@@ -23,24 +24,20 @@ pub(crate) struct Prepared {
     pub(crate) row_bytes: Option<u64>,
 }
 
-/// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `begun` is
-/// the text that it began with, if it did before this run. `None`: what is to be true already is.
+/// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `None`:
+/// what is to be true already is. `recorded` is the text that it began with.
 pub(crate) async fn prepare(
     job: &Job,
     target: &mut dyn Target,
     lease: &mut Lease,
     step: &PlannedStep,
     entry: &EntryWrite,
-    begun: Option<&Checksums>,
+    recorded: Option<&Checksums>,
 ) -> Result<Option<Prepared>, Halt> {
     let migration = &step.migration;
     let known = known(target, step).await?;
-    if let Some((record, segments)) = &known {
-        // First of all: what fails later is noted, with the text.
-        if let (true, Some(begun)) = (record.pass == step.pass, begun) {
-            check_text(step, segments, begun)?;
-        }
-        check_wish(job, record)?;
+    if let Some((record, _)) = &known {
+        check_wish(job, record, step.pass)?;
         if record.phase == Phase::Undo && record.state != BackfillState::Undone {
             return Err(TargetError::new(ErrorKind::Refused, "its undo has begun and is not done")
                 .help(format!("finish it: dunlin data undo {}", migration.id.version))
@@ -55,6 +52,9 @@ pub(crate) async fn prepare(
     {
         return Ok(None);
     }
+    if let Some((_, segments)) = &resumed {
+        check_text(migration, recorded, segments)?;
+    }
     let (table, work, chunking) = planned(job, target, migration, step.pass).await?;
     if let Some((record, segments)) = resumed {
         let mut prepared = resume(migration, record, segments, &work, chunking, &table)?;
@@ -66,8 +66,14 @@ pub(crate) async fn prepare(
         crate::failpoint("backfill.barrier");
         wait_behind(job, target, step, &barrier).await?;
     }
-    let workers = chunking.workers.unwrap_or(job.limits.workers);
+    let workers = job.limits.workers_for(&chunking);
     let segments = segments(target, &work, workers).await?;
+    let nulls = segments.iter().any(|segment| segment.hi == Bound::Nulls);
+    if nulls && matches!(migration.body, Body::Rows(_)) {
+        // Not every database can name such rows to a program, and they come last: better to be told
+        // so now than after hours.
+        target.read_rows(&work, &KeyRange::Nulls).await?;
+    }
     let estimate = estimate(target, &work, &segments).await?;
     let record = new_record(step, &work, estimate);
     let row_bytes = table.row_bytes_estimate;
@@ -75,28 +81,6 @@ pub(crate) async fn prepare(
     begin(target, lease, entry, &mut prepared, Some(Wish::Run)).await?;
     crate::failpoint("backfill.begun");
     Ok(Some(prepared))
-}
-
-/// Rows that are left must not be done otherwise than those that are done. Directives may change;
-/// row code may, too, for its program can't be compared.
-fn check_text(step: &PlannedStep, segments: &[Segment], begun: &Checksums) -> Result<(), Halt> {
-    let migration = &step.migration;
-    let untouched = segments.iter().all(|segment| segment.upto == segment.lo);
-    let code = matches!(migration.body, Body::Rows(_));
-    if untouched || code || migration.checksums.agrees_with(begun) {
-        return Ok(());
-    }
-    let version = migration.id.version;
-    let refusal = Diagnostic::error(
-        "edited-half-way",
-        format!("{} stopped half-way, and its statements were edited since", migration.id),
-    )
-    .at(Place::file(step.file()))
-    .help(format!(
-        "put them back as they were; or let the new ones begin anew, over all rows: dunlin data rerun {version}"
-    ));
-    // Not noted in the ledger, which keeps the text that it began with.
-    Err(Cause::Refused { diagnostics: vec![refusal] }.into())
 }
 
 /// The ledger's row of this migration's backfill, if there is one.
@@ -108,13 +92,43 @@ async fn known(
     Ok(target.backfills(Some(&of)).await?.into_iter().next())
 }
 
+/// Rows that are done were done by the text that it began with: the rest must not be done by
+/// another one, or nobody could say afterwards what was done to which row.
+fn check_text(
+    migration: &Migration,
+    recorded: Option<&Checksums>,
+    segments: &[Segment],
+) -> Result<(), Halt> {
+    let has_begun =
+        |one: &Segment| one.is_done() || (one.upto != one.lo && one.upto != Bound::Start);
+    let half_way = segments.iter().any(has_begun) && !segments.iter().all(Segment::is_done);
+    let same = recorded.is_none_or(|recorded| {
+        // What a program does is not in its file.
+        migration.statements().is_empty() || migration.checksums.agrees_with(recorded)
+    });
+    if same || !half_way {
+        return Ok(());
+    }
+    let version = migration.id.version;
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        "its statements are others than those that a part of the rows has been through",
+    )
+    .note(format!("to do the rest as before: put {} back as it was", migration.file().display()))
+    .note(format!("to do the rest by the new statements: dunlin accept {version} --because \"…\""))
+    .help(format!("dunlin data rerun {version} begins anew with them, over all rows"))
+    .into())
+}
+
 /// A backfill that a person holds or gave up does not begin by itself.
-fn check_wish(job: &Job, record: &BackfillRecord) -> Result<(), Halt> {
+fn check_wish(job: &Job, record: &BackfillRecord, pass: u32) -> Result<(), Halt> {
     let by = record.intent.by.clone();
     match record.intent.wish {
         Wish::Run => Ok(()),
         Wish::Pause if job.limits.hold_paused => Ok(()),
         Wish::Pause => Err(Cause::Paused { by }.into()),
+        // What was given up is an earlier pass; a person asked for another one since.
+        Wish::Cancel if record.pass != pass => Ok(()),
         Wish::Cancel => Err(Cause::Cancelled { by }.into()),
     }
 }
@@ -167,15 +181,18 @@ fn resume(
         .help(anew)
         .into());
     }
+    check_numbers(&record, work, table)?;
     let done = segments.iter().all(Segment::is_done);
     if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
         // Walked as often as it says, and asked to try again: as often once more.
         record.round = 0;
     }
     if record.state == BackfillState::Failed {
-        // Somebody was told, and may have put it right: what killed its workers is tried again. If it
-        // kills this one too, the ledger still knows how often.
-        segments.iter_mut().for_each(|segment| segment.attempts = 0);
+        // Somebody has seen why and asks for another try: what a row has done to workers before
+        // that must not fail it unseen.
+        for segment in &mut segments {
+            segment.attempts = 0;
+        }
     }
     record.shape.clone_from(&work.shape);
     record.state = BackfillState::Running;
@@ -187,6 +204,35 @@ fn resume(
         segments,
         row_bytes: table.row_bytes_estimate,
     })
+}
+
+/// Where the database itself has numbered the rows, it may have given them other numbers since the
+/// table's shape was another one: then the keys of before name other rows.
+pub(crate) fn check_numbers(
+    record: &BackfillRecord,
+    work: &Backfill,
+    table: &Table,
+) -> Result<(), TargetError> {
+    let numbered =
+        table.indexes.iter().any(|index| index.name == work.index && table.is_row_number(index));
+    if !numbered || record.shape == work.shape {
+        return Ok(());
+    }
+    let version = work.id.version;
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!(
+            "the database changed since this backfill began, and it knows the rows of {} by their \
+             row numbers alone, which may be others by now",
+            work.table
+        ),
+    )
+    .note("a VACUUM numbers rows anew, and can't be told from any other change of the schema")
+    .help(format!(
+        "find out which rows are done; then dunlin data rerun {version} begins anew, over all rows, \
+         and dunlin data skip {version} gives it up. A column `id INTEGER PRIMARY KEY` is a key that \
+         stays"
+    )))
 }
 
 fn columns(key: &[dunlin_model::KeyColumn]) -> String {

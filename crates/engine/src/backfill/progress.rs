@@ -75,7 +75,7 @@ mod tests {
         let rate = progress.rate(now);
         assert!((1900.0..2100.0).contains(&rate), "{rate}");
         let (least, most) = progress.left(now, Some(200_000));
-        assert!(least <= 100 && most >= 100 && most < 160, "{least} {most}");
+        assert!(least <= 100 && (100..160).contains(&most), "{least} {most}");
         assert_eq!(progress.left(now, None), (0, 0));
     }
 }

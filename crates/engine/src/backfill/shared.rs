@@ -1,6 +1,6 @@
 //! What the lanes of one walk share: the plan, the board, the pace, and what people want.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) on_error: OnError,
     /// Rows in quarantine.
     pub(crate) quarantined: AtomicU64,
+    committed: AtomicBool,
     pub(crate) news: mpsc::UnboundedSender<News>,
     sizing: Mutex<Sizing>,
     orders: Mutex<Orders>,
@@ -90,6 +91,7 @@ impl Shared {
             board: start.board,
             on_error: start.on_error,
             quarantined: AtomicU64::new(start.quarantined),
+            committed: AtomicBool::new(false),
             news,
             sizing: Mutex::new(start.sizing),
             orders: Mutex::new(Orders { lanes: u32::MAX, intent: start.intent }),
@@ -132,7 +134,24 @@ impl Shared {
 
     /// Lanes from that number on leave.
     pub(crate) fn allow(&self, lanes: u32) {
-        self.orders().lanes = lanes;
+        let mut orders = self.orders();
+        // Said again and again; who waits for the rate's sake must not be woken by it.
+        if orders.lanes == lanes {
+            return;
+        }
+        orders.lanes = lanes;
+        drop(orders);
+        self.orders_changed.notify_waiters();
+    }
+
+    /// The rate from now on. What was waited for at the one before is over.
+    pub(crate) fn set_rate(&self, rate: Option<u64>) {
+        let mut sizing = self.sizing();
+        if sizing.pace.rate() == rate {
+            return;
+        }
+        sizing.pace.set_rate(rate);
+        drop(sizing);
         self.orders_changed.notify_waiters();
     }
 
@@ -177,6 +196,7 @@ impl Shared {
         searching: bool,
     ) -> Duration {
         let now = Instant::now();
+        self.committed.store(true, Ordering::Relaxed);
         let mut sizing = self.sizing();
         sizing.progress.observe(now, sample.rows);
         sizing.pace.observe(now, written, sample.took, commit);
@@ -193,6 +213,11 @@ impl Shared {
             return pause.max(sample.took / 10);
         }
         pause
+    }
+
+    /// Whether a chunk was committed in this walk.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.committed.load(Ordering::Relaxed)
     }
 
     /// A chunk met a lock, or took too long.

@@ -43,7 +43,9 @@ pub enum Checkpoint {
         /// Where it ends.
         hi: Bound,
     },
-    /// A row in quarantine, which is released. Fenced by the token of segment 0 alone.
+    /// A row in quarantine, which is released: it leaves the quarantine in the chunk's transaction
+    /// (a chunk that sets it aside puts it back). Fenced by the token of segment 0, and by the row
+    /// in quarantine: where there is none, the row was released before, and nothing is run.
     Released {
         /// Its key.
         key: Key,

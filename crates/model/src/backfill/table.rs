@@ -105,7 +105,21 @@ impl Table {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
+
+    /// Whether an index is only the number that the database itself has given to each row, no
+    /// column of the table's: it may give other numbers, as SQLite's VACUUM does.
+    #[must_use]
+    pub fn is_row_number(&self, index: &Index) -> bool {
+        let [part] = index.columns.as_slice() else { return false };
+        let Some(name) = &part.name else { return false };
+        index.name == ROWID
+            && !index.primary
+            && self.column(name).is_none_or(|column| column.generated)
+    }
 }
+
+/// The name of an index that is a table's own row number.
+const ROWID: &str = "rowid";
 
 /// How the server would reach rows, as its EXPLAIN tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

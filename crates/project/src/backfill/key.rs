@@ -64,10 +64,7 @@ impl Planner<'_> {
 
     /// SQLite's row number where no column stands for it: VACUUM numbers rows anew.
     fn is_hidden_rowid(&self, index: &Index) -> bool {
-        let [part] = index.columns.as_slice() else { return false };
-        self.dialect == Dialect::Sqlite
-            && index.name == ROWID
-            && part.name.as_ref().is_some_and(|name| self.table.column(name).is_none())
+        self.dialect == Dialect::Sqlite && self.table.is_row_number(index)
     }
 
     /// An index as a key: unique, with an order that leaves out no row.
@@ -292,7 +289,14 @@ impl Planner<'_> {
 
     /// The column that most probably tells rows apart.
     fn likely_key(&self) -> Option<&str> {
-        let fit = |column: &&Column| !column.nullable && !is_float(column);
+        let number =
+            |name: &str| {
+                let hidden = |index: &&Index| self.is_hidden_rowid(index);
+                self.table.indexes.iter().filter(hidden).any(|index| {
+                    index.columns.iter().any(|part| part.name.as_deref() == Some(name))
+                })
+            };
+        let fit = |column: &&Column| !column.nullable && !is_float(column) && !number(&column.name);
         let columns = || self.table.columns.iter().filter(fit);
         let named = columns().find(|column| column.name.eq_ignore_ascii_case("id"));
         named

@@ -172,12 +172,37 @@ impl Planner<'_> {
         written.into_iter().chain(catalogue.clone()).chain(last).collect()
     }
 
+    /// Whether rows that are inserted lie behind the end of the walk: their key is a number that the
+    /// database gives, which grows.
+    fn adds_behind(&self, key: &[KeyColumn], named: &BTreeSet<String>) -> bool {
+        let [only] = key else { return false };
+        let given = !named.is_empty()
+            && !named.iter().any(|name| column::is_same(self.dialect, name, &only.name));
+        let type_name = only.type_name.to_ascii_lowercase();
+        given && type_name.contains("int") && !only.descending
+    }
+
     /// A row whose key changes could be done twice or never.
     fn check_statements(&mut self, key: &[KeyColumn]) {
         let names = self.names(false);
         let migration = self.migration;
         for statement in migration.statements() {
             let deeds = sql::deeds(self.dialect, statement);
+            let adds = deeds.iter().filter(|deed| names.contains(&deed.table));
+            if adds.filter_map(|deed| deed.adds.as_ref()).any(|named| !self.adds_behind(key, named))
+            {
+                self.error_in(
+                    statement,
+                    "inserts-ahead",
+                    format!(
+                        "the statement inserts into {}, which it walks: rows that come to lie ahead \
+                         of the walk would be done as well, and again",
+                        self.table.name
+                    ),
+                    "insert into another table, or name the columns and leave the key to an \
+                     ascending number that the database gives",
+                );
+            }
             let here = deeds
                 .iter()
                 .filter(|deed| deed.verb != Verb::Delete && names.contains(&deed.table));

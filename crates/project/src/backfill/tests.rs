@@ -247,6 +247,13 @@ fn a_hidden_row_number_must_be_named() {
     let work = plan(&migration(dialect, "chunk-key rowid", UPDATE), &bare, dialect, TIMEOUTS, 1)
         .expect("named");
     assert_eq!(work.key[0].name, "rowid");
+    // As the driver lists it: a column that can't be written.
+    let mut listed = table(&["n TEXT", "rowid integer"], &["unique rowid"]);
+    listed.indexes[0].name = "rowid".into();
+    listed.columns[1].generated = true;
+    listed.columns[1].nullable = false;
+    let found = plan(&migration(dialect, "", UPDATE), &listed, dialect, TIMEOUTS, 1);
+    refused(found, "no-key", &["chunk-key rowid", "VACUUM", "(\"n\")"]);
     // Under a column of its own it is an ordinary key.
     let mut own = table(&["id INTEGER", "n TEXT"], &["primary id"]);
     own.indexes[0].name = "rowid".into();
@@ -297,6 +304,25 @@ fn a_key_is_never_assigned() {
 }
 
 #[test]
+fn rows_are_not_inserted_ahead_of_the_walk() {
+    for statement in [
+        "INSERT INTO posts SELECT * FROM posts WHERE :chunk",
+        "INSERT INTO posts (id, title) SELECT -id, title FROM posts WHERE :chunk",
+        "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING *) INSERT INTO posts SELECT * FROM x",
+    ] {
+        refused(planned("", statement, &posts()), "inserts-ahead", &["again", "key"]);
+    }
+    for statement in [
+        "INSERT INTO posts (title) SELECT title FROM posts WHERE :chunk",
+        "INSERT INTO log SELECT * FROM posts WHERE :chunk",
+        "INSERT INTO posts (id, title) SELECT id, 'a' FROM posts WHERE :chunk \
+         ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
+    ] {
+        planned("", statement, &posts()).expect(statement);
+    }
+}
+
+#[test]
 fn old_values_are_kept_where_all_that_is_written_is_known() {
     let undo = "undo capture for 14 days";
     let kept = |statements: &str| {
@@ -314,7 +340,7 @@ fn old_values_are_kept_where_all_that_is_written_is_known() {
     );
     assert_eq!(kept("DELETE FROM posts WHERE :chunk"), ["id", "tenant", "title", "body"]);
     for (statement, why) in [
-        ("INSERT INTO posts SELECT * FROM posts WHERE :chunk", "INSERT"),
+        ("INSERT INTO posts (title) SELECT title FROM posts WHERE :chunk", "INSERT"),
         ("UPDATE users SET a = 1 FROM posts WHERE :chunk(posts)", "`users`"),
         ("SELECT f(id) FROM posts WHERE :chunk", "functions"),
         (

@@ -65,7 +65,15 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
   alias `p`, as in `UPDATE posts AS p SET … FROM users AS u WHERE u.id = p.user_id AND :chunk(p)`.
 - It is found by the server's own rules: not in strings, comments, `::chunk` or `:chunky`.
 - All statements of the file run for each chunk, in order, in one transaction.
-- A statement must not assign a column of the key.
+- A statement must not assign a column of the key, and must not insert into the table that is
+  walked, unless the database gives the new rows ascending numbers as keys: rows that come to lie
+  ahead of the walk would be done as well.
+- `:chunk` has to confine the statement to the rows of the chunk: it must not be one side of an OR
+  (`(a OR b) AND :chunk` is right), stand under a NOT or in a value alone, and no LIMIT may leave
+  rows of the chunk out.
+- While a part of the rows is done, the statements of the file must stay as they are. To do the rest
+  by other statements: `dunlin accept V --because "…"`; to begin anew with them, over all rows:
+  `dunlin data rerun V`.
 - By hand, such a file runs over all rows at once with `psql -v chunk=true -f FILE` (psql knows
   nothing of aliases: `:chunk(p)` has to become `:chunk` for that).
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
-use super::facts;
 use super::lex::{Kind, Lexeme, Lexer, Token};
+use super::{confinement, facts};
 use crate::directive::Said;
 use crate::position::line_and_column;
 
@@ -63,11 +63,19 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
     let odd = statement.facts.chunk_places.iter().find(|place| {
         let rest = statement.text.get(place.end..).unwrap_or_default();
         place.alias.is_none() && rest.starts_with('(')
-    })?;
+    });
+    if let Some(odd) = odd {
+        return Some(
+            Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
+                .at(place_in(file, statement, odd.start))
+                .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
+        );
+    }
+    let (leak, start) = confinement::leak(statement, &tokens)?;
     Some(
-        Diagnostic::error("malformed-chunk-place", "`:chunk(…)` takes the alias of a table")
-            .at(place_in(file, statement, odd.start))
-            .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
+        Diagnostic::error(leak.rule, leak.message)
+            .at(place_in(file, statement, start))
+            .help(leak.help),
     )
 }
 

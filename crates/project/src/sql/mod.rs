@@ -8,6 +8,7 @@
 
 mod body;
 mod chunked;
+mod confinement;
 mod facts;
 mod lex;
 mod policy;

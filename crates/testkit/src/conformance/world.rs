@@ -121,6 +121,22 @@ impl World {
         };
         while self.sql(&query).await == "0" {}
     }
+
+    /// Waits until somebody sleeps in this database, on the server. Of a message with many
+    /// statements PostgreSQL shows only the beginning, and shows it before it has come to the last.
+    pub(super) async fn until_asleep(&self) {
+        let query = match self.product {
+            Product::Mysql => {
+                "SELECT count(*) FROM information_schema.processlist \
+                 WHERE db = DATABASE() AND state = 'User sleep'"
+            }
+            _ => {
+                "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event = 'PgSleep'"
+            }
+        };
+        while self.sql(query).await == "0" {}
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -1,6 +1,7 @@
 //! Measurements. Each prints a table as text; `docs/benchmarks.md` keeps them.
 
 mod backfill;
+mod impact;
 mod migrate;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Migrate(migrate::Options),
     /// A data migration over millions of rows: against one UPDATE, a procedure, and scripts.
     Backfill(backfill::Options),
+    /// What the application feels of a backfill: its requests before and during.
+    Impact(impact::Options),
 }
 
 /// `cargo xtask bench …`
@@ -22,6 +25,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Migrate(options) => migrate::run(&options),
         Command::Backfill(options) => backfill::run(&options),
+        Command::Impact(options) => impact::run(&options),
     }
 }
 

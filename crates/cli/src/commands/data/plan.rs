@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin::engine::backfill::preview;
 use dunlin::engine::events::Silent;
-use dunlin::model::{Capabilities, Kind};
+use dunlin::model::Kind;
 
 use super::name_of;
 use crate::args::DataPlanArgs;
@@ -19,9 +19,7 @@ pub(super) async fn run(context: &Context, args: &DataPlanArgs) -> Result<Exit, 
     let seen = preview(&job, args.version, args.sample.unwrap_or(0))
         .await
         .map_err(|error| engine_error(&job.database, error))?;
-    // Where all other writers wait for a chunk, it is a tenth.
-    let tenth = Capabilities::of(job.connector.dialect()).one_writer;
-    let usual = if tenth { job.limits.chunk_time / 10 } else { job.limits.chunk_time };
+    let usual = job.limits.chunk_time_on(job.connector.dialect());
     let well = seen.tried.iter().all(|(_, outcome)| outcome.is_ok());
     let exit = if well { Exit::Done } else { Exit::Failed };
     if context.global.json {

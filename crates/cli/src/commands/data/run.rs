@@ -91,9 +91,7 @@ pub(super) fn job(
     };
     let mut job = context.job(database, "data run", observer)?;
     job.limits.lease_wait = args.waiting.lease_wait;
-    if let Some(workers) = args.workers {
-        job.limits.workers = workers;
-    }
+    job.limits.workers_asked = args.workers;
     if args.no_throttle {
         job.limits.mind_health = false;
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dunlin::engine::Remedy;
 use dunlin::engine::events::Silent;
 use dunlin::engine::job::{Job, Urgency};
+use dunlin::engine::report::EngineError;
 use dunlin::model::{BackfillState, Kind, Version};
 use serde_json::{Value, json};
 
@@ -24,6 +26,9 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it has a line for a log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a watched database may give no answer.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// Shows each database once, or goes on showing.
 pub(super) async fn run(context: &Context, args: &DataStatusArgs) -> Result<Exit, CliError> {
@@ -109,19 +114,24 @@ async fn watch(context: &Context, jobs: &[Job], of: Option<Version>) -> Result<E
     only_looking();
     let terminal = !context.global.json && render::data_is_watched();
     let mut told = Told::default();
+    let mut answered = Instant::now();
     loop {
-        let mut views = Vec::new();
-        for job in jobs {
-            let read = tokio::select! {
-                read = views::read(job, of) => read,
-                () = context.interrupt.reached(Urgency::Finish) => break,
-            };
-            let read = read.map_err(|error| engine_error(&job.database, error))?;
-            views.extend(read.into_iter().map(|view| (job.database.as_str(), view)));
-        }
-        if context.interrupt.urgency() >= Urgency::Finish {
-            break;
-        }
+        let read = tokio::select! {
+            read = read_all(jobs, of) => read,
+            () = context.interrupt.reached(Urgency::Finish) => break,
+        };
+        let mut views = match read {
+            Ok(views) => views,
+            // Busy, or restarting: who watches wants to see how it goes on.
+            Err(error) if passes(&error) && answered.elapsed() < SILENT_MAX => {
+                tokio::select! {
+                    () = tokio::time::sleep(READ_EVERY) => continue,
+                    () = context.interrupt.reached(Urgency::Finish) => break,
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        answered = Instant::now();
         views.retain(|(_, view)| is_worth_lines(view, of) || told.knows(view));
         let at_work = views.iter().any(|(_, view)| view.is_at_work());
         if context.global.json {
@@ -140,7 +150,27 @@ async fn watch(context: &Context, jobs: &[Job], of: Option<Version>) -> Result<E
         }
     }
     live::leave();
+    if terminal {
+        // The last line that was drawn has no end yet.
+        render::data("");
+    }
     Ok(Exit::Done)
+}
+
+async fn read_all(jobs: &[Job], of: Option<Version>) -> Result<Vec<(&str, View)>, CliError> {
+    let mut views = Vec::new();
+    for job in jobs {
+        let read =
+            views::read(job, of).await.map_err(|error| engine_error(&job.database, error))?;
+        views.extend(read.into_iter().map(|view| (job.database.as_str(), view)));
+    }
+    Ok(views)
+}
+
+fn passes(error: &CliError) -> bool {
+    let CliError::Engine { error, .. } = error else { return false };
+    matches!(error.as_ref(), EngineError::Target(error)
+        if matches!(error.kind.remedy(), Remedy::Reconnect | Remedy::RetryTransaction))
 }
 
 fn table(context: &Context, views: &[(&str, View)]) -> Vec<String> {

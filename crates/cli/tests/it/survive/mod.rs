@@ -2,6 +2,7 @@
 //! that it is about. `docs/reference/guarantees.md` lists them all, with tests of other crates.
 
 mod backfill;
+mod backfills;
 mod conflicts;
 mod crashes;
 mod death;

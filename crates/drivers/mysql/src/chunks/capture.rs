@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use dunlin_engine::{ErrorKind, TargetError, Undone};
-use dunlin_model::{Backfill, Column, Key, KeyRange, Lease};
+use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, RowChange};
 
 use super::commit::key_hash;
 use super::derived::Derived;
@@ -24,7 +24,10 @@ use crate::work::{WorkSession, lock_timeout};
 /// SQL that keeps the old values of one chunk.
 #[derive(Debug)]
 pub(crate) struct Capturing {
-    before: String,
+    /// The INSERT, up to the rows `t` that it takes.
+    insert: String,
+    /// Which rows are taken where a statement of the user's may change any of the range.
+    rows: String,
     /// What is done afterwards; `FIRST` stands for the number of the first row kept.
     after: String,
 }
@@ -34,6 +37,12 @@ pub(crate) struct Capturing {
 pub(crate) struct First(u64);
 
 const FIRST: &str = "/*first*/";
+
+/// Statements of ours are strict, whatever the user's run under.
+const STRICT: &str = "SET @dunlin_sql_mode = @@SESSION.sql_mode; \
+     SET SESSION sql_mode = 'STRICT_ALL_TABLES'";
+
+const BACK: &str = "SET SESSION sql_mode = @dunlin_sql_mode";
 
 /// A list of exact texts as JSON. They hold nothing that JSON escapes.
 fn list(columns: &[(&Column, Kind)], alias: &str) -> String {
@@ -69,7 +78,16 @@ impl MysqlTarget {
         range: &KeyRange,
     ) -> Result<Capturing, TargetError> {
         let columns = self.columns(work).await?;
-        let kept = kept(work, &columns)?;
+        self.capturing_of(work, &columns, range)
+    }
+
+    fn capturing_of(
+        &self,
+        work: &Backfill,
+        columns: &[Column],
+        range: &KeyRange,
+    ) -> Result<Capturing, TargetError> {
+        let kept = kept(work, columns)?;
         let key = KeySql::of(work);
         let keep = work.capture.as_ref().map(|capture| capture.keep).unwrap_or_default();
         let (job, pass) = (text(&format!("data/{}", work.id.version)), work.pass);
@@ -79,18 +97,13 @@ impl MysqlTarget {
         let condition = key.range(Some("t"), range)?;
         let filter = work.filter.as_ref().map(|f| format!(" AND ({f}\n)")).unwrap_or_default();
         let walked = format!("{} t FORCE INDEX ({})", work.table, literal::name(&work.index));
-        // Ours are strict, whatever the user's statements run under.
-        let strict = "SET @dunlin_sql_mode = @@SESSION.sql_mode; \
-                      SET SESSION sql_mode = 'STRICT_ALL_TABLES'";
-        let back = "SET SESSION sql_mode = @dunlin_sql_mode";
-        let before = format!(
-            "{strict}; INSERT INTO {table} (job, pass, `key`, key_hash, old_values, forget_at) \
-             SELECT {job}, {pass}, {encoded}, {}, {values}, \
-             UTC_TIMESTAMP(6) + INTERVAL {} SECOND FROM {walked} WHERE {condition}{filter} \
-             FOR UPDATE; SELECT LAST_INSERT_ID(); {back}",
+        let insert = format!(
+            "INSERT INTO {table} (job, pass, `key`, key_hash, old_values, forget_at) \
+             SELECT {job}, {pass}, {encoded}, {}, {values}, UTC_TIMESTAMP(6) + INTERVAL {} SECOND",
             key_hash(&encoded),
             keep.as_secs(),
         );
+        let rows = format!("FROM {walked} WHERE {condition}{filter} FOR UPDATE");
         // The key may not change, so the range still holds every row that is left. Other lanes keep
         // rows at the same time, so ours are told by their keys, and from those of earlier walks by
         // their numbers.
@@ -100,16 +113,21 @@ impl MysqlTarget {
             key_hash(&encoded)
         );
         let after = format!(
-            "{strict}; UPDATE {joined} SET c.new_values = {values} WHERE {condition}; \
-             DELETE c FROM {joined} WHERE {condition} AND c.new_values = c.old_values; {back}",
+            "{STRICT}; UPDATE {joined} SET c.new_values = {values} WHERE {condition}; \
+             DELETE c FROM {joined} WHERE {condition} AND c.new_values = c.old_values; {BACK}",
         );
-        Ok(Capturing { before, after })
+        Ok(Capturing { insert, rows, after })
     }
 }
 
 impl Capturing {
     pub(crate) async fn before(&self, session: &mut WorkSession) -> Result<First, TargetError> {
-        let answers = session.session.run_rows(&self.before).await?;
+        self.keep(session, &self.rows).await
+    }
+
+    async fn keep(&self, session: &mut WorkSession, rows: &str) -> Result<First, TargetError> {
+        let packet = format!("{STRICT}; {} {rows}; SELECT LAST_INSERT_ID(); {BACK}", self.insert);
+        let answers = session.session.run_rows(&packet).await?;
         let [_, _, inserted, number, _] = answers.as_slice() else {
             return Err(too_little());
         };
@@ -127,6 +145,39 @@ impl Capturing {
         }
         let packet = self.after.replace(FIRST, &first.0.to_string());
         session.session.run_rows(&packet).await.map(drop)
+    }
+}
+
+impl MysqlTarget {
+    /// Keeps the old values of the rows that are about to be set, which are locked; what is to be
+    /// done afterwards, and from which number on. Rows that are left alone are not kept.
+    pub(crate) async fn keep_rows(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        range: &KeyRange,
+        changes: &[RowChange],
+    ) -> Result<Option<(Capturing, First)>, TargetError> {
+        if work.capture.is_none() {
+            return Ok(None);
+        }
+        let mut given = Derived::new(work, self.facts.is_mariadb, 0);
+        for (number, change) in changes.iter().enumerate().filter(|(_, one)| !one.set.is_empty()) {
+            given.push(number, &change.key, &[])?;
+        }
+        let capturing = self.capturing_of(work, columns, range)?;
+        let rest = format!("STRAIGHT_JOIN {} t ON {} FOR UPDATE", work.table, given.joined());
+        let room = capturing.insert.len() + rest.len();
+        let mut first = First(0);
+        for table in given.tables(session.session.packet_bytes_max, room) {
+            let kept = capturing.keep(session, &format!("FROM {table} {rest}")).await?;
+            // Numbers grow, so those of the later ones are behind the first.
+            if first.0 == 0 {
+                first = kept;
+            }
+        }
+        Ok(Some((capturing, first)))
     }
 }
 

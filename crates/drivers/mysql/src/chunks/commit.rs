@@ -32,7 +32,7 @@ use crate::work::{WorkSession, lock_timeout};
 
 impl MysqlTarget {
     /// Compares and moves a chunk's checkpoint, or fails with 1690.
-    pub(crate) fn chunk_fence(&self, lease: &Lease, checkpoint: &Checkpoint) -> String {
+    pub(crate) fn chunk_fence(&self, lease: &Lease, pass: u32, checkpoint: &Checkpoint) -> String {
         let (table, job) = (self.ledger.table("segments"), text(&lease.resource.to_string()));
         let token = lease.token;
         match checkpoint {
@@ -44,10 +44,14 @@ impl MysqlTarget {
                 text(&from.encode()),
                 text(&hi.encode()),
             ),
-            // The row must change, so that a successor sees whose change it is.
-            Checkpoint::Released { .. } => format!(
+            // The row must change, so that a successor sees whose change it is. A row that is not
+            // in quarantine any more was released before.
+            Checkpoint::Released { key } => format!(
                 "UPDATE {table} SET rows_done = rows_done + 1, connection = CONNECTION_ID() \
-                 WHERE job = {job} AND seg = 0 AND token = {token}; {ONE_ROW}"
+                 WHERE job = {job} AND seg = 0 AND token = {token}; {ONE_ROW}\
+                 DELETE FROM {} WHERE job = {job} AND pass = {pass} AND key_hash = {}; {ONE_ROW}",
+                self.ledger.table("quarantine"),
+                key_hash(&text(&key.encode()))
             ),
         }
     }
@@ -56,7 +60,6 @@ impl MysqlTarget {
     pub(crate) fn chunk_counted(
         &self,
         lease: &Lease,
-        work: &Backfill,
         checkpoint: &Checkpoint,
         rows: u64,
     ) -> String {
@@ -66,12 +69,8 @@ impl MysqlTarget {
                 "UPDATE {} SET rows_done = rows_done + {rows} WHERE job = {job} AND seg = {seg}; ",
                 self.ledger.table("segments")
             ),
-            Checkpoint::Released { key } => format!(
-                "DELETE FROM {} WHERE job = {job} AND pass = {} AND key_hash = {}; ",
-                self.ledger.table("quarantine"),
-                work.pass,
-                key_hash(&text(&key.encode()))
-            ),
+            // Its fence has done all.
+            Checkpoint::Released { .. } => String::new(),
         }
     }
 
@@ -117,7 +116,7 @@ impl MysqlTarget {
         chunk: &Chunk,
     ) -> Result<Committed, TargetError> {
         session.prepare_chunk().await?;
-        let fence = self.chunk_fence(lease, &chunk.checkpoint);
+        let fence = self.chunk_fence(lease, work.pass, &chunk.checkpoint);
         let capturing = match (&chunk.deed, &work.capture) {
             (Deed::Statements, Some(_)) => Some(self.capturing(work, &chunk.range).await?),
             _ => None,
@@ -183,7 +182,7 @@ impl MysqlTarget {
             }
         };
         let touched = rows.first().copied().flatten().unwrap_or_default();
-        let counted = self.chunk_counted(lease, work, &chunk.checkpoint, touched);
+        let counted = self.chunk_counted(lease, &chunk.checkpoint, touched);
         let intent = self.finish_chunk(session, lease, work, &counted).await?;
         Ok((rows, intent))
     }

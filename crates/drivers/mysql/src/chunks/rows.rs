@@ -57,6 +57,13 @@ fn select(
 
 fn row(cells: &Cells, work: &Backfill) -> Result<Row, TargetError> {
     let width = work.key.len();
+    if (0..width).any(|cell| cells.optional(cell).is_none()) {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("{} has rows whose key is NULL, which no program can name", work.table),
+        )
+        .help("name a key without NULLs in `key`, or leave those rows out with `where`"));
+    }
     let values = width + 1..width + 1 + work.columns.len();
     Ok(Row {
         key: key_of(cells, 0, work)?,
@@ -93,7 +100,7 @@ impl MysqlTarget {
         let how = if chunk.lock_first { "FOR UPDATE NOWAIT" } else { "FOR UPDATE" };
         let query = select(work, &columns, &chunk.range, how)?;
         let mut session = self.take_work().await?;
-        let fence = self.chunk_fence(lease, &chunk.checkpoint);
+        let fence = self.chunk_fence(lease, work.pass, &chunk.checkpoint);
         let result = async {
             session.prepare_rows().await?;
             self.begin_chunk(&mut session, work, &fence, lease).await?;
@@ -147,7 +154,7 @@ impl MysqlTarget {
     ) -> Result<RowsOutcome, TargetError> {
         if !locked {
             session.prepare_rows().await?;
-            let fence = self.chunk_fence(lease, &chunk.checkpoint);
+            let fence = self.chunk_fence(lease, work.pass, &chunk.checkpoint);
             self.begin_chunk(session, work, &fence, lease).await?;
         }
         failpoint("chunk.begun");
@@ -157,10 +164,14 @@ impl MysqlTarget {
             if !missed.is_empty() {
                 return Ok(Err(missed));
             }
+            let kept = self.keep_rows(session, work, columns, &chunk.range, changes).await?;
             self.update_rows(session, work, chunk, columns, changes).await?;
+            if let Some((capturing, first)) = kept {
+                capturing.after(session, first).await?;
+            }
             self.reject(session, lease, work, rejected).await?;
             let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
-            let counted = self.chunk_counted(lease, work, &chunk.checkpoint, count);
+            let counted = self.chunk_counted(lease, &chunk.checkpoint, count);
             let intent = self.finish_chunk(session, lease, work, &counted).await?;
             Ok(Ok((count, intent)))
         };

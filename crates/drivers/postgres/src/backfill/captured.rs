@@ -37,10 +37,32 @@ pub(super) fn push_before(
     capture: &Capture,
 ) {
     let t = alias(work);
+    push_text_forms(script, true);
+    let rows = format!(
+        "FROM {table} AS {t} WHERE {range}{filter} ORDER BY {order}",
+        table = work.table,
+        range = layout.range(&chunk.range, Some(t)),
+        filter = filter(work),
+        order = layout.order(t, false),
+    );
+    push_kept(script, layout, lease, work, capture, t, &rows);
+    push_text_forms(script, false);
+}
+
+/// Keeps the values of rows `t`, which `rows` (from its FROM on) chooses. Values and keys are as
+/// exact as the settings that make them into texts.
+pub(super) fn push_kept(
+    script: &mut Script,
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    capture: &Capture,
+    t: &str,
+    rows: &str,
+) {
     let names: Vec<String> = capture.columns.iter().map(|column| quote::text(column)).collect();
     let values: Vec<String> =
         capture.columns.iter().map(|column| format!("{t}.{}::text", quote::name(column))).collect();
-    push_text_forms(script, true);
     script.push(
         Part::Ledger,
         "SELECT pg_catalog.set_config('dunlin.captured', pg_catalog.nextval(\
@@ -52,21 +74,15 @@ pub(super) fn push_before(
             "INSERT INTO dunlin.captured (job, pass, key, old_values, xmin_before, xmin_after, \
              forget_at) SELECT {job}, {pass}, {key}, pg_catalog.jsonb_object(ARRAY[{names}]::text[], \
              ARRAY[{values}]::text[]), {t}.xmin::text, {OURS}, pg_catalog.clock_timestamp() + \
-             {keep} * interval '1 second' FROM {table} AS {t} WHERE {range}{filter} \
-             ORDER BY {order}",
+             {keep} * interval '1 second' {rows}",
             job = job(lease),
             pass = work.pass,
             key = layout.encoded(t),
             names = names.join(", "),
             values = values.join(", "),
             keep = capture.keep.as_secs(),
-            table = work.table,
-            range = layout.range(&chunk.range, Some(t)),
-            filter = filter(work),
-            order = layout.order(t, false),
         ),
     );
-    push_text_forms(script, false);
 }
 
 /// Forgets rows that the statements left alone, and notes those that they deleted.

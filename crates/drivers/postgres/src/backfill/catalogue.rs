@@ -46,9 +46,13 @@ fn facts_sql() -> String {
     )
 }
 
+/// A collation is part of a key column's type: with another one the bounds of a walk that is half done
+/// would mean another order.
 fn columns_sql() -> String {
     format!(
-        "SELECT a.attname, pg_catalog.format_type(a.atttypid, -1), b.typname, \
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, -1) || COALESCE((SELECT ' COLLATE ' || \
+         pg_catalog.quote_ident(l.collname) FROM pg_catalog.pg_collation l WHERE \
+         l.oid = a.attcollation AND l.collname <> 'default'), ''), b.typname, \
          NOT a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a' \
          FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL (WITH RECURSIVE base AS (\
          SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typnamespace \

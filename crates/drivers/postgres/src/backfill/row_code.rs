@@ -7,9 +7,9 @@ use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
 
 use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
 use super::layout::Layout;
-use super::rejected;
 use super::script::{Part, Script};
 use super::walk::{alias, ask, filter, key};
+use super::{captured, rejected};
 use crate::fence::Limits;
 use crate::quote;
 use crate::rows::{field, number, required};
@@ -171,11 +171,15 @@ pub(super) async fn commit(
             return Err(error);
         }
     };
+    let captures = push_captures(&mut script, layout, lease, work, chunk, &groups);
     for (columns, rows) in &groups {
         writes.push(script.push(Part::User(0), &update_sql(layout, work, chunk, columns, rows)));
     }
     rejected::push_keys(&mut script, lease, work, rejected);
     script.push(Part::Constraints, "SET CONSTRAINTS ALL IMMEDIATE");
+    if captures {
+        captured::push_after(&mut script, layout, lease, work, chunk);
+    }
     let answers = match run(session, &script, lease, work).await {
         Ok(answers) => answers,
         Err(mut error) => {
@@ -238,6 +242,79 @@ fn groups<'a>(
     Ok(groups)
 }
 
+/// Keeps the old values of the rows that are to be set; whether there are any. Rows that are left
+/// alone are not kept: another's change of one would pass for ours.
+fn push_captures(
+    script: &mut Script,
+    layout: &Layout,
+    lease: &Lease,
+    work: &Backfill,
+    chunk: &Chunk,
+    groups: &Groups<'_>,
+) -> bool {
+    let set = groups.iter().filter(|(columns, _)| !columns.is_empty());
+    let rows: Vec<(usize, &RowChange)> = set.flat_map(|(_, rows)| rows.iter().copied()).collect();
+    let (Some(capture), false) = (&work.capture, rows.is_empty()) else {
+        return false;
+    };
+    let given = Given::of(layout, &rows);
+    // The snapshot may be older than the update's. But a row that changes in between is missed
+    // there, and then nothing of this is committed.
+    let chosen = format!(
+        "FROM {} AS g, {} AS t WHERE {} ORDER BY g.n::bigint",
+        given.table(),
+        work.table,
+        same(layout, chunk),
+    );
+    captured::push_kept(script, layout, lease, work, capture, "t", &chosen);
+    true
+}
+
+/// Rows of ours as a table: their place in the list, key and version, and more columns.
+struct Given {
+    names: Vec<String>,
+    arrays: Vec<String>,
+}
+
+impl Given {
+    fn of(layout: &Layout, rows: &[(usize, &RowChange)]) -> Self {
+        let mut given = Self { names: Vec::new(), arrays: Vec::new() };
+        given.push("n".to_owned(), rows.iter().map(|(index, _)| Some(index.to_string())));
+        for part in 0..layout.parts.len() {
+            let keys = rows.iter().map(|(_, change)| change.key.0.get(part).cloned());
+            given.push(format!("k{part}"), keys);
+        }
+        given.push("v".to_owned(), rows.iter().map(|(_, change)| Some(change.version.clone())));
+        given
+    }
+
+    fn push(&mut self, name: String, values: impl Iterator<Item = Option<String>>) {
+        self.names.push(name);
+        self.arrays.push(array(values));
+    }
+
+    /// A query of its rows, in parentheses.
+    fn table(&self) -> String {
+        format!(
+            "(SELECT * FROM ROWS FROM (pg_catalog.unnest({})) AS g ({}))",
+            self.arrays.join("), pg_catalog.unnest("),
+            self.names.join(", ")
+        )
+    }
+}
+
+/// The condition under which a row `t` of the table is a row `g` of ours, as it was read.
+fn same(layout: &Layout, chunk: &Chunk) -> String {
+    let key: Vec<String> = layout
+        .parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| format!("g.k{at}::{}", part.type_name))
+        .collect();
+    let range = layout.range(&chunk.range, Some("t"));
+    format!("({range}) AND {} AND t.xmin::text = g.v", layout.equal(&key, Some("t")))
+}
+
 /// An UPDATE of many rows at once; it returns the places of those that it missed. The range bounds
 /// what is looked at, whatever way the rows are joined.
 fn update_sql(
@@ -247,22 +324,14 @@ fn update_sql(
     columns: &[&str],
     rows: &[(usize, &RowChange)],
 ) -> String {
-    let mut arrays = vec![array(rows.iter().map(|(index, _)| Some(index.to_string())))];
-    let mut names = vec!["n".to_owned()];
-    for part in 0..layout.parts.len() {
-        arrays.push(array(rows.iter().map(|(_, change)| change.key.0.get(part).cloned())));
-        names.push(format!("k{part}"));
-    }
-    arrays.push(array(rows.iter().map(|(_, change)| Some(change.version.clone()))));
-    names.push("v".to_owned());
+    let mut given = Given::of(layout, rows);
     let mut sets = Vec::new();
     for (at, column) in columns.iter().enumerate() {
         let value = |change: &RowChange| {
             // The last one said counts, as in JSON.
             change.set.iter().rev().find(|(name, _)| name == column).and_then(|(_, v)| v.clone())
         };
-        arrays.push(array(rows.iter().map(|(_, change)| value(change))));
-        names.push(format!("c{at}"));
+        given.push(format!("c{at}"), rows.iter().map(|(_, change)| value(change)));
         let type_name =
             layout.columns.get(*column).map_or("text", |known| known.type_name.as_str());
         let bytes = work
@@ -276,19 +345,8 @@ fn update_sql(
             format!("{} = g.c{at}::{type_name}", quote::name(column))
         });
     }
-    let key: Vec<String> = layout
-        .parts
-        .iter()
-        .enumerate()
-        .map(|(at, part)| format!("g.k{at}::{}", part.type_name))
-        .collect();
-    let range = layout.range(&chunk.range, Some("t"));
-    let same = format!("({range}) AND {} AND t.xmin::text = g.v", layout.equal(&key, Some("t")));
-    let given = format!(
-        "given ({}) AS (SELECT * FROM ROWS FROM (pg_catalog.unnest({})))",
-        names.join(", "),
-        arrays.join("), pg_catalog.unnest(")
-    );
+    let same = same(layout, chunk);
+    let given = format!("given AS {}", given.table());
     let table = &work.table;
     if sets.is_empty() {
         // Nothing to set: the row must still be as it was when the program decided so.

@@ -23,6 +23,13 @@ pub(super) const TEXT_FORMS: &str = "SET LOCAL datestyle TO 'ISO, YMD';\
 /// Pages that are sampled to cut a stretch: 16 MB, a fraction of a second even from a slow disk.
 const SAMPLE_PAGES: u32 = 2_000;
 
+/// How long a question waits for a table that somebody has locked as a whole (ALTER TABLE): no
+/// longer than a chunk would, so that whoever asks can look up meanwhile.
+fn patience(work: &Backfill) -> String {
+    let limit = work.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
+    format!("SET LOCAL lock_timeout TO {limit};")
+}
+
 /// Asks one question in a transaction of its own, under settings that hold for it alone.
 pub(super) async fn ask(
     session: &mut Session,
@@ -70,7 +77,7 @@ pub(super) async fn extent(
         keys = keys.join(" AND "),
         order = layout.order("t", true),
     );
-    let answer = ask(session, IN_ORDER, &sql).await?;
+    let answer = ask(session, &format!("{IN_ORDER}{}", patience(work)), &sql).await?;
     let answers = [answer];
     let row = single(&answers, 0)?;
     let count = layout.parts.len();
@@ -152,7 +159,7 @@ pub(super) async fn walk(
     let (after, upto) = stretch;
     let (spacing, count) = (spacing.max(1), count.max(1));
     let sql = walk_sql(layout, work, after, upto, spacing, count);
-    let answer = ask(session, IN_ORDER, &sql).await?;
+    let answer = ask(session, &format!("{IN_ORDER}{}", patience(work)), &sql).await?;
     let mut marks = Vec::with_capacity(answer.rows.len());
     for row in &answer.rows {
         if field(row, 2)?.is_some() {
@@ -204,7 +211,8 @@ pub(super) async fn split(
         end = layout.exactly(upto, Some("t")),
         most = parts - 1,
     );
-    let answer = ask(session, "SET LOCAL jit TO off;", &sql).await?;
+    let settings = format!("SET LOCAL jit TO off;{}", patience(work));
+    let answer = ask(session, &settings, &sql).await?;
     answer.rows.iter().map(|row| key(row, 0, layout.parts.len())).collect()
 }
 
@@ -234,7 +242,7 @@ pub(super) async fn estimate(
         layout.between(after, upto, Some(t)),
         filter(work)
     );
-    let answer = ask(session, "", &sql).await?;
+    let answer = ask(session, &patience(work), &sql).await?;
     let plan = super::explain::plan(&answer)?;
     Ok(plan["Plan"]["Plan Rows"].as_u64())
 }

@@ -75,6 +75,7 @@ fn changed(work: &Backfill) -> TargetError {
         format!("{} is not as it was when this was planned, or is gone", work.table),
     )
     .help(
-        "start it again: it is planned anew, and goes on where it was if its key is still the same",
+        "start it again: it is planned anew, and goes on where it was if its key is still the same. \
+         A table without a key of its own has to be begun anew: VACUUM gives its rows other numbers",
     )
 }

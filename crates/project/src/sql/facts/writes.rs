@@ -17,6 +17,9 @@ pub(crate) struct Deed {
     pub(crate) columns: BTreeSet<String>,
     /// The columns are surely this table's, and it does nothing else.
     pub(crate) certain: bool,
+    /// The columns that it names of rows that it adds, folded; empty: all, as far as is known.
+    /// `None`: it adds none, or puts them where there are some.
+    pub(crate) adds: Option<BTreeSet<String>>,
 }
 
 /// Words that end a list of assignments.
@@ -259,7 +262,13 @@ fn update(source: Source<'_>, from: usize) -> Vec<Deed> {
         }
     }
     if unclear.is_empty() {
-        let deed = |(table, columns)| Deed { verb: Verb::Update, table, columns, certain: true };
+        let deed = |(table, columns)| Deed {
+            verb: Verb::Update,
+            table,
+            columns,
+            certain: true,
+            adds: None,
+        };
         return by_table.into_iter().map(deed).collect();
     }
     // Only the catalogue tells whose columns those are: any of the tables' may be meant.
@@ -272,7 +281,7 @@ fn update(source: Source<'_>, from: usize) -> Vec<Deed> {
     let deed = |table: String| {
         let mut columns = by_table.get(&table).cloned().unwrap_or_default();
         columns.extend(unclear.iter().cloned());
-        Deed { verb: Verb::Update, table, columns, certain: false }
+        Deed { verb: Verb::Update, table, columns, certain: false, adds: None }
     };
     tables.into_iter().map(deed).collect()
 }
@@ -302,6 +311,7 @@ fn delete(source: Source<'_>, from: usize) -> Vec<Deed> {
         table: table(name),
         columns: BTreeSet::new(),
         certain: true,
+        adds: None,
     };
     targets.iter().map(deed).collect()
 }
@@ -323,21 +333,35 @@ fn targets(cursor: &mut Cursor<'_>) -> Vec<Name> {
 /// What an INSERT does to rows that are there belongs to it.
 fn insert(source: Source<'_>, from: usize) -> Option<Deed> {
     let mut cursor = source.cursor(from);
+    let replaces =
+        source.is(from - 1, "REPLACE") || (cursor.is("OR") && source.is(from + 1, "REPLACE"));
     skip_modifiers(&mut cursor);
     let table = cursor.name()?.key(source.dialect);
     let end = end_of_level(source, from);
+    let named = added(cursor);
     let mut columns = BTreeSet::new();
+    let mut adds = !replaces;
     for at in cursor.at..end {
-        let set = if source.are(at, &["DO", "UPDATE", "SET"]) {
-            at + 3
-        } else if source.are(at, &["DUPLICATE", "KEY", "UPDATE"]) {
-            at + 3
-        } else {
+        let upserts = source.are(at, &["DO", "UPDATE", "SET"])
+            || source.are(at, &["DUPLICATE", "KEY", "UPDATE"]);
+        if !upserts {
             continue;
-        };
-        columns.extend(assignments(source, set).into_iter().map(|one| one.column));
+        }
+        adds = false;
+        columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
     }
-    Some(Deed { verb: Verb::Insert, table, columns, certain: true })
+    Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds: adds.then_some(named) })
+}
+
+/// The list of columns after an INSERT's table.
+fn added(mut cursor: Cursor<'_>) -> BTreeSet<String> {
+    if cursor.eat("AS") {
+        cursor.name();
+    }
+    if !cursor.eat_punct(b'(') || cursor.source.is_any(cursor.at, &["SELECT", "WITH", "VALUES"]) {
+        return BTreeSet::new();
+    }
+    cursor.names().iter().map(|name| name.last().to_owned()).collect()
 }
 
 fn merge(source: Source<'_>, from: usize) -> Option<Deed> {
@@ -350,5 +374,5 @@ fn merge(source: Source<'_>, from: usize) -> Option<Deed> {
             columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
         }
     }
-    Some(Deed { verb: Verb::Update, table, columns, certain: false })
+    Some(Deed { verb: Verb::Update, table, columns, certain: false, adds: None })
 }

@@ -131,13 +131,13 @@ pub(in super::super) async fn a_takeover_fences_every_segment(world: World) {
 }
 
 pub(in super::super) async fn a_takeover_ends_an_open_chunk(world: World) {
-    let endless = format!("{} AND :chunk", endless_condition(&world, "chunk taken over"));
+    let endless = format!("{} AND :chunk", sleeping_update(&world));
     let mut under_way = UnderWay::on_posts(&world, &[DOUBLE, &endless]).await;
     let chunk = under_way.next(5).await;
     let (mut first, lease, work) = (under_way.target, under_way.lease, under_way.work);
     let (old, slow, open) = (lease.clone(), work.clone(), chunk.clone());
     let running = tokio::spawn(async move { first.commit_chunk(&old, &slow, &open).await });
-    world.until_at_work("chunk taken over").await;
+    world.until_asleep().await;
 
     let mut second = world.target().await;
     let claim = second.claim(&resource(), &owner(2), LONG, Some(&lease.owner.id)).await.unwrap();
@@ -151,13 +151,13 @@ pub(in super::super) async fn a_takeover_ends_an_open_chunk(world: World) {
     assert_eq!(world.sql("SELECT sum(n) FROM posts WHERE id <= 5").await, "305");
 }
 
-/// A statement that is at work until it is ended, up to its last condition.
-fn endless_condition(world: &World, mark: &str) -> String {
+/// A statement that sleeps at its first row until it is ended, up to its last condition.
+fn sleeping_update(world: &World) -> String {
     let wait = match world.product {
         Product::Mysql => "SLEEP(900) = 0",
         _ => "pg_sleep(900) IS NULL",
     };
-    format!("UPDATE posts SET note = 'slow' /* {mark} */ WHERE {wait}")
+    format!("UPDATE posts SET note = 'slow' WHERE {wait}")
 }
 
 pub(in super::super) async fn a_failing_row_is_named_so_and_leaves_nothing(world: World) {

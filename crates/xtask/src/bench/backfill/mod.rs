@@ -3,8 +3,10 @@
 //! One table (id, text of 45 bytes, two timestamps), made anew before each measurement by copying a
 //! seed, vacuumed and checkpointed where there is such a thing. All ways take turns.
 
+#![expect(clippy::disallowed_methods, reason = "memory is looked at from time to time")]
+
 mod scripts;
-mod table;
+pub(super) mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -62,8 +64,8 @@ impl Way {
 
 /// What a measurement gave.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
-    time: Duration,
+pub(super) struct Measured {
+    pub(super) time: Duration,
     /// The most memory that our process had, in bytes.
     memory: u64,
 }
@@ -216,7 +218,7 @@ fn measure(
 }
 
 /// Runs a program that must succeed, and watches its memory.
-fn watched(command: &mut Command) -> Result<Measured, Failure> {
+pub(super) fn watched(command: &mut Command) -> Result<Measured, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(format!("cannot run {program}"), &error);
     let errors = tempfile::NamedTempFile::new().map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::Failure;
 
 /// What the table's rows are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(in crate::bench) enum Keys {
     Integer,
     Uuid,
     ThreeTexts,
@@ -58,10 +58,10 @@ impl Keys {
 }
 
 /// A seeded database.
-pub(super) struct Ground {
+pub(in crate::bench) struct Ground {
     pub(super) product: Product,
     pub(super) rows: u64,
-    pub(super) database: TestDatabase,
+    pub(in crate::bench) database: TestDatabase,
     keys: Keys,
     sparse: bool,
     _server: Option<Server>,
@@ -74,7 +74,7 @@ fn failed(what: &'static str) -> impl Fn(servers::ClientError) -> Failure {
 impl Ground {
     /// Starts a server with its own durability, and seeds. `sparse`: all rows but 300 have their
     /// value already.
-    pub(super) fn new(
+    pub(in crate::bench) fn new(
         product: Product,
         keys: Keys,
         rows: u64,
@@ -149,7 +149,7 @@ impl Ground {
     }
 
     /// Makes the table anew, and makes the server forget what came before.
-    pub(super) fn reset(&self) -> Result<(), Failure> {
+    pub(in crate::bench) fn reset(&self) -> Result<(), Failure> {
         let (columns, names) = self.keys.columns(self.product);
         let (_, text, _, time) = self.parts();
         let table = format!(
@@ -186,7 +186,7 @@ impl Ground {
     }
 
     /// A way that did less than all is no measurement.
-    pub(super) fn check(&self, way: &str) -> Result<(), Failure> {
+    pub(in crate::bench) fn check(&self, way: &str) -> Result<(), Failure> {
         let left = self
             .database
             .sql("SELECT count(*) FROM posts WHERE published_at IS NULL AND title NOT LIKE 'A %'")

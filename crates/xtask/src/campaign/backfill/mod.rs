@@ -101,10 +101,11 @@ fn round(
 ) -> Result<(), Failure> {
     let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ number as u64);
     let shapes = Shape::of(product);
+    let shape = &shapes[number % shapes.len()];
     let world = World {
         product,
-        shape: shapes[number % shapes.len()].clone(),
-        body: Body::ALL[(number / shapes.len()) % Body::ALL.len()],
+        shape: shape.clone(),
+        body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
         chunk_rows: [25, 100, 400][random.usize(0..3)],
         rows: 10_000,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dunlin_testkit::servers::{Database, Product};
 
-use crate::Failure;
+use crate::{Failure, cargo};
 
 /// Rows that the live writer adds have numbers from here on.
 pub(super) const ADDED_FROM: u64 = 1_000_000;
@@ -198,6 +198,10 @@ impl Shape {
         self.values.replace("{n}", number)
     }
 
+    fn is_nullable(&self) -> bool {
+        self.name == "nullable"
+    }
+
     /// The names of the key's columns.
     pub(super) fn names(&self) -> &'static str {
         self.key
@@ -216,7 +220,17 @@ pub(super) enum Body {
 }
 
 impl Body {
-    pub(super) const ALL: [Self; 3] = [Self::Update, Self::Two, Self::Rows];
+    const ALL: [Self; 3] = [Self::Update, Self::Two, Self::Rows];
+
+    /// The body of a round. Only SQLite names rows without a key to a program; elsewhere that is
+    /// refused. Without a Python there is no row code at all.
+    pub(super) fn of_round(product: Product, shape: &Shape, turn: usize) -> Self {
+        match Self::ALL[turn % Self::ALL.len()] {
+            Self::Rows if shape.is_nullable() && product != Product::Sqlite => Self::Two,
+            Self::Rows if !cargo::is_there("python3", &["--version"]) => Self::Two,
+            body => body,
+        }
+    }
 }
 
 /// One round's circumstances.
@@ -275,7 +289,9 @@ impl World {
             Product::Postgres | Product::Pgbouncer => {
                 format!("generate_series(0::bigint, {last}) AS s(n)")
             }
-            Product::Mysql => format!("(SELECT seq AS n FROM seq_0_to_{last}) AS s"),
+            Product::Mysql => {
+                format!("(SELECT CAST(seq AS SIGNED) AS n FROM seq_0_to_{last}) AS s")
+            }
             Product::Sqlite => format!(
                 "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < {last}) \
                  SELECT n FROM s) AS s"

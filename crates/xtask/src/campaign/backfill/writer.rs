@@ -1,6 +1,8 @@
 //! The application, as a backfill meets it: it updates, adds and deletes rows all the while, and
 //! counts what it has written in the same statement.
 
+#![expect(clippy::disallowed_methods, reason = "an application has gaps between its writes")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -4,9 +4,7 @@ use dunlin_testkit::servers::Product;
 use rustix::process::Signal;
 
 use super::super::world::{World, on_each};
-use super::{
-    DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, data_run, doubling, halted,
-};
+use super::{DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, data_run, doubling, halted};
 
 /// Somebody holds a row of a later chunk. The run has not met it yet.
 fn row_of_a_later_chunk(world: &World) -> dunlin_testkit::servers::Visitor {
@@ -40,7 +38,10 @@ fn a_lock_timeout_rolls_the_chunk_back(product: Product) {
     other.ask("COMMIT;").expect("it ends");
     run.end().exits(0);
     assert_each_once(&world, ROWS, "after waiting");
-    assert_eq!(world.sql("SELECT count(*), count(DISTINCT id) FROM seen").replace('\t', "|"), "100|100");
+    assert_eq!(
+        world.sql("SELECT count(*), count(DISTINCT id) FROM seen").replace('\t', "|"),
+        "100|100"
+    );
 }
 on_each!(a_lock_timeout_rolls_the_chunk_back: postgres, mysql);
 

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 
 use super::super::world::{World, on_each};
 use super::{
-    IN_CHUNKS, ROWS, accounts, armed, assert_each_once, changed, dies, doubling, fill, halted, reset,
+    IN_CHUNKS, ROWS, accounts, armed, assert_each_once, changed, dies, doubling, fill, halted,
+    reset,
 };
 
 /// (18) See the functions it calls.
@@ -33,7 +34,9 @@ on_each!(a_server_comes_and_goes_under_a_backfill: postgres, mysql);
 fn crashed_around_a_chunk(server: &Server) {
     let world = fill(World::on(server.database("chunk_crash")), ROWS);
     for (failpoint, version) in
-        ["chunk.executed@4", "chunk.done@6", "chunk.committed@9", "backfill.walked"].into_iter().zip(1..)
+        ["chunk.executed@4", "chunk.done@6", "chunk.committed@9", "backfill.walked"]
+            .into_iter()
+            .zip(1..)
     {
         doubling(&world, version, "");
         let run = halted(&world, failpoint);
@@ -90,7 +93,8 @@ fn a_database_that_takes_no_writes_is_named() {
     let before = changed(&world);
     let set = |value: &str| {
         let name = &world.database.name;
-        world.sql(&format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {value}"));
+        world
+            .sql(&format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = {value}"));
     };
     set("on");
     world.run("data run").exits(1).says("read_only");

@@ -84,7 +84,8 @@ on_each!(a_death_at_every_chunk_ends_in_the_end: postgres, mysql, sqlite);
 fn a_death_at_a_cut_loses_neither_half(product: Product) {
     const MANY: u32 = 3_000;
     let world = accounts(product, "chunk_cut", MANY);
-    let analyze = if product == Product::Mysql { "ANALYZE TABLE accounts" } else { "ANALYZE accounts" };
+    let analyze =
+        if product == Product::Mysql { "ANALYZE TABLE accounts" } else { "ANALYZE accounts" };
     world.sql(analyze);
     doubling(&world, 1, "");
     dies(armed(&world, "chunk.committed@2", "kill"), "chunk.committed@2");
@@ -105,7 +106,8 @@ fn who_slept_past_its_lease_changes_no_row(product: Product) {
     let world = accounts(product, "chunk_sleeper", ROWS);
     // Each takes the time of a lease: every other one in a chunk's first and a later turn.
     let once = failpoints(product).into_iter().filter(|name| !name.starts_with("commit.sent@9"));
-    let once = once.filter(|name| !matches!(*name, "chunk.sending" | "chunk.executed@4" | "chunk.done"));
+    let once =
+        once.filter(|name| !matches!(*name, "chunk.sending" | "chunk.executed@4" | "chunk.done"));
     for (failpoint, version) in once.zip(1..) {
         if product == Product::Sqlite && holds_the_file(failpoint) {
             continue;
@@ -132,9 +134,7 @@ fn an_orphaned_chunk_is_ended_first(product: Product) {
         Product::Mysql => ("SLEEP(seconds) = 0", "bigint"),
         _ => ("pg_sleep(seconds)::text = ''", "double precision"),
     };
-    world.sql(&format!(
-        "CREATE TABLE pause (seconds {pause}); INSERT INTO pause VALUES (9000);"
-    ));
+    world.sql(&format!("CREATE TABLE pause (seconds {pause}); INSERT INTO pause VALUES (9000);"));
     world.data(
         1,
         &format!(

@@ -3,7 +3,9 @@
 use dunlin_testkit::servers::Product;
 
 use super::super::world::{World, on_each};
-use super::{DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, armed, assert_each_once, dies, doubling, numbers, reset};
+use super::{
+    DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, armed, assert_each_once, dies, doubling, numbers, reset,
+};
 
 /// A table of accounts with another key: its columns, constraint, index, and the key's values for the
 /// number `n`.
@@ -29,7 +31,13 @@ const MIXED: &str = "CREATE UNIQUE INDEX mixed ON accounts (a DESC, b ASC)";
 
 fn cases(product: Product) -> Vec<Keyed> {
     let mut cases = vec![
-        keyed("composite", "a integer NOT NULL, b integer NOT NULL", ", PRIMARY KEY (a, b)", "", "n % 7, n"),
+        keyed(
+            "composite",
+            "a integer NOT NULL, b integer NOT NULL",
+            ", PRIMARY KEY (a, b)",
+            "",
+            "n % 7, n",
+        ),
         keyed("big", "a bigint NOT NULL", ", PRIMARY KEY (a)", "", "9007199254740992 + n"),
         keyed("negative", "a bigint NOT NULL", ", PRIMARY KEY (a)", "", "-9223372036854775807 + n"),
         keyed("NULL", "a integer", ", UNIQUE (a)", "", "CASE WHEN n % 10 = 3 THEN NULL ELSE n END"),
@@ -76,7 +84,11 @@ fn every_kind_of_key_is_walked_once(product: Product) {
         world.sql(&format!(
             "CREATE TABLE accounts ({}, balance bigint NOT NULL, was bigint NOT NULL{});\n\
              INSERT INTO accounts SELECT {}, n % 97, n % 97 FROM {};\n{};\n",
-            case.columns, case.constraint, case.values, numbers(product, ROWS), case.index
+            case.columns,
+            case.constraint,
+            case.values,
+            numbers(product, ROWS),
+            case.index
         ));
         doubling(&world, version, "");
         if case.name != "only NULL" {
@@ -94,7 +106,10 @@ on_each!(every_kind_of_key_is_walked_once: postgres, mysql, sqlite);
 /// be met twice, or never.
 fn a_statement_that_changes_the_key_is_refused(product: Product) {
     let world = accounts(product, "chunk_key_change", ROWS);
-    world.data(1, &format!("{IN_CHUNKS}UPDATE accounts SET balance = 0, id = id + 1000 WHERE :chunk;\n"));
+    world.data(
+        1,
+        &format!("{IN_CHUNKS}UPDATE accounts SET balance = 0, id = id + 1000 WHERE :chunk;\n"),
+    );
     let refused = world.run("data run");
     assert!(matches!(refused.code, Some(1 | 2)), "{}", refused.all());
     refused.says("key");
@@ -103,8 +118,7 @@ fn a_statement_that_changes_the_key_is_refused(product: Product) {
 }
 on_each!(a_statement_that_changes_the_key_is_refused: postgres, mysql, sqlite);
 
-/// (43) A table without a unique key is refused, with the index to create, unless the database has
-/// something that serves (SQLite numbers its rows): then each row is done once.
+/// (43) A table without a unique key is refused, with the index to create.
 fn a_table_without_a_key_is_refused(product: Product) {
     let world = World::new(product, "chunk_no_key");
     world.sql(&format!(
@@ -115,11 +129,6 @@ fn a_table_without_a_key_is_refused(product: Product) {
     ));
     doubling(&world, 1, "");
     let ended = world.run("data run");
-    if ended.code == Some(0) {
-        assert_eq!(product, Product::Sqlite, "{}", ended.all());
-        assert_each_once(&world, ROWS, "by the number of the row");
-        return;
-    }
     assert!(matches!(ended.code, Some(1 | 2)), "{}", ended.all());
     ended.says("CREATE UNIQUE INDEX");
     assert_eq!(super::changed(&world), 0);

@@ -21,7 +21,8 @@ use serde_json::Value;
 use super::world::{Ended, Run, Start, World, wait_for};
 
 /// What every chunk does: once for each row, or it shows.
-pub(super) const DOUBLE_EACH: &str = "UPDATE accounts SET balance = balance * 2 + 1 WHERE :chunk;\n";
+pub(super) const DOUBLE_EACH: &str =
+    "UPDATE accounts SET balance = balance * 2 + 1 WHERE :chunk;\n";
 
 /// The header's lines that all of them have: small chunks, so that there are many.
 pub(super) const IN_CHUNKS: &str = "-- dunlin: chunk-by accounts\n-- dunlin: chunk-rows 10\n";
@@ -35,9 +36,9 @@ pub(super) fn numbers(product: Product, count: u32) -> String {
         Product::Postgres | Product::Pgbouncer => {
             format!("(SELECT n FROM generate_series(1, {count}) AS g(n)) AS numbers")
         }
-        Product::Mysql => format!(
-            "(SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_{count}) AS numbers"
-        ),
+        Product::Mysql => {
+            format!("(SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_{count}) AS numbers")
+        }
         Product::Sqlite => format!(
             "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) \
              SELECT n FROM c) AS numbers"

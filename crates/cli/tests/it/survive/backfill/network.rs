@@ -8,7 +8,9 @@ use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use super::super::world::{World, on_each};
-use super::{IN_CHUNKS, DOUBLE_EACH, accounts, assert_each_once, data_run, doubling, halted, reset};
+use super::{
+    DOUBLE_EACH, IN_CHUNKS, accounts, assert_each_once, data_run, doubling, halted, reset,
+};
 
 /// Few chunks, for runs are many.
 const FEW: u32 = 40;
@@ -64,19 +66,13 @@ fn commits_are_trapped(product: Product, first: usize, trap: impl Fn(usize) -> T
 /// (13) A chunk's COMMIT arrives and its answer is lost: its checkpoint tells, and it is never run
 /// again.
 fn a_chunk_whose_answer_is_lost_counts(product: Product) {
-    commits_are_trapped(product, 1, |nth| Trap::ReplyLost {
-        pattern: "COMMIT".to_owned(),
-        nth,
-    });
+    commits_are_trapped(product, 1, |nth| Trap::ReplyLost { pattern: "COMMIT".to_owned(), nth });
 }
 on_each!(a_chunk_whose_answer_is_lost_counts: postgres, pgbouncer, mysql);
 
 /// (14) A chunk's COMMIT is lost on its way: it is gone, and done again.
 fn a_chunk_whose_commit_is_lost_is_done_again(product: Product) {
-    commits_are_trapped(product, 2, |nth| Trap::NotDelivered {
-        pattern: "COMMIT".to_owned(),
-        nth,
-    });
+    commits_are_trapped(product, 2, |nth| Trap::NotDelivered { pattern: "COMMIT".to_owned(), nth });
 }
 on_each!(a_chunk_whose_commit_is_lost_is_done_again: postgres, pgbouncer, mysql);
 

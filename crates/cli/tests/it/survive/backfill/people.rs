@@ -104,7 +104,11 @@ on_each!(a_plan_changes_nothing: postgres, mysql, sqlite);
 /// What is to be true is true already, as on a fresh laptop: done at once, and nothing is walked.
 fn what_holds_before_the_start_is_done_at_once(product: Product) {
     let world = accounts(product, "chunk_holds", ROWS);
-    doubling(&world, 1, "-- dunlin: done-when SELECT NOT EXISTS (SELECT 1 FROM accounts WHERE id < 0)\n");
+    doubling(
+        &world,
+        1,
+        "-- dunlin: done-when SELECT NOT EXISTS (SELECT 1 FROM accounts WHERE id < 0)\n",
+    );
     world.run("data run").exits(0).says("true already");
     assert_eq!(changed(&world), 0);
     world.run("check --data 1").exits(0);

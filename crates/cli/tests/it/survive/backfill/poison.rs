@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::super::world::{World, on_each};
 use super::{
-    DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, changed, data_run, doubling, json, status,
+    DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, changed, data_run, doubling, json,
+    status,
 };
 
 /// Keys in quarantine, in order.

@@ -4,7 +4,9 @@ use dunlin_testkit::servers::Product;
 use rustix::process::Signal;
 
 use super::super::world::{World, on_each};
-use super::{DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, changed, doubling, halted, numbers};
+use super::{
+    DOUBLE_EACH, IN_CHUNKS, ROWS, accounts, assert_each_once, changed, doubling, halted, numbers,
+};
 
 /// (53) A column is added in the middle of the walk: the run plans again, and goes on.
 fn a_column_that_is_added_meanwhile_is_no_trouble(product: Product) {

@@ -14,13 +14,14 @@ fn old_values_go_back_except_where_rows_changed_since(product: Product) {
     world.run("data run --lease-wait 60s").exits(0);
     assert_each_once(&world, ROWS, "before the undo");
     world.sql("UPDATE accounts SET balance = 5000 WHERE id IN (3, 44); DELETE FROM accounts WHERE id = 70");
-    let killed = world
-        .command("data undo 1 --yes")
-        .variable("DUNLIN_FAILPOINT", "undo.chunk");
+    let killed = world.command("data undo 1 --yes").variable("DUNLIN_FAILPOINT", "undo.chunk");
     dies(killed, "undo.chunk");
     let undone = json(&world.run("data undo 1 --yes --json").exits(0));
     assert_eq!(undone["interrupted"], false);
-    assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE id NOT IN (3, 44) AND balance <> was"), "0");
+    assert_eq!(
+        world.sql("SELECT count(*) FROM accounts WHERE id NOT IN (3, 44) AND balance <> was"),
+        "0"
+    );
     assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE balance = 5000"), "2");
     assert_eq!(world.sql("SELECT count(*) FROM accounts"), "99");
     world.run("data rerun 1").exits(0);

@@ -38,7 +38,10 @@ fn exact_numbers_stay_exact(product: Product) {
     let cases: &[(&str, &[&str])] = match product {
         Product::Mysql => &[
             ("bigint unsigned", &["18446744073709551615", "9007199254740993", "0"]),
-            ("decimal(60, 30)", &["0.1", "123456789012345678901234567890.000000000000000000000000000001", "-0.5"]),
+            (
+                "decimal(60, 30)",
+                &["0.1", "123456789012345678901234567890.000000000000000000000000000001", "-0.5"],
+            ),
             ("double", &["1e300", "0.1", "-1e-300"]),
         ],
         Product::Sqlite => &[
@@ -108,7 +111,10 @@ fn bytes_that_are_no_text_are_the_rows_fault(product: Product) {
         ),
     );
     world.run("data run").exits(6);
-    assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE name = 'good'"), (ROWS - 2).to_string());
+    assert_eq!(
+        world.sql("SELECT count(*) FROM accounts WHERE name = 'good'"),
+        (ROWS - 2).to_string()
+    );
     let listed = json(&world.run("data quarantine list 1 --json").exits(0));
     let keys: Vec<_> =
         listed["rows"].as_array().expect("rows").iter().map(|row| row["key"][0].clone()).collect();

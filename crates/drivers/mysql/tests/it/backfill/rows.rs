@@ -59,12 +59,13 @@ async fn values_of_every_type_come_back_as_they_went() {
     };
     let mut whole = chunk(Bound::Start, &hi, &hi);
     let empty: Vec<_> = before.iter().map(|row| change(row, &nothing)).collect();
-    let outcome = target.commit_rows(&lease, &work, &whole, &empty, &[]).await.expect("written");
+    let aside = [(hi.clone(), "to be released".to_owned())];
+    let outcome = target.commit_rows(&lease, &work, &whole, &empty, &aside).await.expect("written");
     assert!(matches!(outcome, RowsOutcome::Committed(_)), "{outcome:?}");
     let emptied = target.read_rows(&work, &range).await.expect("read");
     let back: Vec<_> =
         before.iter().zip(&emptied).map(|(old, now)| change(now, &old.values)).collect();
-    // The checkpoint has moved: the same rows once more by themselves.
+    // The checkpoint has moved: the same rows once more, with the release of one.
     whole.checkpoint = dunlin_engine::Checkpoint::Released { key: hi.clone() };
     target.commit_rows(&lease, &work, &whole, &back, &[]).await.expect("written");
     let is = {

@@ -126,6 +126,30 @@ async fn plans_that_read_too_much_are_complained_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_locked_as_a_whole_is_not_waited_for_without_end() {
+    let world = World::new("looks_locked").await;
+    world
+        .sql(
+            "CREATE TABLE t (id integer PRIMARY KEY, v integer); \
+             INSERT INTO t SELECT g, g FROM generate_series(1, 100) AS g",
+        )
+        .await;
+    let mut target = world.target().await;
+    let mut work = planned(&mut target, "t", None, &["UPDATE t SET v = 1 WHERE :chunk"]).await;
+    work.lock_timeout = std::time::Duration::from_millis(50);
+    let (start, hi) = (dunlin_model::Bound::Start, key(&["100"]));
+    target.walk(&work, &start, &hi, 10, 10).await.expect("a walk");
+    let other = world.bystander().await;
+    other.batch_execute("BEGIN; LOCK TABLE t").await.expect("a lock");
+    let refused = target.walk(&work, &start, &hi, 10, 10).await.expect_err("no walk");
+    assert_eq!(refused.kind, dunlin_engine::ErrorKind::LockTimeout);
+    let refused = target.estimate(&work, &start, &hi).await.expect_err("no estimate");
+    assert_eq!(refused.kind, dunlin_engine::ErrorKind::LockTimeout);
+    other.batch_execute("COMMIT").await.expect("the end of it");
+    target.walk(&work, &start, &hi, 10, 10).await.expect("a walk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_tells_and_leaves_nothing() {
     let world = World::new("looks_rehearsal").await;
     world
@@ -181,4 +205,27 @@ async fn health_tells_loads_and_who_waits_for_us() {
     let again = target.health(&work).await.expect("health");
     assert!(again.signals.iter().any(|s| s.name == "log a second"), "{again:?}");
     assert!(again.signals.iter().all(|s| s.load.is_finite()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_rows_weigh_against_the_catalogues_estimate_where_statistics_were_lost() {
+    let world = World::new("looks_lost_statistics").await;
+    world
+        .sql("CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t SELECT generate_series(1, 50000)")
+        .await;
+    let counted = |column: &str| {
+        format!("SELECT {column} FROM pg_stat_user_tables WHERE relid = 't'::regclass")
+    };
+    world.until(&counted("n_live_tup"), "50000").await;
+    // As after a crash, a failover, or in a copy of a database.
+    world.sql("ANALYZE t").await;
+    world.sql("SELECT pg_stat_reset_single_table_counters('t'::regclass)").await;
+    world.sql("UPDATE t SET v = 1").await;
+    world.until(&counted("n_dead_tup"), "50000").await;
+    assert_eq!(world.sql(&counted("n_live_tup")).await, "0");
+    let mut target = world.target().await;
+    let work = planned(&mut target, "t", None, &["UPDATE t SET v = 1 WHERE :chunk"]).await;
+    let health = target.health(&work).await.expect("health");
+    let dead = health.signals.iter().find(|s| s.name == "dead rows").map(|s| s.load);
+    assert_eq!(dead, Some(0.25), "{health:?}");
 }

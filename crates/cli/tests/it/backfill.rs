@@ -1,0 +1,224 @@
+//! Data migrations in chunks, as a person meets them.
+
+use serde_json::Value;
+
+use crate::project::{Project, Ran};
+
+/// A table of 300 rows, and migrations over it; nothing of it has run but the table.
+fn project() -> Project {
+    let project = Project::new();
+    project.write("dunlin.toml", "data = \"manual\"\n\n[databases.app]\nurl = \"sqlite:app.db\"\n");
+    project.write(
+        "migrations/1_posts.sql",
+        "CREATE TABLE posts (id integer PRIMARY KEY, title text, slug text, \
+         views integer CHECK (views < 5000));\n\
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)\n\
+         INSERT INTO posts SELECT i, 'Title ' || i, NULL, i FROM n;\n",
+    );
+    project.write(
+        "data_migrations/2_slugs.sql",
+        "-- dunlin: chunk-by posts\n-- dunlin: background\n\
+         -- dunlin: undo capture for 14 days\n\
+         -- dunlin: done-when SELECT NOT EXISTS (SELECT 1 FROM posts WHERE slug IS NULL)\n\
+         UPDATE posts SET slug = lower(title) WHERE slug IS NULL AND :chunk;\n",
+    );
+    project.write(
+        "data_migrations/3_views.sql",
+        "-- dunlin: chunk-by posts\n-- dunlin: on-error quarantine\n\
+         UPDATE posts SET views = CASE WHEN id IN (7, 250) AND title = 'Title ' || id THEN 9999 \
+         ELSE views * 2 END WHERE :chunk;\n",
+    );
+    project.write(
+        "data_migrations/4_stops.sql",
+        "-- dunlin: chunk-by posts\n\
+         UPDATE posts SET views = CASE WHEN id = 123 THEN 9999 ELSE views END WHERE :chunk;\n",
+    );
+    project.write(
+        "data_migrations/5_unproved.sql",
+        "-- dunlin: chunk-by posts\n\
+         -- dunlin: done-when SELECT count(*) = 0 FROM posts\n\
+         UPDATE posts SET title = title WHERE :chunk;\n",
+    );
+    project.write("data_migrations/6_whole.sql", "UPDATE posts SET title = title;\n");
+    project.run("migrate").exits(0);
+    project
+}
+
+fn document(run: &Ran) -> Value {
+    serde_json::from_str(&run.stdout()).unwrap_or_else(|error| panic!("{error}\n{}", run.all()))
+}
+
+#[track_caller]
+fn says(run: &Ran, words: &str) {
+    let text = format!("{}{}", run.stdout(), run.stderr());
+    assert!(text.contains(words), "`{words}` is not in\n{}", run.all());
+}
+
+#[test]
+fn background_is_left_to_its_worker_which_ends_when_nothing_is_left() {
+    let project = project();
+    let migrated = project.run("migrate --with-data --step 1").exits(6);
+    says(&migrated, "in the background: `dunlin data run --background --until-idle`");
+    says(&project.run("plan --with-data"), "in chunks over posts");
+    let ran = project.run("data run --background --until-idle").exits(0);
+    says(&ran, "over main.\"posts\" by id (index rowid), about 300 rows");
+    says(&ran, "done     data 2 slugs");
+    says(&ran, "300 rows");
+    says(&project.run("data run --background --until-idle").exits(0), "left pending");
+    let status = project.run("data status 2").exits(0);
+    says(&status, "data 2 slugs: done");
+    says(&status, "100%  300 rows");
+    let json = document(&project.run("data status --json").exits(0));
+    let backfill = &json["databases"][0]["backfills"][0];
+    assert_eq!(backfill["state"], "done", "{backfill:#}");
+    assert_eq!((&backfill["rows_done"], &backfill["percent"]), (&300.into(), &100.into()));
+    assert_eq!(backfill["key"][0], "id");
+}
+
+#[test]
+fn rows_in_quarantine_are_listed_tried_again_and_given_up() {
+    let project = project();
+    let ran = project.run("data run 3 --no-throttle").exits(6);
+    says(&ran, "not done: data 3 views");
+    says(&ran, "then: dunlin data quarantine retry 3");
+    assert!(!ran.stderr().contains("[\"7\"]"), "keys are in no log:\n{}", ran.stderr());
+    says(&project.run("data status 3"), "2 rows: `dunlin data quarantine list 3`");
+    let listed = project.run("data quarantine list 3").exits(0);
+    assert!(listed.stdout().starts_with("[\"7\"]  "), "{}", listed.all());
+    assert_eq!(listed.stdout().lines().count(), 2);
+    let json = document(&project.run("data quarantine list 3 --json").exits(0));
+    assert_eq!(json["rows"][1]["key"], serde_json::json!(["250"]));
+
+    says(&project.run("data quarantine retry 3").exits(6), "failed row with key [\"7\"]");
+    project.run("data quarantine discard 3").exits(2);
+    project.run("data quarantine discard 3 --all").exits(2);
+    project.run("data quarantine discard 3 --key 7 --yes").exits(2);
+    project
+        .run_words(&["data", "quarantine", "discard", "3", "--key", "[\"8\"]", "--yes"], &[])
+        .exits(1);
+    let words = ["data", "quarantine", "discard", "3", "--key", "[\"7\"]", "--yes"];
+    says(&project.run_words(&words, &[]).exits(0), "1 row given up, 1 left");
+
+    project.write("migrations/9_mend.sql", "UPDATE posts SET title = 'x' WHERE id = 250;\n");
+    project.run("migrate").exits(0);
+    let json = document(&project.run("data quarantine retry 3 --json").exits(0));
+    assert_eq!((&json["released"], &json["left"]), (&1.into(), &0.into()), "{json:#}");
+    project.run("data run 3").exits(0);
+    project.run("check --data 3").exits(0);
+}
+
+#[test]
+fn the_row_that_stops_a_run_is_named_at_the_terminal_alone() {
+    let project = project();
+    let ran = project.run("data run 4").exits(1);
+    says(&ran, "row with key [\"123\"]");
+    says(&ran, "every chunk that is done");
+    let json = document(&project.run("data run 4 --json").exits(1));
+    let cause = &json["databases"][0]["failed"][0]["cause"];
+    assert_eq!(cause["kind"], "chunk", "{cause:#}");
+    assert_eq!(cause["key"], serde_json::json!(["123"]));
+    assert!(!cause["message"].as_str().expect("a message").contains("123"), "{cause:#}");
+    says(&project.run("data status 4"), "data 4 stops: failed");
+    says(&project.run("data run 5").exits(6), "done-when does not hold");
+}
+
+#[test]
+fn watching_for_programs_is_an_object_a_line() {
+    let project = project();
+    let ran = project.run("data run 2 --watch --json").exits(0);
+    let lines: Vec<Value> = ran
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    assert_eq!(lines[0]["event"], "began", "{}", ran.all());
+    assert_eq!(lines[0]["backfill"]["row_count_estimate"], 300);
+    assert_eq!(lines.last().expect("a last line")["exit_code"], 0);
+    // Nobody is at work: there is nothing to wait for.
+    says(&project.run("data status --watch").exits(0), "no data migration in chunks is under way");
+    let watched = project.run("data status 2 --watch --json").exits(0);
+    assert_eq!(document(&watched)["databases"][0]["backfills"][0]["state"], "done");
+}
+
+#[test]
+fn what_people_want_is_kept_and_obeyed() {
+    let project = project();
+    for words in ["data pause 2", "data cancel 2", "data undo 2 --yes", "data quarantine list 2"] {
+        says(&project.run(words).exits(1), "data 2 has never run in chunks here");
+    }
+    says(&project.run("data pause 6").exits(1), "it does not run in chunks");
+    says(&project.run("data pause 77").exits(1), "there is no data migration 77");
+    says(&project.run("data status 77").exits(1), "there is no data migration 77");
+    project.run("data set 2 speed=4").exits(2);
+
+    project.run("data run 4").exits(1);
+    let who = [("USER", "ada")];
+    let paused = project.run_with("data pause 4", &who).exits(0);
+    says(&paused, "data 4 stops is to pause; nobody is at work on it");
+    says(&project.run("data run 4").exits(7), "paused by ada@");
+    says(&project.run("data status 4"), "go on      dunlin data resume 4");
+    let set = document(&project.run("data set 4 workers=2 rate=2000 rows/s --json").exits(0));
+    let intent = &set["backfill"]["intent"];
+    assert_eq!(
+        (&intent["wish"], &intent["workers"], &intent["rate"]),
+        (&"pause".into(), &2.into(), &2000.into())
+    );
+    project.run("data cancel 4").exits(0);
+    says(&project.run("data run 4").exits(7), "cancelled");
+    says(&project.run("data resume 4").exits(0), "`dunlin data run 4` goes on with it");
+    project.run("data run 4").exits(1);
+
+    project.run("data run 2").exits(0);
+    says(&project.run("data pause 2").exits(1), "data 2 is done");
+}
+
+#[test]
+fn undo_puts_old_values_back() {
+    let project = project();
+    project.run("data run 2").exits(0);
+    project.run("data undo 2").exits(2);
+    project.write("migrations/9_change.sql", "UPDATE posts SET slug = 'ours' WHERE id = 5;\n");
+    project.run("migrate").exits(0);
+    let undone = document(&project.run("data undo 2 --yes --json").exits(0));
+    assert_eq!(
+        (&undone["restored"], &undone["changed_since"]),
+        (&299.into(), &1.into()),
+        "{undone:#}"
+    );
+    says(&project.run("data status 2"), "data 2 slugs: undone");
+    project.run("data run 3").exits(6);
+    says(&project.run("data undo 3 --yes").exits(2), "undo capture for 14 days");
+}
+
+#[test]
+fn the_plan_of_chunks_changes_nothing() {
+    let project = project();
+    let planned = project.run("data plan 2").exits(0);
+    says(&planned, "about 300");
+    says(&planned, "index      rowid");
+    says(&planned, "does not hold yet");
+    let sampled = document(&project.run("data plan 2 --sample 2 --json").exits(0));
+    assert_eq!(sampled["tried"][0]["touched"][0], 300, "{sampled:#}");
+    says(&project.run("data plan 4 --sample").exits(1), "CHECK constraint failed");
+    says(&project.run("data plan 6").exits(2), "does not run in chunks");
+    says(&project.run("data run 2 --dry-run").exits(0), "data plan VERSION --sample");
+    assert!(document(&project.run("data status --json"))["databases"][0]["backfills"][0].is_null());
+}
+
+#[test]
+fn new_files_over_chunks_run_as_they_are() {
+    let project = project();
+    let mut versions = Vec::new();
+    for words in [
+        "new data one --chunk-by posts",
+        "new data two --chunk-by posts --program sh",
+        "new data three --chunk-by posts --program python",
+    ] {
+        let path = project.run(words).exits(0).stdout();
+        versions.push(path.split(['/', '_']).nth(2).expect("a version").to_owned());
+    }
+    project.run_words(&["new", "data", "x", "--chunk-by", "posts; DROP"], &[]).exits(2);
+    for version in versions {
+        project.run(&format!("data run {version}")).exits(0);
+    }
+}

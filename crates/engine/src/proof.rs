@@ -1,0 +1,35 @@
+//! `done-when` of a migration that is one transaction: its last statement fails where it does not
+//! hold, so that nothing of what was done remains and nothing is recorded as done.
+
+use dunlin_model::{Dialect, Facts, Statement};
+
+use crate::TargetError;
+
+/// The statement that fails unless a query's only value is true.
+pub(crate) fn statement(dialect: Dialect, query: &str) -> Statement {
+    // Each server fails in its own way when a value is computed that there can't be; CASE and IF
+    // compute only the branch that they take.
+    let text = match dialect {
+        Dialect::Postgres => {
+            format!("SELECT 1 / CASE WHEN (\n{query}\n) THEN 1 ELSE 0 END AS done_when")
+        }
+        Dialect::Mysql => {
+            format!("SELECT IF((\n{query}\n), 1, (SELECT 1 UNION SELECT 2)) AS done_when")
+        }
+        Dialect::Sqlite => format!(
+            "SELECT CASE WHEN (\n{query}\n) THEN 1 ELSE abs(-9223372036854775807 - 1) END AS done_when"
+        ),
+    };
+    Statement { text, line: 1, column: 1, copy_data: None, facts: Facts::opaque("SELECT") }
+}
+
+/// Whether an error is that statement's own, and not the query's.
+pub(crate) fn is_refusal(dialect: Dialect, error: &TargetError, index: usize) -> bool {
+    let code = error.code.as_deref().unwrap_or_default();
+    let own = match dialect {
+        Dialect::Postgres => code == "22012",
+        Dialect::Mysql => code == "1242",
+        Dialect::Sqlite => error.message.contains("integer overflow"),
+    };
+    own && error.statement == Some(index)
+}

@@ -1,0 +1,187 @@
+//! What the application feels of a backfill that is throttled as it is by default.
+//!
+//! Four sessions of the database's own client read and update single rows of the same table at a
+//! fixed rate, before and during. A request that comes late because the one before was slow counts
+//! from when it was due, so that a stall is not hidden by the requests that it kept from being made.
+
+#![expect(clippy::disallowed_methods, reason = "an application's requests come at their times")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dunlin_testkit::servers::Product;
+
+use super::backfill::table::{Ground, Keys};
+use super::backfill::watched;
+use crate::{Failure, install};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Rows of the table.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Requests a second, of all sessions.
+    #[arg(long, default_value_t = 200)]
+    requests: u32,
+    /// How long the time before is measured, in seconds.
+    #[arg(long, default_value_t = 15)]
+    seconds: u64,
+    /// How often all of it is measured.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Only on these databases.
+    #[arg(long, value_delimiter = ',', default_value = "postgres,mysql")]
+    database: Vec<String>,
+    /// A program to measure instead of a release build of this repository.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// Sessions of the application.
+const SESSIONS: u32 = 4;
+
+/// `cargo xtask bench impact`
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    install::missing_servers()?;
+    let binary = super::program(options.binary.as_ref())?;
+    for product in [Product::Postgres, Product::Mysql] {
+        if !options.database.iter().any(|name| name == product.as_str()) {
+            continue;
+        }
+        let ground = Ground::new(product, Keys::Integer, options.rows, false)?;
+        let mut all = Vec::new();
+        for _ in 0..options.repeats {
+            ground.reset()?;
+            all.push(once(&ground, &binary, options)?);
+        }
+        println!(
+            "\n{}: {} rows, {} requests a second of the application",
+            product.as_str(),
+            options.rows,
+            options.requests
+        );
+        for (name, share) in [("median", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+            let of = |times: &[Duration]| percentile(times, share).as_secs_f64() * 1e3;
+            let before = middle(all.iter().map(|one| of(&one.before)).collect());
+            let during = middle(all.iter().map(|one| of(&one.during)).collect());
+            println!(
+                "  {name:<8} before {before:>8.2} ms   during {during:>8.2} ms   {:.2} x",
+                during / before
+            );
+        }
+        let rate =
+            middle(all.iter().map(|one| options.rows as f64 / one.took.as_secs_f64()).collect());
+        println!("  the backfill meanwhile: {rate:.0} rows/s");
+    }
+    Ok(())
+}
+
+struct Once {
+    before: Vec<Duration>,
+    during: Vec<Duration>,
+    took: Duration,
+}
+
+fn once(ground: &Ground, binary: &Path, options: &Options) -> Result<Once, Failure> {
+    let application = Application::start(ground, options);
+    // What is cold at first is no measure of what comes later.
+    std::thread::sleep(Duration::from_secs(3));
+    application.begin();
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    let before = application.begin();
+    let took = backfill(ground, binary)?;
+    let during = application.begin();
+    application.stop();
+    ground.check("dunlin")?;
+    Ok(Once { before, during, took })
+}
+
+fn backfill(ground: &Ground, binary: &Path) -> Result<Duration, Failure> {
+    let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
+    let project = tempfile::tempdir().map_err(failed)?;
+    let folder = project.path().join("data_migrations");
+    std::fs::create_dir(&folder).map_err(failed)?;
+    std::fs::write(
+        folder.join("20260101000000_fill.sql"),
+        "-- dunlin: chunk-by posts\nUPDATE posts SET published_at = inserted_at WHERE published_at \
+         IS NULL AND :chunk;\n",
+    )
+    .map_err(failed)?;
+    let mut command = Command::new(binary);
+    command.current_dir(project.path()).env_remove("DATABASE_URL").env_remove("DUNLIN_ENV");
+    command.args(["data", "run", "--database-url", &ground.database.url]);
+    command.args(["--data-migrations", "data_migrations"]);
+    watched(&mut command).map(|measured| measured.time)
+}
+
+type Times = Arc<std::sync::Mutex<Vec<Duration>>>;
+
+/// The application's sessions, each on a thread of its own.
+struct Application {
+    stop: Arc<AtomicBool>,
+    times: Times,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Application {
+    fn start(ground: &Ground, options: &Options) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let times = Times::default();
+        let period = Duration::from_secs_f64(f64::from(SESSIONS) / f64::from(options.requests));
+        let rows = options.rows;
+        let threads = (0..SESSIONS)
+            .map(|number| {
+                let (stop, times) = (Arc::clone(&stop), Arc::clone(&times));
+                let mut visitor = ground.database.visitor();
+                std::thread::spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(u64::from(number));
+                    let mut due = Instant::now();
+                    while !stop.load(Ordering::Relaxed) {
+                        due += period;
+                        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                        let id = random.u64(1..=rows);
+                        let request = format!(
+                            "SELECT title FROM posts WHERE id = {id}; UPDATE posts SET title = \
+                             'a title that the application has changed' WHERE id = {id};"
+                        );
+                        if visitor.ask(&request).is_none() {
+                            return;
+                        }
+                        if let Ok(mut times) = times.lock() {
+                            times.push(due.elapsed());
+                        }
+                    }
+                })
+            })
+            .collect();
+        Self { stop, times, threads }
+    }
+
+    /// Takes what was measured, and begins anew.
+    fn begin(&self) -> Vec<Duration> {
+        self.times.lock().map(|mut times| std::mem::take(&mut *times)).unwrap_or_default()
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            // A panic there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn percentile(times: &[Duration], share: f64) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
