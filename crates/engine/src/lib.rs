@@ -21,6 +21,7 @@ mod failpoint;
 mod leases;
 mod ports;
 mod program;
+mod program_step;
 mod proof;
 mod steps;
 

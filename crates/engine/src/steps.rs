@@ -7,13 +7,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
-    Action, Body, Direction, EntryState, EntryWrite, Lease, LedgerEvent, LedgerView, MigrationId,
-    Mode, PlannedStep, Restart, StepRecord, StepState,
+    Action, Direction, EntryState, EntryWrite, Lease, LedgerEvent, LedgerView, MigrationId, Mode,
+    PlannedStep, Restart, StepRecord, StepState,
 };
 
 use crate::events::Event;
 use crate::job::{Job, Urgency};
-use crate::program;
 use crate::proof;
 use crate::report::{Cause, EngineError, Failure};
 use crate::{ErrorKind, Remedy, Settled, Target, TargetError, Work};
@@ -416,7 +415,7 @@ impl Bench<'_> {
         }
     }
 
-    fn open_step(&self, step: &PlannedStep, number: u32) -> Option<&StepRecord> {
+    pub(crate) fn open_step(&self, step: &PlannedStep, number: u32) -> Option<&StepRecord> {
         self.ledger.steps.iter().find(|record| {
             record.id == step.migration.id
                 && record.direction == step.direction()
@@ -429,89 +428,6 @@ impl Bench<'_> {
     fn tell_settled(&self, step: &PlannedStep, index: usize, took_effect: bool) {
         let id = step.migration.id;
         self.job.observer.event(Event::StepSettled { id, number: index + 1, took_effect });
-    }
-
-    async fn program(
-        &self,
-        target: &mut dyn Target,
-        lease: &mut Lease,
-        step: &PlannedStep,
-        mut work: Work,
-    ) -> Result<Ended, EngineError> {
-        let Body::Program(program) = &step.migration.body else {
-            let error = TargetError::new(ErrorKind::Bug, "a program step without a program");
-            return Err(error.into());
-        };
-        let id = step.migration.id;
-        let key = self.idempotency_key(step);
-        if self.open_step(step, 0).is_some() {
-            self.job.observer.event(Event::ProgramAgain { id, key: &key });
-        }
-        target.open_step(lease, &work, 0, None).await?;
-        crate::failpoint("program.opened");
-        let variables = self.variables(step, lease);
-        let variables: Vec<(&str, String)> =
-            variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        let root = self.job.folder.files.get(&id).map(|file| file.root.clone()).unwrap_or_default();
-        let ran =
-            program::run(self.job, id, program, &root, &variables, work.statement_timeout).await;
-        crate::failpoint("program.ended");
-        if program.directives.keep_output {
-            work.entry.output = Some(ran.output);
-        }
-        match ran.ending {
-            Ok(()) => {
-                if let Some(query) = &step.migration.directives().done_when
-                    && !target.holds(query).await?
-                {
-                    target.close_step(lease, &work, 0, StepState::Failed).await?;
-                    let cause = Cause::NotProved { rounds: 0 };
-                    self.note_failure(target, lease, step, &cause, work.entry.output.clone()).await;
-                    return Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))));
-                }
-                target.close_step(lease, &work, 0, StepState::Done).await?;
-                Ok(Ended::Well(Vec::new()))
-            }
-            Err(why) => {
-                target.close_step(lease, &work, 0, StepState::Failed).await?;
-                let cause = match why {
-                    program::Failed::Ended(ending) => Cause::Program { ending },
-                    program::Failed::Interrupted => Cause::Interrupted,
-                };
-                self.note_failure(target, lease, step, &cause, work.entry.output.clone()).await;
-                Ok(Ended::Badly(Box::new(failure(step, None, cause, 0))))
-            }
-        }
-    }
-
-    fn environment(&self) -> &str {
-        self.job.policy.environment.as_deref().unwrap_or_default()
-    }
-
-    /// What retries of a program keep, and another pass, database or environment does not share.
-    fn idempotency_key(&self, step: &PlannedStep) -> String {
-        let environment = self.environment();
-        format!(
-            "dunlin:{}:{}:data/{}:{}",
-            self.ledger.id,
-            if environment.is_empty() { "none" } else { environment },
-            step.migration.id.version,
-            step.pass
-        )
-    }
-
-    /// What a program learns through its environment.
-    pub(crate) fn variables(&self, step: &PlannedStep, lease: &Lease) -> Vec<(String, String)> {
-        [
-            ("DUNLIN_DATABASE_URL", self.job.connector.url()),
-            ("DUNLIN_ENV", self.environment().to_owned()),
-            ("DUNLIN_VERSION", step.migration.id.version.to_string()),
-            ("DUNLIN_IDEMPOTENCY_KEY", self.idempotency_key(step)),
-            ("DUNLIN_FENCE", lease.token.to_string()),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
     }
 
     /// Turns a database's error into a failed migration, or hands it on where the run must look

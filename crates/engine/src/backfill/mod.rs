@@ -12,6 +12,7 @@ mod control;
 mod crew;
 mod doer;
 mod lane;
+mod marks;
 mod pace;
 mod prepare;
 mod program;

@@ -8,7 +8,7 @@ use dunlin_model::{Backfill, Intent, Lease, OnError, Wish};
 use tokio::sync::{Notify, mpsc};
 
 use super::board::{Board, Seat};
-use super::lane::{spacing, walk};
+use super::marks::{spacing, walk};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::sizer::{Sample, Sizer};

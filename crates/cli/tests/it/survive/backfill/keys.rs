@@ -118,8 +118,7 @@ fn a_statement_that_changes_the_key_is_refused(product: Product) {
 }
 on_each!(a_statement_that_changes_the_key_is_refused: postgres, mysql, sqlite);
 
-/// (43) A table without a unique key is refused, with the index to create, unless the database has
-/// something that serves (SQLite numbers its rows): then each row is done once.
+/// (43) A table without a unique key is refused, with the index to create.
 fn a_table_without_a_key_is_refused(product: Product) {
     let world = World::new(product, "chunk_no_key");
     world.sql(&format!(
@@ -130,11 +129,6 @@ fn a_table_without_a_key_is_refused(product: Product) {
     ));
     doubling(&world, 1, "");
     let ended = world.run("data run");
-    if ended.code == Some(0) {
-        assert_eq!(product, Product::Sqlite, "{}", ended.all());
-        assert_each_once(&world, ROWS, "by the number of the row");
-        return;
-    }
     assert!(matches!(ended.code, Some(1 | 2)), "{}", ended.all());
     ended.says("CREATE UNIQUE INDEX");
     assert_eq!(super::changed(&world), 0);

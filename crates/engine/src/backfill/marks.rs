@@ -1,0 +1,100 @@
+//! Marks along a segment's keys: walking ahead, and taking marks for a chunk.
+
+use dunlin_model::{Bound, Key, KeyRange};
+
+use super::board::Seat;
+use super::shared::Shared;
+use crate::{ErrorKind, Target, TargetError};
+
+/// Marks in one walk, and how many of them make a chunk: three chunks ahead.
+const MARKS: u32 = 24;
+const MARKS_PER_CHUNK: u64 = 8;
+
+/// Rows between marks for chunks of that size.
+pub(super) fn spacing(want: u64) -> u64 {
+    (want / MARKS_PER_CHUNK).max(1)
+}
+
+/// Walks ahead of a segment once.
+pub(super) async fn walk(
+    target: &mut dyn Target,
+    shared: &Shared,
+    seat: &mut Seat,
+    spacing: u64,
+) -> Result<(), TargetError> {
+    let Bound::Key(hi) = &seat.segment.hi else { return Ok(()) };
+    let marks = target.walk(&shared.work, &seat.walked, hi, spacing, MARKS).await?;
+    let Some(last) = marks.last() else {
+        return Err(TargetError::new(
+            ErrorKind::Bug,
+            "a walk that marked nothing, not even its end",
+        ));
+    };
+    seat.walked = Bound::Key(last.key.clone());
+    seat.ahead.extend(marks);
+    Ok(())
+}
+
+/// Takes marks for a chunk of about that many rows: where it ends, what it covers, its rows.
+pub(super) fn next_chunk(seat: &mut Seat, want: u64) -> Option<(Bound, KeyRange, u64)> {
+    if seat.segment.hi == Bound::Nulls {
+        return Some((Bound::Nulls, KeyRange::Nulls, 1));
+    }
+    let mut taken: Option<Key> = None;
+    let mut rows = 0;
+    while let Some(mark) = seat.ahead.front() {
+        if taken.is_some() && rows + mark.rows > want {
+            break;
+        }
+        rows += mark.rows;
+        taken = seat.ahead.pop_front().map(|mark| mark.key);
+    }
+    let key = taken?;
+    let range = KeyRange::Between { after: seat.segment.upto.clone(), upto: key.clone() };
+    Some((Bound::Key(key), range, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mark;
+    use dunlin_model::Segment;
+    use std::collections::VecDeque;
+
+    fn key(number: u64) -> Key {
+        Key(vec![number.to_string()])
+    }
+
+    fn seat(marks: &[u64], hi: u64) -> Seat {
+        let mut before = 0;
+        let ahead: VecDeque<Mark> = marks
+            .iter()
+            .map(|at| {
+                let mark = Mark { key: key(*at), rows: at - before };
+                before = *at;
+                mark
+            })
+            .collect();
+        let segment = Segment {
+            seg: 1,
+            lo: Bound::Start,
+            upto: Bound::Start,
+            hi: Bound::Key(key(hi)),
+            rows: 0,
+            attempts: 0,
+        };
+        Seat { walked: Bound::Key(key(before)), segment, ahead }
+    }
+
+    #[test]
+    fn chunks_take_marks_up_to_their_size_and_at_least_one() {
+        let mut one = seat(&[10, 20, 30, 40], 40);
+        let (to, range, rows) = next_chunk(&mut one, 25).unwrap();
+        assert_eq!((to, rows), (Bound::Key(key(20)), 20));
+        assert_eq!(range, KeyRange::Between { after: Bound::Start, upto: key(20) });
+        assert_eq!(next_chunk(&mut one, 1).unwrap().2, 10);
+        assert_eq!(next_chunk(&mut one, 100).unwrap().2, 10);
+        assert!(next_chunk(&mut one, 100).is_none());
+        assert!(one.walked_all());
+    }
+}
