@@ -202,9 +202,14 @@ impl<'a> Course<'a> {
             bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
             rows_max: chunking.rows.or(is_rows.then_some(ROW_CODE_ROWS_MAX)),
         };
+        let mut pace = Pace::new(job.limits.mind_health, chunking.rate);
+        if one_connection || chunking.time.is_some() {
+            // Readings of who waits don't lead it there, or a person said how long.
+            pace.take_full_time();
+        }
         let sizing = Sizing {
             sizer: Sizer::new(targets, prepared.row_bytes),
-            pace: Pace::new(job.limits.mind_health, chunking.rate),
+            pace,
             progress: Progress::default(),
         };
         let (news, heard) = mpsc::unbounded_channel();

@@ -39,6 +39,19 @@ const SLOWDOWN_LIMIT: f64 = 8.0;
 const SAMPLE_ROWS_MIN: u64 = 200;
 const SAMPLE_TIME_MIN: Duration = Duration::from_millis(20);
 
+/// The signal that says that others wait for our locks, on every database.
+const LOCK_WAITS: &str = "lock waits";
+
+/// The share of its usual time that a first chunk gets: 25 of 500 ms.
+const SHARE_FIRST: f64 = 0.05;
+
+/// At a reading where nobody waits it grows by this: 20 readings, a second each, to the whole.
+const SHARE_GROWTH: f64 = 1.16;
+
+/// At a reading where somebody waits it is cut by this, and never below a fiftieth.
+const SHARE_CUT: f64 = 4.0;
+const SHARE_MIN: f64 = 0.02;
+
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Advice {
@@ -63,6 +76,8 @@ pub(crate) struct Pace {
     usual: Option<f64>,
     recent: f64,
     halved_at: Option<Instant>,
+    /// The share of a chunk's usual time that chunks get.
+    time_share: f64,
     rate: Option<u64>,
     /// When the rows done so far are paid for, at the rate.
     paid_until: Option<Instant>,
@@ -78,6 +93,7 @@ impl Pace {
             usual: None,
             recent: 0.0,
             halved_at: None,
+            time_share: if minds_health { SHARE_FIRST } else { 1.0 },
             rate,
             paid_until: None,
         }
@@ -107,6 +123,23 @@ impl Pace {
             (signal.load, format!("{}: {}", signal.name, signal.shown))
         });
         self.health = Some((now, load, shown));
+        let waited = health.signals.iter().any(|one| one.name == LOCK_WAITS && one.load > 0.0);
+        self.time_share = if waited {
+            (self.time_share / SHARE_CUT).max(SHARE_MIN)
+        } else {
+            (self.time_share * SHARE_GROWTH).min(1.0)
+        };
+    }
+
+    /// The share of a chunk's usual time that chunks get. Whoever writes a row of the chunk under way
+    /// waits for its end, so chunks begin short and grow only while nobody is seen to wait.
+    pub(crate) fn time_share(&self) -> f64 {
+        self.time_share
+    }
+
+    /// Chunks get all of their time from the beginning.
+    pub(crate) fn take_full_time(&mut self) {
+        self.time_share = 1.0;
     }
 
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
@@ -272,6 +305,24 @@ mod tests {
             pace.observe(now, 20, Duration::from_millis(3), Duration::ZERO);
         }
         assert!(pace.advice(now).grow, "{:?}", pace.load(now));
+    }
+
+    #[test]
+    fn chunks_are_short_while_others_wait_for_them() {
+        let now = Instant::now();
+        let mut pace = Pace::new(true, None);
+        assert_eq!(pace.time_share(), SHARE_FIRST);
+        for _ in 0..25 {
+            pace.read(now, &health(0.0));
+        }
+        assert_eq!(pace.time_share(), 1.0);
+        pace.read(now, &health(0.5));
+        assert_eq!(pace.time_share(), 0.25);
+        for _ in 0..9 {
+            pace.read(now, &health(0.5));
+        }
+        assert_eq!(pace.time_share(), SHARE_MIN);
+        assert_eq!(Pace::new(false, None).time_share(), 1.0);
     }
 
     #[test]

@@ -201,6 +201,8 @@ impl Shared {
         sizing.progress.observe(now, sample.rows);
         sizing.pace.observe(now, written, sample.took, commit);
         let advice = sizing.pace.advice(now);
+        let share = sizing.pace.time_share();
+        sizing.sizer.aim_at(share);
         if !searching {
             sizing.sizer.observe(*sample, advice.grow);
         }

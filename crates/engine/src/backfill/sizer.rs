@@ -56,6 +56,8 @@ pub(crate) struct Sample {
 #[derive(Debug, Clone)]
 pub(crate) struct Sizer {
     targets: Targets,
+    /// The share of the target time that is aimed at.
+    share: f64,
     rows: f64,
     /// Seconds a row, of the last chunks.
     recent: VecDeque<f64>,
@@ -67,6 +69,7 @@ impl Sizer {
     pub(crate) fn new(targets: Targets, row_bytes: Option<u64>) -> Self {
         Self {
             targets,
+            share: 1.0,
             rows: ROWS_FIRST as f64,
             recent: VecDeque::with_capacity(SAMPLE_COUNT),
             bytes_per_row: row_bytes.map(|bytes| bytes.max(1) as f64),
@@ -88,10 +91,15 @@ impl Sizer {
         self.last
     }
 
+    /// Aims at this share of the target time from now on.
+    pub(crate) fn aim_at(&mut self, share: f64) {
+        self.share = share;
+    }
+
     /// Learns from a committed chunk. `grow`: the server is well enough for more.
     pub(crate) fn observe(&mut self, sample: Sample, grow: bool) {
         let took = sample.took.as_secs_f64().max(1e-6);
-        let target = self.targets.time.as_secs_f64().max(1e-3);
+        let target = (self.targets.time.as_secs_f64() * self.share).max(1e-3);
         self.last = sample.took;
         if sample.rows == 0 {
             return;
