@@ -47,8 +47,8 @@ pub(crate) enum WalkEnd {
     Interrupted,
     /// A person wanted out at once.
     Aborted,
-    /// A person gave it up, or paused it where nobody waits.
-    Wished(Wish),
+    /// A person gave it up.
+    Cancelled,
     /// The table has another shape.
     Shape,
     /// A row or a statement failed.
@@ -101,7 +101,7 @@ struct Watch {
     left: Option<u64>,
     absent_told: Vec<&'static str>,
     unread_told: bool,
-    advice_told: Vec<String>,
+    advice_told: bool,
 }
 
 impl Crew<'_> {
@@ -120,7 +120,7 @@ impl Crew<'_> {
             left: self.record.row_count_estimate,
             absent_told: Vec::new(),
             unread_told: false,
-            advice_told: Vec::new(),
+            advice_told: false,
         };
         let mut ended: Option<WalkEnd> = None;
         let interrupt = self.shared.job.interrupt.clone();
@@ -177,16 +177,10 @@ impl Crew<'_> {
         self.shared.intent().wish == Wish::Pause
     }
 
-    /// What a person wants that ends this walk.
+    /// What a person wants that ends this walk. A pause holds it here, whoever waits for the run:
+    /// going on must not need a new start.
     fn person(&self) -> Option<WalkEnd> {
-        let wish = self.shared.intent().wish;
-        let ends = match wish {
-            Wish::Run => false,
-            // Held here, whoever waits for the run: going on must not need a new start.
-            Wish::Pause => false,
-            Wish::Cancel => true,
-        };
-        ends.then_some(WalkEnd::Wished(wish))
+        (self.shared.intent().wish == Wish::Cancel).then_some(WalkEnd::Cancelled)
     }
 
     /// As many lanes as are wanted.
@@ -438,12 +432,12 @@ impl Crew<'_> {
                 self.shared.job.observer.event(Event::Backfill { id, news });
             }
         }
-        for advice in &health.advice {
-            if watch.advice_told.is_empty() {
-                watch.advice_told.push(advice.clone());
-                let news = BackfillNews::Advice { text: advice };
-                self.shared.job.observer.event(Event::Backfill { id, news });
-            }
+        if let (Some(text), false) = (health.advice.first(), watch.advice_told) {
+            watch.advice_told = true;
+            self.shared
+                .job
+                .observer
+                .event(Event::Backfill { id, news: BackfillNews::Advice { text } });
         }
     }
 }

@@ -47,7 +47,7 @@ use crate::events::{BackfillNews, Event};
 use crate::job::Urgency;
 use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
-use crate::{Barrier, Remedy, Target, TargetError, Work};
+use crate::{Barrier, ErrorKind, Remedy, Target, TargetError, Work};
 
 /// Rows of one chunk of row code: they are in our memory twice, as they were read and as they are to be
 /// written, and more of them gain nothing.
@@ -132,8 +132,7 @@ impl<'a> Course<'a> {
             return Ok(None);
         };
         loop {
-            let before = prepared.record.rows_before;
-            let rows_done = before + prepared.segments.iter().map(|one| one.rows).sum::<u64>();
+            let rows_done = rows_done(&prepared.record, &prepared.segments);
             self.tell(BackfillNews::Began {
                 work: &prepared.work,
                 record: &prepared.record,
@@ -154,9 +153,10 @@ impl<'a> Course<'a> {
                     let failed = failure(self.step, None, Cause::Interrupted, 0);
                     return Ok(Some(Ended::Aborted(Box::new(failed))));
                 }
-                WalkEnd::Wished(wish) => {
-                    let by = prepared.record.intent.by.clone();
-                    return Err(self.wished(&mut prepared, wish, by).await?.into());
+                WalkEnd::Cancelled => {
+                    let cause = Cause::Cancelled { by: prepared.record.intent.by.clone() };
+                    self.stop(&mut prepared, BackfillState::Cancelled, Some(&cause)).await?;
+                    return Err(cause.into());
                 }
                 WalkEnd::Failed(failed) => {
                     return Err(self.failed(&mut prepared, *failed).await?.into());
@@ -240,13 +240,10 @@ impl<'a> Course<'a> {
         };
         let began = Instant::now();
         let walked = crew.walk(heard).await;
-        if shared.has_committed() || began.elapsed() > LONG_WALK {
-            self.bench.progressed.store(true, Ordering::Relaxed);
-        }
         // The board's copy is right unless something broke, and then the ledger is read.
         let segments = shared.board.segments();
         let held = shared.intent().wish == Wish::Pause || shared.must_hold();
-        if held || segments != prepared.segments {
+        if held || segments != prepared.segments || began.elapsed() > LONG_WALK {
             self.bench.progressed.store(true, Ordering::Relaxed);
         }
         prepared.segments = segments;
@@ -290,13 +287,11 @@ impl<'a> Course<'a> {
         let most = prepared.chunking.rounds;
         if prepared.record.round >= most {
             let cause = Cause::NotProved { rounds: prepared.record.round };
-            // A run that is told to try once more walks from the beginning.
             self.stop(prepared, BackfillState::Failed, Some(&cause)).await?;
             return Err(cause.into());
         }
-        let rows: u64 = prepared.segments.iter().map(|segment| segment.rows).sum();
         prepared.record.round += 1;
-        prepared.record.rows_before += rows;
+        prepared.record.rows_before += rows_of(&prepared.segments);
         self.tell(BackfillNews::Again { round: prepared.record.round, most });
         let workers = self.bench.job.limits.workers_for(&prepared.chunking);
         prepared.segments = segments(self.target, &prepared.work, workers).await?;
@@ -310,8 +305,18 @@ impl<'a> Course<'a> {
         let recorded = self.recorded();
         let job = self.bench.job;
         let again = prepare(job, self.target, self.lease, self.step, &self.entry, recorded).await?;
+        let again = again.unwrap_or_else(|| prepared.clone());
+        if again.work.shape == prepared.work.shape && again.segments == prepared.segments {
+            // Whoever says so twice of one shape would say so for ever.
+            return Err(TargetError::new(
+                ErrorKind::Conflict,
+                "the table's shape is said to have changed, and reads as before",
+            )
+            .help("run it again once nobody alters the table")
+            .into());
+        }
         self.tell(BackfillNews::Reshaped);
-        Ok(again.unwrap_or(prepared))
+        Ok(again)
     }
 
     /// Leaves an orderly place to go on from.
@@ -338,20 +343,6 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    async fn wished(
-        &mut self,
-        prepared: &mut Prepared,
-        wish: Wish,
-        by: Option<String>,
-    ) -> Result<Cause, Halt> {
-        let (state, cause) = match wish {
-            Wish::Cancel => (BackfillState::Cancelled, Cause::Cancelled { by }),
-            Wish::Run | Wish::Pause => (BackfillState::Stopped, Cause::Paused { by }),
-        };
-        self.stop(prepared, state, Some(&cause)).await?;
-        Ok(cause)
-    }
-
     async fn failed(
         &mut self,
         prepared: &mut Prepared,
@@ -372,9 +363,9 @@ impl<'a> Course<'a> {
     async fn rows(&mut self) -> Option<u64> {
         let of = Resource::Data(self.step.migration.id.version);
         match self.target.backfills(Some(&of)).await {
-            Ok(known) => Some(known.first().map_or(0, |(record, segments)| {
-                record.rows_before + segments.iter().map(|segment| segment.rows).sum::<u64>()
-            })),
+            Ok(known) => {
+                Some(known.first().map_or(0, |(record, segments)| rows_done(record, segments)))
+            }
             // Only for people: the migration is recorded.
             Err(_) => None,
         }
@@ -410,7 +401,7 @@ pub(crate) async fn wait_behind(
         }
         if began.elapsed() > job.limits.barrier_wait {
             let mut error = TargetError::new(
-                crate::ErrorKind::Refused,
+                ErrorKind::Refused,
                 "transactions that began before still hold rows that can't be seen",
             )
             .help("end them, or wait for them, and run it again");

@@ -16,6 +16,7 @@ use crate::{ErrorKind, Target, TargetError};
 const SMALL_TABLE_ROWS: u64 = 10_000;
 
 /// A walk that can begin or go on.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) work: Backfill,
     pub(crate) chunking: Chunking,

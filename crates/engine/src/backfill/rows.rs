@@ -173,7 +173,12 @@ fn rejection(reason: &str) -> TargetError {
 }
 
 fn failed(error: &ProgramError) -> TargetError {
-    TargetError::new(ErrorKind::Statement, error.to_string())
+    let kind = match error.kind {
+        // Nothing failed: the lane looks at what it is told before it tries again.
+        ProgramErrorKind::Interrupted => ErrorKind::Conflict,
+        _ => ErrorKind::Statement,
+    };
+    TargetError::new(kind, error.to_string())
 }
 
 /// Reads rows that changed under the program once more.

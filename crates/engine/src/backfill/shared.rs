@@ -1,6 +1,6 @@
 //! What the lanes of one walk share: the plan, the board, the pace, and what people want.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,6 @@ pub(crate) struct Shared {
     pub(crate) on_error: OnError,
     /// Rows in quarantine.
     pub(crate) quarantined: AtomicU64,
-    committed: AtomicBool,
     pub(crate) news: mpsc::UnboundedSender<News>,
     sizing: Mutex<Sizing>,
     orders: Mutex<Orders>,
@@ -91,7 +90,6 @@ impl Shared {
             board: start.board,
             on_error: start.on_error,
             quarantined: AtomicU64::new(start.quarantined),
-            committed: AtomicBool::new(false),
             news,
             sizing: Mutex::new(start.sizing),
             orders: Mutex::new(Orders { lanes: u32::MAX, intent: start.intent }),
@@ -196,7 +194,6 @@ impl Shared {
         searching: bool,
     ) -> Duration {
         let now = Instant::now();
-        self.committed.store(true, Ordering::Relaxed);
         let mut sizing = self.sizing();
         sizing.progress.observe(now, sample.rows);
         sizing.pace.observe(now, written, sample.took, commit);
@@ -215,11 +212,6 @@ impl Shared {
             return pause.max(sample.took / 10);
         }
         pause
-    }
-
-    /// Whether a chunk was committed in this walk.
-    pub(crate) fn has_committed(&self) -> bool {
-        self.committed.load(Ordering::Relaxed)
     }
 
     /// A chunk met a lock, or took too long.
