@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dunlin_engine::{Connector, ErrorKind, Purpose, Target, TargetError};
 use dunlin_model::Dialect;
 
-use crate::dial::Dialler;
+use crate::dial::{Dialler, Opened};
 use crate::literal;
 use crate::session::Session;
 use crate::target::MysqlTarget;
@@ -34,8 +34,10 @@ impl MysqlConnector {
         replica_urls: &[String],
         connect_timeout: Duration,
     ) -> Result<Self, TargetError> {
+        let opened = Opened::default();
         let dialler = |url: &str| -> Result<Arc<Dialler>, TargetError> {
-            Ok(Arc::new(Dialler::new(ServerUrl::parse(url)?, connect_timeout)))
+            let url = ServerUrl::parse(url)?;
+            Ok(Arc::new(Dialler::new(url, connect_timeout, Arc::clone(&opened))))
         };
         Ok(Self {
             main: dialler(url)?,

@@ -5,8 +5,8 @@
 //! requests; a failed attempt says nothing of the password.
 
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dunlin_engine::{ErrorKind, TargetError};
@@ -24,12 +24,17 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// this one only keeps the client from asking by itself, which would be a round trip more.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
+/// The server's numbers of connections, shared by those who open some to the same server.
+pub(crate) type Opened = Arc<Mutex<Vec<u32>>>;
+
 /// Opens connections to one server.
 pub(crate) struct Dialler {
     pub(crate) url: ServerUrl,
     pub(crate) connect_timeout: Duration,
     /// `sslmode=prefer`, and TLS turned out not to be had.
     plain: AtomicBool,
+    /// The server's numbers of the connections that were opened.
+    opened: Opened,
     /// The system's certificate authorities (DER), read once.
     roots: OnceLock<Vec<Vec<u8>>>,
 }
@@ -41,11 +46,12 @@ impl std::fmt::Debug for Dialler {
 }
 
 impl Dialler {
-    pub(crate) fn new(url: ServerUrl, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(url: ServerUrl, connect_timeout: Duration, opened: Opened) -> Self {
         // The client asks rustls for the process's provider. It is set here so that another
         // crate that brings a second one cannot make it panic; an error means that one is set.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { url, connect_timeout, plain: AtomicBool::new(false), roots: OnceLock::new() }
+        let plain = AtomicBool::new(false);
+        Self { url, connect_timeout, plain, opened, roots: OnceLock::new() }
     }
 
     /// Opens a connection: to the database, or to the server only.
@@ -53,13 +59,22 @@ impl Dialler {
         let limit = self.connect_timeout;
         let place = self.url.place();
         match tokio::time::timeout(limit, self.attempt(with_database)).await {
-            Ok(result) => result.map_err(|error| self.explained(error)),
+            Ok(Ok(conn)) => {
+                self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(conn.id());
+                Ok(conn)
+            }
+            Ok(Err(error)) => Err(self.explained(error)),
             Err(_) => Err(TargetError::new(
                 ErrorKind::Unreachable,
                 format!("{place} did not answer within {} ms", limit.as_millis()),
             )
             .help("check host and port in the database URL, and what stands in between")),
         }
+    }
+
+    /// The server's numbers of all connections that were opened; it gives none out twice.
+    pub(crate) fn opened(&self) -> Vec<u32> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn explained(&self, error: Error) -> TargetError {

@@ -389,8 +389,11 @@ impl Crew<'_> {
                 watch.replicas = Some(self.shared.job.connector.replicas().await?);
             }
             let mut health = crate::Health::default();
-            let replicas = watch.replicas.iter_mut().flatten();
-            for target in watch.health.iter_mut().chain(replicas) {
+            if let Some(target) = &mut watch.health {
+                health = target.health(&self.shared.work).await?;
+            }
+            // Who reads a replica is not in a chunk's way.
+            for target in watch.replicas.iter_mut().flatten() {
                 let one = target.health(&self.shared.work).await?;
                 health.signals.extend(one.signals);
                 health.absent.extend(one.absent);

@@ -42,15 +42,24 @@ const SAMPLE_TIME_MIN: Duration = Duration::from_millis(20);
 /// The signal that says that others wait for our locks, on every database.
 const LOCK_WAITS: &str = "lock waits";
 
-/// The share of its usual time that a first chunk gets: 25 of 500 ms.
-const SHARE_FIRST: f64 = 0.05;
+/// The share of its usual time that a first chunk gets, and every one while others are at work: 10
+/// of 500 ms. Measured: whoever wants to write a row of the chunk, or to commit behind it, waits for
+/// about that long.
+const SHARE_FIRST: f64 = 0.02;
+
+/// While others are at work each chunk is followed by a pause of so many times its own length, so
+/// that of a hundred requests few meet a chunk.
+const COMPANY_PAUSE: f64 = 3.0;
+
+/// Others count as at work for so long after they were last seen.
+const COMPANY_FOR: Duration = Duration::from_secs(5);
 
 /// At a reading where nobody waits it grows by this: 20 readings, a second each, to the whole.
 const SHARE_GROWTH: f64 = 1.16;
 
-/// At a reading where somebody waits it is cut by this, and never below a fiftieth.
+/// At a reading where somebody waits it is cut by this, and never below a hundredth.
 const SHARE_CUT: f64 = 4.0;
-const SHARE_MIN: f64 = 0.02;
+const SHARE_MIN: f64 = 0.01;
 
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +72,17 @@ pub(crate) struct Advice {
     pub(crate) hold: bool,
     /// How long to wait after a chunk that took one second, in seconds.
     pub(crate) pause_share: f64,
+}
+
+/// Whether others use the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Nobody has looked yet.
+    Unknown,
+    /// So many of their sessions were at work when last seen so; `None`: nobody may know.
+    Seen(Instant, Option<u64>),
+    /// Nobody else was at work of late.
+    None,
 }
 
 /// The limits' state. Pure: time comes in.
@@ -78,6 +98,9 @@ pub(crate) struct Pace {
     halved_at: Option<Instant>,
     /// The share of a chunk's usual time that chunks get.
     time_share: f64,
+    /// Chunks get all of it, whatever the readings say.
+    full_time: bool,
+    company: Company,
     rate: Option<u64>,
     /// When the rows done so far are paid for, at the rate.
     paid_until: Option<Instant>,
@@ -93,7 +116,9 @@ impl Pace {
             usual: None,
             recent: 0.0,
             halved_at: None,
-            time_share: if minds_health { SHARE_FIRST } else { 1.0 },
+            time_share: SHARE_FIRST,
+            full_time: !minds_health,
+            company: Company::Unknown,
             rate,
             paid_until: None,
         }
@@ -123,23 +148,30 @@ impl Pace {
             (signal.load, format!("{}: {}", signal.name, signal.shown))
         });
         self.health = Some((now, load, shown));
+        self.company = match (health.others, self.company) {
+            (Some(0), Company::Seen(at, _)) if now.duration_since(at) < COMPANY_FOR => self.company,
+            (Some(0), _) => Company::None,
+            (others, _) => Company::Seen(now, others),
+        };
         let waited = health.signals.iter().any(|one| one.name == LOCK_WAITS && one.load > 0.0);
         self.time_share = if waited {
             (self.time_share / SHARE_CUT).max(SHARE_MIN)
-        } else {
+        } else if self.company == Company::None {
             (self.time_share * SHARE_GROWTH).min(1.0)
+        } else {
+            self.time_share.min(SHARE_FIRST)
         };
     }
 
     /// The share of a chunk's usual time that chunks get. Whoever writes a row of the chunk under way
-    /// waits for its end, so chunks begin short and grow only while nobody is seen to wait.
+    /// waits for its end, so chunks begin short, and grow only while nobody else is at work.
     pub(crate) fn time_share(&self) -> f64 {
-        self.time_share
+        if self.full_time { 1.0 } else { self.time_share }
     }
 
-    /// Chunks get all of their time from the beginning.
+    /// Chunks get all of their time, whoever is at work.
     pub(crate) fn take_full_time(&mut self) {
-        self.time_share = 1.0;
+        self.full_time = true;
     }
 
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
@@ -222,13 +254,18 @@ impl Pace {
         if halve {
             self.halved_at = Some(now);
         }
-        let pause_share = if load < SHED_FROM {
+        let for_load = if load < SHED_FROM {
             0.0
         } else if load < 1.0 {
             (load - SHED_FROM) / (1.0 - SHED_FROM)
         } else {
             1.0 + load
         };
+        let for_company = match self.company {
+            Company::Seen(..) if self.minds_health => COMPANY_PAUSE,
+            _ => 0.0,
+        };
+        let pause_share = for_load.max(for_company);
         Advice { grow: load < GROW_BELOW, halve, hold: load >= HOLD_FROM, pause_share }
     }
 
@@ -246,14 +283,28 @@ impl Pace {
         if load >= SHED_FROM {
             return Some(shown);
         }
-        let rate = self.rate.filter(|rate| *rate > 0)?;
-        (self.paid_until? > now).then(|| format!("rate {rate} rows/s"))
+        let rate = self.rate.filter(|rate| *rate > 0);
+        if let (Some(rate), true) = (rate, self.paid_until.is_some_and(|until| until > now)) {
+            return Some(format!("rate {rate} rows/s"));
+        }
+        match self.company {
+            Company::Seen(_, others) if self.minds_health => Some(in_company(others)),
+            _ => None,
+        }
     }
 
     /// At the rate, no chunk should be larger than half a second's worth, or the rate would come in
     /// gusts.
     pub(crate) fn rows_max(&self) -> Option<u64> {
         self.rate.filter(|rate| *rate > 0).map(|rate| (rate / 2).max(1))
+    }
+}
+
+fn in_company(others: Option<u64>) -> String {
+    match others {
+        Some(1) => "1 session of others is at work".to_owned(),
+        Some(count) => format!("{count} sessions of others are at work"),
+        None => "others may be at work".to_owned(),
     }
 }
 
@@ -264,6 +315,7 @@ mod tests {
 
     fn health(load: f64) -> Health {
         Health {
+            others: Some(0),
             signals: vec![Signal { name: "lock waits", load, shown: "some".into() }],
             ..Health::default()
         }
@@ -312,7 +364,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(true, None);
         assert_eq!(pace.time_share(), SHARE_FIRST);
-        for _ in 0..25 {
+        for _ in 0..30 {
             pace.read(now, &health(0.0));
         }
         assert_eq!(pace.time_share(), 1.0);
@@ -323,6 +375,39 @@ mod tests {
         }
         assert_eq!(pace.time_share(), SHARE_MIN);
         assert_eq!(Pace::new(false, None).time_share(), 1.0);
+    }
+
+    #[test]
+    fn others_at_work_are_left_room() {
+        let mut now = Instant::now();
+        let busy = Health { others: Some(3), ..health(0.0) };
+        let hidden = Health { others: None, ..health(0.0) };
+        let mut pace = Pace::new(true, None);
+        for _ in 0..30 {
+            pace.read(now, &health(0.0));
+        }
+        let alone = pace.advice(now);
+        assert_eq!(
+            (pace.pause(now, &alone, Duration::from_secs(1)), pace.reason(now)),
+            (Duration::ZERO, None)
+        );
+        for reading in [&busy, &hidden] {
+            pace.read(now, reading);
+            assert_eq!(pace.time_share(), SHARE_FIRST);
+            let advice = pace.advice(now);
+            assert_eq!(pace.pause(now, &advice, Duration::from_millis(10)).as_millis(), 30);
+            assert!(advice.grow && pace.reason(now).is_some());
+        }
+        // A moment without them is no end of their work.
+        pace.read(now, &health(0.0));
+        assert!(pace.reason(now).is_some());
+        now += COMPANY_FOR;
+        pace.read(now, &health(0.0));
+        assert_eq!(pace.reason(now), None);
+        assert!(pace.time_share() > SHARE_FIRST);
+        let mut unminded = Pace::new(false, None);
+        unminded.read(now, &busy);
+        assert_eq!((unminded.time_share(), unminded.reason(now)), (1.0, None));
     }
 
     #[test]

@@ -148,6 +148,9 @@ pub struct Absent {
 /// How a server is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Health {
+    /// Sessions of others that did something within the last second; `None` if this login may not
+    /// know.
+    pub others: Option<u64>,
     /// What could be read.
     pub signals: Vec<Signal>,
     /// What could not, for lack of rights.

@@ -18,8 +18,18 @@ pub(super) const SHORT: Duration = Duration::from_millis(1);
 pub struct World {
     /// Which product it is on.
     pub product: Product,
-    database: Arc<TestDatabase>,
+    /// `None` only while it is dropped.
+    database: Option<Arc<TestDatabase>>,
     make: Arc<Maker>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Dropping a database takes a checkpoint, seconds on a busy disk. On a thread of the
+        // runtime's the other cases' proxies would stand still for as long.
+        let database = self.database.take();
+        drop(tokio::task::spawn_blocking(move || drop(database)));
+    }
 }
 
 impl World {
@@ -31,24 +41,28 @@ impl World {
             Product::Sqlite => servers::sqlite(case),
         })
         .await;
-        Self { product, database: Arc::new(database), make }
+        Self { product, database: Some(Arc::new(database)), make }
     }
 
     /// The database.
     #[must_use]
     pub fn database(&self) -> &TestDatabase {
-        &self.database
+        self.shared()
+    }
+
+    fn shared(&self) -> &Arc<TestDatabase> {
+        self.database.as_ref().unwrap()
     }
 
     /// A connector to it.
     #[must_use]
     pub fn connector(&self) -> Arc<dyn Connector> {
-        (self.make)(&self.database)
+        (self.make)(self.database())
     }
 
     /// A connector to another URL of the same product (a proxy's, another database's).
     pub(super) fn connector_to(&self, url: String) -> Arc<dyn Connector> {
-        let direct_url = self.database.direct_url.as_ref().map(|_| url.clone());
+        let direct_url = self.database().direct_url.as_ref().map(|_| url.clone());
         (self.make)(&Database { product: self.product, url, direct_url })
     }
 
@@ -66,7 +80,7 @@ impl World {
 
     /// What SQL answers through the product's own client.
     pub async fn sql(&self, sql: &str) -> String {
-        let (database, sql) = (Arc::clone(&self.database), sql.to_owned());
+        let (database, sql) = (Arc::clone(self.shared()), sql.to_owned());
         blocking(move || database.sql(&sql).unwrap()).await.trim_end().to_owned()
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Only on these databases.
     #[arg(long, value_delimiter = ',', default_value = "postgres,mysql")]
     database: Vec<String>,
+    /// A directive for the migration, besides `chunk-by posts`: `--line 'rate 5000 rows/s'`.
+    #[arg(long)]
+    line: Vec<String>,
     /// A program to measure instead of a release build of this repository.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -92,24 +95,24 @@ fn once(ground: &Ground, binary: &Path, options: &Options) -> Result<Once, Failu
     application.begin();
     std::thread::sleep(Duration::from_secs(options.seconds));
     let before = application.begin();
-    let took = backfill(ground, binary)?;
+    let took = backfill(ground, binary, &options.line)?;
     let during = application.begin();
     application.stop();
     ground.check("dunlin")?;
     Ok(Once { before, during, took })
 }
 
-fn backfill(ground: &Ground, binary: &Path) -> Result<Duration, Failure> {
+fn backfill(ground: &Ground, binary: &Path, lines: &[String]) -> Result<Duration, Failure> {
     let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
     let project = tempfile::tempdir().map_err(failed)?;
     let folder = project.path().join("data_migrations");
     std::fs::create_dir(&folder).map_err(failed)?;
-    std::fs::write(
-        folder.join("20260101000000_fill.sql"),
-        "-- dunlin: chunk-by posts\nUPDATE posts SET published_at = inserted_at WHERE published_at \
-         IS NULL AND :chunk;\n",
-    )
-    .map_err(failed)?;
+    let lines: String = lines.iter().map(|line| format!("-- dunlin: {line}\n")).collect();
+    let text = format!(
+        "-- dunlin: chunk-by posts\n{lines}UPDATE posts SET published_at = inserted_at WHERE \
+         published_at IS NULL AND :chunk;\n"
+    );
+    std::fs::write(folder.join("20260101000000_fill.sql"), text).map_err(failed)?;
     let mut command = Command::new(binary);
     command.current_dir(project.path()).env_remove("DATABASE_URL").env_remove("DUNLIN_ENV");
     command.args(["data", "run", "--database-url", &ground.database.url]);

@@ -30,6 +30,7 @@ const CHECKPOINT_SHARE: (f64, f64) = (0.6, 0.9);
 const LAG_SECONDS_MAX: f64 = 10.0;
 
 const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_running', \
+     'Threads_connected', \
      'Innodb_row_lock_current_waits', 'Innodb_history_list_length', 'Innodb_checkpoint_age', \
      'Innodb_checkpoint_max_age')";
 
@@ -45,10 +46,12 @@ fn counted(name: &'static str, count: u64, limit: u64, what: &str) -> Signal {
 
 impl MysqlTarget {
     pub(crate) async fn take_pulse(&mut self, work: &Backfill) -> Result<Health, TargetError> {
-        let packet =
-            format!("{STATUS}; SHOW GLOBAL VARIABLES WHERE Variable_name = 'thread_pool_size'");
+        let packet = format!(
+            "{STATUS}; SHOW GLOBAL VARIABLES WHERE Variable_name = 'thread_pool_size'; {}",
+            self.sessions()
+        );
         let answers = self.session.run(&packet).await?;
-        let [status, variables] = answers.as_slice() else {
+        let [status, variables, sessions] = answers.as_slice() else {
             return Err(super::walk::too_little());
         };
         let mut health = Health::default();
@@ -56,6 +59,7 @@ impl MysqlTarget {
             let row = answer.rows.iter().find(|row| row.text(0).eq_ignore_ascii_case(name));
             row.and_then(|row| row.number::<u64>(1))
         };
+        health.others = others(sessions, value(status, "Threads_connected"));
         let mut history = value(status, "Innodb_history_list_length");
         if history.is_none() {
             history = self.history(&mut health).await?;
@@ -83,6 +87,19 @@ impl MysqlTarget {
             self.lag(work, &mut health).await?;
         }
         Ok(health)
+    }
+
+    /// How many sessions of others were at work within the last second, and how many of all can be
+    /// seen.
+    fn sessions(&self) -> String {
+        let ours: Vec<String> = self.dialler.opened().iter().map(u32::to_string).collect();
+        format!(
+            "SELECT COALESCE(SUM(id NOT IN ({}) AND (command NOT IN ('Sleep', 'Daemon', \
+             'Binlog Dump', 'Binlog Dump GTID') OR command = 'Sleep' AND time < 1)), 0), COUNT(*) \
+             FROM information_schema.processlist WHERE user NOT IN ('system user', \
+             'event_scheduler')",
+            ours.join(", ")
+        )
     }
 
     /// MySQL tells it to those who may see all processes.
@@ -147,6 +164,13 @@ impl MysqlTarget {
         let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
         format!("'{name}'@'{host}'")
     }
+}
+
+/// Sessions of others at work; `None` where this login sees fewer sessions than there are.
+fn others(sessions: &Answer, connected: Option<u64>) -> Option<u64> {
+    let row = sessions.rows.first()?;
+    let (at_work, seen) = (row.number::<u64>(0)?, row.number::<u64>(1)?);
+    (at_work > 0 || seen >= connected?).then_some(at_work)
 }
 
 fn seconds_behind(row: &Named) -> Option<f64> {

@@ -89,6 +89,12 @@ pub(super) async fn look(
         waits / LOCK_WAITS_MAX,
         format!("{waits} of {LOCK_WAITS_MAX} sessions wait for us"),
     ));
+    health.others = match (row.float(OTHERS)?, may) {
+        (Some(others), _) if others > 0.0 => Some(others as u64),
+        (Some(_), true) => Some(0),
+        // Nobody else is there at all, or what they do is hidden.
+        _ => (row.float(HIDDEN)? == Some(0.0)).then_some(0),
+    };
     match active(&row, &reading, last.as_ref(), may)? {
         Some(signal) => health.signals.push(signal),
         None if may || reading.active_ms.is_some() => {}
@@ -255,6 +261,8 @@ const LIVE: usize = 16;
 const DEAD: usize = 17;
 const REPLICAS: usize = 18;
 const REPLICA_LAG: usize = 19;
+const OTHERS: usize = 20;
+const HIDDEN: usize = 21;
 
 /// One SELECT, its columns in the order of the numbers above.
 fn question(work: &Backfill) -> String {
@@ -266,6 +274,13 @@ fn question(work: &Backfill) -> String {
     // A position in the log only exists on a primary.
     let log = "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
          pg_catalog.pg_current_wal_insert_lsn() END";
+    let others = |such: &str| {
+        format!(
+            "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE {such} AND \
+             backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() \
+             AND pid NOT IN {ours})"
+        )
+    };
     let columns = [
         "pg_catalog.pg_is_in_recovery()".to_owned(),
         // Up to date is who has replayed all that it got, as long as it is being sent some.
@@ -285,11 +300,7 @@ fn question(work: &Backfill) -> String {
              WHERE NOT granted AND pid NOT IN {ours}) AS w WHERE \
              pg_catalog.pg_blocking_pids(w.pid) && ARRAY{ours})"
         ),
-        format!(
-            "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE state = 'active' \
-             AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() \
-             AND pid NOT IN {ours})"
-        ),
+        others("state = 'active'"),
         format!("(SELECT pg_catalog.count(*) FROM {ours} AS o)"),
         "pg_catalog.current_setting('max_connections')".to_owned(),
         format!(
@@ -327,6 +338,11 @@ fn question(work: &Backfill) -> String {
         "(SELECT pg_catalog.max(pg_catalog.date_part('epoch', replay_lag)) \
          FROM pg_catalog.pg_stat_replication)"
             .to_owned(),
+        others(
+            "(state = 'active' OR \
+                state_change > pg_catalog.clock_timestamp() - interval '1 second')",
+        ),
+        others("state_change IS NULL"),
     ];
     format!("SELECT {}", columns.join(", "))
 }

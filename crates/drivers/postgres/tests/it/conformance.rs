@@ -8,7 +8,7 @@ use dunlin_postgres::PostgresConnector;
 use dunlin_testkit::conformance;
 use dunlin_testkit::servers::{Database, Product};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn connector(database: &Database) -> Arc<dyn Connector> {
     let made = PostgresConnector::new(&database.url, None, CONNECT_TIMEOUT);

@@ -59,7 +59,8 @@ pub(super) fn health(session: &mut Session) -> Result<Health, TargetError> {
                 .to_owned(),
         );
     }
-    Ok(Health { signals, absent: Vec::new(), advice })
+    // Who else has the file open can't be told.
+    Ok(Health { others: None, signals, absent: Vec::new(), advice })
 }
 
 /// The share of the time since the reading before; `None` at the first.
