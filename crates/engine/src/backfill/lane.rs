@@ -297,9 +297,8 @@ impl Lane {
         let searching = self.suspect.is_some();
         let took = done.committed.held.unwrap_or(took);
         let pause = self.shared.observe(
-            &Sample { rows, took, bytes: done.committed.bytes },
+            &Sample { rows, took, commit: done.committed.commit, bytes: done.committed.bytes },
             written,
-            done.committed.commit,
             searching,
         );
         self.shared.hear(&done.committed.intent);

@@ -57,9 +57,8 @@ const COMPANY_FOR: Duration = Duration::from_secs(5);
 /// At a reading where nobody waits it grows by this: 20 readings, a second each, to the whole.
 const SHARE_GROWTH: f64 = 1.16;
 
-/// At a reading where somebody waits it is cut by this, and never below a hundredth.
+/// At a reading where somebody waits it is cut by this, and never below what chunks begin with.
 const SHARE_CUT: f64 = 4.0;
-const SHARE_MIN: f64 = 0.01;
 
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,7 +154,7 @@ impl Pace {
         };
         let waited = health.signals.iter().any(|one| one.name == LOCK_WAITS && one.load > 0.0);
         self.time_share = if waited {
-            (self.time_share / SHARE_CUT).max(SHARE_MIN)
+            (self.time_share / SHARE_CUT).max(SHARE_FIRST)
         } else if self.company == Company::None {
             (self.time_share * SHARE_GROWTH).min(1.0)
         } else {
@@ -166,7 +165,7 @@ impl Pace {
     /// The share of a chunk's usual time that chunks get. Whoever writes a row of the chunk under way
     /// waits for its end, so chunks begin short, and grow only while nobody else is at work.
     pub(crate) fn time_share(&self) -> f64 {
-        if self.full_time { 1.0 } else { self.time_share }
+        if self.full_time { 1.0 } else if let Some(x) = std::env::var("DUNLIN_X_SHARE").ok().and_then(|x| x.parse().ok()) { x } else { self.time_share }
     }
 
     /// Chunks get all of their time, whoever is at work.
@@ -262,7 +261,7 @@ impl Pace {
             1.0 + load
         };
         let for_company = match self.company {
-            Company::Seen(..) if self.minds_health => COMPANY_PAUSE,
+            Company::Seen(..) if self.minds_health => std::env::var("DUNLIN_X_PAUSE").ok().and_then(|x| x.parse().ok()).unwrap_or(COMPANY_PAUSE),
             _ => 0.0,
         };
         let pause_share = for_load.max(for_company);
@@ -271,7 +270,7 @@ impl Pace {
 
     /// How long to wait after a chunk that took so long.
     pub(crate) fn pause(&self, now: Instant, advice: &Advice, took: Duration) -> Duration {
-        let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
+        let for_health = took.mul_f64(advice.pause_share.min(100.0)).min(PAUSE_MAX);
         let for_rate =
             self.paid_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         for_health.max(for_rate)
@@ -373,7 +372,7 @@ mod tests {
         for _ in 0..9 {
             pace.read(now, &health(0.5));
         }
-        assert_eq!(pace.time_share(), SHARE_MIN);
+        assert_eq!(pace.time_share(), SHARE_FIRST);
         assert_eq!(Pace::new(false, None).time_share(), 1.0);
     }
 

@@ -15,6 +15,9 @@ use super::sizer::{Sample, Sizer};
 use crate::job::{Job, Urgency};
 use crate::{Health, Purpose, Remedy, Target, TargetError};
 
+/// A chunk that took no longer gains nothing by being halved; pauses relieve the server.
+const SHORT: Duration = Duration::from_millis(5);
+
 /// Something that a lane has to tell.
 #[derive(Debug)]
 pub(crate) enum News {
@@ -186,24 +189,18 @@ impl Shared {
     }
 
     /// Learns from a committed chunk; how long to wait after it.
-    pub(crate) fn observe(
-        &self,
-        sample: &Sample,
-        written: u64,
-        commit: Duration,
-        searching: bool,
-    ) -> Duration {
+    pub(crate) fn observe(&self, sample: &Sample, written: u64, searching: bool) -> Duration {
         let now = Instant::now();
         let mut sizing = self.sizing();
         sizing.progress.observe(now, sample.rows);
-        sizing.pace.observe(now, written, sample.took, commit);
+        sizing.pace.observe(now, written, sample.took, sample.commit);
         let advice = sizing.pace.advice(now);
         let share = sizing.pace.time_share();
         sizing.sizer.aim_at(share);
         if !searching {
             sizing.sizer.observe(*sample, advice.grow);
         }
-        if advice.halve {
+        if advice.halve && sample.took > SHORT {
             sizing.sizer.halve();
         }
         let pause = sizing.pace.pause(now, &advice, sample.took);

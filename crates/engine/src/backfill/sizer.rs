@@ -48,6 +48,8 @@ pub(crate) struct Sample {
     pub(crate) rows: u64,
     /// How long it took.
     pub(crate) took: Duration,
+    /// How long its COMMIT took, of that.
+    pub(crate) commit: Duration,
     /// Bytes that were logged or moved for it, if known.
     pub(crate) bytes: Option<u64>,
 }
@@ -98,8 +100,12 @@ impl Sizer {
 
     /// Learns from a committed chunk. `grow`: the server is well enough for more.
     pub(crate) fn observe(&mut self, sample: Sample, grow: bool) {
-        let took = sample.took.as_secs_f64().max(1e-6);
+        // A COMMIT waits for the disk, however few rows it is for: making chunks smaller shortens
+        // the rest only.
+        let commit = sample.commit.min(sample.took).as_secs_f64();
+        let took = (sample.took.as_secs_f64() - commit).max(1e-6);
         let target = (self.targets.time.as_secs_f64() * self.share).max(1e-3);
+        let target = (target - commit).max(target / 2.0);
         self.last = sample.took;
         if sample.rows == 0 {
             return;
@@ -163,7 +169,7 @@ mod tests {
             let rows = sizer.rows();
             sizes.push(rows);
             let took = Duration::from_secs_f64(0.001 + rows as f64 * seconds_per_row);
-            sizer.observe(Sample { rows, took, bytes: None }, true);
+            sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes: None }, true);
         }
         sizes
     }
@@ -186,6 +192,20 @@ mod tests {
         let before = sizer.rows();
         let fast = run(&mut sizer, 3.5e-6, 12);
         assert!(*fast.last().unwrap() > before * 5, "{before} {fast:?}");
+    }
+
+    #[test]
+    fn a_slow_disk_makes_no_chunk_tiny() {
+        let mut sizer = Sizer::new(TARGETS, None);
+        sizer.aim_at(0.02);
+        let commit = Duration::from_millis(12);
+        for _ in 0..20 {
+            let rows = sizer.rows();
+            let took = commit + Duration::from_secs_f64(rows as f64 * 10e-6);
+            sizer.observe(Sample { rows, took, commit, bytes: None }, true);
+        }
+        // Half of the 10 ms are for rows.
+        assert!((400..600).contains(&sizer.rows()), "{}", sizer.rows());
     }
 
     #[test]

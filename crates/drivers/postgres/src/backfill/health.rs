@@ -271,16 +271,16 @@ fn question(work: &Backfill) -> String {
         "(SELECT pid FROM pg_catalog.pg_stat_activity WHERE \
          pg_catalog.left(application_name, pg_catalog.length({prefix})) = {prefix})"
     );
-    // A position in the log only exists on a primary.
-    let log = "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
-         pg_catalog.pg_current_wal_insert_lsn() END";
+    // Connections of ours that are not at a chunk have our plain name.
     let others = |such: &str| {
         format!(
             "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE {such} AND \
-             backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() \
-             AND pid NOT IN {ours})"
+             backend_type = 'client backend' AND application_name NOT LIKE 'dunlin%')"
         )
     };
+    // A position in the log only exists on a primary.
+    let log = "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
+         pg_catalog.pg_current_wal_insert_lsn() END";
     let columns = [
         "pg_catalog.pg_is_in_recovery()".to_owned(),
         // Up to date is who has replayed all that it got, as long as it is being sent some.
@@ -300,7 +300,11 @@ fn question(work: &Backfill) -> String {
              WHERE NOT granted AND pid NOT IN {ours}) AS w WHERE \
              pg_catalog.pg_blocking_pids(w.pid) && ARRAY{ours})"
         ),
-        others("state = 'active'"),
+        format!(
+            "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE state = 'active' \
+             AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() \
+             AND pid NOT IN {ours})"
+        ),
         format!("(SELECT pg_catalog.count(*) FROM {ours} AS o)"),
         "pg_catalog.current_setting('max_connections')".to_owned(),
         format!(
