@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dunlin_model::{
-    Backfill, Body, Chunking, Column, Diagnostic, Dialect, Index, KeyColumn, Migration, Place, Statement,
-    Table, TableKind, Verb,
+    Backfill, Body, Chunking, Column, Diagnostic, Dialect, Index, KeyColumn, Migration, Place,
+    Statement, Table, TableKind, Verb,
 };
 
 use crate::sql;

@@ -34,12 +34,7 @@ pub(super) fn admit(
     if found.is_empty() { Ok(statements) } else { Err(found) }
 }
 
-fn refuse(
-    dialect: Dialect,
-    file: &Path,
-    table: &str,
-    statement: &Statement,
-) -> Option<Diagnostic> {
+fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> Option<Diagnostic> {
     let words = statement.summary(40);
     let at = Place::at(file, statement.line, statement.column);
     let error = |rule, message: String, help: &str| {

@@ -81,7 +81,8 @@ impl Reader<'_> {
     }
 
     fn is_aggregate(&self, at: usize) -> bool {
-        let called = self.source.punct(at + 1, b'(') && !(at > 0 && self.source.punct(at - 1, b'.'));
+        let called =
+            self.source.punct(at + 1, b'(') && !(at > 0 && self.source.punct(at - 1, b'.'));
         if !called || !self.source.is_any(at, &AGGREGATES) {
             return false;
         }

@@ -288,7 +288,8 @@ impl Reader<'_> {
     /// `… AS name`, `f(…) name`
     fn called(&self, range: &Range<usize>) -> Option<String> {
         let last = range.end.checked_sub(1).filter(|last| *last > range.start)?;
-        let operator = matches!(self.source.kind(last - 1), Some(Kind::Punct(byte)) if byte != b')');
+        let operator =
+            matches!(self.source.kind(last - 1), Some(Kind::Punct(byte)) if byte != b')');
         (!operator).then(|| self.source.cursor(last).name())?.map(|name| name.last().to_owned())
     }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::Reader;
 use super::columns::Output;
 use super::sources::Rows;
-use super::Reader;
 use crate::sql::confinement::Leak;
 
 const UNBOUND: Leak = Leak {
@@ -21,7 +21,8 @@ impl Reader<'_> {
         let flat = self.flat(at..range.end);
         let when = |at: &usize| {
             self.source.is(*at, "WHEN")
-                && (self.source.is(at + 1, "MATCHED") || self.source.are(at + 1, &["NOT", "MATCHED"]))
+                && (self.source.is(at + 1, "MATCHED")
+                    || self.source.are(at + 1, &["NOT", "MATCHED"]))
         };
         let find = |word| flat.iter().copied().find(|at| self.source.is(*at, word));
         let mut whens: Vec<usize> = flat.iter().copied().filter(when).collect();
@@ -34,9 +35,8 @@ impl Reader<'_> {
         let mut sources = self.sources(at..using, depth);
         let targets: Vec<String> = sources.iter().map(|named| named.called.clone()).collect();
         let read = self.sources(using + 1..on, depth);
-        let source_bound = read.iter().any(
-            |named| matches!(&named.rows, Rows::Query(output) if output.confined),
-        );
+        let source_bound =
+            read.iter().any(|named| matches!(&named.rows, Rows::Query(output) if output.confined));
         sources.extend(read);
         self.around.push(sources);
         self.check_tables(range.clone());

@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
             if !self.source.punct(behind, b'(') {
                 return behind;
             }
-            let output = self.query(behind, Role::Derived, depth);
+            let output = self.defined(&name, behind, depth);
             self.expressions.push((name, output.renamed(columns)));
             at = self.behind(behind);
             // `SEARCH DEPTH FIRST BY a SET b`, `CYCLE a SET b USING c`
@@ -170,6 +170,32 @@ impl<'a> Reader<'a> {
             at += 1;
         }
         at
+    }
+
+    /// Reads a query of a WITH, which may read itself.
+    fn defined(&mut self, name: &str, open: usize, depth: usize) -> Output {
+        let inside = self.inside(open);
+        let is_name = |at: usize| {
+            let found = self.source.cursor(at).name();
+            found.is_some_and(|found| found.parts.len() == 1 && found.last() == name)
+        };
+        let reads_itself = inside.clone().any(|at| {
+            at > inside.start
+                && (self.source.is_any(at - 1, &["FROM", "JOIN"])
+                    || self.source.punct(at - 1, b','))
+                && is_name(at)
+        });
+        if !reads_itself {
+            return self.query(open, Role::Derived, depth);
+        }
+        // What comes of a chunk's rows is the chunk's. Its UNION ends the recursion, and whether it
+        // leaves out anything else can't be told.
+        let confined = self.holds_place(&inside);
+        let itself = Output { confined, ..Output::default() };
+        self.expressions.push((name.to_owned(), itself));
+        let output = self.query(open, Role::Expression, depth);
+        self.expressions.pop();
+        output
     }
 
     /// Reads the query in the parentheses that open here.
@@ -261,6 +287,12 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Whether a place stands there, at any depth.
+    fn holds_place(&self, range: &Range<usize>) -> bool {
+        let first = self.place_tokens.partition_point(|at| *at < range.start);
+        self.place_tokens.get(first).is_some_and(|at| *at < range.end)
+    }
+
     /// The places outside of sub-queries.
     fn places_in(&self, range: Range<usize>) -> Vec<&'a ChunkPlace> {
         let first = self.place_tokens.partition_point(|at| *at < range.start);
@@ -299,8 +331,10 @@ impl<'a> Reader<'a> {
                     .find(|named| named.called == *alias)
                     .is_some_and(|named| self.is_other(named)),
                 // The key may be a column of any of them.
-                None => self.around.iter().any(|one| !one.is_empty())
-                    && entries.all(|named| self.is_other(named)),
+                None => {
+                    self.around.iter().any(|one| !one.is_empty())
+                        && entries.all(|named| self.is_other(named))
+                }
             };
             if is_other {
                 self.leaks.push((OTHER_TABLE, place.start));

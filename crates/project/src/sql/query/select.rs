@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::columns::{Columns, Output, Scope};
 use super::spread::{Group, What};
 use super::{LOOKS_MAX, Reader, Role};
+use crate::sql::confinement::Leak;
 
 /// Where the parts of a SELECT stand.
 #[derive(Debug, Default)]
@@ -19,38 +20,78 @@ struct Parts {
     order: Range<usize>,
 }
 
+const UNION: Leak = Leak {
+    rule: "chunk-union",
+    message: "the other query of the UNION has no `:chunk`, so every chunk would run it",
+    help: "give each of them a `:chunk`, or make them statements of their own",
+};
+
+const EXCEPT: Leak = Leak {
+    rule: "chunk-except",
+    message: "`:chunk` stands behind an EXCEPT alone, so every chunk would have the rows of all others",
+    help: "put a `:chunk` into the query before the EXCEPT, or write AND NOT EXISTS (…) instead of it",
+};
+
+/// Some queries, brought together.
+struct United {
+    output: Output,
+    /// A `:chunk` bounds them, also where it stands in a sub-query of theirs.
+    bound: bool,
+}
+
 impl Reader<'_> {
     /// Queries with UNION, EXCEPT and INTERSECT between them, or one.
     pub(super) fn union(&mut self, range: Range<usize>, role: Role, depth: usize) -> Output {
         const BETWEEN: [&str; 3] = ["UNION", "EXCEPT", "INTERSECT"];
-        let mut output: Option<Output> = None;
-        let mut apart = None;
-        let mut begin = range.start;
-        let cuts: Vec<usize> = self
+        let between: Vec<usize> = self
             .flat(range.clone())
             .into_iter()
             .filter(|at| self.source.is_any(*at, &BETWEEN))
-            .chain([range.end])
             .collect();
-        for cut in cuts {
-            let one = self.select(begin..cut, role, depth);
-            output = Some(match output {
-                None => one,
-                Some(before) => before.united(one),
-            });
-            begin = cut + 1;
-            if self.source.is_any(begin, &["ALL", "DISTINCT"]) {
-                begin += 1;
-            }
-            if cut < range.end && !self.source.is(cut + 1, "ALL") {
-                apart = Some(cut);
+        let first = between.first().copied().unwrap_or(range.end);
+        let mut united = self.arm(range.start..first, role, depth);
+        let mut apart = None;
+        for (number, at) in between.iter().copied().enumerate() {
+            let end = between.get(number + 1).copied().unwrap_or(range.end);
+            let quantified = self.source.is_any(at + 1, &["ALL", "DISTINCT"]);
+            let next = self.arm((at + 1 + usize::from(quantified)).min(end)..end, role, depth);
+            self.check_bounds(at, united.bound, next.bound);
+            let bound = united.bound || next.bound;
+            let output = if self.source.is(at, "UNION") || !united.output.confined {
+                united.output.united(next.output)
+            } else {
+                // All rows are of the first one.
+                united.output
+            };
+            united = United { output, bound };
+            if !self.source.is(at + 1, "ALL") {
+                apart = Some(at);
             }
         }
-        let output = output.unwrap_or_default();
+        let output = united.output;
         if let Some(at) = apart.filter(|_| output.confined) {
             self.found(What::Union, at, output.given(), role);
         }
         output
+    }
+
+    fn arm(&mut self, range: Range<usize>, role: Role, depth: usize) -> United {
+        let output = self.select(range.clone(), role, depth);
+        let bound = output.confined || self.holds_place(&range);
+        United { output, bound }
+    }
+
+    /// Whether what stands on both sides of a UNION or an EXCEPT is a chunk's.
+    fn check_bounds(&mut self, at: usize, before: bool, behind: bool) {
+        let leak = if self.source.is(at, "UNION") && before != behind {
+            UNION
+        } else if self.source.is(at, "EXCEPT") && behind && !before {
+            EXCEPT
+        } else {
+            return;
+        };
+        let place = self.places.first().map_or(0, |place| place.start);
+        self.leaks.push((leak, place));
     }
 
     fn select(&mut self, range: Range<usize>, role: Role, depth: usize) -> Output {
@@ -244,7 +285,8 @@ impl Reader<'_> {
             let part = (at + words).min(end)..end;
             match word.as_str() {
                 "FROM" => {
-                    let rows_end = if self.source.is(end, "WHERE") { end_of(number + 2) } else { end };
+                    let rows_end =
+                        if self.source.is(end, "WHERE") { end_of(number + 2) } else { end };
                     parts.rows = part.start..rows_end;
                     parts.from = part;
                 }

@@ -23,6 +23,9 @@ pub(super) struct Named {
     pub(super) rows: Rows,
 }
 
+/// So many of the sub-queries of a WITH are looked through for a name.
+const EXPRESSIONS_MAX: usize = 1024;
+
 /// Words that follow an entry of a FROM and are not its alias.
 const NO_ALIAS: [&str; 42] = [
     "SET",
@@ -124,11 +127,8 @@ impl Reader<'_> {
             found.push(Named { called, rows: Rows::Other });
             return behind;
         }
-        let (alias, columns, behind) = if cursor.at < end {
-            self.alias(cursor.at)
-        } else {
-            (None, Vec::new(), cursor.at)
-        };
+        let (alias, columns, behind) =
+            if cursor.at < end { self.alias(cursor.at) } else { (None, Vec::new(), cursor.at) };
         let own = (name.parts.len() == 1).then(|| self.expression(name.last())).flatten();
         let rows = match own {
             Some(output) => Rows::Query(output.renamed(columns)),
@@ -144,7 +144,8 @@ impl Reader<'_> {
 
     /// What a WITH of this name holds.
     fn expression(&self, name: &str) -> Option<Output> {
-        let found = self.expressions.iter().rev().find(|(known, _)| known == name)?;
+        let near = self.expressions.iter().rev().take(EXPRESSIONS_MAX);
+        let found = near.into_iter().find(|(known, _)| known == name)?;
         Some(found.1.clone())
     }
 

@@ -153,7 +153,8 @@ fn groups_of_one_chunk_pass() {
     assert_eq!(rule(Dialect::Mysql, added), None);
     let of_one_row = "INSERT INTO t2 SELECT id, max(a, b) FROM posts WHERE :chunk";
     assert_eq!(rule(Dialect::Sqlite, of_one_row), None);
-    let composite = "INSERT INTO t2 SELECT tenant, id, count(*) FROM posts WHERE :chunk GROUP BY tenant, id";
+    let composite =
+        "INSERT INTO t2 SELECT tenant, id, count(*) FROM posts WHERE :chunk GROUP BY tenant, id";
     assert_eq!(by_key(Dialect::Postgres, composite, &["tenant", "id"]), None);
     let half = "INSERT INTO t2 SELECT tenant, count(*) FROM posts WHERE :chunk GROUP BY tenant";
     assert_eq!(by_key(Dialect::Postgres, half, &["tenant", "id"]), Some("chunk-group"));
@@ -203,6 +204,34 @@ fn values_that_are_told_apart_in_a_chunk_alone_are_refused() {
     ] {
         assert_eq!(rule(dialect, statement), None, "{statement}");
     }
+}
+
+#[test]
+fn each_side_of_a_union_is_a_chunks() {
+    refused(
+        "chunk-union",
+        &[
+            "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts",
+            "INSERT INTO x SELECT b FROM posts UNION ALL (SELECT a FROM posts WHERE :chunk)",
+            "WITH c AS (SELECT a FROM posts WHERE :chunk) INSERT INTO x SELECT a FROM c UNION ALL SELECT b FROM o",
+            "INSERT INTO x SELECT a FROM (SELECT a FROM posts WHERE :chunk UNION ALL SELECT 1) s",
+            "WITH RECURSIVE r AS (SELECT id FROM posts WHERE top = 1 UNION ALL SELECT p.id FROM posts p \
+             JOIN r ON r.id = p.parent WHERE :chunk(p)) INSERT INTO x SELECT id FROM r",
+        ],
+    );
+    refused(
+        "chunk-except",
+        &["INSERT INTO x SELECT a FROM o EXCEPT SELECT a FROM posts WHERE :chunk"],
+    );
+    fine(&[
+        "WITH c AS (SELECT a, b FROM posts WHERE :chunk) INSERT INTO x SELECT a FROM c UNION ALL SELECT b FROM c",
+        "INSERT INTO x SELECT a FROM o WHERE id IN (SELECT o FROM posts WHERE :chunk) \
+         UNION ALL SELECT b FROM posts WHERE :chunk",
+        "INSERT INTO x SELECT id FROM posts WHERE :chunk INTERSECT SELECT post_id FROM o",
+        "INSERT INTO x SELECT id FROM posts WHERE :chunk AND a IN (SELECT 1 UNION SELECT a FROM o)",
+        "WITH RECURSIVE r AS (SELECT id, id AS top FROM posts WHERE :chunk UNION SELECT c.id, r.top \
+         FROM comments c JOIN r ON r.id = c.parent) INSERT INTO x SELECT id, top FROM r",
+    ]);
 }
 
 #[test]
@@ -266,7 +295,10 @@ fn the_alias_is_the_walked_tables() {
     for (dialect, statement) in [
         (Dialect::Postgres, "UPDATE ONLY public.posts AS \"P\" SET a = 1 WHERE :chunk(\"P\")"),
         (Dialect::Postgres, "UPDATE blog.posts p SET a = 1 WHERE :chunk(p)"),
-        (Dialect::Mysql, "UPDATE orders o JOIN `app`.`Posts` P ON o.p = P.id SET o.a = 1 WHERE :chunk(p)"),
+        (
+            Dialect::Mysql,
+            "UPDATE orders o JOIN `app`.`Posts` P ON o.p = P.id SET o.a = 1 WHERE :chunk(p)",
+        ),
         (Dialect::Mysql, "DELETE p FROM posts p JOIN orders o ON o.p = p.id WHERE :chunk(p)"),
         (Dialect::Mysql, "DELETE FROM p USING posts p JOIN orders o ON o.p = p.id WHERE :chunk(p)"),
         (Dialect::Sqlite, "UPDATE OR IGNORE main.posts SET a = 1 WHERE :chunk"),
@@ -287,7 +319,8 @@ fn a_merge_is_bound_in_each_of_its_parts() {
     const INSERT: &str = "WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)";
     const REST: &str = "WHEN NOT MATCHED BY SOURCE THEN DELETE";
     let of_query = "MERGE INTO o USING (SELECT * FROM posts WHERE :chunk) s ON o.id = s.id";
-    let of_with = "WITH x AS (SELECT * FROM posts WHERE :chunk) MERGE INTO o USING x s ON o.id = s.id";
+    let of_with =
+        "WITH x AS (SELECT * FROM posts WHERE :chunk) MERGE INTO o USING x s ON o.id = s.id";
     let by_target = "MERGE INTO posts p USING s ON p.id = s.id AND :chunk(p)";
     let by_source = "MERGE INTO o USING posts s ON o.id = s.id AND :chunk(s)";
     for (text, expected) in [
@@ -339,7 +372,8 @@ fn a_merge_is_bound_in_each_of_its_parts() {
 
 #[test]
 fn where_and_what_instead_is_said() {
-    let text = "-- dunlin: chunk-by posts\nINSERT INTO t2\nSELECT count(*)\n  FROM posts WHERE :chunk;";
+    let text =
+        "-- dunlin: chunk-by posts\nINSERT INTO t2\nSELECT count(*)\n  FROM posts WHERE :chunk;";
     let file = Path::new("1_a.sql");
     let errors = parse_script(Dialect::Postgres, file, text.as_bytes(), Subject::DataSql)
         .expect_err("a count of a chunk");

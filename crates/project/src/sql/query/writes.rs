@@ -64,8 +64,11 @@ impl Reader<'_> {
         self.sink.writes = true;
         self.sink.skips |= skips || conflicts || looks;
         self.sink.inserts |= !(skips || conflicts || looks);
-        let names: Vec<String> =
-            [Some(&target), alias.as_ref()].into_iter().flatten().map(|n| n.last().to_owned()).collect();
+        let names: Vec<String> = [Some(&target), alias.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|n| n.last().to_owned())
+            .collect();
         for at in self.flat(end..range.end) {
             if self.source.are(at, &["DO", "UPDATE", "SET"])
                 || self.source.are(at, &["DUPLICATE", "KEY", "UPDATE"])
@@ -86,10 +89,13 @@ impl Reader<'_> {
             return Output::default();
         };
         let mut sources = self.sources(at..set, depth);
-        let targets: Vec<String> = sources.iter().take(1).map(|named| named.called.clone()).collect();
+        let targets: Vec<String> =
+            sources.iter().take(1).map(|named| named.called.clone()).collect();
         let distinct = |at: usize| self.source.is(at - 1, "DISTINCT");
-        let from =
-            flat.iter().copied().find(|at| *at > set && self.source.is(*at, "FROM") && !distinct(*at));
+        let from = flat
+            .iter()
+            .copied()
+            .find(|at| *at > set && self.source.is(*at, "FROM") && !distinct(*at));
         if let Some(from) = from {
             sources.extend(self.sources(from + 1..self.end_of_tables(from, range.end), depth));
         }
@@ -166,7 +172,8 @@ impl Reader<'_> {
             let columns = if cursor.eat_punct(b'(') { cursor.names() } else { Vec::new() };
             let column = if columns.is_empty() { cursor.name() } else { None };
             for column in columns.iter().chain(&column) {
-                self.sink.combines |= self.reads_itself(cursor.at..item.end, &column.parts, targets);
+                self.sink.combines |=
+                    self.reads_itself(cursor.at..item.end, &column.parts, targets);
             }
         }
     }
@@ -177,7 +184,9 @@ impl Reader<'_> {
         let mut at = range.start;
         while at < range.end {
             // MySQL: the new value.
-            if self.is_query(at) || (self.source.is(at, "VALUES") && self.source.punct(at + 1, b'(')) {
+            if self.is_query(at)
+                || (self.source.is(at, "VALUES") && self.source.punct(at + 1, b'('))
+            {
                 at = self.behind(at + usize::from(!self.source.punct(at, b'(')));
                 continue;
             }
