@@ -90,6 +90,10 @@ pub(super) struct Scope {
     chunk: Vec<(String, Output)>,
     /// Columns that are equal in every row.
     equal: Vec<(Vec<String>, Vec<String>)>,
+    /// Columns that joined tables share: `USING (id)`.
+    shared: BTreeSet<String>,
+    /// A NATURAL JOIN may share any.
+    every_shared: bool,
 }
 
 impl Scope {
@@ -111,18 +115,27 @@ impl Scope {
 
     /// Which of the table's columns a name is, or is equal to.
     pub(super) fn column(&self, parts: &[String]) -> Option<String> {
-        self.own(parts).or_else(|| {
-            self.equal.iter().find_map(|(one, other)| {
-                let partner = if one == parts {
-                    other
-                } else if other == parts {
-                    one
-                } else {
-                    return None;
-                };
-                self.own(partner)
-            })
-        })
+        let mut same = vec![parts];
+        let mut next = 0;
+        while let Some(parts) = same.get(next).copied() {
+            let shared = parts.len() > 1
+                && parts.last().is_some_and(|name| self.every_shared || self.shared.contains(name));
+            let last = parts.len().saturating_sub(1);
+            let own = self.own(parts);
+            let own = own.or_else(|| shared.then(|| self.own(&parts[last..])).flatten());
+            if own.is_some() {
+                return own;
+            }
+            for (one, other) in &self.equal {
+                for (mine, partner) in [(one, other), (other, one)] {
+                    if mine == parts && !same.contains(&partner.as_slice()) {
+                        same.push(partner);
+                    }
+                }
+            }
+            next += 1;
+        }
+        None
     }
 
     /// The columns that are one value for each row of the query around it.
@@ -179,17 +192,31 @@ impl Reader<'_> {
                 }
             }
         }
-        let equal = if chunk.is_empty() { Vec::new() } else { self.equal(range) };
-        Scope { chunk, equal }
+        let mut scope = Scope { chunk, ..Scope::default() };
+        // An outer join gives NULL for the other side, which is no value of ours.
+        let outer = range.clone().any(|at| self.source.is_any(at, &["LEFT", "RIGHT", "FULL"]));
+        if scope.is_confined() && !outer {
+            scope.equal = self.equal(range.clone());
+            scope.every_shared = range.clone().any(|at| self.source.is(at, "NATURAL"));
+            scope.shared = self.shared(range);
+        }
+        scope
+    }
+
+    /// The columns of `JOIN … USING (id)`.
+    fn shared(&self, range: Range<usize>) -> BTreeSet<String> {
+        let is_list = |at: &usize| {
+            self.source.is(*at, "USING")
+                && self.source.punct(at + 1, b'(')
+                && !self.is_query(at + 1)
+        };
+        let lists = self.flat(range).into_iter().filter(is_list).take(super::LOOKS_MAX);
+        let names = lists.flat_map(|at| self.source.cursor(at + 2).names());
+        names.map(|name| name.last().to_owned()).collect()
     }
 
     /// `a.x = b.y` among conditions that all hold.
     fn equal(&self, range: Range<usize>) -> Vec<(Vec<String>, Vec<String>)> {
-        // An outer join gives NULL for the other side, which is no value of ours.
-        let outer = ["LEFT", "RIGHT", "FULL"];
-        if range.clone().any(|at| self.source.is_any(at, &outer)) {
-            return Vec::new();
-        }
         let mut found = Vec::new();
         for at in self.own_tokens(range.clone()) {
             if found.len() >= super::LOOKS_MAX {

@@ -107,6 +107,10 @@ fn groups_of_one_chunk_pass() {
          WHERE c.post_id = p.id AND :chunk(p) GROUP BY p.a, p.id HAVING count(*) > 1",
         "INSERT INTO t2 SELECT c.post_id, count(*) FROM posts p JOIN comments c ON (c.post_id = p.id) \
          WHERE :chunk(p) GROUP BY c.post_id",
+        "INSERT INTO t2 SELECT c.id, count(*) FROM posts p JOIN comments c USING (id, a) \
+         WHERE :chunk(p) GROUP BY c.id",
+        "INSERT INTO t2 SELECT d.post_id, count(*) FROM posts p JOIN c ON c.post_id = p.id \
+         JOIN d ON d.post_id = c.post_id WHERE :chunk(p) GROUP BY d.post_id",
         "INSERT INTO t2 SELECT id, count(*) FROM posts WHERE :chunk GROUP BY 1",
         "INSERT INTO t2 SELECT p.id AS post, count(*) FROM posts p WHERE :chunk(p) GROUP BY post",
         "UPDATE posts SET n = s.n FROM (SELECT p.id, count(*) n FROM posts p JOIN comments c \
@@ -367,6 +371,90 @@ fn a_merge_is_bound_in_each_of_its_parts() {
         ),
     ] {
         assert_eq!(rule(Dialect::Postgres, &text), expected, "{text}");
+    }
+}
+
+/// What the guides show is taken as it stands there.
+#[test]
+fn the_guides_are_accepted() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let mut seen = 0;
+    for guide in ["backfills.md", "backfill-recipes.md"] {
+        let text = std::fs::read_to_string(guides.join(guide)).expect(guide);
+        for block in text.split("```sql\n").skip(1) {
+            let sql = block.split("```").next().unwrap_or_default();
+            if !sql.contains("chunk-by") || !sql.contains(":chunk") {
+                continue;
+            }
+            seen += 1;
+            let file = Path::new("1_a.sql");
+            let script = parse_script(Dialect::Postgres, file, sql.as_bytes(), Subject::DataSql)
+                .unwrap_or_else(|errors| panic!("{sql}: {errors:?}"));
+            let table = script.directives.chunking.expect("chunk-by").table;
+            for statement in &script.statements {
+                let found = spread(Dialect::Postgres, file, &table, statement, |within| {
+                    within.contains("id")
+                });
+                assert!(found.is_empty(), "{sql}: {found:?}");
+            }
+        }
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
+#[test]
+fn migrations_of_all_kinds_pass() {
+    for (dialect, statement) in [
+        (
+            Dialect::Postgres,
+            "UPDATE posts SET tags = (SELECT jsonb_agg(lower(x) ORDER BY x) FROM jsonb_array_elements_text(posts.tags) x) WHERE :chunk",
+        ),
+        (
+            Dialect::Postgres,
+            "UPDATE posts SET a = s.a FROM (SELECT p.id, array_agg(u.v) a FROM posts p, unnest(p.list) AS u(v) \
+             WHERE :chunk(p) GROUP BY p.id) s WHERE s.id = posts.id",
+        ),
+        (
+            Dialect::Postgres,
+            "INSERT INTO tags (name) SELECT DISTINCT t.name FROM posts p CROSS JOIN LATERAL \
+             jsonb_array_elements_text(p.tags) AS t(name) WHERE :chunk(p) ON CONFLICT (name) DO NOTHING",
+        ),
+        (
+            Dialect::Postgres,
+            "UPDATE posts p SET n = x.n FROM LATERAL (SELECT 1) y, (SELECT post_id, count(*) AS n FROM comments \
+             GROUP BY post_id) x WHERE x.post_id = p.id AND :chunk(p)",
+        ),
+        (
+            Dialect::Postgres,
+            "INSERT INTO last (post_id, at) SELECT p.id, c.at FROM posts p JOIN LATERAL (SELECT at FROM comments c \
+             WHERE c.post_id = p.id ORDER BY at DESC LIMIT 1) c ON true WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Postgres,
+            "WITH moved AS (DELETE FROM posts WHERE :chunk RETURNING id, user_id), \
+             log AS (INSERT INTO log SELECT id FROM moved RETURNING id) \
+             INSERT INTO archive SELECT m.id, u.name FROM moved m JOIN users u ON u.id = m.user_id",
+        ),
+        (
+            Dialect::Mysql,
+            "UPDATE posts p JOIN (SELECT post_id, count(*) n FROM comments GROUP BY post_id) c ON c.post_id = p.id \
+             SET p.n = c.n WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Mysql,
+            "INSERT INTO tags SELECT p.id, j.tag FROM posts p, JSON_TABLE(p.tags, '$[*]' COLUMNS (tag TEXT PATH '$')) j \
+             WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Sqlite,
+            "UPDATE posts SET tags = (SELECT json_group_array(value) FROM json_each(posts.tags)) WHERE :chunk",
+        ),
+        (
+            Dialect::Sqlite,
+            "INSERT INTO words (post, word) SELECT posts.id, j.value FROM posts, json_each(posts.words) AS j WHERE :chunk(posts)",
+        ),
+    ] {
+        assert_eq!(rule(dialect, statement), None, "{statement}");
     }
 }
 
