@@ -273,8 +273,10 @@ async fn check_access(target: &mut dyn Target, work: &Backfill, table: &Table) -
         format!("the server would not reach a chunk's rows by the index {}", work.index),
     )
     .help(
-        "write `:chunk` where the planner can use it (in the WHERE of the table that is chunked), \
-         or ANALYZE the table",
+        "write `:chunk` where the planner can use it (in the WHERE of the table that is chunked), or \
+         ANALYZE the table. Where a statement reads that table a second time, in a join or a \
+         sub-query, ask for each row of the chunk instead, by an index: AND EXISTS (SELECT 1 FROM \
+         posts b WHERE b.link = a.link AND b.id < a.id) AND :chunk(a)",
     );
     error.notes = complaints;
     Err(error.into())

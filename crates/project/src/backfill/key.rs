@@ -187,6 +187,11 @@ impl Planner<'_> {
             let name = match found {
                 Some(column) => column.name.clone(),
                 None if hidden => self.hidden_name(),
+                None if self.dialect == Dialect::Sqlite && is_row_number(written) => {
+                    self.refuse_row_number(written);
+                    complete = false;
+                    continue;
+                }
                 None => {
                     let help = column::help(self.table, written);
                     let message =
@@ -204,6 +209,26 @@ impl Planner<'_> {
             names.push(name);
         }
         complete.then_some(names)
+    }
+
+    /// VACUUM numbers rows anew, so that numbers are no key where there is a better one.
+    fn refuse_row_number(&mut self, written: &str) {
+        let walk = self.table.indexes.iter().filter_map(|index| self.walk(index).ok()).max_by_key(
+            |(_, index)| self.table.indexes.iter().any(|i| i.primary && i.name == *index),
+        );
+        let help = match walk {
+            Some((key, _)) => {
+                let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
+                format!("leave `chunk-key` out, or name {}", names.join(", "))
+            }
+            None => self.index_to_make(&[]),
+        };
+        let message = format!(
+            "`chunk-key {written}`: rows of {} are walked by their row numbers only where no unique \
+             index tells them apart, since VACUUM numbers them anew",
+            self.table.name
+        );
+        self.error("no-key", message, help);
     }
 
     fn hidden_name(&self) -> String {
@@ -314,6 +339,11 @@ fn rowid(name: &str) -> Column {
         nullable: false,
         generated: true,
     }
+}
+
+/// Whether it is one of the names that SQLite has for the number of a row.
+fn is_row_number(name: &str) -> bool {
+    ["rowid", "_rowid_", "oid"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn is_float(column: &Column) -> bool {

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dunlin_model::{
-    Backfill, Body, Chunking, Column, Diagnostic, Dialect, KeyColumn, Migration, Place, Statement,
-    Table, TableKind, Verb,
+    Backfill, Body, Chunking, Column, Diagnostic, Dialect, Index, KeyColumn, Migration, Place,
+    Statement, Table, TableKind, Verb,
 };
 
 use crate::sql;
@@ -62,6 +62,7 @@ pub fn plan(
     let columns = planner.program_columns();
     if let Some((key, _)) = &key {
         planner.check_statements(key);
+        planner.check_groups(key);
     }
     let capture = planner.capture();
     match key {
@@ -224,6 +225,44 @@ impl Planner<'_> {
                 );
             }
         }
+    }
+
+    /// Rows that are counted together must lie in one chunk.
+    fn check_groups(&mut self, key: &[KeyColumn]) {
+        let keys = self.unique_columns(key);
+        let dialect = self.dialect;
+        let walked = sql::table_key(dialect, &self.chunking.table).unwrap_or_default();
+        let migration = self.migration;
+        for statement in migration.statements() {
+            let told_apart = |within: &BTreeSet<String>| {
+                let shared = |name: &String| {
+                    within.iter().any(|folded| column::is_same(dialect, folded, name))
+                };
+                keys.iter().any(|columns| columns.iter().all(shared))
+            };
+            let found = sql::spread(dialect, migration.file(), &walked, statement, told_apart);
+            self.errors.extend(found.into_iter().take(1).map(|mut one| {
+                let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
+                one.message.push_str(&format!(
+                    " (chunks of {} are ranges of `{}`)",
+                    self.table.name,
+                    names.join("`, `")
+                ));
+                one
+            }));
+        }
+    }
+
+    /// Columns that no two rows share: the key's, and those of every other unique index.
+    fn unique_columns(&self, key: &[KeyColumn]) -> Vec<Vec<String>> {
+        let named = |index: &Index| -> Option<Vec<String>> {
+            let tells = |name: &String| self.table.column(name).is_some_and(|one| !one.nullable);
+            let names = index.columns.iter().map(|part| part.name.clone().filter(tells));
+            let names: Option<Vec<String>> = names.collect();
+            names.filter(|_| index.unique && index.unusable.is_none() && !index.columns.is_empty())
+        };
+        let own = key.iter().map(|column| column.name.clone()).collect();
+        std::iter::once(own).chain(self.table.indexes.iter().filter_map(named)).collect()
     }
 
     /// The columns that a row program gets.

@@ -323,6 +323,53 @@ fn rows_are_not_inserted_ahead_of_the_walk() {
 }
 
 #[test]
+fn rows_that_are_taken_together_lie_in_one_chunk() {
+    let table = table(
+        &["tenant integer", "id bigint", "slug text", "link text?", "n integer"],
+        &["primary tenant, id", "unique slug", "unique link", "index n"],
+    );
+    let insert =
+        |by: &str| format!("INSERT INTO t2 SELECT count(*) FROM posts WHERE :chunk GROUP BY {by}");
+    for by in ["tenant, id", "id, n, posts.tenant", "slug", "n, slug"] {
+        planned("", &insert(by), &table).expect(by);
+    }
+    for by in ["tenant", "id", "n", "link", "n, lower(slug)"] {
+        let parts = ["`tenant`, `id`", "1_a.sql:2:", "sub-query", "ON CONFLICT"];
+        refused(planned("", &insert(by), &table), "chunk-group", &parts);
+    }
+    let distinct = "INSERT INTO t2 SELECT DISTINCT n FROM posts WHERE :chunk";
+    refused(planned("", distinct, &table), "chunk-distinct", &["once more", "NOT EXISTS"]);
+    let window = "INSERT INTO t2 SELECT id, rank() OVER (PARTITION BY n) FROM posts WHERE :chunk";
+    refused(planned("", window, &table), "chunk-window", &["PARTITION BY"]);
+    planned("chunk-key slug", &insert("slug"), &table).expect("the key that is named");
+}
+
+#[test]
+fn a_merge_adds_no_rows_ahead_of_the_walk() {
+    let merge = |columns: &str| {
+        format!(
+            "MERGE INTO posts USING (SELECT * FROM posts WHERE :chunk) s ON posts.title = s.body \
+             WHEN NOT MATCHED THEN INSERT {columns} VALUES (s.tenant)"
+        )
+    };
+    refused(planned("", &merge(""), &posts()), "inserts-ahead", &["again"]);
+    refused(planned("", &merge("(id)"), &posts()), "inserts-ahead", &["again"]);
+    planned("", &merge("(tenant)"), &posts()).expect("the key is given");
+}
+
+#[test]
+fn row_numbers_are_no_key_beside_a_better_one() {
+    let dialect = Dialect::Sqlite;
+    let plan = |table: &Table| {
+        plan(&migration(dialect, "chunk-key rowid", UPDATE), table, dialect, TIMEOUTS, 1)
+    };
+    let named = table(&["code TEXT?", "n INTEGER"], &["primary code"]);
+    refused(plan(&named), "no-key", &["VACUUM", "leave `chunk-key` out, or name code"]);
+    let float = table(&["code REAL?", "id INTEGER"], &["primary code"]);
+    refused(plan(&float), "no-key", &["VACUUM", "CREATE UNIQUE INDEX"]);
+}
+
+#[test]
 fn old_values_are_kept_where_all_that_is_written_is_known() {
     let undo = "undo capture for 14 days";
     let kept = |statements: &str| {

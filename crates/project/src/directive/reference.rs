@@ -70,8 +70,14 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
   ahead of the walk would be done as well.
 - `:chunk` has to confine the statement to the rows of the chunk: it must not be one side of an OR
   (`(a OR b) AND :chunk` is right), stand under a NOT, in the ON of an outer join or in a value
-  alone, each query of a UNION needs its own, and neither LIMIT nor SKIP LOCKED may leave rows of
-  the chunk out. Groups are not looked at: a `GROUP BY` without the key gives one row a chunk.
+  alone, each query of a UNION needs its own, and neither LIMIT, OFFSET nor SKIP LOCKED may leave
+  rows of the chunk out. Its alias is that of the `chunk-by` table. Of a MERGE it bounds each WHEN:
+  put it into the source.
+- What is made of several rows must not depend on rows of other chunks: aggregates, GROUP BY,
+  DISTINCT and window functions over a query with `:chunk` are refused unless the whole key (or
+  another unique key without NULLs) is among their columns, or an upsert adds to what is there
+  (`n = t.n + excluded.n`). Sub-queries without `:chunk` see everything and may hold any of it:
+  [recipes](../guides/backfill-recipes.md#counts-and-groups).
 - While a part of the rows is done, the statements of the file must stay as they are. To do the rest
   by other statements: `dunlin accept V --because "…"`; to begin anew with them, over all rows:
   `dunlin data rerun V`.

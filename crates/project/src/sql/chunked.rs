@@ -1,11 +1,12 @@
 //! Which statements a file that runs chunk by chunk may hold, and the SQL in its header.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
 use super::lex::{Kind, Lexeme, Lexer, Token};
-use super::{confinement, facts, reach};
+use super::{confinement, facts, query, reach};
 use crate::directive::Said;
 use crate::position::line_and_column;
 
@@ -16,10 +17,12 @@ const VERBS: [&str; 7] = ["UPDATE", "DELETE", "INSERT", "REPLACE", "MERGE", "SEL
 pub(super) fn admit(
     dialect: Dialect,
     file: &Path,
+    table: &str,
     statements: Vec<Statement>,
 ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let table = table_key(dialect, table).unwrap_or_default();
     let mut found: Vec<Diagnostic> =
-        statements.iter().filter_map(|one| refuse(dialect, file, one)).collect();
+        statements.iter().filter_map(|one| refuse(dialect, file, &table, one)).collect();
     if statements.is_empty() {
         let message = "the file has `chunk-by` and no statement";
         found.push(
@@ -31,7 +34,7 @@ pub(super) fn admit(
     if found.is_empty() { Ok(statements) } else { Err(found) }
 }
 
-fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagnostic> {
+fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> Option<Diagnostic> {
     let words = statement.summary(40);
     let at = Place::at(file, statement.line, statement.column);
     let error = |rule, message: String, help: &str| {
@@ -71,13 +74,35 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
                 .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
         );
     }
-    let (leak, start) =
-        confinement::leak(statement, &tokens).or_else(|| reach::leak(statement, &tokens))?;
-    Some(
-        Diagnostic::error(leak.rule, leak.message)
-            .at(place_in(file, statement, start))
-            .help(leak.help),
-    )
+    let leak = confinement::leak(statement, &tokens)
+        .or_else(|| reach::leak(statement, &tokens))
+        .or_else(|| query::leak(dialect, statement, &tokens, table));
+    if let Some((leak, start)) = leak {
+        let at = place_in(file, statement, start);
+        return Some(Diagnostic::error(leak.rule, leak.message).at(at).help(leak.help));
+    }
+    // With columns of the table it depends on the key, which only the catalogue knows.
+    spread(dialect, file, table, statement, |within| !within.is_empty()).pop()
+}
+
+/// What in a statement depends on rows outside of its chunk. `told_apart` says whether the rows of
+/// one chunk alone can share these columns of the table.
+pub(crate) fn spread(
+    dialect: Dialect,
+    file: &Path,
+    table: &str,
+    statement: &Statement,
+    told_apart: impl Fn(&BTreeSet<String>) -> bool,
+) -> Vec<Diagnostic> {
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    let found = query::spread(dialect, statement, &tokens, table);
+    let wrong = found.into_iter().filter(|one| !told_apart(&one.within));
+    let refused = wrong.map(|one| {
+        Diagnostic::error(one.rule, one.message)
+            .at(place_in(file, statement, one.start))
+            .help(one.help)
+    });
+    refused.collect()
 }
 
 /// The place of a byte of a statement.

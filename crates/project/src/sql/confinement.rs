@@ -3,7 +3,8 @@
 //! By tokens and levels of parentheses, from the place outwards. Only what is surely wrong is
 //! refused: a condition that other rows pass as well, one that is turned round, rows that a LIMIT
 //! leaves out, a range that stands in a value alone. What is left out: what lies beside the query
-//! or the join in which the place stands ([`super::reach`]), and groups.
+//! or the join in which the place stands ([`super::reach`]), and what is made of several rows
+//! ([`super::query`]).
 
 use std::ops::Range;
 
@@ -36,7 +37,8 @@ const TURNED: Leak = Leak {
 
 const SOME: Leak = Leak {
     rule: "chunk-limit",
-    message: "a LIMIT leaves rows of the chunk out, and nothing comes back to them",
+    message: "a LIMIT (OFFSET, FETCH FIRST) leaves rows of the chunk out, and nothing comes back to \
+              them",
     help: "remove it: chunks have their size from `chunk-rows` and `chunk-time`",
 };
 
@@ -205,6 +207,7 @@ impl Text<'_> {
                 side = Some(at + 1);
             } else if self.is(at, &["LIMIT"])
                 || (self.is(at, &["FETCH"]) && self.is(at + 1, &["FIRST", "NEXT"]))
+                || self.is_offset(at)
             {
                 return Err(SOME);
             } else if self.punct(at, b',') || self.is(at, &CLAUSES) {
@@ -214,6 +217,12 @@ impl Text<'_> {
         }
         self.confined(side.map(|begin| begin..close.unwrap_or(self.tokens.len())))?;
         Ok(close)
+    }
+
+    /// `OFFSET 5`, which PostgreSQL takes without a LIMIT; elsewhere a column may be called so.
+    fn is_offset(&self, at: usize) -> bool {
+        let number = |at: usize| self.tokens.get(at).is_some_and(|one| one.kind == Kind::Number);
+        self.is(at, &["OFFSET"]) && number(at + 1)
     }
 
     /// Whether the other side of an OR has a `:chunk` of its own.
@@ -265,6 +274,7 @@ mod tests {
                 "chunk-limit",
             ),
             ("INSERT INTO o SELECT * FROM t WHERE :chunk FETCH FIRST 5 ROWS ONLY", "chunk-limit"),
+            ("INSERT INTO o SELECT * FROM t WHERE :chunk ORDER BY a OFFSET 5", "chunk-limit"),
             (
                 "UPDATE o SET n = (SELECT count(*) FROM t WHERE t.o = o.id AND :chunk(t))",
                 "chunk-in-value",
@@ -289,7 +299,8 @@ mod tests {
             "UPDATE t SET a = 1 WHERE :chunk AND NOT EXISTS (SELECT 1 FROM o LIMIT 1)",
             "UPDATE t AS p SET a = o.a FROM o JOIN q ON o.x OR q.x WHERE :chunk(p)",
             "UPDATE t SET a = (SELECT n FROM o WHERE x OR y ORDER BY n LIMIT 1) WHERE :chunk",
-            "UPDATE t SET n = (SELECT count(*) FROM t AS s WHERE :chunk(s)) WHERE :chunk",
+            "UPDATE t SET n = (SELECT s.a FROM t AS s WHERE s.id = t.b AND :chunk(s)) WHERE :chunk",
+            "INSERT INTO o SELECT * FROM t WHERE :chunk ORDER BY offset, id",
             "UPDATE o SET n = s.n FROM (SELECT o, count(*) n FROM t WHERE :chunk GROUP BY o) s \
              WHERE s.o = o.id OR s.o = o.other",
             "WITH x AS (DELETE FROM t WHERE :chunk RETURNING *) INSERT INTO o SELECT * FROM x \

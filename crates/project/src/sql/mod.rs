@@ -12,6 +12,7 @@ mod confinement;
 mod facts;
 mod lex;
 mod policy;
+mod query;
 mod reach;
 mod split;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use dunlin_model::{Diagnostic, Dialect, Place, Script, Statement};
 
 use crate::directive::Subject;
 
-pub(crate) use self::chunked::{column_key, deeds, settle, table_key};
+pub(crate) use self::chunked::{column_key, deeds, settle, spread, table_key};
 pub(crate) use self::facts::Deed;
 pub use self::split::{Piece, split};
 

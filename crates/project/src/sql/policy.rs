@@ -20,8 +20,8 @@ pub(super) fn apply(
     mut statements: Vec<Statement>,
     directives: &Directives,
 ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
-    if directives.chunking.is_some() {
-        return chunked::admit(dialect, file, statements);
+    if let Some(chunking) = &directives.chunking {
+        return chunked::admit(dialect, file, &chunking.table, statements);
     }
     if directives.foreign_keys_off {
         // The directive does what these ask for, around the transaction.

@@ -1,20 +1,14 @@
-//! What lies beside the query or the join in which `:chunk` stands.
+//! What lies beside the join in which `:chunk` stands.
 //!
 //! A `:chunk` may confine all that its own condition reaches, and the statement still does more: the
-//! other query of a UNION, or the rows that an outer join keeps without a partner. On a small table
-//! no plan gives it away. What is left out: what the condition itself lets through
-//! ([`super::confinement`]), and groups that reach over chunks.
+//! rows that an outer join keeps without a partner. On a small table no plan gives it away. What is left out: what the condition itself lets through
+//! ([`super::confinement`]), what lies beside the query of a `:chunk`, and groups that reach over chunks
+//! ([`super::query`]).
 
-use dunlin_model::{ChunkPlace, Statement};
+use dunlin_model::Statement;
 
 use super::confinement::Leak;
 use super::lex::{Kind, Token};
-
-const UNION: Leak = Leak {
-    rule: "chunk-union",
-    message: "the other query of the UNION has no `:chunk`, so every chunk would run it",
-    help: "give each of them a `:chunk`, or make them statements of their own",
-};
 
 const OUTER: Leak = Leak {
     rule: "chunk-outer-join",
@@ -35,7 +29,7 @@ const LOOKS_MAX: usize = 64;
 /// What else a statement does, and the byte of the place that does not bound it.
 pub(super) fn leak(statement: &Statement, tokens: &[Token]) -> Option<(Leak, usize)> {
     let places = &statement.facts.chunk_places;
-    let text = Text { text: &statement.text, tokens, places };
+    let text = Text { text: &statement.text, tokens };
     places.iter().take(LOOKS_MAX).find_map(|place| {
         let at = tokens.iter().position(|token| token.start() == place.start)?;
         text.outwards(at).map(|leak| (leak, place.start))
@@ -46,7 +40,6 @@ pub(super) fn leak(statement: &Statement, tokens: &[Token]) -> Option<(Leak, usi
 struct Text<'a> {
     text: &'a str,
     tokens: &'a [Token],
-    places: &'a [ChunkPlace],
 }
 
 impl Text<'_> {
@@ -59,9 +52,6 @@ impl Text<'_> {
             let begin = open.map_or(0, |open| open + 1);
             let flat = self.flat(begin);
             let (before, behind) = flat.split_at(flat.partition_point(|one| *one < at));
-            if !self.each_query_has_a_place(&flat) {
-                return Some(UNION);
-            }
             if !in_query && self.is_in_outer_join(before) {
                 return Some(OUTER);
             }
@@ -74,20 +64,6 @@ impl Text<'_> {
             at = open?;
         }
         None
-    }
-
-    /// Whether all queries of a UNION hold a `:chunk`, at any depth.
-    fn each_query_has_a_place(self, flat: &[usize]) -> bool {
-        let unions: Vec<usize> =
-            flat.iter().copied().filter(|at| self.is(*at, &["UNION"])).collect();
-        let ends = unions.iter().copied().chain([self.end(flat)]);
-        let begins = flat.first().copied().into_iter().chain(unions.iter().copied());
-        let holds = |(begin, end): (usize, usize)| {
-            let tokens = self.tokens.get(begin..end).unwrap_or_default();
-            let is_place = |token: &Token| self.places.iter().any(|one| one.start == token.start());
-            tokens.iter().any(is_place)
-        };
-        unions.is_empty() || unions.len() > LOOKS_MAX || begins.zip(ends).all(holds)
     }
 
     /// `… LEFT JOIN b ON …`, up to the place, with nothing but a condition behind the ON.
@@ -149,34 +125,5 @@ impl Text<'_> {
             }
         }
         flat
-    }
-
-    /// The token behind these, with what is in their last parentheses.
-    fn end(self, flat: &[usize]) -> usize {
-        let Some(last) = flat.last() else { return 0 };
-        let inner = match self.kind(*last) {
-            Some(Kind::Punct(b'(')) => self.inside(last + 1),
-            _ => 0,
-        };
-        last + 1 + inner
-    }
-
-    /// How many tokens there are up to where the parentheses around the first of them close.
-    fn inside(self, begin: usize) -> usize {
-        let mut depth = 0_usize;
-        let rest = self.tokens.get(begin..).unwrap_or_default();
-        let close = rest.iter().position(|token| match token.kind {
-            Kind::Punct(b'(') => {
-                depth += 1;
-                false
-            }
-            Kind::Punct(b')') if depth == 0 => true,
-            Kind::Punct(b')') => {
-                depth -= 1;
-                false
-            }
-            _ => false,
-        });
-        close.unwrap_or(rest.len())
     }
 }

@@ -12,7 +12,7 @@ pub(super) mod places;
 mod relations;
 mod restart;
 mod restart_mysql;
-mod source;
+pub(super) mod source;
 mod tables;
 mod transaction;
 mod writes;

@@ -8,10 +8,10 @@ use crate::sql::lex::{Kind, Token};
 
 /// The tokens of one statement.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) dialect: Dialect,
-    pub(super) text: &'a str,
-    pub(super) tokens: &'a [Token],
+pub(in crate::sql) struct Source<'a> {
+    pub(in crate::sql) dialect: Dialect,
+    pub(in crate::sql) text: &'a str,
+    pub(in crate::sql) tokens: &'a [Token],
 }
 
 /// MySQL's own databases: their tables are nobody's.
@@ -19,21 +19,21 @@ const SERVERS_OWN: [&str; 4] = ["information_schema", "performance_schema", "mys
 
 /// A name of a table, column or anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(in crate::sql) struct Name {
     /// Folded to the server's case, without quotes.
-    pub(super) parts: Vec<String>,
+    pub(in crate::sql) parts: Vec<String>,
     /// As written, quotes and qualifier included.
-    pub(super) written: String,
+    pub(in crate::sql) written: String,
 }
 
 impl Name {
     /// The last part: a column's or table's own name.
-    pub(super) fn last(&self) -> &str {
+    pub(in crate::sql) fn last(&self) -> &str {
         self.parts.last().map_or("", String::as_str)
     }
 
     /// How a table is known, so that two statements' tables can be compared.
-    pub(super) fn key(&self, dialect: Dialect) -> String {
+    pub(in crate::sql) fn key(&self, dialect: Dialect) -> String {
         match (dialect, self.parts.as_slice()) {
             (Dialect::Mysql, [schema, _]) if SERVERS_OWN.contains(&schema.as_str()) => {
                 self.parts.join(".")
@@ -49,51 +49,51 @@ impl Name {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::sql) fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    pub(super) fn kind(&self, index: usize) -> Option<Kind> {
+    pub(in crate::sql) fn kind(&self, index: usize) -> Option<Kind> {
         self.tokens.get(index).map(|t| t.kind)
     }
 
-    pub(super) fn token_text(&self, index: usize) -> &'a str {
+    pub(in crate::sql) fn token_text(&self, index: usize) -> &'a str {
         self.tokens.get(index).map_or("", |t| t.text(self.text))
     }
 
     /// The unquoted word at an index.
-    pub(super) fn word(&self, index: usize) -> Option<&'a str> {
+    pub(in crate::sql) fn word(&self, index: usize) -> Option<&'a str> {
         (self.kind(index)? == Kind::Word).then(|| self.token_text(index))
     }
 
-    pub(super) fn is(&self, index: usize, word: &str) -> bool {
+    pub(in crate::sql) fn is(&self, index: usize, word: &str) -> bool {
         self.word(index).is_some_and(|w| w.eq_ignore_ascii_case(word))
     }
 
-    pub(super) fn is_any(&self, index: usize, words: &[&str]) -> bool {
+    pub(in crate::sql) fn is_any(&self, index: usize, words: &[&str]) -> bool {
         words.iter().any(|w| self.is(index, w))
     }
 
     /// Whether these words stand at an index, one after another.
-    pub(super) fn are(&self, index: usize, words: &[&str]) -> bool {
+    pub(in crate::sql) fn are(&self, index: usize, words: &[&str]) -> bool {
         words.iter().enumerate().all(|(i, w)| self.is(index + i, w))
     }
 
-    pub(super) fn punct(&self, index: usize, byte: u8) -> bool {
+    pub(in crate::sql) fn punct(&self, index: usize, byte: u8) -> bool {
         self.kind(index) == Some(Kind::Punct(byte))
     }
 
     /// Whether these words stand one after another anywhere in a range.
-    pub(super) fn contains(&self, range: Range<usize>, words: &[&str]) -> bool {
+    pub(in crate::sql) fn contains(&self, range: Range<usize>, words: &[&str]) -> bool {
         range.into_iter().any(|i| self.are(i, words))
     }
 
-    pub(super) fn has(&self, word: &str) -> bool {
+    pub(in crate::sql) fn has(&self, word: &str) -> bool {
         self.contains(0..self.len(), &[word])
     }
 
     /// Where a word stands outside of parentheses, from an index on.
-    pub(super) fn find_outside(&self, from: usize, word: &str) -> Option<usize> {
+    pub(in crate::sql) fn find_outside(&self, from: usize, word: &str) -> Option<usize> {
         let mut depth = 0_usize;
         for index in from..self.len() {
             match self.kind(index) {
@@ -106,7 +106,7 @@ impl<'a> Source<'a> {
         None
     }
 
-    pub(super) fn cursor(self, at: usize) -> Cursor<'a> {
+    pub(in crate::sql) fn cursor(self, at: usize) -> Cursor<'a> {
         Cursor { source: self, at }
     }
 
@@ -147,25 +147,25 @@ fn unquoted(text: &str, fold: bool) -> String {
 
 /// A reading position.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a> {
-    pub(super) source: Source<'a>,
-    pub(super) at: usize,
+pub(in crate::sql) struct Cursor<'a> {
+    pub(in crate::sql) source: Source<'a>,
+    pub(in crate::sql) at: usize,
 }
 
 impl Cursor<'_> {
-    pub(super) fn is(&self, word: &str) -> bool {
+    pub(in crate::sql) fn is(&self, word: &str) -> bool {
         self.source.is(self.at, word)
     }
 
     /// Passes a word if it is there.
-    pub(super) fn eat(&mut self, word: &str) -> bool {
+    pub(in crate::sql) fn eat(&mut self, word: &str) -> bool {
         let found = self.is(word);
         self.at += usize::from(found);
         found
     }
 
     /// Passes these words if all are there.
-    pub(super) fn eat_all(&mut self, words: &[&str]) -> bool {
+    pub(in crate::sql) fn eat_all(&mut self, words: &[&str]) -> bool {
         let found = self.source.are(self.at, words);
         if found {
             self.at += words.len();
@@ -174,25 +174,25 @@ impl Cursor<'_> {
     }
 
     /// Passes any of these words, as often as they come.
-    pub(super) fn skip(&mut self, words: &[&str]) {
+    pub(in crate::sql) fn skip(&mut self, words: &[&str]) {
         while self.source.is_any(self.at, words) {
             self.at += 1;
         }
     }
 
-    pub(super) fn eat_punct(&mut self, byte: u8) -> bool {
+    pub(in crate::sql) fn eat_punct(&mut self, byte: u8) -> bool {
         let found = self.source.punct(self.at, byte);
         self.at += usize::from(found);
         found
     }
 
     /// IF EXISTS or IF NOT EXISTS.
-    pub(super) fn eat_condition(&mut self) -> bool {
+    pub(in crate::sql) fn eat_condition(&mut self) -> bool {
         self.eat_all(&["IF", "EXISTS"]) || self.eat_all(&["IF", "NOT", "EXISTS"])
     }
 
     /// Reads a name, qualified or not.
-    pub(super) fn name(&mut self) -> Option<Name> {
+    pub(in crate::sql) fn name(&mut self) -> Option<Name> {
         let first = self.at;
         let mut parts = vec![self.source.part(self.at)?];
         self.at += 1;
@@ -210,7 +210,7 @@ impl Cursor<'_> {
     }
 
     /// Reads names with commas between them.
-    pub(super) fn names(&mut self) -> Vec<Name> {
+    pub(in crate::sql) fn names(&mut self) -> Vec<Name> {
         let mut names = Vec::new();
         loop {
             self.eat("ONLY");
@@ -232,7 +232,7 @@ impl Cursor<'_> {
     }
 
     /// Passes a parenthesised group if one begins here.
-    pub(super) fn skip_group(&mut self) -> bool {
+    pub(in crate::sql) fn skip_group(&mut self) -> bool {
         if !self.source.punct(self.at, b'(') {
             return false;
         }

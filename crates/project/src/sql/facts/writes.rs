@@ -369,10 +369,19 @@ fn merge(source: Source<'_>, from: usize) -> Option<Deed> {
     cursor.skip(&BEFORE_TABLE);
     let table = cursor.name()?.key(source.dialect);
     let mut columns = BTreeSet::new();
+    let mut adds: Option<BTreeSet<String>> = None;
     for at in cursor.at..end_of_level(source, from) {
         if source.are(at, &["THEN", "UPDATE", "SET"]) {
             columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
+        } else if source.are(at, &["THEN", "INSERT"]) {
+            let named = added(source.cursor(at + 2));
+            match &mut adds {
+                // Without a list it names all of them.
+                Some(known) if known.is_empty() || named.is_empty() => known.clear(),
+                Some(known) => known.extend(named),
+                None => adds = Some(named),
+            }
         }
     }
-    Some(Deed { verb: Verb::Update, table, columns, certain: false, adds: None })
+    Some(Deed { verb: Verb::Update, table, columns, certain: false, adds })
 }

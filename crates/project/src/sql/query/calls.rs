@@ -1,0 +1,104 @@
+//! Calls of functions that make one value of several rows.
+
+use std::ops::Range;
+
+use dunlin_model::Dialect;
+
+use super::Reader;
+
+/// The aggregates of the three servers. What people define themselves is known to the catalogue
+/// alone, and passes.
+const AGGREGATES: [&str; 43] = [
+    "ANY_VALUE",
+    "APPROX_COUNT_DISTINCT",
+    "ARRAY_AGG",
+    "AVG",
+    "BIT_AND",
+    "BIT_OR",
+    "BIT_XOR",
+    "BOOL_AND",
+    "BOOL_OR",
+    "CORR",
+    "COUNT",
+    "COVAR_POP",
+    "COVAR_SAMP",
+    "EVERY",
+    "GROUP_CONCAT",
+    "JSONB_AGG",
+    "JSONB_GROUP_ARRAY",
+    "JSONB_GROUP_OBJECT",
+    "JSONB_OBJECT_AGG",
+    "JSON_AGG",
+    "JSON_ARRAYAGG",
+    "JSON_GROUP_ARRAY",
+    "JSON_GROUP_OBJECT",
+    "JSON_OBJECTAGG",
+    "JSON_OBJECT_AGG",
+    "MAX",
+    "MIN",
+    "PERCENTILE_CONT",
+    "PERCENTILE_DISC",
+    "RANGE_AGG",
+    "RANGE_INTERSECT_AGG",
+    "REGR_COUNT",
+    "REGR_SLOPE",
+    "STD",
+    "STDDEV",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STRING_AGG",
+    "SUM",
+    "TOTAL",
+    "VARIANCE",
+    "VAR_POP",
+    "VAR_SAMP",
+];
+
+/// An aggregate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    /// Its token.
+    pub(super) at: usize,
+    /// All of them are the least or greatest value.
+    pub(super) extreme: bool,
+}
+
+impl Reader<'_> {
+    /// The first aggregate outside of sub-queries.
+    pub(super) fn aggregates(&self, range: Range<usize>) -> Option<Call> {
+        let mut found: Option<Call> = None;
+        for at in self.own_tokens(range.clone()) {
+            if !self.is_aggregate(at) {
+                continue;
+            }
+            let extreme = self.source.is_any(at, &["MIN", "MAX"]);
+            match &mut found {
+                Some(call) => call.extreme &= extreme,
+                None => found = Some(Call { at, extreme }),
+            }
+        }
+        found
+    }
+
+    fn is_aggregate(&self, at: usize) -> bool {
+        let called =
+            self.source.punct(at + 1, b'(') && !(at > 0 && self.source.punct(at - 1, b'.'));
+        if !called || !self.source.is_any(at, &AGGREGATES) {
+            return false;
+        }
+        if self.source.is(at, "TOTAL") && self.source.dialect != Dialect::Sqlite {
+            return false;
+        }
+        // SQLite: the greatest of several values of one row.
+        let several = self.source.is_any(at, &["MIN", "MAX"])
+            && self.flat(self.inside(at + 1)).iter().any(|one| self.source.punct(*one, b','));
+        let mut behind = self.behind(at + 1);
+        while self.source.is_any(behind, &["FILTER", "WITHIN", "GROUP"]) {
+            behind = self.behind(behind);
+            if self.source.punct(behind, b'(') {
+                behind = self.behind(behind);
+            }
+        }
+        !several && !self.source.is(behind, "OVER")
+    }
+}

@@ -1,0 +1,328 @@
+//! Which of a query's columns are columns of the table that is walked.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::Reader;
+use super::sources::{Named, Rows};
+use crate::sql::lex::Kind;
+
+/// So many columns of a GROUP BY are looked at: no server takes many more.
+const ITEMS_MAX: usize = 1024;
+
+/// Columns of the table that is walked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// All of them.
+    pub(super) all: bool,
+    /// These, folded.
+    pub(super) named: BTreeSet<String>,
+}
+
+/// What a query gives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Output {
+    /// Its rows are those of a chunk alone.
+    pub(super) confined: bool,
+    /// Columns that are not listed are what they are called in the table that is walked.
+    pub(super) all: bool,
+    /// What a column is called, and which of the table's it is.
+    pub(super) columns: Vec<(Option<String>, Option<String>)>,
+}
+
+impl Output {
+    /// The rows of the table itself.
+    fn itself() -> Self {
+        Self { confined: true, all: true, columns: Vec::new() }
+    }
+
+    /// With other names for its columns, as many as there are.
+    pub(super) fn renamed(mut self, names: Vec<String>) -> Self {
+        if names.is_empty() {
+            return self;
+        }
+        self.columns.resize(names.len().max(self.columns.len()), (None, None));
+        for (column, name) in self.columns.iter_mut().zip(names) {
+            column.0 = Some(name);
+        }
+        self
+    }
+
+    /// Which of the table's columns a name is.
+    fn column(&self, name: &str) -> Option<String> {
+        match self.columns.iter().find(|(called, _)| called.as_deref() == Some(name)) {
+            Some((_, column)) => column.clone(),
+            None => self.all.then(|| name.to_owned()),
+        }
+    }
+
+    /// All that it gives.
+    pub(super) fn given(&self) -> Columns {
+        let named = self.columns.iter().filter_map(|(_, column)| column.clone());
+        Columns { all: self.all, named: named.collect() }
+    }
+
+    /// What a UNION of both gives: a column counts if it is the same one in both.
+    pub(super) fn united(mut self, other: Self) -> Self {
+        self.confined |= other.confined;
+        if self.all != other.all {
+            // One of them says `*`, and where its columns stand only the catalogue tells: what the
+            // other one names may be the same.
+            if self.all {
+                self.columns = other.columns;
+            }
+            self.all = false;
+            return self;
+        }
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            let same = other.columns.get(place).is_some_and(|(_, theirs)| *theirs == column.1);
+            if !same {
+                column.1 = None;
+            }
+        }
+        self
+    }
+}
+
+/// The rows of a chunk in one query, under the names that they have there.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    chunk: Vec<(String, Output)>,
+    /// Columns that are equal in every row.
+    equal: Vec<(Vec<String>, Vec<String>)>,
+    /// Columns that joined tables share: `USING (id)`.
+    shared: BTreeSet<String>,
+    /// A NATURAL JOIN may share any.
+    every_shared: bool,
+}
+
+impl Scope {
+    /// Whether the query has rows of a chunk alone.
+    pub(super) fn is_confined(&self) -> bool {
+        !self.chunk.is_empty()
+    }
+
+    fn own(&self, parts: &[String]) -> Option<String> {
+        match parts {
+            [column] => self.chunk.iter().find_map(|(_, output)| output.column(column)),
+            [.., of, column] => {
+                let (_, output) = self.chunk.iter().find(|(called, _)| called == of)?;
+                output.column(column)
+            }
+            [] => None,
+        }
+    }
+
+    /// Which of the table's columns a name is, or is equal to.
+    pub(super) fn column(&self, parts: &[String]) -> Option<String> {
+        let mut same = vec![parts];
+        let mut next = 0;
+        while let Some(parts) = same.get(next).copied() {
+            let shared = parts.len() > 1
+                && parts.last().is_some_and(|name| self.every_shared || self.shared.contains(name));
+            let last = parts.len().saturating_sub(1);
+            let own = self.own(parts);
+            let own = own.or_else(|| shared.then(|| self.own(&parts[last..])).flatten());
+            if own.is_some() {
+                return own;
+            }
+            for (one, other) in &self.equal {
+                for (mine, partner) in [(one, other), (other, one)] {
+                    if mine == parts && !same.contains(&partner.as_slice()) {
+                        same.push(partner);
+                    }
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// The columns that are one value for each row of the query around it.
+    pub(super) fn bound(&self) -> Columns {
+        let mut named = BTreeSet::new();
+        for (one, other) in &self.equal {
+            match (self.own(one), self.own(other)) {
+                (Some(column), None) | (None, Some(column)) => {
+                    named.insert(column);
+                }
+                _ => {}
+            }
+        }
+        Columns { all: false, named }
+    }
+
+    fn star(&self, of: Option<&str>) -> Output {
+        let mut found = Output::default();
+        for (called, output) in &self.chunk {
+            if of.is_none_or(|of| of == called) {
+                found.all |= output.all;
+                found.columns.extend(output.columns.iter().cloned());
+            }
+        }
+        found
+    }
+}
+
+impl Reader<'_> {
+    /// Which rows of a query are a chunk's; `range` is from its FROM to its GROUP BY.
+    pub(super) fn scope(&self, sources: &[Named], range: Range<usize>) -> Scope {
+        let mut chunk: Vec<(String, Output)> = Vec::new();
+        for source in sources {
+            if let Rows::Query(output) = &source.rows
+                && output.confined
+            {
+                chunk.push((source.called.clone(), output.clone()));
+            }
+        }
+        for place in self.places_in(range.clone()) {
+            match self.alias_of(place) {
+                Some(alias) => chunk.push((alias, Output::itself())),
+                None => {
+                    let walked = |named: &&Named| match &named.rows {
+                        Rows::Table(key) => self.is_walked(key),
+                        Rows::Query(_) | Rows::Other => false,
+                    };
+                    let before = chunk.len();
+                    let names = sources.iter().filter(walked);
+                    chunk.extend(names.map(|named| (named.called.clone(), Output::itself())));
+                    if chunk.len() == before {
+                        chunk.push((String::new(), Output::itself()));
+                    }
+                }
+            }
+        }
+        let mut scope = Scope { chunk, ..Scope::default() };
+        // An outer join gives NULL for the other side, which is no value of ours.
+        let outer = range.clone().any(|at| self.source.is_any(at, &["LEFT", "RIGHT", "FULL"]));
+        if scope.is_confined() && !outer {
+            scope.equal = self.equal(range.clone());
+            scope.every_shared = range.clone().any(|at| self.source.is(at, "NATURAL"));
+            scope.shared = self.shared(range);
+        }
+        scope
+    }
+
+    /// The columns of `JOIN … USING (id)`.
+    fn shared(&self, range: Range<usize>) -> BTreeSet<String> {
+        let is_list = |at: &usize| {
+            self.source.is(*at, "USING")
+                && self.source.punct(at + 1, b'(')
+                && !self.is_query(at + 1)
+        };
+        let lists = self.flat(range).into_iter().filter(is_list).take(super::LOOKS_MAX);
+        let names = lists.flat_map(|at| self.source.cursor(at + 2).names());
+        names.map(|name| name.last().to_owned()).collect()
+    }
+
+    /// `a.x = b.y` among conditions that all hold.
+    fn equal(&self, range: Range<usize>) -> Vec<(Vec<String>, Vec<String>)> {
+        let mut found = Vec::new();
+        for at in self.own_tokens(range.clone()) {
+            if found.len() >= super::LOOKS_MAX {
+                break;
+            }
+            let begins = at == range.start
+                || self.source.is_any(at - 1, &["ON", "WHERE", "AND"])
+                || self.source.punct(at - 1, b'(');
+            if !begins {
+                continue;
+            }
+            let mut cursor = self.source.cursor(at);
+            let Some(one) = cursor.name() else { continue };
+            if !cursor.eat_punct(b'=') {
+                continue;
+            }
+            let Some(other) = cursor.name() else { continue };
+            let ends = cursor.at >= range.end
+                || self.source.punct(cursor.at, b')')
+                || (self.source.kind(cursor.at) == Some(Kind::Word)
+                    && !self.source.is_any(cursor.at, &["OR", "XOR", "COLLATE"]));
+            if ends {
+                found.push((one.parts, other.parts));
+            }
+        }
+        found
+    }
+
+    /// The columns that a list of expressions names; of the GROUP BY, with the select list.
+    pub(super) fn listed(
+        &self,
+        range: Range<usize>,
+        scope: &Scope,
+        list: &[Range<usize>],
+    ) -> Columns {
+        let mut found = Columns::default();
+        for item in self.items(range).into_iter().take(ITEMS_MAX) {
+            if self.source.punct(item.start, b'(') && self.behind(item.start) == item.end {
+                let inner = self.listed(self.inside(item.start), scope, &[]);
+                found.named.extend(inner.named);
+                continue;
+            }
+            if let Some(parts) = self.only_name(item.clone()) {
+                found.named.extend(scope.column(&parts));
+                // `SELECT p.id AS post … GROUP BY post`
+                let meant = list.iter().take(super::LOOKS_MAX).find_map(|one| {
+                    let (name, column) = self.item(one.clone(), scope);
+                    (parts.len() == 1 && name.as_ref() == parts.first()).then_some(column)
+                });
+                found.named.extend(meant.flatten());
+            } else if item.len() == 1 {
+                let number: Option<usize> = self.source.token_text(item.start).parse().ok();
+                let meant = number.and_then(|number| list.get(number.checked_sub(1)?));
+                found.named.extend(meant.and_then(|one| self.item(one.clone(), scope).1));
+            }
+        }
+        found
+    }
+
+    /// What a select list gives.
+    pub(super) fn output(&self, list: &[Range<usize>], scope: &Scope) -> Output {
+        let mut found = Output { confined: scope.is_confined(), ..Output::default() };
+        for item in list {
+            if self.source.punct(item.end.saturating_sub(1), b'*') {
+                let of = (item.len() > 2).then(|| self.source.cursor(item.start).name()).flatten();
+                let star = match &of {
+                    Some(name) => scope.star(Some(name.last())),
+                    None if item.len() == 1 => scope.star(None),
+                    None => continue,
+                };
+                found.all |= star.all;
+                found.columns.extend(star.columns);
+            } else {
+                found.columns.push(self.item(item.clone(), scope));
+            }
+        }
+        found
+    }
+
+    /// What an item of a select list is called, and which of the table's columns it is.
+    fn item(&self, range: Range<usize>, scope: &Scope) -> (Option<String>, Option<String>) {
+        let mut cursor = self.source.cursor(range.start);
+        let Some(name) = cursor.name().filter(|_| cursor.at <= range.end) else {
+            return (self.called(&range), None);
+        };
+        if cursor.at == range.end {
+            return (Some(name.last().to_owned()), scope.column(&name.parts));
+        }
+        let (alias, _, behind) = self.alias(cursor.at);
+        match alias {
+            Some(alias) if behind == range.end => (Some(alias), scope.column(&name.parts)),
+            _ => (self.called(&range), None),
+        }
+    }
+
+    /// `… AS name`, `f(…) name`
+    fn called(&self, range: &Range<usize>) -> Option<String> {
+        let last = range.end.checked_sub(1).filter(|last| *last > range.start)?;
+        let operator =
+            matches!(self.source.kind(last - 1), Some(Kind::Punct(byte)) if byte != b')');
+        (!operator).then(|| self.source.cursor(last).name())?.map(|name| name.last().to_owned())
+    }
+
+    fn only_name(&self, range: Range<usize>) -> Option<Vec<String>> {
+        let mut cursor = self.source.cursor(range.start);
+        let name = cursor.name()?;
+        (cursor.at == range.end).then_some(name.parts)
+    }
+}

@@ -1,0 +1,488 @@
+use std::path::Path;
+
+use dunlin_model::Dialect;
+use proptest::prelude::*;
+
+use crate::directive::Subject;
+use crate::sql::{parse_script, spread};
+
+const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::Mysql, Dialect::Sqlite];
+
+/// The rule that refuses a statement over `posts`, walked by `id`.
+fn rule(dialect: Dialect, statement: &str) -> Option<&'static str> {
+    by_key(dialect, statement, &["id"])
+}
+
+fn by_key(dialect: Dialect, statement: &str, key: &[&str]) -> Option<&'static str> {
+    let file = Path::new("1_a.sql");
+    let text = format!("-- dunlin: chunk-by posts\n{statement};");
+    let script = match parse_script(dialect, file, text.as_bytes(), Subject::DataSql) {
+        Ok(script) => script,
+        Err(errors) => {
+            assert!(errors[0].place.is_some() && errors[0].help.is_some(), "{}", errors[0]);
+            return Some(errors[0].rule);
+        }
+    };
+    let has_key = |within: &std::collections::BTreeSet<String>| {
+        key.iter().all(|column| within.contains(*column))
+    };
+    let found = spread(dialect, file, "posts", &script.statements[0], has_key);
+    found.first().map(|one| one.rule)
+}
+
+#[track_caller]
+fn refused(rule_name: &str, statements: &[&str]) {
+    for statement in statements {
+        for dialect in DIALECTS {
+            assert_eq!(rule(dialect, statement), Some(rule_name), "{dialect:?}: {statement}");
+        }
+    }
+}
+
+#[track_caller]
+fn fine(statements: &[&str]) {
+    for statement in statements {
+        for dialect in DIALECTS {
+            assert_eq!(rule(dialect, statement), None, "{dialect:?}: {statement}");
+        }
+    }
+}
+
+#[test]
+fn groups_that_lie_in_several_chunks_are_refused() {
+    refused(
+        "chunk-group",
+        &[
+            "INSERT INTO t2 SELECT customer_id, count(*) FROM posts WHERE :chunk GROUP BY customer_id",
+            "INSERT INTO t2 SELECT 1, count(*) FROM posts WHERE :chunk",
+            "INSERT INTO t2 (SELECT sum(n) FROM posts WHERE a = 1 AND :chunk)",
+            "INSERT INTO t2 SELECT p.a, count(c.id) FROM posts p JOIN comments c ON c.post_id = p.id \
+             WHERE :chunk(p) GROUP BY p.a",
+            "INSERT INTO t2 SELECT c.id, count(*) FROM posts p JOIN comments c ON c.post_id = p.id \
+             WHERE :chunk(p) GROUP BY c.id",
+            "INSERT INTO t2 SELECT lower(a), max(n) FROM posts WHERE :chunk GROUP BY lower(a)",
+            "INSERT INTO t2 SELECT a, max(n) FROM posts WHERE :chunk GROUP BY 1",
+            "INSERT INTO t2 SELECT id, count(*) FROM posts WHERE :chunk GROUP BY ROLLUP (id)",
+            "INSERT INTO t2 SELECT id, count(*) FROM posts WHERE :chunk GROUP BY id WITH ROLLUP",
+            "WITH x AS (SELECT * FROM posts WHERE :chunk) INSERT INTO t2 SELECT a, count(*) FROM x GROUP BY a",
+            "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING *) INSERT INTO t2 SELECT a, sum(n) FROM x GROUP BY a",
+            "INSERT INTO t2 SELECT s.a, count(*) FROM (SELECT a FROM posts WHERE :chunk) s GROUP BY s.a",
+            "INSERT INTO t2 SELECT id, n FROM (SELECT a AS id, count(*) AS n FROM posts WHERE :chunk GROUP BY a) s",
+            "UPDATE o SET n = s.n FROM (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id",
+            "UPDATE posts SET n = (SELECT count(*) FROM posts AS s WHERE :chunk(s)) WHERE :chunk",
+            "UPDATE posts p SET n = (SELECT count(*) FROM posts s WHERE s.a = p.a AND :chunk(s)) WHERE :chunk(p)",
+            "DELETE FROM o WHERE id IN (SELECT a FROM posts WHERE :chunk GROUP BY a HAVING count(*) > 1)",
+            "INSERT INTO t2 SELECT p.user_id, count(*) FROM users u LEFT JOIN posts p ON p.user_id = u.id \
+             WHERE :chunk(p) GROUP BY u.id",
+        ],
+    );
+    let conflict = [
+        "INSERT INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a ON CONFLICT DO NOTHING",
+        "INSERT INTO t2 SELECT a, count(*) AS n FROM posts WHERE :chunk GROUP BY a \
+         ON CONFLICT (a) DO UPDATE SET n = excluded.n",
+    ];
+    for statement in conflict {
+        assert_eq!(rule(Dialect::Postgres, statement), Some("chunk-group"), "{statement}");
+    }
+    let mysql = [
+        "REPLACE INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a",
+        "INSERT IGNORE INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a",
+        "INSERT INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a \
+         ON DUPLICATE KEY UPDATE n = VALUES(n)",
+        "UPDATE o JOIN (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s ON s.a = o.id \
+         SET o.n = s.n",
+    ];
+    for statement in mysql {
+        assert_eq!(rule(Dialect::Mysql, statement), Some("chunk-group"), "{statement}");
+    }
+}
+
+#[test]
+fn groups_of_one_chunk_pass() {
+    fine(&[
+        "INSERT INTO t2 SELECT id, count(*) FROM posts WHERE :chunk GROUP BY id",
+        "INSERT INTO t2 SELECT p.id, count(c.id) FROM posts p LEFT JOIN comments c ON c.post_id = p.id \
+         WHERE :chunk(p) GROUP BY p.id",
+        "INSERT INTO t2 SELECT p.id, p.a, count(*) FROM posts p, comments c \
+         WHERE c.post_id = p.id AND :chunk(p) GROUP BY p.a, p.id HAVING count(*) > 1",
+        "INSERT INTO t2 SELECT c.post_id, count(*) FROM posts p JOIN comments c ON (c.post_id = p.id) \
+         WHERE :chunk(p) GROUP BY c.post_id",
+        "INSERT INTO t2 SELECT c.id, count(*) FROM posts p JOIN comments c USING (id, a) \
+         WHERE :chunk(p) GROUP BY c.id",
+        "INSERT INTO t2 SELECT d.post_id, count(*) FROM posts p JOIN c ON c.post_id = p.id \
+         JOIN d ON d.post_id = c.post_id WHERE :chunk(p) GROUP BY d.post_id",
+        "INSERT INTO t2 SELECT id, count(*) FROM posts WHERE :chunk GROUP BY 1",
+        "INSERT INTO t2 SELECT p.id AS post, count(*) FROM posts p WHERE :chunk(p) GROUP BY post",
+        "UPDATE posts SET n = s.n FROM (SELECT p.id, count(*) n FROM posts p JOIN comments c \
+         ON c.post_id = p.id WHERE :chunk(p) GROUP BY p.id) s WHERE s.id = posts.id AND :chunk(posts)",
+        "WITH x AS (SELECT id AS post, a FROM posts WHERE :chunk) \
+         INSERT INTO t2 SELECT x.post, count(*) FROM x JOIN comments c ON c.post_id = x.post GROUP BY x.post",
+        "WITH x (post, b) AS (SELECT id, a FROM posts WHERE :chunk) \
+         INSERT INTO t2 SELECT post, count(*) FROM x GROUP BY post",
+        "UPDATE posts p SET n = (SELECT max(s.n) FROM posts s WHERE s.id = p.id AND :chunk(s)) WHERE :chunk(p)",
+        // What has no `:chunk` sees everything.
+        "INSERT INTO totals SELECT u.id, (SELECT count(*) FROM posts p WHERE p.user_id = u.id) \
+         FROM posts u WHERE :chunk(u)",
+        "UPDATE posts SET n = (SELECT count(*) FROM comments c WHERE c.post_id = posts.id) WHERE :chunk",
+        "WITH c AS (SELECT post_id, count(*) n FROM comments GROUP BY post_id) \
+         UPDATE posts SET n = c.n FROM c WHERE c.post_id = posts.id AND :chunk(posts)",
+        "DELETE FROM posts WHERE EXISTS (SELECT 1 FROM comments c WHERE c.a = posts.id GROUP BY c.a \
+         HAVING count(*) > 3) AND :chunk",
+        "UPDATE posts p SET a = s.a FROM (SELECT b, max(a) a FROM posts GROUP BY b) s \
+         WHERE s.b = p.b AND :chunk(p)",
+        // One value for each row.
+        "INSERT INTO t2 SELECT id, coalesce(count, 0), posts.sum FROM posts WHERE :chunk",
+        "SELECT count(*) FROM posts WHERE :chunk",
+        "SELECT refresh(array_agg(id)) FROM posts WHERE :chunk",
+        // Parts that are brought together, or values once more.
+        "UPDATE o SET n = o.n + s.n FROM (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id",
+        "UPDATE o SET n = coalesce(n, 0) + s.c FROM (SELECT a, count(*) c FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id",
+        "DELETE FROM o WHERE id IN (SELECT a FROM posts WHERE :chunk GROUP BY a)",
+        "UPDATE o SET seen = 1 WHERE id IN (SELECT DISTINCT a FROM posts WHERE :chunk)",
+        "UPDATE o SET seen = 1 FROM (SELECT a FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id",
+    ]);
+    for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+        for statement in [
+            "INSERT INTO t2 AS t SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a \
+             ON CONFLICT (a) DO UPDATE SET n = t.n + excluded.n",
+            "INSERT INTO t2 SELECT a, max(n) FROM posts WHERE :chunk GROUP BY a \
+             ON CONFLICT (a) DO UPDATE SET n = greatest(t2.n, excluded.n)",
+            "INSERT INTO t2 SELECT a, min(id) FROM posts WHERE :chunk GROUP BY a ON CONFLICT DO NOTHING",
+        ] {
+            assert_eq!(rule(dialect, statement), None, "{statement}");
+        }
+    }
+    let added = "INSERT INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a \
+                 ON DUPLICATE KEY UPDATE n = n + VALUES(n)";
+    assert_eq!(rule(Dialect::Mysql, added), None);
+    let of_one_row = "INSERT INTO t2 SELECT id, max(a, b) FROM posts WHERE :chunk";
+    assert_eq!(rule(Dialect::Sqlite, of_one_row), None);
+    let composite =
+        "INSERT INTO t2 SELECT tenant, id, count(*) FROM posts WHERE :chunk GROUP BY tenant, id";
+    assert_eq!(by_key(Dialect::Postgres, composite, &["tenant", "id"]), None);
+    let half = "INSERT INTO t2 SELECT tenant, count(*) FROM posts WHERE :chunk GROUP BY tenant";
+    assert_eq!(by_key(Dialect::Postgres, half, &["tenant", "id"]), Some("chunk-group"));
+}
+
+#[test]
+fn values_that_are_told_apart_in_a_chunk_alone_are_refused() {
+    refused(
+        "chunk-distinct",
+        &[
+            "INSERT INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT a, b FROM posts WHERE :chunk GROUP BY a, b",
+            "INSERT INTO t2 SELECT a FROM posts WHERE :chunk UNION SELECT b FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT a FROM posts WHERE :chunk EXCEPT SELECT a FROM o",
+            "INSERT INTO t2 SELECT x.a FROM (SELECT DISTINCT p.a FROM posts p WHERE :chunk(p)) x",
+            "INSERT INTO posts (a) SELECT DISTINCT a FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT DISTINCT ON (a) id, a FROM posts WHERE :chunk ORDER BY a, id",
+            "UPDATE o SET n = s.n FROM (SELECT DISTINCT ON (a) a, n FROM posts WHERE :chunk) s WHERE s.a = o.id",
+        ],
+    );
+    fine(&[
+        "INSERT INTO t2 SELECT DISTINCT id, a FROM posts WHERE :chunk",
+        "INSERT INTO t2 SELECT DISTINCT * FROM posts WHERE :chunk",
+        "INSERT INTO t2 SELECT DISTINCT p.*, c.a FROM posts p JOIN comments c ON c.a = p.a WHERE :chunk(p)",
+        "INSERT INTO t2 SELECT DISTINCT ON (id) id, c.a FROM posts JOIN c ON c.b = a WHERE :chunk",
+        "INSERT INTO t2 SELECT id, a FROM posts WHERE :chunk UNION SELECT id, b FROM posts WHERE :chunk",
+        "INSERT INTO t2 SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts WHERE :chunk",
+        "INSERT INTO t2 SELECT DISTINCT a FROM posts p WHERE :chunk(p) \
+         AND NOT EXISTS (SELECT 1 FROM t2 WHERE t2.a = p.a)",
+        "INSERT INTO t2 SELECT a FROM posts WHERE :chunk EXCEPT SELECT a FROM t2",
+        "INSERT INTO t2 SELECT id, count FROM posts WHERE a IS NOT DISTINCT FROM b AND :chunk",
+        "INSERT INTO t2 SELECT id FROM posts WHERE a IN (SELECT DISTINCT a FROM o UNION SELECT 1) AND :chunk",
+    ]);
+    for (dialect, statement) in [
+        (
+            Dialect::Postgres,
+            "INSERT INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk ON CONFLICT DO NOTHING",
+        ),
+        (
+            Dialect::Postgres,
+            "INSERT INTO t2 SELECT DISTINCT ON (a) a, id FROM posts WHERE :chunk ORDER BY a, id \
+             ON CONFLICT (a) DO NOTHING",
+        ),
+        (Dialect::Mysql, "INSERT IGNORE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
+        (Dialect::Mysql, "REPLACE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
+        (Dialect::Sqlite, "INSERT OR IGNORE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
+    ] {
+        assert_eq!(rule(dialect, statement), None, "{statement}");
+    }
+}
+
+#[test]
+fn each_side_of_a_union_is_a_chunks() {
+    refused(
+        "chunk-union",
+        &[
+            "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts",
+            "INSERT INTO x SELECT b FROM posts UNION ALL (SELECT a FROM posts WHERE :chunk)",
+            "WITH c AS (SELECT a FROM posts WHERE :chunk) INSERT INTO x SELECT a FROM c UNION ALL SELECT b FROM o",
+            "INSERT INTO x SELECT a FROM (SELECT a FROM posts WHERE :chunk UNION ALL SELECT 1) s",
+            "WITH RECURSIVE r AS (SELECT id FROM posts WHERE top = 1 UNION ALL SELECT p.id FROM posts p \
+             JOIN r ON r.id = p.parent WHERE :chunk(p)) INSERT INTO x SELECT id FROM r",
+        ],
+    );
+    refused(
+        "chunk-except",
+        &["INSERT INTO x SELECT a FROM o EXCEPT SELECT a FROM posts WHERE :chunk"],
+    );
+    fine(&[
+        "WITH c AS (SELECT a, b FROM posts WHERE :chunk) INSERT INTO x SELECT a FROM c UNION ALL SELECT b FROM c",
+        "INSERT INTO x SELECT a FROM o WHERE id IN (SELECT o FROM posts WHERE :chunk) \
+         UNION ALL SELECT b FROM posts WHERE :chunk",
+        "INSERT INTO x SELECT id FROM posts WHERE :chunk INTERSECT SELECT post_id FROM o",
+        "INSERT INTO x SELECT id FROM posts WHERE :chunk AND a IN (SELECT 1 UNION SELECT a FROM o)",
+        "WITH RECURSIVE r AS (SELECT id, id AS top FROM posts WHERE :chunk UNION SELECT c.id, r.top \
+         FROM comments c JOIN r ON r.id = c.parent) INSERT INTO x SELECT id, top FROM r",
+    ]);
+}
+
+#[test]
+fn windows_over_a_chunk_are_refused() {
+    refused(
+        "chunk-window",
+        &[
+            "INSERT INTO t2 SELECT id, row_number() OVER (ORDER BY id) FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT id, sum(n) OVER (PARTITION BY a ORDER BY id) FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT id, lag(n) OVER w FROM posts WHERE :chunk WINDOW w AS (ORDER BY id)",
+            "UPDATE posts SET n = s.r FROM (SELECT id, rank() OVER (PARTITION BY a) r FROM posts WHERE :chunk) s \
+             WHERE s.id = posts.id AND :chunk(posts)",
+            "DELETE FROM posts WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY a) r \
+             FROM posts WHERE :chunk) s WHERE r > 1)",
+        ],
+    );
+    fine(&[
+        "INSERT INTO t2 SELECT p.id, row_number() OVER (PARTITION BY p.id ORDER BY c.id) \
+         FROM posts p JOIN comments c ON c.post_id = p.id WHERE :chunk(p)",
+        "INSERT INTO t2 SELECT p.id, rank() OVER v FROM posts p JOIN c ON c.p = p.id WHERE :chunk(p) \
+         WINDOW w AS (PARTITION BY p.id), v AS (w ORDER BY c.a)",
+        "INSERT INTO t2 SELECT id, over FROM posts WHERE :chunk",
+        "UPDATE posts p SET n = s.r FROM (SELECT id, row_number() OVER (ORDER BY id) r FROM posts) s \
+         WHERE s.id = p.id AND :chunk(p)",
+    ]);
+    let first = "INSERT INTO t2 SELECT a, id FROM (SELECT a, id, row_number() OVER (PARTITION BY a) r \
+                 FROM posts WHERE :chunk) s WHERE r = 1 ON CONFLICT DO NOTHING";
+    assert_eq!(rule(Dialect::Postgres, first), None);
+    let numbered = "INSERT INTO t2 SELECT id, row_number() OVER () FROM posts WHERE :chunk \
+                    ON CONFLICT DO NOTHING";
+    assert_eq!(rule(Dialect::Postgres, numbered), Some("chunk-window"));
+}
+
+#[test]
+fn the_alias_is_the_walked_tables() {
+    refused(
+        "chunk-other-table",
+        &[
+            "UPDATE posts p SET a = o.a FROM orders o WHERE o.post_id = p.id AND :chunk(o)",
+            "DELETE FROM orders o WHERE :chunk(o)",
+            "INSERT INTO t2 SELECT u.id FROM posts p JOIN users u ON u.id = p.user_id WHERE :chunk(u)",
+            "INSERT INTO t2 SELECT users.id FROM posts, users WHERE :chunk(users)",
+            "UPDATE posts SET a = 1 WHERE EXISTS (SELECT 1 FROM orders o WHERE :chunk(o)) AND :chunk",
+            "INSERT INTO t2 SELECT id FROM orders WHERE :chunk",
+            "UPDATE orders SET a = 1 WHERE :chunk",
+            "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE :chunk)",
+        ],
+    );
+    fine(&[
+        "UPDATE orders o SET a = p.a FROM posts p WHERE o.post_id = p.id AND :chunk(p)",
+        "INSERT INTO t2 SELECT p.id FROM posts AS p JOIN users u ON u.id = p.user_id WHERE :chunk(p)",
+        "UPDATE posts SET a = 1 WHERE :chunk(posts)",
+        "DELETE FROM orders WHERE EXISTS (SELECT 1 FROM posts p WHERE p.o = orders.id AND :chunk(p))",
+        "DELETE FROM orders USING posts AS p WHERE p.o = orders.id AND :chunk(p)",
+        "DELETE FROM posts WHERE EXISTS (SELECT 1 FROM o WHERE o.p = posts.id AND :chunk(posts))",
+        "INSERT INTO t2 SELECT s.id FROM (SELECT * FROM posts) s WHERE :chunk(s)",
+        "WITH x AS (SELECT * FROM posts) INSERT INTO t2 SELECT x.id FROM x WHERE :chunk(x)",
+        "INSERT INTO t2 SELECT p.id FROM (posts p JOIN users u ON u.id = p.user_id) WHERE :chunk(p)",
+        "INSERT INTO t2 SELECT x.id, f.v FROM json_each('[]') f, posts x WHERE :chunk(x)",
+    ]);
+    for (dialect, statement) in [
+        (Dialect::Postgres, "UPDATE ONLY public.posts AS \"P\" SET a = 1 WHERE :chunk(\"P\")"),
+        (Dialect::Postgres, "UPDATE blog.posts p SET a = 1 WHERE :chunk(p)"),
+        (
+            Dialect::Mysql,
+            "UPDATE orders o JOIN `app`.`Posts` P ON o.p = P.id SET o.a = 1 WHERE :chunk(p)",
+        ),
+        (Dialect::Mysql, "DELETE p FROM posts p JOIN orders o ON o.p = p.id WHERE :chunk(p)"),
+        (Dialect::Mysql, "DELETE FROM p USING posts p JOIN orders o ON o.p = p.id WHERE :chunk(p)"),
+        (Dialect::Sqlite, "UPDATE OR IGNORE main.posts SET a = 1 WHERE :chunk"),
+        (Dialect::Sqlite, "INSERT INTO t2 SELECT p.id FROM posts p INDEXED BY i WHERE :chunk(p)"),
+    ] {
+        assert_eq!(rule(dialect, statement), None, "{statement}");
+    }
+    let other = "UPDATE posts p JOIN orders o ON o.p = p.id SET p.a = 1 WHERE :chunk(o)";
+    assert_eq!(rule(Dialect::Mysql, other), Some("chunk-other-table"));
+    let row = "UPDATE posts SET a = 1 WHERE :chunk(posts) AND EXISTS (SELECT 1 FROM x.posts AS p \
+               WHERE p.id = posts.id)";
+    assert_eq!(rule(Dialect::Postgres, row), None);
+}
+
+#[test]
+fn a_merge_is_bound_in_each_of_its_parts() {
+    const UPDATE: &str = "WHEN MATCHED THEN UPDATE SET a = s.a";
+    const INSERT: &str = "WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)";
+    const REST: &str = "WHEN NOT MATCHED BY SOURCE THEN DELETE";
+    let of_query = "MERGE INTO o USING (SELECT * FROM posts WHERE :chunk) s ON o.id = s.id";
+    let of_with =
+        "WITH x AS (SELECT * FROM posts WHERE :chunk) MERGE INTO o USING x s ON o.id = s.id";
+    let by_target = "MERGE INTO posts p USING s ON p.id = s.id AND :chunk(p)";
+    let by_source = "MERGE INTO o USING posts s ON o.id = s.id AND :chunk(s)";
+    for (text, expected) in [
+        (format!("{of_query} {UPDATE} {INSERT}"), None),
+        (format!("{of_with} {UPDATE} {INSERT}"), None),
+        (format!("{by_target} {UPDATE}"), None),
+        (format!("{by_target} {UPDATE} WHEN NOT MATCHED THEN DO NOTHING"), None),
+        (format!("{by_source} {UPDATE}"), None),
+        (
+            "MERGE INTO o USING posts s ON o.id = s.id WHEN MATCHED AND :chunk(s) THEN DELETE \
+             WHEN NOT MATCHED AND :chunk(s) THEN INSERT (id) VALUES (s.id)"
+                .to_owned(),
+            None,
+        ),
+        (
+            format!(
+                "MERGE INTO posts p USING (SELECT * FROM posts WHERE :chunk) s ON p.id = s.id \
+                 {UPDATE} WHEN NOT MATCHED BY SOURCE AND :chunk(p) THEN DELETE"
+            ),
+            None,
+        ),
+        (format!("{of_query} {UPDATE} {REST}"), Some("chunk-merge")),
+        (format!("{by_target} {UPDATE} {INSERT}"), Some("chunk-merge")),
+        (format!("{by_source} {INSERT}"), Some("chunk-merge")),
+        (
+            format!("MERGE INTO o USING posts s ON o.id = s.id WHEN MATCHED AND :chunk(s) THEN DELETE {INSERT}"),
+            Some("chunk-merge"),
+        ),
+        (
+            format!("MERGE INTO posts p USING orders o ON p.id = o.id AND :chunk(o) {UPDATE}"),
+            Some("chunk-other-table"),
+        ),
+        (
+            "MERGE INTO o USING (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s ON o.id = s.a \
+             WHEN MATCHED THEN UPDATE SET n = s.n WHEN NOT MATCHED THEN INSERT (id, n) VALUES (s.a, s.n)"
+                .to_owned(),
+            Some("chunk-group"),
+        ),
+        (
+            "MERGE INTO o USING (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s ON o.id = s.a \
+             WHEN MATCHED THEN UPDATE SET n = o.n + s.n WHEN NOT MATCHED THEN INSERT (id, n) VALUES (s.a, s.n)"
+                .to_owned(),
+            None,
+        ),
+    ] {
+        assert_eq!(rule(Dialect::Postgres, &text), expected, "{text}");
+    }
+}
+
+/// What the guides show is taken as it stands there.
+#[test]
+fn the_guides_are_accepted() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let mut seen = 0;
+    for guide in ["backfills.md", "backfill-recipes.md"] {
+        let text = std::fs::read_to_string(guides.join(guide)).expect(guide);
+        for block in text.split("```sql\n").skip(1) {
+            let sql = block.split("```").next().unwrap_or_default();
+            if !sql.contains("chunk-by") || !sql.contains(":chunk") {
+                continue;
+            }
+            seen += 1;
+            let file = Path::new("1_a.sql");
+            let script = parse_script(Dialect::Postgres, file, sql.as_bytes(), Subject::DataSql)
+                .unwrap_or_else(|errors| panic!("{sql}: {errors:?}"));
+            let table = script.directives.chunking.expect("chunk-by").table;
+            for statement in &script.statements {
+                let found = spread(Dialect::Postgres, file, &table, statement, |within| {
+                    within.contains("id")
+                });
+                assert!(found.is_empty(), "{sql}: {found:?}");
+            }
+        }
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
+#[test]
+fn migrations_of_all_kinds_pass() {
+    for (dialect, statement) in [
+        (
+            Dialect::Postgres,
+            "UPDATE posts SET tags = (SELECT jsonb_agg(lower(x) ORDER BY x) FROM jsonb_array_elements_text(posts.tags) x) WHERE :chunk",
+        ),
+        (
+            Dialect::Postgres,
+            "UPDATE posts SET a = s.a FROM (SELECT p.id, array_agg(u.v) a FROM posts p, unnest(p.list) AS u(v) \
+             WHERE :chunk(p) GROUP BY p.id) s WHERE s.id = posts.id",
+        ),
+        (
+            Dialect::Postgres,
+            "INSERT INTO tags (name) SELECT DISTINCT t.name FROM posts p CROSS JOIN LATERAL \
+             jsonb_array_elements_text(p.tags) AS t(name) WHERE :chunk(p) ON CONFLICT (name) DO NOTHING",
+        ),
+        (
+            Dialect::Postgres,
+            "UPDATE posts p SET n = x.n FROM LATERAL (SELECT 1) y, (SELECT post_id, count(*) AS n FROM comments \
+             GROUP BY post_id) x WHERE x.post_id = p.id AND :chunk(p)",
+        ),
+        (
+            Dialect::Postgres,
+            "INSERT INTO last (post_id, at) SELECT p.id, c.at FROM posts p JOIN LATERAL (SELECT at FROM comments c \
+             WHERE c.post_id = p.id ORDER BY at DESC LIMIT 1) c ON true WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Postgres,
+            "WITH moved AS (DELETE FROM posts WHERE :chunk RETURNING id, user_id), \
+             log AS (INSERT INTO log SELECT id FROM moved RETURNING id) \
+             INSERT INTO archive SELECT m.id, u.name FROM moved m JOIN users u ON u.id = m.user_id",
+        ),
+        (
+            Dialect::Mysql,
+            "UPDATE posts p JOIN (SELECT post_id, count(*) n FROM comments GROUP BY post_id) c ON c.post_id = p.id \
+             SET p.n = c.n WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Mysql,
+            "INSERT INTO tags SELECT p.id, j.tag FROM posts p, JSON_TABLE(p.tags, '$[*]' COLUMNS (tag TEXT PATH '$')) j \
+             WHERE :chunk(p)",
+        ),
+        (
+            Dialect::Sqlite,
+            "UPDATE posts SET tags = (SELECT json_group_array(value) FROM json_each(posts.tags)) WHERE :chunk",
+        ),
+        (
+            Dialect::Sqlite,
+            "INSERT INTO words (post, word) SELECT posts.id, j.value FROM posts, json_each(posts.words) AS j WHERE :chunk(posts)",
+        ),
+    ] {
+        assert_eq!(rule(dialect, statement), None, "{statement}");
+    }
+}
+
+#[test]
+fn where_and_what_instead_is_said() {
+    let text =
+        "-- dunlin: chunk-by posts\nINSERT INTO t2\nSELECT count(*)\n  FROM posts WHERE :chunk;";
+    let file = Path::new("1_a.sql");
+    let errors = parse_script(Dialect::Postgres, file, text.as_bytes(), Subject::DataSql)
+        .expect_err("a count of a chunk");
+    let place = errors[0].place.as_ref().expect("a place");
+    assert_eq!((place.line, place.column), (Some(3), Some(8)));
+    assert!(errors[0].help.as_ref().is_some_and(|help| help.contains("sub-query")));
+}
+
+proptest! {
+    #[test]
+    fn no_statement_makes_it_panic(parts in prop::collection::vec(prop::sample::select(vec![
+        "SELECT ", "INSERT INTO t ", "UPDATE t SET a = ", "DELETE FROM t ", "MERGE INTO t ", "USING ",
+        "WITH x AS (", "(", ")", ",", ".", "*", "=", "1", "a", "t", "posts ", "FROM ", "WHERE ", "ON ",
+        "GROUP BY ", "HAVING ", "ORDER BY ", "WINDOW w AS (", "OVER (", "OVER w ", "PARTITION BY ",
+        "UNION ", "ALL ", "DISTINCT ", "DISTINCT ON (", "count(", "AS ", "JOIN ", "WHEN MATCHED ",
+        "WHEN NOT MATCHED BY SOURCE ", "THEN ", "UPDATE SET ", "INSERT ", "RETURNING ", ":chunk ",
+        ":chunk(t) ", "ON CONFLICT DO UPDATE SET ", "VALUES ", "CASE ", "END ", "AND ", "OR ",
+    ]), 0..60)) {
+        let text = format!("{} WHERE :chunk", parts.concat());
+        for dialect in DIALECTS {
+            rule(dialect, &text);
+        }
+    }
+}
