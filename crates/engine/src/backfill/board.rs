@@ -4,25 +4,36 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dunlin_model::{Bound, Segment};
+use dunlin_model::{Bound, KeyRange, Segment};
 use tokio::sync::Notify;
 
 use crate::Mark;
+
+/// What one chunk covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) to: Bound,
+    pub(crate) range: KeyRange,
+    pub(crate) rows: u64,
+}
 
 /// A segment with what has been walked ahead of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat {
     pub(crate) segment: Segment,
-    /// Marks after `segment.upto`, in order.
+    /// What the next chunk is to cover, from `segment.upto` or the chunk under way, where that was
+    /// settled early.
+    pub(crate) next: Option<Stretch>,
+    /// Marks after that, in order.
     pub(crate) ahead: VecDeque<Mark>,
-    /// Where the walk is: the last mark, or `segment.upto`.
+    /// Where the walk is: the last mark, or where there is none, what comes before them.
     pub(crate) walked: Bound,
 }
 
 impl Seat {
     fn new(segment: Segment) -> Self {
         let walked = segment.upto.clone();
-        Self { segment, ahead: VecDeque::new(), walked }
+        Self { segment, next: None, ahead: VecDeque::new(), walked }
     }
 
     /// Rows that have been walked and not been done.
@@ -32,6 +43,7 @@ impl Seat {
 
     /// Forgets what was walked: chunks are to be finer than its marks.
     pub(crate) fn walk_again(&mut self) {
+        self.next = None;
         self.ahead.clear();
         self.walked = self.segment.upto.clone();
     }

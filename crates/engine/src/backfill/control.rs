@@ -291,13 +291,13 @@ async fn release_rows(
             deed: Deed::Statements,
             lock_first: false,
         };
-        match doer.commit(&shared, held.target.as_mut(), &chunk).await {
+        match doer.commit(&shared, held.target.as_mut(), &chunk, None).await {
             Ok(_) => released.done += 1,
             Err(error) if error.kind.remedy() == Remedy::Reconnect => return Err(error.into()),
             Err(error) => released.failed.push((key, error)),
         }
     }
-    doer.end().await;
+    doer.end(&shared).await;
     released.left = held.target.quarantine(&of, u64::MAX).await?.len() as u64;
     Ok(released)
 }

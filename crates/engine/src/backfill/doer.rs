@@ -1,5 +1,7 @@
 //! What is done to the rows of a chunk: the file's statements, or a program.
 
+use std::sync::Arc;
+
 use dunlin_model::KeyRange;
 
 use super::rows::Rows;
@@ -23,12 +25,21 @@ pub(crate) enum Doer {
 }
 
 impl Doer {
-    /// Does a chunk and commits it with its checkpoint.
+    /// Whether it can begin with a chunk while the one before is being written.
+    pub(crate) fn works_ahead(&self) -> bool {
+        match self {
+            Self::Statements => false,
+            Self::Rows(rows) => rows.works_ahead(),
+        }
+    }
+
+    /// Does a chunk and commits it with its checkpoint. `next`: what most likely comes after it.
     pub(crate) async fn commit(
         &mut self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         target: &mut dyn Target,
         chunk: &Chunk,
+        next: Option<&KeyRange>,
     ) -> Result<Done, TargetError> {
         match self {
             Self::Statements => {
@@ -41,14 +52,14 @@ impl Doer {
                 };
                 Ok(Done { committed, written })
             }
-            Self::Rows(rows) => rows.commit(shared, target, chunk).await,
+            Self::Rows(rows) => rows.commit(shared, target, chunk, next).await,
         }
     }
 
     /// Ends what a lane keeps running.
-    pub(crate) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self, shared: &Shared) {
         if let Self::Rows(rows) = self {
-            rows.end().await;
+            rows.end(shared).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dunlin_model::{Bound, Key, KeyRange, OnError, Segment};
 
-use super::board::{Offer, Seat};
+use super::board::{Offer, Seat, Stretch};
 use super::doer::{Doer, Done};
 use super::marks::{next_chunk, spacing, walk};
 use super::shared::{News, Order, Shared};
@@ -88,7 +88,7 @@ impl Lane {
     /// Works until nothing is left, or until told otherwise.
     pub(crate) async fn run(mut self) -> LaneEnd {
         let end = self.work().await;
-        self.doer.end().await;
+        self.doer.end(&self.shared).await;
         end
     }
 
@@ -200,13 +200,18 @@ impl Lane {
         if let Err(error) = self.look_ahead(seat, want).await {
             return self.unprepared(error).await;
         }
-        let Some((to, range, rows)) = next_chunk(seat, want) else {
+        let upto = seat.segment.upto.clone();
+        let Some(stretch) = seat.next.take().or_else(|| next_chunk(seat, &upto, want)) else {
             return Turn::Next;
         };
+        let Stretch { to, range, rows } = stretch;
+        if self.may_work_ahead(seat) {
+            self.settle_next(seat, &to, want).await;
+        }
         let chunk = Chunk {
             checkpoint: Checkpoint::Segment {
                 seg: seat.segment.seg,
-                from: seat.segment.upto.clone(),
+                from: upto,
                 to: to.clone(),
                 hi: seat.segment.hi.clone(),
             },
@@ -216,27 +221,56 @@ impl Lane {
         };
         failpoint("chunk.sending");
         let began = Instant::now();
-        let done = {
-            let Self { target, doer, shared, .. } = self;
-            let committing = doer.commit(shared, target.as_mut(), &chunk);
-            if shared.one_connection() {
-                committing.await
-            } else {
-                // The next chunks' ends are found while this one is at work.
-                let (done, walked) = tokio::join!(committing, shared.walk_on(seat, want));
-                if walked.is_err() {
-                    // The next turn walks again, and tells if that fails again.
-                    seat.walk_again_after(&to);
-                }
-                done
-            }
-        };
+        let done = self.commit(seat, &chunk, &to, want).await;
         match done {
             Ok(done) => {
                 failpoint("chunk.committed");
                 self.committed(seat, to, rows, began.elapsed(), done).await
             }
             Err(error) => self.failed(seat, &chunk, rows, error).await,
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        seat: &mut Seat,
+        chunk: &Chunk,
+        to: &Bound,
+        want: u64,
+    ) -> Result<Done, TargetError> {
+        let next = seat.next.as_ref().map(|next| next.range.clone());
+        let Self { target, doer, shared, .. } = self;
+        let committing = doer.commit(shared, target.as_mut(), chunk, next.as_ref());
+        if shared.one_connection() {
+            return committing.await;
+        }
+        // The next chunks' ends are found while this one is at work.
+        let (done, walked) = tokio::join!(committing, shared.walk_on(seat, want));
+        if walked.is_err() {
+            // The next turn walks again, and tells if that fails again.
+            seat.walk_again_after(to);
+        }
+        done
+    }
+
+    /// Whether the chunk after this one may be begun early. Not where chunks fail: a chunk that is
+    /// halved makes another one of the next. And not before a claim's first commit: what kills its
+    /// worker would take the chunk before with it, each time.
+    fn may_work_ahead(&self, seat: &Seat) -> bool {
+        self.doer.works_ahead()
+            && self.suspect.is_none()
+            && self.retries == 0
+            && seat.segment.attempts == 0
+            && !self.shared.board.wants_piece(seat.segment.seg)
+            && self.order() == Order::Go
+    }
+
+    /// Settles what the chunk after the one that ends there is to cover, if that can be told.
+    async fn settle_next(&mut self, seat: &mut Seat, to: &Bound, want: u64) {
+        // If it can't be walked now, the next turn tells.
+        let walked = self.walk_on(seat, want).await;
+        if walked.is_ok() && seat.ahead.front().is_some_and(|mark| mark.rows <= want + want / 4) {
+            seat.next = next_chunk(seat, to, want);
         }
     }
 
@@ -254,9 +288,18 @@ impl Lane {
         if seat.segment.hi == Bound::Nulls {
             return Ok(());
         }
-        if seat.ahead.front().is_some_and(|mark| mark.rows > want + want / 4) {
+        let too_long = match &seat.next {
+            Some(next) => next.rows > want + want / 2 || self.suspect.is_some(),
+            None => seat.ahead.front().is_some_and(|mark| mark.rows > want + want / 4),
+        };
+        if too_long {
             seat.walk_again();
         }
+        if seat.next.is_some() { Ok(()) } else { self.walk_on(seat, want).await }
+    }
+
+    /// Walks until there is a mark, or the segment's end.
+    async fn walk_on(&mut self, seat: &mut Seat, want: u64) -> Result<(), TargetError> {
         while seat.ahead.is_empty() && !seat.walked_all() {
             if self.shared.one_connection() {
                 let spacing = spacing(want);
@@ -471,10 +514,11 @@ impl Lane {
 }
 
 impl Seat {
-    /// As `walk_again`, from where the chunk under way will leave the checkpoint.
+    /// As `walk_again`, from where the chunk under way will leave the checkpoint, or the one that is
+    /// settled after it.
     fn walk_again_after(&mut self, to: &Bound) {
         self.ahead.clear();
-        self.walked = to.clone();
+        self.walked = self.next.as_ref().map_or(to, |next| &next.to).clone();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dunlin_model::{Bound, Key, KeyRange};
 
-use super::board::Seat;
+use super::board::{Seat, Stretch};
 use super::shared::Shared;
 use crate::{ErrorKind, Target, TargetError};
 
@@ -35,10 +35,10 @@ pub(super) async fn walk(
     Ok(())
 }
 
-/// Takes marks for a chunk of about that many rows: where it ends, what it covers, its rows.
-pub(super) fn next_chunk(seat: &mut Seat, want: u64) -> Option<(Bound, KeyRange, u64)> {
+/// Takes marks for a chunk of about that many rows that begins there.
+pub(super) fn next_chunk(seat: &mut Seat, after: &Bound, want: u64) -> Option<Stretch> {
     if seat.segment.hi == Bound::Nulls {
-        return Some((Bound::Nulls, KeyRange::Nulls, 1));
+        return Some(Stretch { to: Bound::Nulls, range: KeyRange::Nulls, rows: 1 });
     }
     let mut taken: Option<Key> = None;
     let mut rows = 0;
@@ -50,8 +50,8 @@ pub(super) fn next_chunk(seat: &mut Seat, want: u64) -> Option<(Bound, KeyRange,
         taken = seat.ahead.pop_front().map(|mark| mark.key);
     }
     let key = taken?;
-    let range = KeyRange::Between { after: seat.segment.upto.clone(), upto: key.clone() };
-    Some((Bound::Key(key), range, rows))
+    let range = KeyRange::Between { after: after.clone(), upto: key.clone() };
+    Some(Stretch { to: Bound::Key(key), range, rows })
 }
 
 #[cfg(test)]
@@ -83,18 +83,19 @@ mod tests {
             rows: 0,
             attempts: 0,
         };
-        Seat { walked: Bound::Key(key(before)), segment, ahead }
+        Seat { walked: Bound::Key(key(before)), segment, next: None, ahead }
     }
 
     #[test]
     fn chunks_take_marks_up_to_their_size_and_at_least_one() {
         let mut one = seat(&[10, 20, 30, 40], 40);
-        let (to, range, rows) = next_chunk(&mut one, 25).unwrap();
-        assert_eq!((to, rows), (Bound::Key(key(20)), 20));
-        assert_eq!(range, KeyRange::Between { after: Bound::Start, upto: key(20) });
-        assert_eq!(next_chunk(&mut one, 1).unwrap().2, 10);
-        assert_eq!(next_chunk(&mut one, 100).unwrap().2, 10);
-        assert!(next_chunk(&mut one, 100).is_none());
+        let stretch = next_chunk(&mut one, &Bound::Start, 25).unwrap();
+        assert_eq!((&stretch.to, stretch.rows), (&Bound::Key(key(20)), 20));
+        let range = KeyRange::Between { after: Bound::Start, upto: key(20) };
+        assert_eq!(stretch.range, range);
+        assert_eq!(next_chunk(&mut one, &stretch.to, 1).unwrap().rows, 10);
+        assert_eq!(next_chunk(&mut one, &stretch.to, 100).unwrap().rows, 10);
+        assert!(next_chunk(&mut one, &stretch.to, 100).is_none());
         assert!(one.walked_all());
     }
 }

@@ -13,6 +13,7 @@ mod crew;
 mod doer;
 mod lane;
 mod marks;
+mod operator;
 mod pace;
 mod prepare;
 mod program;
@@ -197,9 +198,11 @@ impl<'a> Course<'a> {
         let one_connection = capabilities.one_writer;
         let usual = job.limits.chunk_time_on(job.connector.dialect());
         let is_rows = matches!(self.step.migration.body, Body::Rows(_));
+        // The program has the next chunk's rows while one is written: memory is for both.
+        let share = if is_rows { 2 } else { 1 };
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
-            bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes),
+            bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes / share),
             rows_max: chunking.rows.or(is_rows.then_some(ROW_CODE_ROWS_MAX)),
         };
         let mut pace = Pace::new(job.limits.mind_health, chunking.rate);

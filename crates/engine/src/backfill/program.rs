@@ -39,6 +39,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// How many bytes of rows are gathered before they are sent: what a pipe takes at once.
 const SEND_BYTES: usize = 64 * 1024;
 
+/// What its pipes are to hold: a chunk of the usual size, so that neither side waits for the other in
+/// the middle of one. It is the most that Linux gives everybody.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1024 * 1024;
+
 /// How long a program that closed its output is given to end, before it is said to live on.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
@@ -127,6 +132,8 @@ impl RowProgram {
         let (input, Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(format!("`{name}` was started without its pipes")));
         };
+        widen(&output);
+        input.iter().for_each(widen);
         let log = Log::of(&mut child, backfill.id, job.observer.clone(), secrets);
         let mut program = Self {
             name,
@@ -337,6 +344,15 @@ async fn feed(
     input.write_all(buffer).await.map_err(fault_of_input)?;
     Ok(sent + buffer.len() as u64)
 }
+
+/// Makes a pipe larger, if the system lets us: it works as it is, only slower.
+#[cfg(target_os = "linux")]
+fn widen(pipe: &impl std::os::fd::AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen<P>(_pipe: &P) {}
 
 fn fault_of_input(error: io::Error) -> Fault {
     match error.kind() {

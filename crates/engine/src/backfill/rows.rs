@@ -1,18 +1,20 @@
 //! Row code: a chunk's rows go to a program, and what it makes of them is written with the checkpoint.
 //!
 //! Optimistic by default: rows are read unlocked, the program thinks, and only rows that are still as
-//! they were read are written. Others are read and sent again.
+//! they were read are written. Others are read and sent again. So it does no harm to read a chunk's
+//! rows early: while a chunk is written, the program has the rows of the next.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dunlin_model::{Key, KeyRange, OnError, Row, RowCode};
 
 use super::doer::Done;
-use super::program::{Answers, ProgramError, ProgramErrorKind, RowProgram};
+use super::operator::{Errand, Operator};
+use super::program::Answers;
 use super::shared::{News, Shared};
-use crate::{Chunk, ErrorKind, RowsOutcome, Target, TargetError};
+use crate::{Chunk, ErrorKind, Remedy, RowsOutcome, Target, TargetError};
 
 /// How often rows that change under the program are read again before the chunk is made smaller.
 const MISSES_MAX: u32 = 10;
@@ -20,45 +22,99 @@ const MISSES_MAX: u32 = 10;
 /// Up to so many missed rows are read one by one; more are read with their whole range.
 const READ_SINGLY_MAX: usize = 50;
 
-/// How often a program that died is started again for one chunk before a row is held to be at fault.
-const DEATHS_MAX: u32 = 3;
+/// What a lane's program is at.
+enum Place {
+    /// Nothing.
+    Idle(Operator),
+    /// A range's rows.
+    Away(Errand),
+    /// It has answered; nobody has asked for it yet.
+    Back(Operator, KeyRange, Result<Answers, TargetError>),
+    /// It was lost.
+    Lost,
+}
 
-/// One lane's program.
+/// One lane's row code.
 pub(crate) struct Rows {
-    code: RowCode,
-    variables: Vec<(String, String)>,
-    program: Option<RowProgram>,
-    /// It has answered a chunk: if it dies later, a row may be at fault.
-    has_answered: bool,
+    locks: bool,
+    place: Place,
 }
 
 impl Rows {
     pub(crate) fn new(code: RowCode, variables: Vec<(String, String)>) -> Self {
-        Self { code, variables, program: None, has_answered: false }
+        Self { locks: code.lock, place: Place::Idle(Operator::new(code, variables)) }
     }
 
-    pub(crate) async fn end(&mut self) {
-        if let Some(program) = self.program.take() {
-            program.end().await;
+    /// Whether the program may have a chunk's rows before the chunk's turn: rows that it is to have
+    /// locked are locked by the chunk's own transaction.
+    pub(crate) fn works_ahead(&self) -> bool {
+        !self.locks
+    }
+
+    /// Ends the program. One that is at a chunk's rows gets some time to answer them first: it would
+    /// be cut off in the middle of a line.
+    pub(crate) async fn end(&mut self, shared: &Shared) {
+        let grace = shared.job.limits.grace;
+        // Too late, it is ended by being dropped.
+        if let Ok(Ok(mut operator)) = tokio::time::timeout(grace, self.operator()).await {
+            operator.end().await;
         }
+        self.place = Place::Lost;
     }
 
-    /// Does a chunk.
+    /// Does a chunk. `next`: the range of the chunk that most likely follows.
     pub(crate) async fn commit(
         &mut self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         target: &mut dyn Target,
         chunk: &Chunk,
+        next: Option<&KeyRange>,
     ) -> Result<Done, TargetError> {
-        let rows = if self.code.lock {
-            target.lock_rows(&shared.lease, &shared.work, chunk).await?
-        } else {
-            target.read_rows(&shared.work, &chunk.range).await?
+        let range = match &self.place {
+            Place::Away(errand) => Some(&errand.range),
+            Place::Back(_, range, _) => Some(range),
+            Place::Idle(_) | Place::Lost => None,
         };
-        let mut answers = self.transform(shared, &rows).await?;
+        if range != Some(&chunk.range) {
+            // Whatever it has is of no use any more.
+            let operator = self.operator().await?;
+            self.place = Place::Idle(operator);
+            let rows = if self.locks {
+                target.lock_rows(&shared.lease, &shared.work, chunk).await?
+            } else {
+                target.read_rows(&shared.work, &chunk.range).await?
+            };
+            self.send(shared, chunk.range.clone(), rows).await?;
+        }
+        // Read while the program is at work on this one.
+        let next = match next.filter(|_| self.works_ahead()) {
+            Some(range) => read_ahead(shared, target, range).await?.map(|rows| (range, rows)),
+            None => None,
+        };
+        self.settle().await?;
+        let Place::Back(operator, _, answers) = std::mem::replace(&mut self.place, Place::Lost)
+        else {
+            return Err(lost());
+        };
+        self.place = Place::Idle(operator);
+        let answers = answers?;
+        judge(shared, &answers)?;
+        if let Some((range, rows)) = next {
+            self.send(shared, range.clone(), rows).await?;
+        }
+        self.write(shared, target, chunk, answers).await
+    }
+
+    /// Writes answers with the checkpoint. Rows that changed meanwhile go to the program once more.
+    async fn write(
+        &mut self,
+        shared: &Arc<Shared>,
+        target: &mut dyn Target,
+        chunk: &Chunk,
+        mut answers: Answers,
+    ) -> Result<Done, TargetError> {
         let mut misses = 0;
         loop {
-            self.judge(shared, &answers)?;
             let outcome = target
                 .commit_rows(
                     &shared.lease,
@@ -69,9 +125,7 @@ impl Rows {
                 )
                 .await?;
             let missed = match outcome {
-                RowsOutcome::Committed(committed) => {
-                    return Ok(self.done(shared, committed, &answers));
-                }
+                RowsOutcome::Committed(committed) => return Ok(done(shared, committed, &answers)),
                 RowsOutcome::Missed(keys) => keys,
             };
             misses += 1;
@@ -82,88 +136,77 @@ impl Rows {
                 )
                 .help("set `lock = true` under [rows], or fewer chunk-rows"));
             }
+            // First, so that the rows are fresh when the program gets them.
+            self.settle().await?;
             let again = read_again(target, shared, chunk, &missed).await?;
             let missed: BTreeSet<&Key> = missed.iter().collect();
             answers.changes.retain(|change| !missed.contains(&change.key));
             answers.rejected.retain(|(key, _)| !missed.contains(key));
-            let more = self.transform(shared, &again).await?;
+            let more = match &mut self.place {
+                Place::Idle(operator) | Place::Back(operator, ..) => {
+                    operator.transform(shared, &again).await?
+                }
+                Place::Away(_) | Place::Lost => return Err(lost()),
+            };
             answers.changes.extend(more.changes);
             answers.rejected.extend(more.rejected);
             answers.bytes += more.bytes;
+            judge(shared, &answers)?;
         }
     }
 
-    fn done(&self, shared: &Shared, committed: crate::Committed, answers: &Answers) -> Done {
-        let count = answers.rejected.len() as u64;
-        if let Some((_, reason)) = answers.rejected.first() {
-            shared.quarantined.fetch_add(count, Ordering::Relaxed);
-            shared.tell(News::SetAside { error: rejection(reason), count });
-        }
-        let committed = crate::Committed { bytes: Some(answers.bytes), ..committed };
-        Done { committed, written: Some(answers.changes.len() as u64) }
+    /// Gives the program rows, and does not wait for its answers.
+    async fn send(
+        &mut self,
+        shared: &Arc<Shared>,
+        range: KeyRange,
+        rows: Vec<Row>,
+    ) -> Result<(), TargetError> {
+        let operator = self.operator().await?;
+        self.place = Place::Away(Errand::begin(operator, shared, range, rows));
+        // It gets the first of them before the lane goes on: there is one thread for both.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
-    /// Rejected rows are set aside where the file says so, and end the run elsewhere.
-    fn judge(&self, shared: &Shared, answers: &Answers) -> Result<(), TargetError> {
-        let Some((_, reason)) = answers.rejected.first() else { return Ok(()) };
-        let room =
-            shared.quarantine_max().saturating_sub(shared.quarantined.load(Ordering::Relaxed));
-        if shared.on_error == OnError::Quarantine && answers.rejected.len() as u64 <= room {
-            return Ok(());
+    /// Waits until the program is not at work.
+    async fn settle(&mut self) -> Result<(), TargetError> {
+        if let Place::Away(errand) = &mut self.place {
+            let (operator, answers) = errand.ended().await.ok_or_else(lost)?;
+            self.place = Place::Back(operator, errand.range.clone(), answers);
         }
-        // Chunks are halved until the row stands alone, so that its key can be told.
-        Err(rejection(reason))
+        Ok(())
     }
 
-    /// Sends rows through the program, which is started if it isn't there.
-    async fn transform(&mut self, shared: &Shared, rows: &[Row]) -> Result<Answers, TargetError> {
-        let mut deaths = 0;
-        loop {
-            if rows.is_empty() {
-                return Ok(Answers::default());
-            }
-            let program = match self.program.as_mut() {
-                Some(program) => program,
-                None => {
-                    let started = start(&self.code, &self.variables, shared)
-                        .await
-                        .map_err(|error| failed(&error))?;
-                    self.program.insert(started)
-                }
-            };
-            match program.transform(rows).await {
-                Ok(answers) => {
-                    self.has_answered = true;
-                    return Ok(answers);
-                }
-                Err(error) => {
-                    self.end().await;
-                    deaths += 1;
-                    if error.kind != ProgramErrorKind::Died {
-                        return Err(failed(&error));
-                    }
-                    if deaths >= DEATHS_MAX {
-                        // It may be one of the rows that kills it: the chunk is halved to find out.
-                        // One that never answered anything is at fault itself.
-                        return Err(TargetError { by_row: self.has_answered, ..failed(&error) });
-                    }
-                }
-            }
+    /// The operator, once it is not at work; what it brought is dropped.
+    async fn operator(&mut self) -> Result<Operator, TargetError> {
+        self.settle().await?;
+        match std::mem::replace(&mut self.place, Place::Lost) {
+            Place::Idle(operator) | Place::Back(operator, ..) => Ok(operator),
+            Place::Away(_) | Place::Lost => Err(lost()),
         }
     }
 }
 
-async fn start(
-    code: &RowCode,
-    variables: &[(String, String)],
-    shared: &Shared,
-) -> Result<RowProgram, ProgramError> {
-    let files = &shared.job.folder.files;
-    let root: PathBuf =
-        files.get(&shared.work.id).map(|file| file.root.clone()).unwrap_or_default();
-    let variables: Vec<(&str, String)> =
-        variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    RowProgram::start(&shared.job, &shared.work, code, &root, &variables).await
+fn done(shared: &Shared, committed: crate::Committed, answers: &Answers) -> Done {
+    let count = answers.rejected.len() as u64;
+    if let Some((_, reason)) = answers.rejected.first() {
+        shared.quarantined.fetch_add(count, Ordering::Relaxed);
+        shared.tell(News::SetAside { error: rejection(reason), count });
+    }
+    let committed = crate::Committed { bytes: Some(answers.bytes), ..committed };
+    Done { committed, written: Some(answers.changes.len() as u64) }
+}
+
+/// Rejected rows are set aside where the file says so, and end the run elsewhere.
+fn judge(shared: &Shared, answers: &Answers) -> Result<(), TargetError> {
+    let Some((_, reason)) = answers.rejected.first() else { return Ok(()) };
+    let room = shared.quarantine_max().saturating_sub(shared.quarantined.load(Ordering::Relaxed));
+    if shared.on_error == OnError::Quarantine && answers.rejected.len() as u64 <= room {
+        return Ok(());
+    }
+    // Chunks are halved until the row stands alone, so that its key can be told.
+    Err(rejection(reason))
 }
 
 fn rejection(reason: &str) -> TargetError {
@@ -172,13 +215,22 @@ fn rejection(reason: &str) -> TargetError {
     TargetError { by_row: true, ..error }
 }
 
-fn failed(error: &ProgramError) -> TargetError {
-    let kind = match error.kind {
-        // Nothing failed: the lane looks at what it is told before it tries again.
-        ProgramErrorKind::Interrupted => ErrorKind::Conflict,
-        _ => ErrorKind::Statement,
-    };
-    TargetError::new(kind, error.to_string())
+fn lost() -> TargetError {
+    TargetError::new(ErrorKind::Bug, "what works the row program ended in a panic")
+        .help("please report it; running again goes on where it was")
+}
+
+/// Reads the rows of the chunk to come. `None`: they can't be read now, which its turn will tell.
+async fn read_ahead(
+    shared: &Shared,
+    target: &mut dyn Target,
+    range: &KeyRange,
+) -> Result<Option<Vec<Row>>, TargetError> {
+    match target.read_rows(&shared.work, range).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if error.kind.remedy() == Remedy::Reconnect => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Reads rows that changed under the program once more.

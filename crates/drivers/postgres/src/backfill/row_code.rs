@@ -6,7 +6,7 @@ use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError};
 use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
 
 use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
-use super::layout::Layout;
+use super::layout::{KeyPart, Layout};
 use super::script::{Part, Script};
 use super::walk::{alias, ask, filter, key};
 use super::{captured, rejected};
@@ -173,7 +173,8 @@ pub(super) async fn commit(
     };
     let captures = push_captures(&mut script, layout, lease, work, chunk, &groups);
     for (columns, rows) in &groups {
-        writes.push(script.push(Part::User(0), &update_sql(layout, work, chunk, columns, rows)));
+        let sql = update_sql(layout, work, chunk, columns, rows);
+        writes.push((script.push(Part::User(0), &sql), rows));
     }
     rejected::push_keys(&mut script, lease, work, rejected);
     script.push(Part::Constraints, "SET CONSTRAINTS ALL IMMEDIATE");
@@ -190,10 +191,10 @@ pub(super) async fn commit(
         }
     };
     let mut missed = Vec::new();
-    for at in writes {
+    for (at, rows) in writes {
         for row in answers.get(at).map(|answer| answer.rows.as_slice()).unwrap_or_default() {
-            let index: usize = number(row, 0)?;
-            missed.extend(changes.get(index).map(|change| change.key.clone()));
+            let place: usize = number(row, 0)?;
+            missed.extend(rows.get(place.wrapping_sub(1)).map(|change| change.key.clone()));
         }
     }
     if !missed.is_empty() {
@@ -209,9 +210,9 @@ pub(super) async fn commit(
     finish(session, lease, chunk, &begun, vec![Some(count)]).await.map(RowsOutcome::Committed)
 }
 
-/// Rows that set the same columns, with their places in the list of changes: one statement writes
-/// them all. A program that gives the columns in another order for each row changes nothing.
-type Groups<'a> = BTreeMap<Vec<&'a str>, Vec<(usize, &'a RowChange)>>;
+/// Rows that set the same columns: one statement writes them all. A program that gives the columns
+/// in another order for each row changes nothing.
+type Groups<'a> = BTreeMap<Vec<&'a str>, Vec<&'a RowChange>>;
 
 fn groups<'a>(
     layout: &Layout,
@@ -219,7 +220,7 @@ fn groups<'a>(
     changes: &'a [RowChange],
 ) -> Result<Groups<'a>, TargetError> {
     let mut groups: Groups<'_> = BTreeMap::new();
-    for (index, change) in changes.iter().enumerate() {
+    for change in changes {
         let mut columns: Vec<&str> = change.set.iter().map(|(name, _)| name.as_str()).collect();
         columns.sort_unstable();
         columns.dedup();
@@ -237,7 +238,7 @@ fn groups<'a>(
             );
             return Err(TargetError { by_row: true, ..error });
         }
-        groups.entry(columns).or_default().push((index, change));
+        groups.entry(columns).or_default().push(change);
     }
     Ok(groups)
 }
@@ -253,7 +254,7 @@ fn push_captures(
     groups: &Groups<'_>,
 ) -> bool {
     let set = groups.iter().filter(|(columns, _)| !columns.is_empty());
-    let rows: Vec<(usize, &RowChange)> = set.flat_map(|(_, rows)| rows.iter().copied()).collect();
+    let rows: Vec<&RowChange> = set.flat_map(|(_, rows)| rows.iter().copied()).collect();
     let (Some(capture), false) = (&work.capture, rows.is_empty()) else {
         return false;
     };
@@ -261,7 +262,7 @@ fn push_captures(
     // The snapshot may be older than the update's. But a row that changes in between is missed
     // there, and then nothing of this is committed.
     let chosen = format!(
-        "FROM {} AS g, {} AS t WHERE {} ORDER BY g.n::bigint",
+        "FROM {} AS g, {} AS t WHERE {} ORDER BY g.n",
         given.table(),
         work.table,
         same(layout, chunk),
@@ -270,36 +271,52 @@ fn push_captures(
     true
 }
 
-/// Rows of ours as a table: their place in the list, key and version, and more columns.
+/// Rows of ours as a table: key and version, more columns, and their place in the list from 1.
 struct Given {
     names: Vec<String>,
     arrays: Vec<String>,
 }
 
 impl Given {
-    fn of(layout: &Layout, rows: &[(usize, &RowChange)]) -> Self {
+    fn of(layout: &Layout, rows: &[&RowChange]) -> Self {
         let mut given = Self { names: Vec::new(), arrays: Vec::new() };
-        given.push("n".to_owned(), rows.iter().map(|(index, _)| Some(index.to_string())));
-        for part in 0..layout.parts.len() {
-            let keys = rows.iter().map(|(_, change)| change.key.0.get(part).cloned());
-            given.push(format!("k{part}"), keys);
+        for (at, part) in layout.parts.iter().enumerate() {
+            let keys = rows.iter().map(|change| change.key.0.get(at).map(String::as_str));
+            given.push(format!("k{at}"), element_type(part), keys);
         }
-        given.push("v".to_owned(), rows.iter().map(|(_, change)| Some(change.version.clone())));
+        given.push("v".to_owned(), "xid", rows.iter().map(|change| Some(change.version.as_str())));
         given
     }
 
-    fn push(&mut self, name: String, values: impl Iterator<Item = Option<String>>) {
+    fn push<'a>(
+        &mut self,
+        name: String,
+        type_name: &str,
+        values: impl Iterator<Item = Option<&'a str>>,
+    ) {
         self.names.push(name);
-        self.arrays.push(array(values));
+        self.arrays.push(array(values, type_name));
     }
 
     /// A query of its rows, in parentheses.
     fn table(&self) -> String {
         format!(
-            "(SELECT * FROM ROWS FROM (pg_catalog.unnest({})) AS g ({}))",
+            "(SELECT * FROM ROWS FROM (pg_catalog.unnest({})) WITH ORDINALITY AS g ({}, n))",
             self.arrays.join("), pg_catalog.unnest("),
             self.names.join(", ")
         )
+    }
+}
+
+/// What a key's values are sent as. Texts that are cast row by row fit every type; the commonest
+/// have arrays on every server, which cost it less.
+fn element_type(part: &KeyPart) -> &'static str {
+    match part.type_name.as_str() {
+        "smallint" => "smallint",
+        "integer" => "integer",
+        "bigint" => "bigint",
+        "uuid" => "uuid",
+        _ => "text",
     }
 }
 
@@ -312,7 +329,7 @@ fn same(layout: &Layout, chunk: &Chunk) -> String {
         .map(|(at, part)| format!("g.k{at}::{}", part.type_name))
         .collect();
     let range = layout.range(&chunk.range, Some("t"));
-    format!("({range}) AND {} AND t.xmin::text = g.v", layout.equal(&key, Some("t")))
+    format!("({range}) AND {} AND t.xmin = g.v", layout.equal(&key, Some("t")))
 }
 
 /// An UPDATE of many rows at once; it returns the places of those that it missed. The range bounds
@@ -322,16 +339,13 @@ fn update_sql(
     work: &Backfill,
     chunk: &Chunk,
     columns: &[&str],
-    rows: &[(usize, &RowChange)],
+    rows: &[&RowChange],
 ) -> String {
     let mut given = Given::of(layout, rows);
     let mut sets = Vec::new();
     for (at, column) in columns.iter().enumerate() {
-        let value = |change: &RowChange| {
-            // The last one said counts, as in JSON.
-            change.set.iter().rev().find(|(name, _)| name == column).and_then(|(_, v)| v.clone())
-        };
-        given.push(format!("c{at}"), rows.iter().map(|(_, change)| value(change)));
+        let values = rows.iter().map(|change| value_of(change, column));
+        given.push(format!("c{at}"), "text", values);
         let type_name =
             layout.columns.get(*column).map_or("text", |known| known.type_name.as_str());
         let bytes = work
@@ -346,44 +360,61 @@ fn update_sql(
         });
     }
     let same = same(layout, chunk);
-    let given = format!("given AS {}", given.table());
+    let given = given.table();
     let table = &work.table;
     if sets.is_empty() {
         // Nothing to set: the row must still be as it was when the program decided so.
         return format!(
-            "WITH {given} SELECT g.n FROM given AS g WHERE NOT EXISTS (SELECT FROM {table} AS t \
-             WHERE {same})"
+            "SELECT g.n FROM {given} AS g WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same})"
         );
     }
+    // Which rows were missed is only worked out if there are any.
+    let count = rows.len();
     format!(
-        "WITH {given}, done AS (UPDATE {table} AS t SET {sets} FROM given AS g WHERE {same} \
-         RETURNING g.n) SELECT n FROM given WHERE n NOT IN (SELECT n FROM done)",
+        "WITH done AS (UPDATE {table} AS t SET {sets} FROM {given} AS g WHERE {same} \
+         RETURNING g.n) SELECT n FROM pg_catalog.generate_series(1, {count}::bigint) AS n \
+         WHERE (SELECT pg_catalog.count(*) FROM done) <> {count} AND n NOT IN (SELECT n FROM done)",
         sets = sets.join(", "),
     )
 }
 
-/// Texts as one array literal, which the server reads many times faster than as many expressions.
-fn array(values: impl Iterator<Item = Option<String>>) -> String {
-    let mut text = String::from("{");
-    for value in values {
-        if text.len() > 1 {
-            text.push(',');
+/// What a row's column is set to. The last one said counts, as in JSON.
+fn value_of<'a>(change: &'a RowChange, column: &str) -> Option<&'a str> {
+    change.set.iter().rev().find(|(name, _)| name == column).and_then(|(_, v)| v.as_deref())
+}
+
+/// Values as one array literal, which the server reads many times faster than as many expressions.
+fn array<'a>(values: impl Iterator<Item = Option<&'a str>>, type_name: &str) -> String {
+    let mut literal = String::from("E'{");
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            literal.push(',');
         }
         let Some(value) = value else {
-            text.push_str("NULL");
+            literal.push_str("NULL");
             continue;
         };
-        text.push('"');
-        for character in value.chars() {
-            if matches!(character, '"' | '\\') {
-                text.push('\\');
-            }
-            text.push(character);
+        literal.push('"');
+        let mut rest = value;
+        while let Some(at) = rest.find(['"', '\\', '\'', '\0']) {
+            let (plain, special) = rest.split_at(at);
+            literal.push_str(plain);
+            // For the array first, and all of that for the literal.
+            literal.push_str(match special.as_bytes()[0] {
+                b'"' => r#"\\""#,
+                b'\\' => r"\\\\",
+                b'\'' => "''",
+                _ => "\u{fffd}",
+            });
+            rest = &special[1..];
         }
-        text.push('"');
+        literal.push_str(rest);
+        literal.push('"');
     }
-    text.push('}');
-    format!("{}::text[]", quote::text(&text))
+    literal.push_str("}'::");
+    literal.push_str(type_name);
+    literal.push_str("[]");
+    literal
 }
 
 #[cfg(test)]
@@ -392,8 +423,7 @@ mod tests {
 
     #[test]
     fn texts_become_one_literal() {
-        let values = ["a", "it's \"\\", "NULL", ""].map(|text| Some(text.to_owned()));
-        let values = values.into_iter().chain([None]);
-        assert_eq!(array(values), r#"E'{"a","it''s \\"\\\\","NULL","",NULL}'::text[]"#);
+        let values = ["a", "it's \"\\", "NULL", ""].map(Some).into_iter().chain([None]);
+        assert_eq!(array(values, "text"), r#"E'{"a","it''s \\"\\\\","NULL","",NULL}'::text[]"#);
     }
 }

@@ -222,6 +222,8 @@ pub(super) fn watched(command: &mut Command) -> Result<Measured, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(format!("cannot run {program}"), &error);
     let errors = tempfile::NamedTempFile::new().map_err(failed)?;
+    // Set in many images, it makes a system call or two of every line that Python prints.
+    command.env_remove("PYTHONUNBUFFERED");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(errors.reopen().map_err(failed)?);
     let started = Instant::now();

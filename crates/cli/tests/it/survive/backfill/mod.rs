@@ -3,6 +3,7 @@
 //! Each test has a table of accounts, and a statement that must run exactly once for each row:
 //! what is lost or done twice shows in the row itself.
 
+mod ahead;
 mod conflicts;
 mod crashes;
 mod death;
