@@ -42,20 +42,21 @@ const SAMPLE_TIME_MIN: Duration = Duration::from_millis(20);
 /// The signal that says that others wait for our locks, on every database.
 const LOCK_WAITS: &str = "lock waits";
 
-/// The share of its usual time that a first chunk gets, and every one while others are at work: 10
-/// of 500 ms. Measured: whoever wants to write a row of the chunk, or to commit behind it, waits for
-/// about that long.
-const SHARE_FIRST: f64 = 0.02;
+/// The share of its usual time that a first chunk gets, and every one while others are at work: 2 of
+/// 500 ms. Whoever wants to write a row of the chunk, or to commit behind it, waits for about that
+/// long: `bench impact` measures it.
+const SHARE_FIRST: f64 = 0.004;
 
 /// While others are at work each chunk is followed by a pause of so many times its own length, so
 /// that of a hundred requests few meet a chunk.
-const COMPANY_PAUSE: f64 = 3.0;
+const COMPANY_PAUSE: f64 = 10.0;
 
 /// Others count as at work for so long after they were last seen.
 const COMPANY_FOR: Duration = Duration::from_secs(5);
 
-/// At a reading where nobody waits it grows by this: 20 readings, a second each, to the whole.
-const SHARE_GROWTH: f64 = 1.16;
+/// At a reading where nobody else is at work it grows by this: eight readings, a second each, to the
+/// whole.
+const SHARE_GROWTH: f64 = 2.0;
 
 /// At a reading where somebody waits it is cut by this, and never below what chunks begin with.
 const SHARE_CUT: f64 = 4.0;
@@ -165,7 +166,7 @@ impl Pace {
     /// The share of a chunk's usual time that chunks get. Whoever writes a row of the chunk under way
     /// waits for its end, so chunks begin short, and grow only while nobody else is at work.
     pub(crate) fn time_share(&self) -> f64 {
-        if self.full_time { 1.0 } else if let Some(x) = std::env::var("DUNLIN_X_SHARE").ok().and_then(|x| x.parse().ok()) { x } else { self.time_share }
+        if self.full_time { 1.0 } else { self.time_share }
     }
 
     /// Chunks get all of their time, whoever is at work.
@@ -261,7 +262,8 @@ impl Pace {
             1.0 + load
         };
         let for_company = match self.company {
-            Company::Seen(..) if self.minds_health => std::env::var("DUNLIN_X_PAUSE").ok().and_then(|x| x.parse().ok()).unwrap_or(COMPANY_PAUSE),
+            // Whoever names a rate has decided how much room others need.
+            Company::Seen(..) if self.minds_health && self.rate.is_none() => COMPANY_PAUSE,
             _ => 0.0,
         };
         let pause_share = for_load.max(for_company);
@@ -270,7 +272,7 @@ impl Pace {
 
     /// How long to wait after a chunk that took so long.
     pub(crate) fn pause(&self, now: Instant, advice: &Advice, took: Duration) -> Duration {
-        let for_health = took.mul_f64(advice.pause_share.min(100.0)).min(PAUSE_MAX);
+        let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
         let for_rate =
             self.paid_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         for_health.max(for_rate)
@@ -287,7 +289,9 @@ impl Pace {
             return Some(format!("rate {rate} rows/s"));
         }
         match self.company {
-            Company::Seen(_, others) if self.minds_health => Some(in_company(others)),
+            Company::Seen(_, others) if self.minds_health && rate.is_none() => {
+                Some(in_company(others))
+            }
             _ => None,
         }
     }
@@ -394,7 +398,7 @@ mod tests {
             pace.read(now, reading);
             assert_eq!(pace.time_share(), SHARE_FIRST);
             let advice = pace.advice(now);
-            assert_eq!(pace.pause(now, &advice, Duration::from_millis(10)).as_millis(), 30);
+            assert_eq!(pace.pause(now, &advice, Duration::from_millis(10)).as_millis(), 100);
             assert!(advice.grow && pace.reason(now).is_some());
         }
         // A moment without them is no end of their work.
@@ -404,6 +408,9 @@ mod tests {
         pace.read(now, &health(0.0));
         assert_eq!(pace.reason(now), None);
         assert!(pace.time_share() > SHARE_FIRST);
+        let mut paced = Pace::new(true, Some(1_000_000));
+        paced.read(now, &busy);
+        assert_eq!((paced.advice(now).pause_share, paced.reason(now)), (0.0, None));
         let mut unminded = Pace::new(false, None);
         unminded.read(now, &busy);
         assert_eq!((unminded.time_share(), unminded.reason(now)), (1.0, None));
