@@ -32,7 +32,7 @@ const FAILPOINTS: [&str; 10] = [
 ];
 
 /// How often a round is killed or stopped at most before it is let through.
-const BLOWS_MAX: usize = 8;
+const BLOWS_MAX: usize = 16;
 
 /// After so many runs that fail by themselves, one after the other, a person would be asked.
 const ERRORS_MAX: usize = 3;
@@ -108,7 +108,7 @@ fn round(
         body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
         chunk_rows: [25, 100, 400][random.usize(0..3)],
-        rows: 10_000,
+        rows: 30_000,
     };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
@@ -118,7 +118,10 @@ fn round(
         .map_err(|error| Failure::because("cannot make a folder", &error))?;
     world.make(&database, project.path())?;
     let writer = Writer::start(&world, &database, random.u64(..));
-    let blows = Blows { database: &database, binary, project: project.path(), random: &mut random };
+    // Throttled it is at work for a tenth of the time: half of the rounds are not.
+    let throttled = random.bool();
+    let (project_path, random) = (project.path(), &mut random);
+    let blows = Blows { database: &database, binary, project: project_path, throttled, random };
     let human = blows.until_done(number, tally)?;
     tally.writes += writer.stop();
     tally.rounds += 1;
@@ -152,6 +155,7 @@ struct Blows<'a> {
     database: &'a TestDatabase,
     binary: &'a Path,
     project: &'a Path,
+    throttled: bool,
     random: &'a mut fastrand::Rng,
 }
 
@@ -209,6 +213,10 @@ impl Blows<'_> {
     }
 
     fn runner(&self, log: &str) -> Runner {
+        let mut arguments = vec!["data", "run", "--lease-wait", "2min"];
+        if !self.throttled {
+            arguments.push("--no-throttle");
+        }
         Runner {
             binary: self.binary.to_owned(),
             root: self.project.to_owned(),
@@ -216,7 +224,7 @@ impl Blows<'_> {
             effects: PathBuf::new(),
             log: self.project.join(log),
             lease_ttl: Some(LEASE),
-            arguments: ["data", "run", "--lease-wait", "2min"].map(str::to_owned).to_vec(),
+            arguments: arguments.into_iter().map(str::to_owned).collect(),
         }
     }
 
