@@ -378,7 +378,10 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     }
     held.record.phase = Phase::Undo;
     held.record.state = BackfillState::Running;
-    target.write_backfill(&mut held.lease, &held.record, None, Some(Wish::Run), None).await?;
+    // What requires the migration must not run over rows of which some have their old values.
+    let begun = undo_entry(&step, EntryState::Failed, "its undo has begun and is not done");
+    let begun = Some(&begun);
+    target.write_backfill(&mut held.lease, &held.record, None, Some(Wish::Run), begun).await?;
     let mut undoing = Undoing::default();
     let mut rows = UNDO_ROWS_FIRST;
     loop {
@@ -413,22 +416,27 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
         }
     }
     held.record.state = BackfillState::Undone;
-    let entry = EntryWrite {
-        id,
+    let entry = undo_entry(&step, EntryState::Skipped, "its changes were undone");
+    target.write_backfill(&mut held.lease, &held.record, None, None, Some(&entry)).await?;
+    Ok(undoing)
+}
+
+fn undo_entry(step: &PlannedStep, state: EntryState, text: &str) -> EntryWrite {
+    let (text, failed) = (Some(text.to_owned()), state == EntryState::Failed);
+    EntryWrite {
+        id: step.migration.id,
         name: step.migration.name.clone(),
-        state: EntryState::Skipped,
-        pass: held.record.pass,
+        state,
+        pass: step.pass,
         content: None,
         baseline: false,
         by_environment: false,
-        reason: Some("its changes were undone".to_owned()),
-        error: None,
+        reason: text.clone().filter(|_| !failed),
+        error: text.filter(|_| failed),
         output: None,
-        event: LedgerEvent::Skip,
+        event: if failed { LedgerEvent::Fail } else { LedgerEvent::Skip },
         run: String::new(),
-    };
-    target.write_backfill(&mut held.lease, &held.record, None, None, Some(&entry)).await?;
-    Ok(undoing)
+    }
 }
 
 /// Rows done so far, walks before this one included.
