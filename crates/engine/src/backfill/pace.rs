@@ -51,6 +51,9 @@ const SHARE_FIRST: f64 = 0.004;
 /// that of a hundred requests few meet a chunk.
 const COMPANY_PAUSE: f64 = 10.0;
 
+/// It is no longer than this: a chunk that took long waited itself.
+const COMPANY_PAUSE_MAX: Duration = Duration::from_millis(500);
+
 /// Others count as at work for so long after they were last seen.
 const COMPANY_FOR: Duration = Duration::from_secs(5);
 
@@ -254,28 +257,29 @@ impl Pace {
         if halve {
             self.halved_at = Some(now);
         }
-        let for_load = if load < SHED_FROM {
+        let pause_share = if load < SHED_FROM {
             0.0
         } else if load < 1.0 {
             (load - SHED_FROM) / (1.0 - SHED_FROM)
         } else {
             1.0 + load
         };
-        let for_company = match self.company {
-            // Whoever names a rate has decided how much room others need.
-            Company::Seen(..) if self.minds_health && self.rate.is_none() => COMPANY_PAUSE,
-            _ => 0.0,
-        };
-        let pause_share = for_load.max(for_company);
         Advice { grow: load < GROW_BELOW, halve, hold: load >= HOLD_FROM, pause_share }
     }
 
     /// How long to wait after a chunk that took so long.
     pub(crate) fn pause(&self, now: Instant, advice: &Advice, took: Duration) -> Duration {
         let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
+        let for_company = took.mul_f64(COMPANY_PAUSE).min(COMPANY_PAUSE_MAX);
+        let for_company = if self.leaves_room() { for_company } else { Duration::ZERO };
         let for_rate =
             self.paid_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        for_health.max(for_rate)
+        for_health.max(for_company).max(for_rate)
+    }
+
+    /// Whether it makes room for others. Whoever names a rate has decided how much they need.
+    fn leaves_room(&self) -> bool {
+        self.minds_health && self.rate.is_none() && matches!(self.company, Company::Seen(..))
     }
 
     /// What holds it back at present, for people; `None`: nothing.
@@ -289,9 +293,7 @@ impl Pace {
             return Some(format!("rate {rate} rows/s"));
         }
         match self.company {
-            Company::Seen(_, others) if self.minds_health && rate.is_none() => {
-                Some(in_company(others))
-            }
+            Company::Seen(_, others) if self.leaves_room() => Some(in_company(others)),
             _ => None,
         }
     }
@@ -410,7 +412,7 @@ mod tests {
         assert!(pace.time_share() > SHARE_FIRST);
         let mut paced = Pace::new(true, Some(1_000_000));
         paced.read(now, &busy);
-        assert_eq!((paced.advice(now).pause_share, paced.reason(now)), (0.0, None));
+        assert_eq!((paced.leaves_room(), paced.reason(now)), (false, None));
         let mut unminded = Pace::new(false, None);
         unminded.read(now, &busy);
         assert_eq!((unminded.time_share(), unminded.reason(now)), (1.0, None));

@@ -30,6 +30,12 @@ const ROWS_MIN: f64 = 10.0;
 /// Rows of the first chunk: a few milliseconds' worth on any table.
 const ROWS_FIRST: u64 = 1_000;
 
+/// Aiming at a share of its time makes a chunk no smaller than this, as long as it takes no more than
+/// a tenth of its whole time: on a slow or busy server the share may be less than what a chunk costs
+/// without any rows.
+const ROWS_AT_A_SHARE: f64 = 100.0;
+const SHARE_AT_MOST: f64 = 0.1;
+
 /// The limits that chunks are sized within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Targets {
@@ -100,16 +106,15 @@ impl Sizer {
 
     /// Learns from a committed chunk. `grow`: the server is well enough for more.
     pub(crate) fn observe(&mut self, sample: Sample, grow: bool) {
-        // A COMMIT waits for the disk, however few rows it is for: making chunks smaller shortens
-        // the rest only.
-        let commit = sample.commit.min(sample.took).as_secs_f64();
-        let took = (sample.took.as_secs_f64() - commit).max(1e-6);
-        let target = (self.targets.time.as_secs_f64() * self.share).max(1e-3);
-        let target = (target - commit).max(target / 2.0);
         self.last = sample.took;
         if sample.rows == 0 {
             return;
         }
+        // A COMMIT waits for the disk, however few rows it is for: making chunks smaller shortens
+        // the rest only.
+        let commit = sample.commit.min(sample.took).as_secs_f64();
+        let took = (sample.took.as_secs_f64() - commit).max(1e-6);
+        let target = self.time_for_rows(sample.rows, took, commit);
         if let Some(bytes) = sample.bytes {
             let per_row = (bytes as f64 / sample.rows as f64).max(1.0);
             let before = self.bytes_per_row.unwrap_or(per_row);
@@ -141,6 +146,14 @@ impl Sizer {
             self.rows = wanted.min(self.rows * most).min(ROWS_MAX as f64);
         }
         self.rows = self.rows.max(ROWS_MIN);
+    }
+
+    /// The time that the rows of a chunk should take, COMMIT apart.
+    fn time_for_rows(&self, rows: u64, took: f64, commit: f64) -> f64 {
+        let whole = self.targets.time.as_secs_f64();
+        let target = (whole * self.share).max(1e-3);
+        let floor = (took / rows as f64 * ROWS_AT_A_SHARE).min(whole * SHARE_AT_MOST);
+        (target - commit).max(target / 2.0).max(floor.min(whole))
     }
 
     /// Halves: a chunk met a lock, or the server is not well.
@@ -206,6 +219,29 @@ mod tests {
         }
         // Half of the 10 ms are for rows.
         assert!((400..600).contains(&sizer.rows()), "{}", sizer.rows());
+    }
+
+    #[test]
+    fn a_share_of_the_time_leaves_a_chunk_some_rows() {
+        // A chunk costs 20 ms here without a single row, and its rows 10 us each.
+        let mut sizer = Sizer::new(TARGETS, None);
+        sizer.aim_at(0.004);
+        for _ in 0..30 {
+            let rows = sizer.rows();
+            let took = Duration::from_secs_f64(0.02 + rows as f64 * 10e-6);
+            sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes: None }, true);
+        }
+        assert!((90..110).contains(&sizer.rows()), "{}", sizer.rows());
+        // Rows of 10 ms each: a tenth of the whole time is all they get.
+        let mut sizer = Sizer::new(TARGETS, None);
+        sizer.aim_at(0.004);
+        let mut rows = 0;
+        for _ in 0..30 {
+            rows = sizer.rows();
+            let took = Duration::from_secs_f64(rows as f64 * 10e-3);
+            sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes: None }, true);
+        }
+        assert!((4..=10).contains(&rows), "{rows}");
     }
 
     #[test]

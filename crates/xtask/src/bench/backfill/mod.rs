@@ -46,8 +46,8 @@ pub(crate) struct Options {
 /// How a table gets its new column's values.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
-    /// Some SQL, by the database's own client.
-    Client { name: String, sql: String },
+    /// Some SQL, by the database's own client: by one for each text, side by side.
+    Clients { name: String, sqls: Vec<String> },
     /// A Python script with a driver of its own; its time is for so many of all rows.
     Script { name: String, script: &'static str, rows: u64 },
     /// A data migration of ours.
@@ -57,7 +57,9 @@ pub(super) enum Way {
 impl Way {
     fn name(&self) -> &str {
         match self {
-            Self::Client { name, .. } | Self::Script { name, .. } | Self::Ours { name, .. } => name,
+            Self::Clients { name, .. } | Self::Script { name, .. } | Self::Ours { name, .. } => {
+                name
+            }
         }
     }
 }
@@ -105,8 +107,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 fn set_ways(ground: &Ground) -> Vec<Way> {
     let mut ways = vec![ground.one_update()];
-    ways.extend(ground.procedure());
+    ways.extend(ground.procedures(1));
     ways.push(ground.ours(1));
+    ways.extend(ground.procedures(2));
     if ground.product != Product::Sqlite {
         ways.push(ground.ours(2));
     }
@@ -183,12 +186,18 @@ fn measure(
     options: &Options,
 ) -> Result<Measured, Failure> {
     match way {
-        Way::Client { sql, .. } => {
+        Way::Clients { sqls, .. } => {
             let started = Instant::now();
-            ground
-                .database
-                .sql(sql)
-                .map_err(|error| Failure::because("the client fails", &error))?;
+            std::thread::scope(|scope| {
+                let clients: Vec<_> = sqls
+                    .iter()
+                    .map(|sql| scope.spawn(move || ground.database.sql(sql).map(drop)))
+                    .collect();
+                clients.into_iter().try_for_each(|client| match client.join() {
+                    Ok(answer) => answer.map_err(|e| Failure::because("the client fails", &e)),
+                    Err(_) => Err(Failure::new("a client's thread panicked")),
+                })
+            })?;
             Ok(Measured { time: started.elapsed(), memory: 0 })
         }
         Way::Script { script, rows, .. } => {

@@ -203,41 +203,54 @@ impl Ground {
     }
 
     pub(super) fn one_update(&self) -> Way {
-        Way::Client {
+        Way::Clients {
             name: "one UPDATE".to_owned(),
-            sql: "UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL;"
-                .to_owned(),
+            sqls: vec![
+                "UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL;"
+                    .to_owned(),
+            ],
         }
     }
 
     /// What any way must read once, if no index tells where the rows are.
     pub(super) fn one_scan(&self) -> Way {
-        Way::Client {
+        Way::Clients {
             name: "one scan".to_owned(),
-            sql: "SELECT count(*) FROM posts WHERE published_at IS NULL;".to_owned(),
+            sqls: vec!["SELECT count(*) FROM posts WHERE published_at IS NULL;".to_owned()],
         }
     }
 
-    /// A loop on the server that commits every 10,000 rows, where there are procedures.
-    pub(super) fn procedure(&self) -> Option<Way> {
-        let last = self.rows;
-        let sql = match self.product {
-            Product::Postgres | Product::Pgbouncer => format!(
-                "CREATE OR REPLACE PROCEDURE fill() LANGUAGE plpgsql AS $$ DECLARE at bigint := 0; \
-                 BEGIN WHILE at < {last} LOOP UPDATE posts SET published_at = inserted_at WHERE \
-                 published_at IS NULL AND id > at AND id <= at + 10000; COMMIT; at := at + 10000; \
-                 END LOOP; END $$;\nCALL fill();"
-            ),
-            Product::Mysql => format!(
-                "DROP PROCEDURE IF EXISTS fill;\nDELIMITER //\nCREATE PROCEDURE fill() BEGIN \
-                 DECLARE at bigint DEFAULT 0; WHILE at < {last} DO UPDATE posts SET published_at = \
-                 inserted_at WHERE published_at IS NULL AND id > at AND id <= at + 10000; COMMIT; \
-                 SET at = at + 10000; END WHILE; END//\nDELIMITER ;\nSET autocommit = 0;\n\
-                 CALL fill();"
-            ),
-            Product::Sqlite => return None,
+    /// Loops on the server that commit every 10,000 rows, each over a part of the table, side by
+    /// side; where there are procedures.
+    pub(super) fn procedures(&self, count: u64) -> Option<Way> {
+        let mut sqls = Vec::new();
+        for number in 0..count {
+            let first = self.rows * number / count;
+            let last = self.rows * (number + 1) / count;
+            let fill = format!(
+                "UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND id > at \
+                 AND id <= LEAST(at + 10000, {last}); COMMIT;"
+            );
+            sqls.push(match self.product {
+                Product::Postgres | Product::Pgbouncer => format!(
+                    "CREATE OR REPLACE PROCEDURE fill{number}() LANGUAGE plpgsql AS $$ DECLARE at \
+                     bigint := {first}; BEGIN WHILE at < {last} LOOP {fill} at := at + 10000; END \
+                     LOOP; END $$;\nCALL fill{number}();"
+                ),
+                Product::Mysql => format!(
+                    "DROP PROCEDURE IF EXISTS fill{number};\nDELIMITER //\nCREATE PROCEDURE \
+                     fill{number}() BEGIN DECLARE at bigint DEFAULT {first}; WHILE at < {last} DO \
+                     {fill} SET at = at + 10000; END WHILE; END//\nDELIMITER ;\nSET autocommit = \
+                     0;\nCALL fill{number}();"
+                ),
+                Product::Sqlite => return None,
+            });
+        }
+        let name = match count {
+            1 => "a procedure, 10,000 rows a chunk".to_owned(),
+            _ => format!("{count} such procedures side by side"),
         };
-        Some(Way::Client { name: "a procedure, 10,000 rows a chunk".to_owned(), sql })
+        Some(Way::Clients { name, sqls })
     }
 
     pub(super) fn ours(&self, workers: u32) -> Way {
