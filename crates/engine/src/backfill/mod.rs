@@ -202,7 +202,9 @@ impl<'a> Course<'a> {
         let share = if is_rows { 2 } else { 1 };
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
-            bytes: chunking.bytes.unwrap_or(job.limits.chunk_bytes / share),
+            bytes: chunking
+                .bytes
+                .unwrap_or(job.limits.chunk_bytes_on(job.connector.dialect()) / share),
             rows_max: chunking.rows.or(is_rows.then_some(ROW_CODE_ROWS_MAX)),
         };
         let mut pace = Pace::new(job.limits.mind_health, chunking.rate);

@@ -107,8 +107,8 @@ fn round(
         shape: shape.clone(),
         body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
-        chunk_rows: [25, 100, 400][random.usize(0..3)],
-        rows: 30_000,
+        chunk_rows: [10, 50, 250][random.usize(0..3)],
+        rows: 20_000,
     };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
