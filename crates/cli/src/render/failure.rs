@@ -273,11 +273,13 @@ fn kept(failure: &Failure) -> String {
         (
             Cause::Chunk { .. }
             | Cause::RowsRemain { .. }
-            | Cause::NotProved { rounds: 1.. }
             | Cause::Paused { .. }
             | Cause::Cancelled { .. },
             _,
         ) => "every chunk that is done; the next run goes on after them".into(),
+        (Cause::NotProved { rounds: 1.. }, _) => {
+            "every chunk; the next run walks over no row again, and only asks done-when".into()
+        }
         (Cause::NotProved { rounds: 0 }, _) => {
             "nothing of its SQL: it was rolled back; what a program did stays".into()
         }

@@ -124,3 +124,24 @@ async fn what_was_walked_and_not_proved_is_not_done_twice() {
     assert_eq!(finished(&world.run_data(&[2]).await.unwrap()), ["data 2"]);
     assert_eq!(world.value("SELECT count(*) FROM t WHERE n = id * 2 + 1"), "5000");
 }
+
+#[tokio::test]
+async fn repeated_walks_are_counted_over_all_runs() {
+    let world = World::manual();
+    let proved = "-- dunlin: done-when SELECT EXISTS (SELECT 1 FROM t WHERE id = 6000)\n\
+                  -- dunlin: repeat until-done max 3\n";
+    let counting = "-- dunlin: chunk-by t\nUPDATE t SET n = n + 1 WHERE :chunk;\n";
+    world
+        .schema("1_t.sql", &TABLE.replace("999999", "id"))
+        .data("2_count.sql", &format!("{proved}{counting}"));
+    world.migrate().await;
+    let walked = |from: &str| format!("SELECT count(*) FROM t WHERE n <> {from} + 3");
+    for _ in 0..3 {
+        let report = world.run_data(&[2]).await.unwrap();
+        assert!(matches!(report.failed[0].cause, Cause::NotProved { rounds: 3 }));
+        assert_eq!(world.value(&walked("id")), "0");
+    }
+    world.execute("INSERT INTO t VALUES (6000, 6003)");
+    assert_eq!(finished(&world.run_data(&[2]).await.unwrap()), ["data 2"]);
+    assert_eq!(world.value(&walked("id")), "0");
+}

@@ -183,11 +183,6 @@ fn resume(
         .into());
     }
     check_numbers(&record, work, table)?;
-    let done = segments.iter().all(Segment::is_done);
-    if done && record.state == BackfillState::Failed && chunking.rounds > 1 {
-        // Walked as often as it says, and asked to try again: as often once more.
-        record.round = 0;
-    }
     if record.state == BackfillState::Failed {
         // Somebody has seen why and asks for another try: what a row has done to workers before
         // that must not fail it unseen.
