@@ -138,7 +138,7 @@ impl Observer for Progress {
             }
             // A dead runner may have held several leases.
             Event::TookOver { holder } => self.once(format!(
-                "  took over from process {} of this machine, which died",
+                "  took over from process {} of this machine, which is gone",
                 holder.owner.pid
             )),
             Event::StepStarted { step, number, count } => self.started(step, number, count),

@@ -145,7 +145,7 @@ fn a_dead_strangers_lease_is_free_after_its_time(product: Product) {
         world.ledger("leases")
     ));
     let ended = world.run("migrate --lease-wait 60s").exits(0);
-    assert!(!ended.stderr.contains("which died"), "it can't know that:\n{}", ended.all());
+    assert!(!ended.stderr.contains("which is gone"), "it can't know that:\n{}", ended.all());
     assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
 }
 on_each!(a_dead_strangers_lease_is_free_after_its_time: postgres, mysql, sqlite);
@@ -164,7 +164,7 @@ fn a_dead_neighbours_lease_is_free_at_once(product: Product) {
         .start()
         .end();
     assert_eq!(ended.signal, Some(9), "{}", ended.all());
-    world.run("migrate --lease-wait 1s").exits(0).says("which died");
+    world.run("migrate --lease-wait 1s").exits(0).says("which is gone");
     assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
 }
 on_each!(a_dead_neighbours_lease_is_free_at_once: postgres, pgbouncer, mysql, sqlite);

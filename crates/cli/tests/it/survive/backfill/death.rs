@@ -159,7 +159,7 @@ fn a_dead_workers_lease_is_free(product: Product) {
     let world = accounts(product, "chunk_lease", ROWS);
     doubling(&world, 1, "");
     dies(armed(&world, "chunk.done@2", "kill").lease(3_600_000), "chunk.done@2");
-    world.run("data run --lease-wait 1s").exits(0).says("which died");
+    world.run("data run --lease-wait 1s").exits(0).says("which is gone");
     assert_each_once(&world, ROWS, "a neighbour's");
 
     reset(&world);
@@ -167,7 +167,7 @@ fn a_dead_workers_lease_is_free(product: Product) {
     dies(armed(&world, "chunk.done@2", "kill").lease(2_000), "chunk.done@2");
     elsewhere(&world);
     let ended = world.run("data run --lease-wait 60s").exits(0);
-    assert!(!ended.stderr.contains("which died"), "it can't know that:\n{}", ended.all());
+    assert!(!ended.stderr.contains("which is gone"), "it can't know that:\n{}", ended.all());
     assert_each_once(&world, ROWS, "a stranger's");
 }
 on_each!(a_dead_workers_lease_is_free: postgres, mysql, sqlite);
