@@ -307,9 +307,9 @@ impl Pace {
 
 fn in_company(others: Option<u64>) -> String {
     match others {
-        Some(1) => "1 session of others is at work".to_owned(),
-        Some(count) => format!("{count} sessions of others are at work"),
-        None => "others may be at work".to_owned(),
+        Some(1) => "others at work: 1 session".to_owned(),
+        Some(count) => format!("others at work: {count} sessions"),
+        None => "others who may be at work: this login may not see them".to_owned(),
     }
 }
 
