@@ -100,6 +100,8 @@ fn round(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ number as u64);
+    // Throttled it is at work for a tenth of the time: a few rounds are enough.
+    let throttled = random.u8(0..5) == 0;
     let shapes = Shape::of(product);
     let shape = &shapes[number % shapes.len()];
     let world = World {
@@ -107,7 +109,7 @@ fn round(
         shape: shape.clone(),
         body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
-        chunk_rows: [10, 50, 250][random.usize(0..3)],
+        chunk_rows: if throttled { 400 } else { [25, 100, 400][random.usize(0..3)] },
         rows: 20_000,
     };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
@@ -118,8 +120,6 @@ fn round(
         .map_err(|error| Failure::because("cannot make a folder", &error))?;
     world.make(&database, project.path())?;
     let writer = Writer::start(&world, &database, random.u64(..));
-    // Throttled it is at work for a tenth of the time: half of the rounds are not.
-    let throttled = random.bool();
     let (project_path, random) = (project.path(), &mut random);
     let blows = Blows { database: &database, binary, project: project_path, throttled, random };
     let human = blows.until_done(number, tally)?;
