@@ -13,7 +13,9 @@ use super::layout::Layout;
 use super::ledger::is_older_ledger;
 use super::script::{Part, Script};
 use super::walk::{TEXT_FORMS, alias, filter};
-use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced};
+use crate::fence::{
+    Access, LEDGER_LOCK_TIMEOUT, Limits, as_ledger_error, begin_fenced, commit_fenced,
+};
 use crate::quote;
 use crate::rows::{boolean, number, single};
 use crate::session::Session;
@@ -136,6 +138,7 @@ pub(super) async fn undo(
         return Err(TargetError::new(ErrorKind::Refused, "this backfill keeps no old values")
             .help("`-- dunlin: undo capture for 14 days` keeps them"));
     };
+    index_keys(session).await?;
     let limits = Limits { lock: work.lock_timeout, statement: Some(work.statement_timeout) };
     begin_fenced(session, lease, limits, "").await?;
     let sql = undo_sql(layout, lease, work, capture, count_max)?;
@@ -156,6 +159,26 @@ pub(super) async fn undo(
     commit_fenced(session, lease).await?;
     failpoint("undo.done");
     Ok(undone)
+}
+
+/// A ledger that was made before an undo looked older captures of a row up by its key lacks the index
+/// for it. A hash, since keys may be longer than what a btree takes, and md5 is refused by servers in
+/// FIPS mode.
+async fn index_keys(session: &mut Session) -> Result<(), TargetError> {
+    let look = "SELECT pg_catalog.to_regclass('dunlin.captured_key') IS NULL";
+    if !boolean(single(&session.ask(look).await?, 0)?, 0)? {
+        return Ok(());
+    }
+    let sql = format!(
+        "SET LOCAL lock_timeout TO {};\
+         CREATE INDEX IF NOT EXISTS captured_key ON dunlin.captured USING hash (key)",
+        LEDGER_LOCK_TIMEOUT.as_millis()
+    );
+    match session.ask(&sql).await {
+        // It is slow without, and right.
+        Err(error) if error.kind == ErrorKind::Permission => Ok(()),
+        other => other.map(|_| ()),
+    }
 }
 
 /// The statements of an undo. What it takes on is marked by `forget_at`, set before all time, which
@@ -208,10 +231,12 @@ fn undo_sql(
          SELECT pg_catalog.set_config('dunlin.undone', '0', true);",
         count_max = count_max.clamp(1, 1_000_000),
     );
+    // Of a job there are as many as the migration has changed rows, of a key a few: the planner must
+    // not take the index by job, for all that its statistics may say.
     let done = format!(
         "older AS (UPDATE dunlin.captured AS o SET xmin_after = {OURS} FROM done AS d \
-         WHERE o.job = {job} AND o.pass = {pass} AND o.key = d.key AND o.number < d.number \
-         AND o.xmin_after = d.xmin_before) \
+         WHERE o.key = d.key AND o.job || '' = {job} AND o.pass + 0 = {pass} \
+         AND o.number + 0 < d.number AND o.xmin_after = d.xmin_before) \
          SELECT pg_catalog.set_config('dunlin.undone', (pg_catalog.current_setting(\
          'dunlin.undone')::bigint + (SELECT pg_catalog.count(*) FROM done))::text, true);",
         job = job(lease),
