@@ -192,7 +192,12 @@ fn undo_sql(
     count_max: u64,
 ) -> Result<String, TargetError> {
     let these = format!("c.job = {} AND c.pass = {}", job(lease), work.pass);
-    let chosen = format!("{these} AND c.forget_at = '-infinity'");
+    // Of a job there are as many as the migration has changed rows, of a key or of a time before all
+    // time a few: whatever its statistics say, the planner must not take the index by job here.
+    let other_index = |alias: &str| {
+        format!("{alias}.job || '' = {} AND {alias}.pass + 0 = {}", job(lease), work.pass)
+    };
+    let chosen = format!("{} AND c.forget_at = '-infinity'", other_index("c"));
     let key: Vec<String> = layout
         .parts
         .iter()
@@ -222,25 +227,24 @@ fn undo_sql(
         values.push(value);
     }
     let mut sql = format!(
-        // A handful of keys each time, whatever the planner takes them for.
+        // A handful of keys each time, whatever the planner takes them for; the newest of all are
+        // the end of an index. Only plain scans of an index skip what earlier chunks deleted.
         "{TEXT_FORMS}SET LOCAL enable_seqscan TO off;SET LOCAL enable_hashjoin TO off;\
-         SET LOCAL enable_mergejoin TO off;\
+         SET LOCAL enable_mergejoin TO off;SET LOCAL enable_sort TO off;\
+         SET LOCAL enable_bitmapscan TO off;\
          UPDATE dunlin.captured AS c SET forget_at = '-infinity' WHERE c.number IN (SELECT DISTINCT \
          ON (l.key) l.number FROM (SELECT c.key, c.number FROM dunlin.captured AS c WHERE {these} \
          ORDER BY c.number DESC LIMIT {count_max}) AS l ORDER BY l.key, l.number DESC);\
          SELECT pg_catalog.set_config('dunlin.undone', '0', true);",
         count_max = count_max.clamp(1, 1_000_000),
     );
-    // Of a job there are as many as the migration has changed rows, of a key a few: the planner must
-    // not take the index by job, for all that its statistics may say.
     let done = format!(
         "older AS (UPDATE dunlin.captured AS o SET xmin_after = {OURS} FROM done AS d \
-         WHERE o.key = d.key AND o.job || '' = {job} AND o.pass + 0 = {pass} \
+         WHERE o.key = d.key AND {of_ours} \
          AND o.number + 0 < d.number AND o.xmin_after = d.xmin_before) \
          SELECT pg_catalog.set_config('dunlin.undone', (pg_catalog.current_setting(\
          'dunlin.undone')::bigint + (SELECT pg_catalog.count(*) FROM done))::text, true);",
-        job = job(lease),
-        pass = work.pass,
+        of_ours = other_index("o"),
     );
     // A statement that deletes has every column captured; one that updates some of them. Either
     // way a row that is still there gets the columns that were kept.
