@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use dunlin_model::{
-    Checksums, Diagnostic, Direction, Entry, EntryState, EntryWrite, Kind, Lease, LedgerEvent,
-    MigrationId, Resource, StepRecord, StepState, Version,
+    BackfillRecord, Checksums, Diagnostic, Direction, Entry, EntryState, EntryWrite, Kind, Lease,
+    LedgerEvent, MigrationId, Resource, StepRecord, StepState, Version,
 };
 use dunlin_project::plan::{Drift, baseline, came_after, drift};
 
+use crate::backfill;
 use crate::job::Job;
 use crate::leases::acquire;
 use crate::report::EngineError;
@@ -103,6 +104,10 @@ pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineEr
     // be refused.
     let standing = standing::look(job).await?;
     let first = change(job, &standing, amendment, "")?;
+    if let Amendment::Rerun { version } = amendment {
+        let known = backfill::standing(job, Some(*version)).await?;
+        check_undo(known.first().map(|(record, _)| record))?;
+    }
     if first.writes.is_empty() && first.settle.is_none() {
         return Ok(Amended::default());
     }
@@ -172,6 +177,10 @@ async fn apply(
     // Again, now that nobody else can change it.
     let standing = standing::read(job, target).await?;
     let change = change(job, &standing, amendment, &run.id)?;
+    if let Amendment::Rerun { version } = amendment {
+        let known = target.backfills(Some(&Resource::Data(*version))).await?;
+        check_undo(known.first().map(|(record, _)| record))?;
+    }
     target.begin_run(&run).await?;
     if !change.writes.is_empty() {
         target.record(lease, &change.writes).await?;
@@ -200,6 +209,15 @@ fn change(
         Amendment::Accept { version, because } => desk.accept(*version, because),
         Amendment::Baseline { to } => desk.baseline(*to),
         Amendment::Settle { version, took_effect } => desk.settle(*version, *took_effect),
+    }
+}
+
+/// A migration whose undo is half-way runs again only once that is done: until then a new pass would
+/// be refused, and the undo would belong to a pass that is over.
+fn check_undo(record: Option<&BackfillRecord>) -> Result<(), EngineError> {
+    match record.filter(|record| record.is_half_undone()) {
+        Some(record) => Err(backfill::half_undone(record.id.version).into()),
+        None => Ok(()),
     }
 }
 

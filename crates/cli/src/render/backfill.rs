@@ -82,8 +82,13 @@ impl View {
 
     fn rows(&self) -> String {
         let done = grouped(self.rows_done);
-        if self.record.phase == Phase::Undo {
-            return format!("{done} rows put back");
+        if let Some(changed) = self.record.changed_since() {
+            return match changed {
+                0 => format!("{done} rows put back"),
+                _ => {
+                    format!("{done} rows put back, {} left as they changed since", grouped(changed))
+                }
+            };
         }
         let open = self.record.state != BackfillState::Done;
         if let (Some(walked), Some(all)) = (self.walked(), self.record.row_count_estimate)
@@ -120,16 +125,18 @@ impl View {
 
     /// What it does, in a few words.
     pub(crate) fn state(&self) -> String {
+        if self.record.is_half_undone() {
+            return self.undo_state();
+        }
         let wish = self.record.intent.wish;
         let text = match self.record.state {
             BackfillState::Running | BackfillState::Paused if self.worker == Worker::Nobody => {
                 return styled(BAD, "its worker is gone");
             }
-            BackfillState::Running => match (wish, self.record.phase) {
-                (Wish::Pause, _) => "running, and told to pause",
-                (Wish::Cancel, _) => "running, and told to stop",
-                (Wish::Run, Phase::Undo) => "putting old values back",
-                (Wish::Run, Phase::Forward) => "running",
+            BackfillState::Running => match wish {
+                Wish::Pause => "running, and told to pause",
+                Wish::Cancel => "running, and told to stop",
+                Wish::Run => "running",
             },
             BackfillState::Paused if wish == Wish::Run => "paused, and told to go on",
             BackfillState::Paused => "paused",
@@ -144,6 +151,25 @@ impl View {
         };
         let moving = self.record.state == BackfillState::Running && wish == Wish::Run;
         styled(if moving { GOOD } else { WAITING }, text)
+    }
+
+    /// The same of an undo that is not done.
+    fn undo_state(&self) -> String {
+        let wish = self.record.intent.wish;
+        let text = match self.record.state {
+            BackfillState::Running | BackfillState::Paused if self.worker == Worker::Nobody => {
+                return styled(BAD, "its undo is not done, and its worker is gone");
+            }
+            BackfillState::Running => match wish {
+                Wish::Pause => "putting old values back, and told to pause",
+                Wish::Cancel => "putting old values back, and told to stop",
+                Wish::Run => return styled(GOOD, "putting old values back"),
+            },
+            BackfillState::Paused if wish == Wish::Run => "its undo is paused, and told to go on",
+            BackfillState::Paused => "its undo is paused",
+            _ => "its undo stopped, and is not done",
+        };
+        styled(WAITING, text)
     }
 }
 
@@ -170,7 +196,7 @@ pub(crate) fn line(view: &View) -> String {
         }
         parts.extend(left(record.seconds_left).map(|left| format!("{left} left")));
     }
-    if record.round > 1 {
+    if record.round > 1 && record.phase == Phase::Forward {
         parts.push(format!("walk {}", record.round));
     }
     if record.quarantined > 0 {
@@ -191,7 +217,7 @@ pub(crate) fn block(view: &View, command: &dyn Fn(&str) -> String) -> Vec<String
     let percent = view.percent();
     let bar = percent.map(|percent| format!("{} {percent}%  ", bar(percent)));
     field("rows", format!("{}{}", bar.unwrap_or_default(), view.rows()));
-    if record.round > 1 {
+    if record.round > 1 && record.phase == Phase::Forward {
         field("walk", format!("number {} over the table", record.round));
     }
     if view.is_moving() {
@@ -210,7 +236,8 @@ pub(crate) fn block(view: &View, command: &dyn Fn(&str) -> String) -> Vec<String
         }
     }
     field("table", format!("{}, by {}", record.table, key(record)));
-    if let Some((done, all)) = view.segments.filter(|(_, all)| *all > 0) {
+    let segments = view.segments.filter(|(_, all)| *all > 0 && record.phase == Phase::Forward);
+    if let Some((done, all)) = segments {
         field("segments", format!("{done} of {all} done"));
     }
     match &view.worker {
@@ -246,9 +273,12 @@ fn next(view: &View) -> Option<String> {
     let wish = view.record.intent.wish;
     match view.record.state {
         BackfillState::Done | BackfillState::Undone => None,
+        // Told to stop, an undo goes on when it is asked for again.
+        _ if view.record.phase == Phase::Undo && !view.is_at_work() && wish != Wish::Pause => {
+            Some(format!("data undo {version}"))
+        }
         _ if wish != Wish::Run => Some(format!("data resume {version}")),
         _ if view.is_at_work() => None,
-        _ if view.record.phase == Phase::Undo => Some(format!("data undo {version}")),
         BackfillState::Quarantined => Some(format!("data quarantine retry {version}")),
         _ => Some(format!("data run {version}")),
     }
@@ -318,7 +348,8 @@ pub(crate) fn to_json(view: &View) -> Value {
         "key": record.key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
         "state": record.state, "reason": record.reason, "intent": record.intent,
         "worker": worker,
-        "rows_done": view.rows_done, "row_count_estimate": record.row_count_estimate,
+        "rows_done": view.rows_done, "changed_since": record.changed_since(),
+        "row_count_estimate": record.row_count_estimate.filter(|_| record.phase == Phase::Forward),
         "percent": view.percent(), "rows_per_second": record.rows_per_second,
         "seconds_left": (most > 0).then_some([least, most]),
         "workers": record.workers, "chunk_rows": record.chunk_rows, "chunk_ms": record.chunk_ms,
@@ -443,6 +474,34 @@ mod tests {
         ");
         paused.record.intent.wish = Wish::Run;
         assert!(plain(&line(&paused)).starts_with("paused, and told to go on, 41%"));
+    }
+
+    #[test]
+    fn an_undo_tells_of_itself_alone() {
+        let mut undo = view();
+        let record = &mut undo.record;
+        record.phase = Phase::Undo;
+        record.state = BackfillState::Stopped;
+        record.reason = Some("cancelled by ada@db-2".into());
+        record.intent.wish = Wish::Cancel;
+        record.intent.by = Some("ada@db-2".into());
+        (record.rows_before, record.row_count_estimate) = (1_500, Some(1_507));
+        (record.workers, record.round, record.quarantined) = (0, 2, 0);
+        (undo.rows_done, undo.worker) = (1_500, Worker::Nobody);
+        insta::assert_snapshot!(whole(&undo), @r"
+          data 7 fill: its undo stopped, and is not done
+            rows       1,500 rows put back, 7 left as they changed since
+            table      public.posts, by id
+            why        cancelled by ada@db-2
+            wanted     cancel by ada@db-2
+            go on      dunlin data undo 7
+        ");
+        assert_eq!(to_json(&undo)["changed_since"], 7);
+        assert_eq!(to_json(&undo)["row_count_estimate"], Value::Null);
+        undo.record.intent.wish = Wish::Pause;
+        assert_eq!(next(&undo).as_deref(), Some("data resume 7"));
+        undo.record.state = BackfillState::Undone;
+        assert_eq!(plain(&undo.state()), "undone");
     }
 
     #[test]

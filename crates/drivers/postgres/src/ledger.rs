@@ -231,6 +231,7 @@ CREATE TABLE IF NOT EXISTS dunlin.captured (
 );
 CREATE INDEX IF NOT EXISTS captured_job ON dunlin.captured (job, pass, number);
 CREATE INDEX IF NOT EXISTS captured_forget_at ON dunlin.captured (forget_at);
+CREATE INDEX IF NOT EXISTS captured_key ON dunlin.captured USING hash (key);
 COMMENT ON COLUMN dunlin.segments.attempts IS 'Claims of the lease since its last commit.';
 COMMENT ON TABLE dunlin.backfills IS 'Where each chunked data migration is. UPDATE dunlin.backfills SET intent = ''pause'' holds them all.';
 COMMENT ON COLUMN dunlin.backfills.job IS 'The resource.';

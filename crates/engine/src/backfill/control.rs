@@ -1,13 +1,12 @@
 //! What people ask of a backfill from outside: where it stands, to hold, to show its plan, to deal
-//! with rows in quarantine, to undo it.
+//! with rows in quarantine.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, BackfillState, Body, Chunking, EntryState, EntryWrite,
-    Intent, Key, KeyRange, Lease, LedgerEvent, MigrationId, Mode, Phase, PlannedStep, Resource,
-    Segment, Table, Version, Wish,
+    Access, Backfill, BackfillRecord, Body, Chunking, Intent, Key, KeyRange, Lease, MigrationId,
+    Mode, Phase, PlannedStep, Resource, Segment, Table, Version,
 };
 use tokio::sync::mpsc;
 
@@ -20,7 +19,6 @@ use super::rows::Rows;
 use super::shared::{Shared, Sizing, Start};
 use super::sizer::{Sizer, Targets};
 use super::{Halt, rows_of};
-use crate::events::{BackfillNews, Event};
 use crate::job::{Job, Urgency};
 use crate::leases::{Heartbeat, acquire};
 use crate::report::{Cause, EngineError};
@@ -33,10 +31,6 @@ use crate::{
 
 /// How long a person at the terminal waits for a lease before being told who has it.
 const LEASE_WAIT: Duration = Duration::from_secs(10);
-
-/// Rows that one transaction of an undo puts back at first, and at most.
-const UNDO_ROWS_FIRST: u64 = 500;
-const UNDO_ROWS_MAX: u64 = 20_000;
 
 /// Where the backfills of a database stand. Looks only; a database that is not there has none.
 ///
@@ -132,7 +126,7 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
 }
 
 /// A migration of the folder as a step, for planning it outside a run.
-fn step_of(job: &Job, id: MigrationId, pass: u32) -> Result<PlannedStep, EngineError> {
+pub(super) fn step_of(job: &Job, id: MigrationId, pass: u32) -> Result<PlannedStep, EngineError> {
     job.folder.ready()?;
     let refused = |message: String, help: &str| {
         EngineError::Target(TargetError::new(ErrorKind::Refused, message).help(help))
@@ -154,7 +148,7 @@ fn step_of(job: &Job, id: MigrationId, pass: u32) -> Result<PlannedStep, EngineE
     Ok(PlannedStep { action, migration, mode: Mode::Chunked, pass, resume_at: 0 })
 }
 
-fn told(halt: Halt, _job: &Job) -> EngineError {
+pub(super) fn told(halt: Halt, _job: &Job) -> EngineError {
     match halt {
         Halt::Engine(error) => error,
         Halt::Cause(cause) => match *cause {
@@ -179,15 +173,15 @@ pub async fn quarantined(
 }
 
 /// One backfill held under its lease, for work outside a run.
-struct Held {
-    target: Box<dyn Target>,
-    lease: Lease,
-    record: BackfillRecord,
+pub(super) struct Held {
+    pub(super) target: Box<dyn Target>,
+    pub(super) lease: Lease,
+    pub(super) record: BackfillRecord,
     _heartbeat: Heartbeat,
 }
 
 impl Held {
-    async fn take(job: &Job, version: Version) -> Result<Self, EngineError> {
+    pub(super) async fn take(job: &Job, version: Version) -> Result<Self, EngineError> {
         let mut target = job.connector.connect(Purpose::Run).await?;
         let resource = Resource::Data(version);
         let known = target.backfills(Some(&resource)).await?;
@@ -206,7 +200,10 @@ impl Held {
         Ok(Self { target, lease, record, _heartbeat: heartbeat })
     }
 
-    async fn release<T>(mut self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) async fn release<T>(
+        mut self,
+        outcome: Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         if !matches!(outcome, Err(EngineError::Target(_))) {
             // Expiry covers a release that fails.
             let _ = self.target.release(&self.lease).await;
@@ -340,107 +337,11 @@ pub async fn discard(job: &Job, version: Version, key: Option<&Key>) -> Result<u
     held.release(outcome).await
 }
 
-/// How far an undo came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Undoing {
-    /// Rows that have their old values again.
-    pub restored: u64,
-    /// Rows that were changed or deleted since, and left as they are.
-    pub changed_since: u64,
-    /// A person stopped it; running it again goes on.
-    pub interrupted: bool,
-}
-
-/// Puts the values that a backfill captured back, in chunks. Rows that changed since are left as they
-/// are and counted. In the end the migration is recorded as skipped: it runs again only by
-/// `data rerun`.
-///
-/// # Errors
-/// Nothing was captured; the database, the lease.
-pub async fn undo(job: &Job, version: Version) -> Result<Undoing, EngineError> {
-    let mut held = Held::take(job, version).await?;
-    let outcome = undo_rows(job, &mut held, version).await;
-    held.release(outcome).await
-}
-
-async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoing, EngineError> {
-    let id = MigrationId::data(version);
-    let step = step_of(job, id, held.record.pass)?;
-    let target = held.target.as_mut();
-    let (table, work, chunking) = planned(job, target, &step.migration, held.record.pass)
-        .await
-        .map_err(|halt| told(halt, job))?;
-    check_numbers(&held.record, &work, &table)?;
-    if chunking.undo.is_none() {
-        return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
-            .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
-            .into());
-    }
-    held.record.phase = Phase::Undo;
-    held.record.state = BackfillState::Running;
-    // What requires the migration must not run over rows of which some have their old values.
-    let begun = undo_entry(&step, EntryState::Failed, "its undo has begun and is not done");
-    let begun = Some(&begun);
-    target.write_backfill(&mut held.lease, &held.record, None, Some(Wish::Run), begun).await?;
-    let mut undoing = Undoing::default();
-    let mut rows = UNDO_ROWS_FIRST;
-    loop {
-        if job.interrupt.urgency() >= Urgency::Finish {
-            undoing.interrupted = true;
-            held.record.state = BackfillState::Stopped;
-            target.write_backfill(&mut held.lease, &held.record, None, None, None).await?;
-            return Ok(undoing);
-        }
-        let began = std::time::Instant::now();
-        let undone = match target.undo_chunk(&mut held.lease, &work, rows).await {
-            Ok(undone) => undone,
-            Err(error) if error.kind.remedy() == Remedy::RetryTransaction && rows > 1 => {
-                rows = (rows / 4).max(1);
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        crate::failpoint("undo.chunk");
-        undoing.restored += undone.restored;
-        undoing.changed_since += undone.changed_since;
-        let news = BackfillNews::Progress { record: &held.record, rows_done: undoing.restored };
-        job.observer.event(Event::Backfill { id, news });
-        if !undone.left {
-            break;
-        }
-        if began.elapsed() < job.limits.chunk_time_on(job.connector.dialect()) / 2 {
-            rows = (rows * 2).min(UNDO_ROWS_MAX);
-        } else if began.elapsed() > job.limits.chunk_time_on(job.connector.dialect()) {
-            rows = (rows / 2).max(1);
-        }
-    }
-    held.record.state = BackfillState::Undone;
-    let entry = undo_entry(&step, EntryState::Skipped, "its changes were undone");
-    target.write_backfill(&mut held.lease, &held.record, None, None, Some(&entry)).await?;
-    Ok(undoing)
-}
-
-fn undo_entry(step: &PlannedStep, state: EntryState, text: &str) -> EntryWrite {
-    let (text, failed) = (Some(text.to_owned()), state == EntryState::Failed);
-    EntryWrite {
-        id: step.migration.id,
-        name: step.migration.name.clone(),
-        state,
-        pass: step.pass,
-        content: None,
-        baseline: false,
-        by_environment: false,
-        reason: text.clone().filter(|_| !failed),
-        error: text.filter(|_| failed),
-        output: None,
-        event: if failed { LedgerEvent::Fail } else { LedgerEvent::Skip },
-        run: String::new(),
-    }
-}
-
-/// Rows done so far, walks before this one included.
+/// Rows done so far, walks before this one included; of an undo, those that it put back.
 #[must_use]
 pub fn rows_done(record: &BackfillRecord, segments: &[Segment]) -> u64 {
-    record.rows_before + rows_of(segments)
+    match record.phase {
+        Phase::Forward => record.rows_before + rows_of(segments),
+        Phase::Undo => record.rows_before,
+    }
 }

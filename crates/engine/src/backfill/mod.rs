@@ -21,6 +21,7 @@ mod progress;
 mod rows;
 mod shared;
 mod sizer;
+mod undo;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,8 +35,7 @@ use tokio::sync::mpsc;
 
 use self::board::Board;
 pub use self::control::{
-    Preview, Released, Undoing, discard, intend, preview, quarantined, release, rows_done,
-    standing, undo,
+    Preview, Released, discard, intend, preview, quarantined, release, rows_done, standing,
 };
 use self::crew::{Crew, WalkEnd};
 use self::lane::ChunkFailure;
@@ -44,6 +44,8 @@ use self::prepare::{Prepared, prepare, segments};
 use self::progress::Progress;
 use self::shared::{Shared, Sizing, Start};
 use self::sizer::{Sizer, Targets};
+pub(crate) use self::undo::half_undone;
+pub use self::undo::{Undoing, undo};
 use crate::events::{BackfillNews, Event};
 use crate::job::Urgency;
 use crate::report::{Cause, EngineError};

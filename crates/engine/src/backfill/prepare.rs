@@ -7,7 +7,7 @@ use dunlin_model::{
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
-use super::{Halt, new_record, wait_behind};
+use super::{Halt, half_undone, new_record, wait_behind};
 use crate::job::Job;
 use crate::report::Cause;
 use crate::{ErrorKind, Target, TargetError};
@@ -38,12 +38,11 @@ pub(crate) async fn prepare(
     let migration = &step.migration;
     let known = known(target, step).await?;
     if let Some((record, _)) = &known {
-        check_wish(job, record, step.pass)?;
-        if record.phase == Phase::Undo && record.state != BackfillState::Undone {
-            return Err(TargetError::new(ErrorKind::Refused, "its undo has begun and is not done")
-                .help(format!("finish it: dunlin data undo {}", migration.id.version))
-                .into());
+        // First: what people want is said of the undo.
+        if record.is_half_undone() {
+            return Err(half_undone(migration.id.version).into());
         }
+        check_wish(job, record, step.pass)?;
     }
     let resumed =
         known.filter(|(record, _)| record.pass == step.pass && record.phase == Phase::Forward);

@@ -226,9 +226,10 @@ pub struct BackfillRecord {
     pub state: BackfillState,
     /// Why it is so: what throttles it, what it waits for.
     pub reason: Option<String>,
-    /// Rows that were to be done, by the server's estimate at the start of this walk.
+    /// Rows that were to be done, by the server's estimate at the start of this walk. In an undo,
+    /// the rows that it has come to so far, whether it put them back or left them as they are.
     pub row_count_estimate: Option<u64>,
-    /// Rows done in earlier walks of this pass.
+    /// Rows done in earlier walks of this pass. In an undo, the rows that it put back so far.
     pub rows_before: u64,
     /// Workers at work.
     pub workers: u32,
@@ -248,4 +249,20 @@ pub struct BackfillRecord {
     pub started_at: Option<i64>,
     /// When its worker last said something, by the server's clock.
     pub updated_at: Option<i64>,
+}
+
+impl BackfillRecord {
+    /// Whether some rows have their old values again and others have not.
+    #[must_use]
+    pub fn is_half_undone(&self) -> bool {
+        self.phase == Phase::Undo && self.state != BackfillState::Undone
+    }
+
+    /// Rows that an undo left as they are, since somebody changed or deleted them; `None`: it is no
+    /// undo.
+    #[must_use]
+    pub fn changed_since(&self) -> Option<u64> {
+        (self.phase == Phase::Undo)
+            .then(|| self.row_count_estimate.unwrap_or(0).saturating_sub(self.rows_before))
+    }
 }

@@ -103,9 +103,15 @@ async fn change(
     let command = |words: &str| context.again(&job.database, words);
     render::line(&format!("{}: {title} {told}; {}", job.database, answer(&worker)));
     if worker == Worker::Nobody && !over {
-        let run = command(&format!("data run {version}"));
+        let run = match record.is_half_undone() {
+            true => command(&format!("data undo {version}")),
+            false => command(&format!("data run {version}")),
+        };
         match wish {
             Wish::Run => render::line(&format!("  `{run}` goes on with it")),
+            Wish::Cancel if record.is_half_undone() => {
+                render::line(&format!("  it stays so until `{run}`"));
+            }
             Wish::Pause | Wish::Cancel => {
                 let resume = command(&format!("data resume {version}"));
                 render::line(&format!("  it stays so until `{resume}`"));

@@ -37,6 +37,7 @@ pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, 
         render::json(&json!({
             "database": job.database, "version": version, "restored": undone.restored,
             "changed_since": undone.changed_since, "interrupted": undone.interrupted,
+            "cancelled": undone.cancelled,
             "exit_code": exit.code(),
         }));
         return Ok(exit);
@@ -52,7 +53,9 @@ pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, 
     render::line(&format!("{}: {restored} rows have their old values again{since}", job.database));
     let command = |words: &str| context.again(&job.database, words);
     if undone.interrupted {
-        render::line(&format!("  go on: {}", command(&format!("data undo {version}"))));
+        let how = if undone.cancelled { "cancelled" } else { "stopped" };
+        let undo = command(&format!("data undo {version}"));
+        render::line(&format!("  {how} before its end; go on: {undo}"));
     } else {
         let rerun = command(&format!("data rerun {version}"));
         render::line(&format!(

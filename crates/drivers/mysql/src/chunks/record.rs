@@ -82,7 +82,7 @@ fn facts(record: &BackfillRecord) -> String {
     format!(
         "state = '{}', reason = {}, workers = {}, chunk_rows = {}, chunk_ms = {}, \
          rows_per_second = {}, seconds_left_min = {}, seconds_left_max = {}, \
-         updated_at = UTC_TIMESTAMP(6)",
+         row_count_estimate = {}, rows_before = {}, updated_at = UTC_TIMESTAMP(6)",
         record.state.as_str(),
         optional_text(record.reason.as_deref()),
         record.workers,
@@ -91,6 +91,8 @@ fn facts(record: &BackfillRecord) -> String {
         record.rows_per_second,
         record.seconds_left.0,
         record.seconds_left.1,
+        record.row_count_estimate.map_or_else(|| "NULL".to_owned(), |rows| rows.to_string()),
+        record.rows_before,
     )
 }
 
@@ -99,7 +101,7 @@ fn plan(record: &BackfillRecord) -> String {
     let key = serde_json::to_string(&record.key).unwrap_or_default();
     format!(
         "version = {}, pass = {}, phase = '{}', round = {}, table_name = {}, key_columns = {}, \
-         shape = {}, row_count_estimate = {}, rows_before = {}",
+         shape = {}",
         record.id.version,
         record.pass,
         record.phase.as_str(),
@@ -107,8 +109,6 @@ fn plan(record: &BackfillRecord) -> String {
         text(&record.table),
         text(&key),
         text(&record.shape),
-        record.row_count_estimate.map_or_else(|| "NULL".to_owned(), |rows| rows.to_string()),
-        record.rows_before,
     )
 }
 

@@ -13,7 +13,9 @@ use super::layout::Layout;
 use super::ledger::is_older_ledger;
 use super::script::{Part, Script};
 use super::walk::{TEXT_FORMS, alias, filter};
-use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced};
+use crate::fence::{
+    Access, LEDGER_LOCK_TIMEOUT, Limits, as_ledger_error, begin_fenced, commit_fenced,
+};
 use crate::quote;
 use crate::rows::{boolean, number, single};
 use crate::session::Session;
@@ -136,6 +138,7 @@ pub(super) async fn undo(
         return Err(TargetError::new(ErrorKind::Refused, "this backfill keeps no old values")
             .help("`-- dunlin: undo capture for 14 days` keeps them"));
     };
+    index_keys(session).await?;
     let limits = Limits { lock: work.lock_timeout, statement: Some(work.statement_timeout) };
     begin_fenced(session, lease, limits, "").await?;
     let sql = undo_sql(layout, lease, work, capture, count_max)?;
@@ -158,6 +161,26 @@ pub(super) async fn undo(
     Ok(undone)
 }
 
+/// A ledger that was made before an undo looked older captures of a row up by its key lacks the index
+/// for it. A hash, since keys may be longer than what a btree takes, and md5 is refused by servers in
+/// FIPS mode.
+async fn index_keys(session: &mut Session) -> Result<(), TargetError> {
+    let look = "SELECT pg_catalog.to_regclass('dunlin.captured_key') IS NULL";
+    if !boolean(single(&session.ask(look).await?, 0)?, 0)? {
+        return Ok(());
+    }
+    let sql = format!(
+        "SET LOCAL lock_timeout TO {};\
+         CREATE INDEX IF NOT EXISTS captured_key ON dunlin.captured USING hash (key)",
+        LEDGER_LOCK_TIMEOUT.as_millis()
+    );
+    match session.ask(&sql).await {
+        // It is slow without, and right.
+        Err(error) if error.kind == ErrorKind::Permission => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
 /// The statements of an undo. What it takes on is marked by `forget_at`, set before all time, which
 /// nobody else sees. Of a row that was captured twice only the newest is: its older one then counts
 /// as unchanged exactly if the newer walk found the row as the older one had left it.
@@ -169,7 +192,12 @@ fn undo_sql(
     count_max: u64,
 ) -> Result<String, TargetError> {
     let these = format!("c.job = {} AND c.pass = {}", job(lease), work.pass);
-    let chosen = format!("{these} AND c.forget_at = '-infinity'");
+    // Of a job there are as many as the migration has changed rows, of a key or of a time before all
+    // time a few: whatever its statistics say, the planner must not take the index by job here.
+    let other_index = |alias: &str| {
+        format!("{alias}.job || '' = {} AND {alias}.pass + 0 = {}", job(lease), work.pass)
+    };
+    let chosen = format!("{} AND c.forget_at = '-infinity'", other_index("c"));
     let key: Vec<String> = layout
         .parts
         .iter()
@@ -199,9 +227,11 @@ fn undo_sql(
         values.push(value);
     }
     let mut sql = format!(
-        // A handful of keys each time, whatever the planner takes them for.
+        // A handful of keys each time, whatever the planner takes them for; the newest of all are
+        // the end of an index. Only plain scans of an index skip what earlier chunks deleted.
         "{TEXT_FORMS}SET LOCAL enable_seqscan TO off;SET LOCAL enable_hashjoin TO off;\
-         SET LOCAL enable_mergejoin TO off;\
+         SET LOCAL enable_mergejoin TO off;SET LOCAL enable_sort TO off;\
+         SET LOCAL enable_bitmapscan TO off;\
          UPDATE dunlin.captured AS c SET forget_at = '-infinity' WHERE c.number IN (SELECT DISTINCT \
          ON (l.key) l.number FROM (SELECT c.key, c.number FROM dunlin.captured AS c WHERE {these} \
          ORDER BY c.number DESC LIMIT {count_max}) AS l ORDER BY l.key, l.number DESC);\
@@ -210,12 +240,11 @@ fn undo_sql(
     );
     let done = format!(
         "older AS (UPDATE dunlin.captured AS o SET xmin_after = {OURS} FROM done AS d \
-         WHERE o.job = {job} AND o.pass = {pass} AND o.key = d.key AND o.number < d.number \
-         AND o.xmin_after = d.xmin_before) \
+         WHERE o.key = d.key AND {of_ours} \
+         AND o.number + 0 < d.number AND o.xmin_after = d.xmin_before) \
          SELECT pg_catalog.set_config('dunlin.undone', (pg_catalog.current_setting(\
          'dunlin.undone')::bigint + (SELECT pg_catalog.count(*) FROM done))::text, true);",
-        job = job(lease),
-        pass = work.pass,
+        of_ours = other_index("o"),
     );
     // A statement that deletes has every column captured; one that updates some of them. Either
     // way a row that is still there gets the columns that were kept.

@@ -150,7 +150,7 @@ pub(crate) fn report(
     let sql = format!(
         "UPDATE dunlin_backfills SET state = ?2, reason = ?3, row_count_estimate = ?4,
           workers = ?5, chunk_rows = ?6, chunk_ms = ?7, rows_per_second = ?8,
-          seconds_left_min = ?9, seconds_left_max = ?10, updated_at = {NOW}
+          seconds_left_min = ?9, seconds_left_max = ?10, rows_before = ?11, updated_at = {NOW}
          WHERE job = ?1"
     );
     connection.prepare_cached(&sql)?.execute(params![
@@ -164,6 +164,7 @@ pub(crate) fn report(
         stored(record.rows_per_second),
         stored(record.seconds_left.0),
         stored(record.seconds_left.1),
+        stored(record.rows_before),
     ])?;
     Ok(())
 }

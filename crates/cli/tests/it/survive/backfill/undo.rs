@@ -1,9 +1,13 @@
 //! Old values that were kept, and go back.
 
 use dunlin_testkit::servers::Product;
+use rustix::process::Signal;
+use serde_json::json as value;
 
-use super::super::world::on_each;
-use super::{ROWS, accounts, armed, assert_each_once, changed, dies, doubling, json};
+use super::super::world::{World, on_each, wait_for};
+use super::{
+    ROWS, accounts, armed, assert_each_once, changed, dies, doubling, json, status, until_status,
+};
 
 /// Rows have their old values again, also after a worker and an undo that were killed; those that
 /// changed since, or are gone, stay as they are and are counted.
@@ -42,6 +46,73 @@ fn what_goes_back_is_counted(product: Product) {
     assert_eq!((&undone["restored"], &undone["changed_since"]), (&97.into(), &3.into()));
 }
 on_each!(what_goes_back_is_counted: postgres, mysql, sqlite);
+
+/// What `data status` shows, which has these in it.
+#[track_caller]
+fn shows(world: &World, parts: &[&str]) -> String {
+    let shown = world.run("data status 1").stdout;
+    for part in parts {
+        assert!(shown.contains(part), "`{part}` is not shown:\n{shown}");
+    }
+    shown
+}
+
+/// An undo heeds what people want as a run does: the switch in SQL holds it after the chunk under way,
+/// a rate is kept, a cancel ends it; and all the while it says how far it is, and what goes on with it.
+fn an_undo_heeds_what_people_want(product: Product) {
+    const MANY: u32 = 3_000;
+    let world = accounts(product, "chunk_undo_heeds", MANY);
+    doubling(&world, 1, "-- dunlin: undo capture for 1 day\n");
+    world.run("data run").exits(0);
+    world.sql(&format!("UPDATE accounts SET balance = -1 WHERE id = {MANY}"));
+    let undo = world
+        .command("data undo 1 --yes")
+        .variable("DUNLIN_FAILPOINT", "undo.chunk")
+        .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+        .start();
+    undo.until_stopped();
+    let backfills = world.ledger("backfills");
+    world.sql(&format!("UPDATE {backfills} SET intent = 'pause'"));
+    undo.signal(Signal::CONT);
+    until_status(&world, 1, "state", &value!("paused"));
+    let held = status(&world, 1);
+    let count = |field: &str| status(&world, 1)[field].as_u64().expect("a number");
+    let back = count("rows_done");
+    assert_eq!((&held["phase"], &held["workers"]), (&value!("undo"), &value!(0)));
+    assert_eq!(back + count("changed_since"), 500, "one chunk");
+    assert_eq!(u64::from(changed(&world)), u64::from(MANY) - back);
+    let said = format!("{back} rows put back");
+    shows(&world, &["its undo is paused", &said, "data resume 1"]);
+
+    world.run("data set 1 rate=1").exits(0);
+    world.run("data resume 1").exits(0);
+    until_status(&world, 1, "reason", &value!("rate 1 rows/s"));
+    wait_for("it goes on", || status(&world, 1)["rows_done"].as_u64() > Some(back));
+    shows(&world, &["putting old values back", "chunks of 1 rows"]);
+    world.run("data cancel 1").exits(0);
+    undo.end().exits(7).says("cancelled").says("data undo 1");
+    assert!(changed(&world) > 1_000, "at the rate it would take most of an hour");
+
+    let half_way = "its undo has begun and is not done";
+    let stopped =
+        shows(&world, &[half_way, "its undo stopped, and is not done", "cancelled", "data undo 1"]);
+    assert!(!stopped.contains("rows/s"), "{stopped}");
+    world.run("data resume 1").exits(0).says("data undo 1");
+    world.run("data set 1 rate=off").exits(0);
+
+    let before = world.run("data status 1 --json").stdout;
+    let refused = world.run("data rerun 1");
+    assert_ne!(refused.code, Some(0), "{}", refused.all());
+    refused.says(half_way).says("data undo 1");
+    assert_eq!(world.run("data status 1 --json").stdout, before, "and nothing was changed");
+
+    let undone = json(&world.run("data undo 1 --yes --json").exits(0));
+    let all = u64::from(MANY);
+    assert_eq!((&undone["restored"], &undone["changed_since"]), (&value!(all - 1), &value!(1)));
+    assert_eq!(changed(&world), 1);
+    world.run("data rerun 1").exits(0);
+}
+on_each!(an_undo_heeds_what_people_want: postgres, mysql, sqlite);
 
 /// Without `undo capture` there is nothing to put back, and that is said.
 #[test]

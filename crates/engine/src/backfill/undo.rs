@@ -1,0 +1,307 @@
+//! Puts the values that a backfill captured back, chunk by chunk, and minds what people want of it
+//! meanwhile, as a walk does.
+
+use std::time::{Duration, Instant};
+
+use dunlin_model::{
+    Backfill, BackfillState, EntryState, EntryWrite, LedgerEvent, MigrationId, Phase, PlannedStep,
+    Version, Wish,
+};
+
+use super::control::{Held, step_of, told};
+use super::pace::Pace;
+use super::prepare::{check_numbers, planned};
+use super::progress::Progress;
+use crate::events::{BackfillNews, Event};
+use crate::job::{Job, Urgency};
+use crate::report::{Cause, EngineError};
+use crate::{ErrorKind, Remedy, TargetError};
+
+/// Rows that one transaction puts back at first, and at most.
+const ROWS_FIRST: u64 = 500;
+const ROWS_MAX: u64 = 20_000;
+
+/// How long it waits at most before it asks again what people want.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long it waits after a chunk that met somebody else's locks.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What an undo that is not done is called, in the ledger and to people.
+const HALF_UNDONE: &str = "its undo has begun and is not done";
+
+/// How far an undo came, since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Undoing {
+    /// Rows that have their old values again.
+    pub restored: u64,
+    /// Rows that were changed or deleted since, and left as they are.
+    pub changed_since: u64,
+    /// A person stopped it; running it again goes on.
+    pub interrupted: bool,
+    /// They did so by `data cancel`.
+    pub cancelled: bool,
+}
+
+/// Puts the values that a backfill captured back, in chunks. Rows that changed since are left as they
+/// are and counted. In the end the migration is recorded as skipped: it runs again only by
+/// `data rerun`.
+///
+/// # Errors
+/// Nothing was captured; the database, the lease.
+pub async fn undo(job: &Job, version: Version) -> Result<Undoing, EngineError> {
+    let mut held = Held::take(job, version).await?;
+    let outcome = undo_rows(job, &mut held, version).await;
+    held.release(outcome).await
+}
+
+/// What is refused to a backfill whose undo is half-way.
+pub(crate) fn half_undone(version: Version) -> TargetError {
+    TargetError::new(ErrorKind::Refused, HALF_UNDONE)
+        .help(format!("finish it: dunlin data undo {version}"))
+}
+
+async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoing, EngineError> {
+    let id = MigrationId::data(version);
+    let step = step_of(job, id, held.record.pass)?;
+    let target = held.target.as_mut();
+    let (table, work, chunking) = planned(job, target, &step.migration, held.record.pass)
+        .await
+        .map_err(|halt| told(halt, job))?;
+    check_numbers(&held.record, &work, &table)?;
+    if chunking.undo.is_none() {
+        return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
+            .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
+            .into());
+    }
+    let mut way = WayBack {
+        job,
+        held,
+        work,
+        file_rate: chunking.rate,
+        pace: Pace::new(false, chunking.rate),
+        progress: Progress::default(),
+        rows: ROWS_FIRST,
+    };
+    way.begin(&step).await?;
+    let end = way.go().await?;
+    way.end(&step, end).await
+}
+
+/// Why an undo ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing is left to put back.
+    Done,
+    /// A person stopped the program.
+    Interrupted,
+    /// A person gave it up.
+    Cancelled,
+}
+
+/// One undo under its lease.
+struct WayBack<'a> {
+    job: &'a Job,
+    held: &'a mut Held,
+    work: Backfill,
+    /// The rate that the file asks for.
+    file_rate: Option<u64>,
+    pace: Pace,
+    progress: Progress,
+    /// Rows of the next chunk, the rate aside.
+    rows: u64,
+}
+
+impl WayBack<'_> {
+    async fn begin(&mut self, step: &PlannedStep) -> Result<(), EngineError> {
+        let record = &mut self.held.record;
+        if record.phase == Phase::Forward {
+            record.phase = Phase::Undo;
+            record.rows_before = 0;
+            record.row_count_estimate = Some(0);
+        }
+        // Figures of the walk, or of whoever was at work on the undo before.
+        record.chunk_rows = 0;
+        record.chunk_ms = 0;
+        record.rows_per_second = 0;
+        record.seconds_left = (0, 0);
+        // Who gave up the migration, or an undo before, wants this one. What is held stays held.
+        let wish = (record.intent.wish == Wish::Cancel).then_some(Wish::Run);
+        record.intent.wish = wish.unwrap_or(record.intent.wish);
+        self.refresh();
+        // What requires the migration must not run over rows of which some have their old values.
+        let begun = entry(step, EntryState::Failed, HALF_UNDONE);
+        let held = &mut *self.held;
+        held.target.write_backfill(&mut held.lease, &held.record, None, wish, Some(&begun)).await?;
+        Ok(())
+    }
+
+    /// Chunk by chunk, to the end or until a person ends it.
+    async fn go(&mut self) -> Result<End, EngineError> {
+        loop {
+            if self.job.interrupt.urgency() >= Urgency::Finish {
+                return Ok(End::Interrupted);
+            }
+            self.hear().await?;
+            let wait = match self.held.record.intent.wish {
+                Wish::Cancel => return Ok(End::Cancelled),
+                Wish::Pause => LOOK_EVERY,
+                Wish::Run => self.unpaid(),
+            };
+            if wait.is_zero() {
+                if !self.chunk().await? {
+                    return Ok(End::Done);
+                }
+                continue;
+            }
+            self.rest(wait.min(LOOK_EVERY)).await;
+        }
+    }
+
+    /// How long to wait before the next chunk, at the rate.
+    fn unpaid(&mut self) -> Duration {
+        let now = Instant::now();
+        let advice = self.pace.advice(now);
+        self.pace.pause(now, &advice, Duration::ZERO)
+    }
+
+    /// Waits, but not for a person who wants to stop it.
+    async fn rest(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.job.interrupt.reached(Urgency::Finish) => {}
+        }
+    }
+
+    /// Says how far it is and hears what people want. Before each chunk, as lanes do with theirs.
+    async fn hear(&mut self) -> Result<(), EngineError> {
+        self.refresh();
+        let held = &mut *self.held;
+        match held.target.report_backfill(&held.lease, &held.record).await {
+            Ok(intent) if intent != held.record.intent => {
+                held.record.intent = intent;
+                // The answer is a fact by now: whoever waits for it need not wait for a chunk.
+                self.refresh();
+                let held = &mut *self.held;
+                match held.target.report_backfill(&held.lease, &held.record).await {
+                    Err(error) if !error.is_passing() => return Err(error.into()),
+                    _ => {}
+                }
+            }
+            Ok(_) => {}
+            // Somebody has the row locked: the next report tells.
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let held = &mut *self.held;
+        let paused = held.record.intent.wish == Wish::Pause;
+        if paused && !held.target.keep(&held.lease, self.job.limits.lease_ttl).await? {
+            // No chunk is under way that would tell.
+            return Err(TargetError::new(
+                ErrorKind::Fenced,
+                "somebody else has taken the undo over meanwhile",
+            )
+            .into());
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Brings the record up to date.
+    fn refresh(&mut self) {
+        let now = Instant::now();
+        let record = &mut self.held.record;
+        self.pace.set_rate(record.intent.rate.or(self.file_rate).filter(|rate| *rate > 0));
+        let paused = record.intent.wish == Wish::Pause;
+        record.state = if paused { BackfillState::Paused } else { BackfillState::Running };
+        record.reason = match (paused, &record.intent.by) {
+            (true, Some(by)) => Some(format!("paused by {by}")),
+            (true, None) => Some("paused".to_owned()),
+            (false, _) => self.pace.reason(now),
+        };
+        record.workers = u32::from(!paused);
+        record.rows_per_second = if paused { 0 } else { self.progress.rate(now) as u64 };
+    }
+
+    fn tell(&self) {
+        let record = &self.held.record;
+        let news = BackfillNews::Progress { record, rows_done: record.rows_before };
+        self.job.observer.event(Event::Backfill { id: record.id, news });
+    }
+
+    /// One chunk. `false`: nothing is left.
+    async fn chunk(&mut self) -> Result<bool, EngineError> {
+        let rows = self.pace.rows_max().map_or(self.rows, |most| self.rows.min(most));
+        let began = Instant::now();
+        let held = &mut *self.held;
+        let undone = match held.target.undo_chunk(&mut held.lease, &self.work, rows).await {
+            Ok(undone) => undone,
+            Err(error) if error.kind.remedy() == Remedy::RetryTransaction && rows > 1 => {
+                self.rows = (rows / 4).max(1);
+                self.rest(CONFLICT_PAUSE).await;
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        crate::failpoint("undo.chunk");
+        let (now, took) = (Instant::now(), began.elapsed());
+        let met = undone.restored + undone.changed_since;
+        self.pace.observe(now, met, took, Duration::ZERO);
+        self.progress.observe(now, met);
+        let record = &mut held.record;
+        record.rows_before += undone.restored;
+        record.row_count_estimate = Some(record.row_count_estimate.unwrap_or(0) + met);
+        record.chunk_rows = rows;
+        record.chunk_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let usual = self.job.limits.chunk_time_on(self.job.connector.dialect());
+        if took < usual / 2 && rows == self.rows {
+            self.rows = (self.rows * 2).min(ROWS_MAX);
+        } else if took > usual {
+            self.rows = (rows / 2).max(1);
+        }
+        Ok(undone.left)
+    }
+
+    /// Leaves it done, or at a place to go on from.
+    async fn end(&mut self, step: &PlannedStep, end: End) -> Result<Undoing, EngineError> {
+        let record = &mut self.held.record;
+        record.state =
+            if end == End::Done { BackfillState::Undone } else { BackfillState::Stopped };
+        record.reason = (end == End::Cancelled)
+            .then(|| Cause::Cancelled { by: record.intent.by.clone() }.to_string());
+        record.workers = 0;
+        record.rows_per_second = 0;
+        let entry =
+            (end == End::Done).then(|| entry(step, EntryState::Skipped, "its changes were undone"));
+        let held = &mut *self.held;
+        held.target
+            .write_backfill(&mut held.lease, &held.record, None, None, entry.as_ref())
+            .await?;
+        let record = &self.held.record;
+        Ok(Undoing {
+            restored: record.rows_before,
+            changed_since: record.changed_since().unwrap_or(0),
+            interrupted: end != End::Done,
+            cancelled: end == End::Cancelled,
+        })
+    }
+}
+
+/// The migration's row while its undo is under way, and after it.
+fn entry(step: &PlannedStep, state: EntryState, text: &str) -> EntryWrite {
+    let (text, failed) = (Some(text.to_owned()), state == EntryState::Failed);
+    EntryWrite {
+        id: step.migration.id,
+        name: step.migration.name.clone(),
+        state,
+        pass: step.pass,
+        content: None,
+        baseline: false,
+        by_environment: false,
+        reason: text.clone().filter(|_| !failed),
+        error: text.filter(|_| failed),
+        output: None,
+        event: if failed { LedgerEvent::Fail } else { LedgerEvent::Skip },
+        run: String::new(),
+    }
+}
