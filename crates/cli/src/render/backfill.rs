@@ -114,6 +114,9 @@ impl View {
         match self.record.state {
             BackfillState::Running if self.is_moving() => Some(format!("slowed by {reason}")),
             BackfillState::Running => None,
+            // How many rows that were is out of date by the next try; how many they are stands in
+            // the line below.
+            BackfillState::Quarantined => None,
             _ => Some(reason.clone()),
         }
     }

@@ -142,6 +142,7 @@ pub(crate) fn settle(
         );
     };
     if let Some(query) = &mut directives.done_when {
+        directives.done_when_line = said.place("done-when", file).line;
         match one_query(dialect, query) {
             Ok(read) => *query = read,
             Err(message) => refuse(
@@ -154,6 +155,7 @@ pub(crate) fn settle(
     }
     if let Some(chunking) = &mut directives.chunking {
         if let Some(filter) = &mut chunking.filter {
+            chunking.filter_line = said.place("chunk-where", file).line;
             match condition(dialect, filter) {
                 Ok(read) => *filter = read,
                 Err(message) => {
