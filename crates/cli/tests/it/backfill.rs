@@ -190,6 +190,55 @@ fn sql_in_a_header_is_blamed_for_its_own_errors() {
 }
 
 #[test]
+fn what_is_paused_says_what_it_waits_for_once() {
+    let project = project();
+    // It is killed, so it has no exit code.
+    let _ = project.run_with("data run 2", &[("DUNLIN_FAILPOINT", "backfill.begun")]);
+    project.run("data pause 2").exits(0);
+    let worker = project.start("data run --background --until-idle");
+    let held = || project.run("data status 2").stdout().contains("data 2 slugs: paused");
+    assert!((0..1_000).any(|_| held()), "it is never paused");
+    worker.terminate();
+    let ended = worker.end();
+    assert_eq!(ended.stderr().matches("waits for `dunlin data resume 2`").count(), 1);
+}
+
+#[test]
+fn what_was_skipped_half_way_says_so() {
+    let project = project();
+    project.run("data run 4").exits(1);
+    project.run("data pause 4").exits(0);
+    project.run_words(&["data", "skip", "4", "--because", "not worth it"], &[]).exits(0);
+    let status = project.run("data status 4");
+    says(&status, "data 4 stops: skipped: the rest of its rows stays as it is");
+    says(&status, "go on      dunlin data rerun 4");
+    assert!(!status.stdout().contains("pause"), "{}", status.all());
+}
+
+#[test]
+fn words_that_are_nearly_right_are_recognised() {
+    let project = project();
+    for (text, words) in [
+        (
+            "-- dunlin: chunk-by posts\nUPDATE posts SET title = '' WHERE :CHUNK;\n",
+            "did you mean `:chunk` where it says `:CHUNK`?",
+        ),
+        (
+            "-- dunlin: chunk-by posts\nUPDATE posts SET title = '' WHERE :chunks;\n",
+            "did you mean `:chunk` where it says `:chunks`?",
+        ),
+        (
+            "-- dunlin: chunk-by posts\n-- dunlin: chunk-key id desc\n\
+             UPDATE posts SET title = '' WHERE :chunk;\n",
+            "the direction of each column comes from its index alone",
+        ),
+    ] {
+        project.write("data_migrations/6_whole.sql", text);
+        says(&project.run("data plan 6").exits(2), words);
+    }
+}
+
+#[test]
 fn watching_for_programs_is_an_object_a_line() {
     let project = project();
     let ran = project.run("data run 2 --watch --json").exits(0);
