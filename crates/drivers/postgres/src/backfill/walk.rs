@@ -273,13 +273,13 @@ pub(super) async fn estimate(
     // what updates leave behind counts again.
     let answers = [ask(session, "", &live_share_sql(work)).await?];
     let share: f64 = number(single(&answers, 0)?, 0)?;
-    Ok(Some((rows * share).ceil() as u64))
+    Ok(Some((rows * share).round() as u64))
 }
 
 /// Which share of the rows that the planner sees in a table are there.
 fn live_share_sql(work: &Backfill) -> String {
     format!(
-        "SELECT COALESCE(pg_catalog.sum(s.live) / NULLIF(pg_catalog.sum(s.planned), 0), 1) FROM \
+        "SELECT LEAST(pg_catalog.sum(s.live) / NULLIF(pg_catalog.sum(s.planned), 0), 1) FROM \
          (SELECT {planned} AS planned, {live} AS live FROM pg_catalog.pg_class l \
          WHERE l.relkind = 'r' AND (l.oid = {table} OR l.oid IN (SELECT relid FROM \
          pg_catalog.pg_partition_tree({table})))) AS s",
