@@ -129,3 +129,20 @@ fn a_header_is_blamed_for_its_own_errors(product: Product) {
     }
 }
 on_each!(a_header_is_blamed_for_its_own_errors: postgres, mysql, sqlite);
+
+/// A plan without rights on the table says what it asked, and what gives them.
+fn missing_rights_are_named(product: Product) {
+    let mut world = world(product, "backfill_rights");
+    let login = world.database.name.replace("t_backfill_rights_", "guest");
+    world.sql(&format!("CREATE ROLE {login} LOGIN PASSWORD 'plain-word'"));
+    let (scheme, rest) = world.database.url.split_once("://").expect("a URL");
+    let (_, place) = rest.split_once('@').expect("a login");
+    world.url = format!("{scheme}://{login}:plain-word@{place}");
+    world
+        .run("data plan 2")
+        .exits(1)
+        .says("the keys of public.numbers: permission denied")
+        .says("GRANT SELECT, UPDATE ON public.numbers TO");
+    world.sql(&format!("DROP ROLE {login}"));
+}
+on_each!(missing_rights_are_named: postgres);
