@@ -64,7 +64,7 @@ impl Exit {
                 "a statement, a row, a program, a connection; `wait` on a database that doesn't answer in time; `data pause V` where V never ran in chunks"
             }
             Self::Usage => {
-                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down; `wait --migrated` on files that no run would take"
+                "an unknown option, a key in `dunlin.toml` that doesn't exist, two files of one version, a rollback across a migration without a down; `data status V` where there is no V, `data quarantine retry` of a row that is not in it; `wait --migrated` on files that no run would take"
             }
             Self::Pending => {
                 "`check`; `check --data V` where V isn't done; `wait --migrated` that ran out of time while the database answers; `migrate --fail-if-held` with a held migration; `data run V` where V is held; `data run --background --until-idle` where one is held; `redo` of one that is held once it is undone"

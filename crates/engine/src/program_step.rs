@@ -4,6 +4,7 @@ use dunlin_model::{Body, Lease, PlannedStep, StepState};
 
 use crate::events::Event;
 use crate::program;
+use crate::proof;
 use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
 use crate::{ErrorKind, Target, TargetError, Work};
@@ -41,7 +42,10 @@ impl Bench<'_> {
         match ran.ending {
             Ok(()) => {
                 if let Some(query) = &step.migration.directives().done_when
-                    && !target.holds(query).await?
+                    && !target
+                        .holds(query)
+                        .await
+                        .map_err(|error| proof::of_proof(step.migration.directives(), error))?
                 {
                     target.close_step(lease, &work, 0, StepState::Failed).await?;
                     let cause = Cause::NotProved { rounds: 0 };

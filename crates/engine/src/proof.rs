@@ -1,9 +1,9 @@
-//! `done-when` of a migration that is one transaction: its last statement fails where it does not
+//! The SQL in a header: whom its errors are of; and `done-when` of a migration that is one transaction: its last statement fails where it does not
 //! hold, so that nothing of what was done remains and nothing is recorded as done.
 
-use dunlin_model::{Dialect, Facts, Statement};
+use dunlin_model::{Chunking, Dialect, Directives, Facts, Statement};
 
-use crate::TargetError;
+use crate::{ErrorKind, TargetError};
 
 /// The statement that fails unless a query's only value is true.
 pub(crate) fn statement(dialect: Dialect, query: &str) -> Statement {
@@ -32,4 +32,33 @@ pub(crate) fn is_refusal(dialect: Dialect, error: &TargetError, index: usize) ->
         Dialect::Sqlite => error.message.contains("integer overflow"),
     };
     own && error.statement == Some(index)
+}
+
+/// An error of `done-when`: no statement of the file is to blame for it.
+pub(crate) fn of_proof(directives: &Directives, error: TargetError) -> TargetError {
+    of_header("done-when", directives.done_when_line, error)
+}
+
+/// An error of a question with `chunk-where` in it.
+pub(crate) fn of_filter(chunking: &Chunking, error: TargetError) -> TargetError {
+    if chunking.filter.is_none() || error.kind != ErrorKind::Statement {
+        return error;
+    }
+    of_header("chunk-where", chunking.filter_line, error)
+}
+
+fn of_header(directive: &str, line: Option<usize>, error: TargetError) -> TargetError {
+    let its_own = matches!(
+        error.kind,
+        ErrorKind::Statement
+            | ErrorKind::StatementTimeout
+            | ErrorKind::Permission
+            | ErrorKind::Refused
+    );
+    if !its_own {
+        return error;
+    }
+    let place = line.map_or_else(String::new, |line| format!(" on line {line}"));
+    let message = format!("`{directive}`{place}: {}", error.message);
+    TargetError { message, statement: None, offset: None, ..error }
 }

@@ -52,7 +52,7 @@ pub enum Cause {
         /// Why, with places in the file.
         diagnostics: Vec<Diagnostic>,
     },
-    /// A chunk failed; those before it are done and kept.
+    /// A chunk failed, or the next one could not be made; those before it are done and kept.
     Chunk {
         /// Why.
         error: TargetError,

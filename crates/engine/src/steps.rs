@@ -56,7 +56,11 @@ impl Bench<'_> {
             target.record(lease, &[work.entry]).await?;
             return Ok(Ended::Well(Vec::new()));
         }
-        if self.holds_before(target, step).await? {
+        let held = match self.holds_before(target, step).await? {
+            Ok(held) => held,
+            Err(error) => return self.fail(target, lease, step, error, 0).await,
+        };
+        if held {
             target.record(lease, std::slice::from_ref(&work.entry)).await?;
             return Ok(Ended::Well(Vec::new()));
         }
@@ -87,12 +91,12 @@ impl Bench<'_> {
         &self,
         target: &mut dyn Target,
         step: &PlannedStep,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Result<bool, TargetError>, EngineError> {
         let query = &step.migration.directives().done_when;
-        let (Action::Up, Some(query)) = (&step.action, query) else { return Ok(false) };
+        let (Action::Up, Some(query)) = (&step.action, query) else { return Ok(Ok(false)) };
         if step.mode == Mode::Chunked || self.ledger.steps.iter().any(|s| s.id == step.migration.id)
         {
-            return Ok(false);
+            return Ok(Ok(false));
         }
         match target.holds(query).await {
             Ok(holds) => {
@@ -101,11 +105,15 @@ impl Bench<'_> {
                     let news = crate::events::BackfillNews::HeldBefore;
                     self.job.observer.event(Event::Backfill { id, news });
                 }
-                Ok(holds)
+                Ok(Ok(holds))
             }
             Err(error) if error.kind.remedy() == Remedy::Reconnect => Err(error.into()),
+            // It is no question, now or later: better told before all of the work than after it.
+            Err(error) if error.kind == ErrorKind::Refused => {
+                Ok(Err(proof::of_proof(step.migration.directives(), error)))
+            }
             // The tables that it asks for may be made by the migration itself.
-            Err(_) => Ok(false),
+            Err(_) => Ok(Ok(false)),
         }
     }
 
@@ -202,6 +210,14 @@ impl Bench<'_> {
                     && proof::is_refusal(dialect, error, count)
                 {
                     let cause = Cause::NotProved { rounds: 0 };
+                    self.note_failure(target, lease, step, &cause, None).await;
+                    failed.cause = cause;
+                    failed.number = None;
+                } else if let Cause::Target(error) = &failed.cause
+                    && error.statement == Some(count)
+                {
+                    let error = proof::of_proof(step.migration.directives(), error.clone());
+                    let cause = Cause::Target(error);
                     self.note_failure(target, lease, step, &cause, None).await;
                     failed.cause = cause;
                     failed.number = None;

@@ -25,6 +25,9 @@ pub struct Chunking {
     pub key: Vec<String>,
     /// `chunk-where SQL`: which rows matter, for estimates and for what is captured.
     pub filter: Option<String>,
+    /// The line of the file that it stands on, from 1.
+    #[serde(skip)]
+    pub filter_line: Option<usize>,
     /// `chunk-rows 5000`: at most so many rows.
     pub rows: Option<u64>,
     /// `chunk-bytes 16MB`: at most about so many bytes of rows.
@@ -51,6 +54,7 @@ impl Chunking {
             table: table.into(),
             key: Vec::new(),
             filter: None,
+            filter_line: None,
             rows: None,
             bytes: None,
             time: None,

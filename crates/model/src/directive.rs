@@ -74,6 +74,9 @@ pub struct Directives {
     /// `done-when SELECT …` (data): one true value once all is as it should be. Checked in the end;
     /// true before the start, there is nothing to do.
     pub done_when: Option<String>,
+    /// The line of the file that it stands on, from 1.
+    #[serde(skip)]
+    pub done_when_line: Option<usize>,
     /// `keep-output` (programs): the last 64 KiB of output go to the ledger.
     pub keep_output: bool,
 }

@@ -40,9 +40,17 @@ pub(crate) struct View {
     pub(crate) worker: Worker,
     /// How long ago its worker last said something.
     pub(crate) silent: Option<Duration>,
+    /// A person gave the migration up.
+    pub(crate) skipped: bool,
 }
 
 impl View {
+    /// Given up before its end, with nobody at work on it.
+    fn is_given_up(&self) -> bool {
+        let over = matches!(self.record.state, BackfillState::Done | BackfillState::Undone);
+        self.skipped && !over && self.worker == Worker::Nobody
+    }
+
     /// Whether somebody is at work on it, or holds it.
     pub(crate) fn is_at_work(&self) -> bool {
         self.worker != Worker::Nobody
@@ -115,10 +123,13 @@ impl View {
 
     /// What holds it back, or why it stands where it stands.
     fn why(&self) -> Option<String> {
-        let reason = self.record.reason.as_ref()?;
+        let reason = self.record.reason.as_ref().filter(|_| !self.is_given_up())?;
         match self.record.state {
             BackfillState::Running if self.is_moving() => Some(format!("slowed by {reason}")),
             BackfillState::Running => None,
+            // How many rows that were is out of date by the next try; how many they are stands in
+            // the line below.
+            BackfillState::Quarantined => None,
             _ => Some(reason.clone()),
         }
     }
@@ -127,6 +138,9 @@ impl View {
     pub(crate) fn state(&self) -> String {
         if self.record.is_half_undone() {
             return self.undo_state();
+        }
+        if self.is_given_up() {
+            return styled(WAITING, "skipped: the rest of its rows stays as it is");
         }
         let wish = self.record.intent.wish;
         let text = match self.record.state {
@@ -251,7 +265,8 @@ pub(crate) fn block(view: &View, command: &dyn Fn(&str) -> String) -> Vec<String
     if let Some(why) = view.why() {
         field("why", why);
     }
-    if let (true, Some(by)) = (record.intent.wish != Wish::Run, &record.intent.by) {
+    let wanted = record.intent.wish != Wish::Run && !view.is_given_up();
+    if let (true, Some(by)) = (wanted, &record.intent.by) {
         field("wanted", format!("{} by {by}", record.intent.wish.as_str()));
     }
     if record.quarantined > 0 {
@@ -277,6 +292,7 @@ fn next(view: &View) -> Option<String> {
         _ if view.record.phase == Phase::Undo && !view.is_at_work() && wish != Wish::Pause => {
             Some(format!("data undo {version}"))
         }
+        _ if view.is_given_up() => Some(format!("data rerun {version}")),
         _ if wish != Wish::Run => Some(format!("data resume {version}")),
         _ if view.is_at_work() => None,
         BackfillState::Quarantined => Some(format!("data quarantine retry {version}")),
@@ -401,6 +417,7 @@ mod tests {
             segments: Some((3, 9)),
             worker: Worker::At { host: "db-1".into(), pid: 12 },
             silent: Some(Duration::from_secs(1)),
+            skipped: false,
         }
     }
 

@@ -13,6 +13,9 @@ use super::{BAD, FAINT, WAITING, live, styled};
 /// How often a log has a line about a run that goes on.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// The same while it is paused: nothing happens then.
+const LOG_PAUSED_EVERY: Duration = Duration::from_secs(600);
+
 /// How often programs get an object.
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
@@ -37,13 +40,23 @@ pub(crate) struct Course {
     told_at: Instant,
     /// What was told last, without numbers: a change is told at once.
     told: Option<(BackfillState, Wish)>,
+    /// The last line of a log.
+    last: String,
     /// Rows when it was told last.
     rows_told: u64,
 }
 
 impl Course {
     pub(crate) fn new(form: Form, name: String) -> Self {
-        Self { form, name, view: None, told_at: Instant::now(), told: None, rows_told: 0 }
+        Self {
+            form,
+            name,
+            view: None,
+            told_at: Instant::now(),
+            told: None,
+            last: String::new(),
+            rows_told: 0,
+        }
     }
 
     /// Takes news in.
@@ -105,17 +118,20 @@ impl Course {
             segments: None,
             worker: Worker::Ourselves,
             silent: None,
+            skipped: false,
         });
     }
 
     fn progress(&mut self) {
         let Some(view) = &self.view else { return };
         let stands = (view.record.state, view.record.intent.wish);
-        let changed = self.told.is_some_and(|told| told != stands);
+        // One that is paused from the start says so, or it would seem to do nothing.
+        let before = self.told.unwrap_or((BackfillState::Running, Wish::Run));
+        let changed = before != stands && (self.told.is_some() || is_held(view));
         match self.form {
             Form::Line => live::events(&[format!("{}  {}", view.title(), line(view))]),
             Form::Table => live::events(&table(view)),
-            Form::Log if changed || self.told_at.elapsed() >= LOG_EVERY => self.log(),
+            Form::Log if changed || self.is_due(view) => self.log(),
             Form::Json if changed || self.told_at.elapsed() >= JSON_EVERY => {
                 self.told_at = Instant::now();
                 self.object("progress", json!({}));
@@ -125,9 +141,16 @@ impl Course {
         self.told = Some(stands);
     }
 
+    /// Whether a log has another line by now.
+    fn is_due(&self, view: &View) -> bool {
+        let same = is_held(view) && log_line(view) == self.last;
+        self.told_at.elapsed() >= if same { LOG_PAUSED_EVERY } else { LOG_EVERY }
+    }
+
     fn log(&mut self) {
         let Some(view) = &self.view else { return };
-        super::line(&format!("           {}", line(view)));
+        self.last = log_line(view);
+        super::line(&format!("           {}", self.last));
         self.told_at = Instant::now();
         self.rows_told = view.rows_done;
     }
@@ -161,6 +184,21 @@ impl Course {
         }
         super::json_line(&object);
     }
+}
+
+/// Whether it waits for a person to let it go on.
+fn is_held(view: &View) -> bool {
+    view.record.state == BackfillState::Paused && view.record.intent.wish == Wish::Pause
+}
+
+/// A line of a log: with what it waits for, where it waits for a person.
+fn log_line(view: &View) -> String {
+    let text = line(view);
+    if is_held(view) {
+        let version = view.record.id.version;
+        return format!("{text}; waits for `dunlin data resume {version}`");
+    }
+    text
 }
 
 fn table(view: &View) -> Vec<String> {

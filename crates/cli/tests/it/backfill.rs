@@ -95,7 +95,11 @@ fn rows_in_quarantine_are_listed_tried_again_and_given_up() {
     project.run("data quarantine discard 3 --key 7 --yes").exits(2);
     project
         .run_words(&["data", "quarantine", "discard", "3", "--key", "[\"8\"]", "--yes"], &[])
-        .exits(1);
+        .exits(2);
+    project.run_words(&["data", "quarantine", "retry", "3", "--key", "[\"8\"]"], &[]).exits(2);
+    let status = project.run("data status 3");
+    says(&status, "quarantine 2 rows");
+    assert!(!status.stdout().contains("why "), "{}", status.all());
     let words = ["data", "quarantine", "discard", "3", "--key", "[\"7\"]", "--yes"];
     says(&project.run_words(&words, &[]).exits(0), "1 row given up, 1 left");
 
@@ -105,6 +109,9 @@ fn rows_in_quarantine_are_listed_tried_again_and_given_up() {
     assert_eq!((&json["released"], &json["left"]), (&1.into(), &0.into()), "{json:#}");
     project.run("data run 3").exits(0);
     project.run("check --data 3").exits(0);
+    let nothing = project.run("data quarantine retry 3").exits(0);
+    says(&nothing, "0 rows went through, 0 left");
+    assert!(!nothing.stderr().contains("finishes it"), "{}", nothing.all());
 }
 
 #[test]
@@ -120,6 +127,115 @@ fn the_row_that_stops_a_run_is_named_at_the_terminal_alone() {
     assert!(!cause["message"].as_str().expect("a message").contains("123"), "{cause:#}");
     says(&project.run("data status 4"), "data 4 stops: failed");
     says(&project.run("data run 5").exits(6), "done-when does not hold");
+}
+
+#[test]
+fn a_table_that_goes_away_in_the_middle_leaves_what_was_done() {
+    let project = project();
+    project.run("data run 4").exits(1);
+    // It is killed, so it has no exit code.
+    let _ = project.run_with("data run 2", &[("DUNLIN_FAILPOINT", "backfill.begun")]);
+    project.write(
+        "migrations/9_away.sql",
+        "-- dunlin: independent-of data 2 3 4 5 6\nALTER TABLE posts RENAME TO posts2;\n",
+    );
+    project.run("migrate").exits(0);
+    for version in ["2", "4"] {
+        let ran = project.run(&format!("data run {version}")).exits(1);
+        says(&ran, "there is no table `posts` any more");
+        says(&ran, "this backfill began on main.\"posts\"");
+        says(&ran, "every chunk that is done; the next run goes on after them");
+        assert!(!ran.stderr().contains("rolled back"), "{}", ran.all());
+        let status = project.run(&format!("data status {version}"));
+        says(&status, ": failed");
+        says(&status, "why        there is no table `posts` any more");
+        assert!(!status.stdout().contains("worker is gone"), "{}", status.all());
+    }
+    project.write(
+        "migrations/10_back.sql",
+        "-- dunlin: independent-of data 2 3 4 5 6\nALTER TABLE posts2 RENAME TO posts;\n",
+    );
+    project.run("migrate").exits(0);
+    project.run("data run 2").exits(0);
+}
+
+#[test]
+fn sql_in_a_header_is_blamed_for_its_own_errors() {
+    let project = project();
+    let stands = "UPDATE posts SET title = 'changed' WHERE :chunk;\n";
+    for (header, words) in [
+        ("done-when SELECT nosuch = 1 FROM posts", "`done-when` on line 2: no such column"),
+        ("done-when SELECT id > 0 FROM posts", "`done-when` on line 2: "),
+        ("done-when SELECT 'x'", "`done-when` on line 2: "),
+        ("chunk-where nosuch IS NULL", "`chunk-where` on line 2: no such column"),
+    ] {
+        let text = format!("-- dunlin: chunk-by posts\n-- dunlin: {header}\n{stands}");
+        project.write("data_migrations/6_whole.sql", &text);
+        let ran = project.run("data run 6").exits(1);
+        says(&ran, words);
+        assert!(!ran.stderr().contains("statement 1"), "{}", ran.all());
+        assert!(!ran.stderr().contains("over main"), "nothing has begun: {}", ran.all());
+    }
+    project.write(
+        "data_migrations/6_whole.sql",
+        "-- dunlin: done-when SELECT 'x'\nUPDATE posts SET title = 'changed';\n",
+    );
+    says(&project.run("data run 6").exits(1), "`done-when` on line 1: ");
+    // NULL is an answer: not yet.
+    project.write(
+        "data_migrations/6_whole.sql",
+        &format!("-- dunlin: chunk-by posts\n-- dunlin: done-when SELECT NULL\n{stands}"),
+    );
+    says(&project.run("data run 6").exits(6), "done-when does not hold");
+}
+
+#[test]
+fn what_is_paused_says_what_it_waits_for_once() {
+    let project = project();
+    // It is killed, so it has no exit code.
+    let _ = project.run_with("data run 2", &[("DUNLIN_FAILPOINT", "backfill.begun")]);
+    project.run("data pause 2").exits(0);
+    let worker = project.start("data run --background --until-idle");
+    let held = || project.run("data status 2").stdout().contains("data 2 slugs: paused");
+    assert!((0..1_000).any(|_| held()), "it is never paused");
+    worker.terminate();
+    let ended = worker.end();
+    assert_eq!(ended.stderr().matches("waits for `dunlin data resume 2`").count(), 1);
+}
+
+#[test]
+fn what_was_skipped_half_way_says_so() {
+    let project = project();
+    project.run("data run 4").exits(1);
+    project.run("data pause 4").exits(0);
+    project.run_words(&["data", "skip", "4", "--because", "not worth it"], &[]).exits(0);
+    let status = project.run("data status 4");
+    says(&status, "data 4 stops: skipped: the rest of its rows stays as it is");
+    says(&status, "go on      dunlin data rerun 4");
+    assert!(!status.stdout().contains("pause"), "{}", status.all());
+}
+
+#[test]
+fn words_that_are_nearly_right_are_recognised() {
+    let project = project();
+    for (text, words) in [
+        (
+            "-- dunlin: chunk-by posts\nUPDATE posts SET title = '' WHERE :CHUNK;\n",
+            "did you mean `:chunk` where it says `:CHUNK`?",
+        ),
+        (
+            "-- dunlin: chunk-by posts\nUPDATE posts SET title = '' WHERE :chunks;\n",
+            "did you mean `:chunk` where it says `:chunks`?",
+        ),
+        (
+            "-- dunlin: chunk-by posts\n-- dunlin: chunk-key id desc\n\
+             UPDATE posts SET title = '' WHERE :chunk;\n",
+            "the direction of each column comes from its index alone",
+        ),
+    ] {
+        project.write("data_migrations/6_whole.sql", text);
+        says(&project.run("data plan 6").exits(2), words);
+    }
 }
 
 #[test]
@@ -147,8 +263,8 @@ fn what_people_want_is_kept_and_obeyed() {
         says(&project.run(words).exits(1), "data 2 has never run in chunks here");
     }
     says(&project.run("data pause 6").exits(1), "it does not run in chunks");
-    says(&project.run("data pause 77").exits(1), "there is no data migration 77");
-    says(&project.run("data status 77").exits(1), "there is no data migration 77");
+    says(&project.run("data pause 77").exits(2), "there is no data migration 77");
+    says(&project.run("data status 77").exits(2), "there is no data migration 77");
     project.run("data set 2 speed=4").exits(2);
 
     project.run("data run 4").exits(1);

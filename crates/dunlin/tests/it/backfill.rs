@@ -30,7 +30,7 @@ async fn half_way() -> World {
 async fn why(world: &World) -> String {
     let report = world.run_data(&[2]).await.unwrap();
     match &report.failed[0].cause {
-        Cause::Target(error) => error.message.clone(),
+        Cause::Target(error) | Cause::Chunk { error, .. } => error.message.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -48,6 +48,7 @@ pub(crate) use self::undo::half_undone;
 pub use self::undo::{Undoing, undo};
 use crate::events::{BackfillNews, Event};
 use crate::job::Urgency;
+use crate::proof;
 use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
 use crate::{Barrier, ErrorKind, Remedy, Target, TargetError, Work};
@@ -275,7 +276,9 @@ impl<'a> Course<'a> {
             if let Some(barrier) = self.target.barrier().await? {
                 wait_behind(self.bench.job, self.target, self.step, &barrier).await?;
             }
-            if !self.target.holds(query).await? {
+            let directives = self.step.migration.directives();
+            let held = self.target.holds(query).await;
+            if !held.map_err(|error| proof::of_proof(directives, error))? {
                 return self.not_proved(prepared).await;
             }
         }
@@ -380,7 +383,13 @@ impl<'a> Course<'a> {
 
     /// A failed migration, noted in the ledger unless it is there already.
     async fn end_badly(&mut self, cause: Cause) -> Ended {
-        let noted = !matches!(cause, Cause::Target(_));
+        let begun = self.leave_record(&cause).await;
+        let cause = match cause {
+            // What its chunks have done is kept, whatever stands in the way of the next.
+            Cause::Target(error) if begun => Cause::Chunk { error, key: None },
+            other => other,
+        };
+        let noted = !begun && !matches!(cause, Cause::Target(_));
         if !noted {
             self.bench.note_failure(self.target, self.lease, self.step, &cause, None).await;
         }
@@ -389,6 +398,38 @@ impl<'a> Course<'a> {
             _ => None,
         };
         Ended::Badly(Box::new(failure(self.step, index, cause, 0)))
+    }
+
+    /// Writes why this pass does not go on, where it has begun and its end is not recorded: what
+    /// it finds before it walks, or between two walks. Says whether it wrote. Best effort, as is
+    /// noting the failure.
+    async fn leave_record(&mut self, cause: &Cause) -> bool {
+        let (state, reason) = match cause {
+            Cause::Target(_) | Cause::Refused { .. } => {
+                (BackfillState::Failed, Some(cause.to_string()))
+            }
+            Cause::Interrupted => (BackfillState::Stopped, None),
+            _ => return false,
+        };
+        let of = Resource::Data(self.step.migration.id.version);
+        let known =
+            self.target.backfills(Some(&of)).await.ok().and_then(|all| all.into_iter().next());
+        let Some((mut record, _)) = known else { return false };
+        let goes_on = match record.state {
+            BackfillState::Running | BackfillState::Paused => true,
+            BackfillState::Stopped | BackfillState::Failed => state == BackfillState::Failed,
+            _ => false,
+        };
+        if record.pass != self.step.pass || record.phase != Phase::Forward || !goes_on {
+            return false;
+        }
+        record.state = state;
+        record.reason = reason;
+        record.workers = 0;
+        record.rows_per_second = 0;
+        record.seconds_left = (0, 0);
+        let written = self.target.write_backfill(self.lease, &record, None, None, None).await;
+        written.is_ok()
     }
 }
 

@@ -9,6 +9,7 @@ use dunlin_project::backfill::{Timeouts, plan};
 
 use super::{Halt, half_undone, new_record, wait_behind};
 use crate::job::Job;
+use crate::proof;
 use crate::report::Cause;
 use crate::{ErrorKind, Target, TargetError};
 
@@ -48,14 +49,15 @@ pub(crate) async fn prepare(
         known.filter(|(record, _)| record.pass == step.pass && record.phase == Phase::Forward);
     if resumed.is_none()
         && let Some(query) = &migration.directives().done_when
-        && target.holds(query).await?
+        && holds(target, migration, query).await?
     {
         return Ok(None);
     }
     if let Some((_, segments)) = &resumed {
         check_text(migration, recorded, segments)?;
     }
-    let (table, work, chunking) = planned(job, target, migration, step.pass).await?;
+    let began = resumed.as_ref().map(|(record, _)| record);
+    let (table, work, chunking) = planned_since(job, target, migration, step.pass, began).await?;
     if let Some((record, segments)) = resumed {
         let mut prepared = resume(migration, record, segments, &work, chunking, &table)?;
         begin(target, lease, entry, &mut prepared, None).await?;
@@ -74,13 +76,23 @@ pub(crate) async fn prepare(
         // so now than after hours.
         target.read_rows(&work, &KeyRange::Nulls).await?;
     }
-    let estimate = estimate(target, &work, &segments).await?;
+    let estimate = estimate(target, &work, &segments)
+        .await
+        .map_err(|error| proof::of_filter(&chunking, error))?;
     let record = new_record(step, &work, estimate);
     let row_bytes = table.row_bytes_estimate;
     let mut prepared = Prepared { work, chunking, record, segments, row_bytes };
     begin(target, lease, entry, &mut prepared, Some(Wish::Run)).await?;
     crate::failpoint("backfill.begun");
     Ok(Some(prepared))
+}
+
+async fn holds(
+    target: &mut dyn Target,
+    migration: &Migration,
+    query: &str,
+) -> Result<bool, TargetError> {
+    target.holds(query).await.map_err(|error| proof::of_proof(migration.directives(), error))
 }
 
 /// The ledger's row of this migration's backfill, if there is one.
@@ -140,22 +152,48 @@ pub(crate) async fn planned(
     migration: &Migration,
     pass: u32,
 ) -> Result<(Table, Backfill, Chunking), Halt> {
+    planned_since(job, target, migration, pass, None).await
+}
+
+/// As [`planned`], of a pass that may have begun.
+async fn planned_since(
+    job: &Job,
+    target: &mut dyn Target,
+    migration: &Migration,
+    pass: u32,
+    began: Option<&BackfillRecord>,
+) -> Result<(Table, Backfill, Chunking), Halt> {
     let Some(chunking) = migration.chunking().cloned() else {
         return Err(TargetError::new(ErrorKind::Bug, "a chunked step without chunk-by").into());
     };
     let Some(table) = target.table(&chunking.table).await? else {
-        return Err(TargetError::new(
-            ErrorKind::Refused,
-            format!("there is no table `{}`", chunking.table),
-        )
-        .help("correct `chunk-by`, or say which migration makes it: `-- dunlin: after VERSION`")
-        .into());
+        return Err(no_table(migration, &chunking, began).into());
     };
     let timeouts =
         Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };
     let work = plan(migration, &table, job.connector.dialect(), timeouts, pass)
         .map_err(|diagnostics| Cause::Refused { diagnostics })?;
     Ok((table, work, chunking))
+}
+
+fn no_table(
+    migration: &Migration,
+    chunking: &Chunking,
+    began: Option<&BackfillRecord>,
+) -> TargetError {
+    let table = &chunking.table;
+    let Some(record) = began else {
+        return TargetError::new(ErrorKind::Refused, format!("there is no table `{table}`")).help(
+            "correct `chunk-by`, or say which migration makes it: `-- dunlin: after VERSION`",
+        );
+    };
+    let version = migration.id.version;
+    TargetError::new(ErrorKind::Refused, format!("there is no table `{table}` any more"))
+        .note(format!("this backfill began on {}", record.table))
+        .help(format!(
+            "give the table its name back to go on; or correct `chunk-by`, and dunlin data rerun \
+             {version} begins anew, over all rows; dunlin data skip {version} gives it up"
+        ))
 }
 
 /// Goes on with the segments of the ledger, if they still fit.

@@ -19,6 +19,10 @@ type Walk = (Vec<KeyColumn>, String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unfit(String);
 
+fn is_direction(word: &str) -> bool {
+    ["asc", "desc"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
 impl Planner<'_> {
     /// The key: the one that is named, or the best that there is.
     pub(super) fn key(&mut self) -> Option<Walk> {
@@ -189,6 +193,15 @@ impl Planner<'_> {
                 None if hidden => self.hidden_name(),
                 None if self.dialect == Dialect::Sqlite && is_row_number(written) => {
                     self.refuse_row_number(written);
+                    complete = false;
+                    continue;
+                }
+                None if is_direction(written) => {
+                    self.error(
+                        "malformed-directive",
+                        format!("`chunk-key` takes columns alone, and no `{written}`"),
+                        "leave it out: the direction of each column comes from its index alone",
+                    );
                     complete = false;
                     continue;
                 }

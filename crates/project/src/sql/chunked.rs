@@ -9,6 +9,7 @@ use super::lex::{Kind, Lexeme, Lexer, Token};
 use super::{confinement, facts, query, reach};
 use crate::directive::Said;
 use crate::position::line_and_column;
+use crate::suggestion;
 
 /// What a chunk may do. Everything else has no range of rows, or commits.
 const VERBS: [&str; 7] = ["UPDATE", "DELETE", "INSERT", "REPLACE", "MERGE", "SELECT", "WITH"];
@@ -61,6 +62,10 @@ fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> 
         let message =
             format!("`{words}` has no `:chunk`, so every chunk would run it over all rows");
         let help = "add `AND :chunk` to its WHERE (`:chunk(p)` if the table has the alias p)";
+        if let Some(near) = near_place(&statement.text, &tokens) {
+            let help = format!("did you mean `:chunk` where it says `:{near}`?");
+            return error("no-chunk-place", message, &help);
+        }
         return error("no-chunk-place", message, help);
     }
     let odd = statement.facts.chunk_places.iter().find(|place| {
@@ -83,6 +88,22 @@ fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> 
     }
     // With columns of the table it depends on the key, which only the catalogue knows.
     spread(dialect, file, table, statement, |within| !within.is_empty()).pop()
+}
+
+/// A word after a colon that is nearly `:chunk`, as it is written.
+fn near_place<'a>(text: &'a str, tokens: &[Token]) -> Option<&'a str> {
+    let is_colon = |token: &Token| token.kind == Kind::Punct(b':');
+    (0..tokens.len()).find_map(|at| {
+        let (colon, word) = (tokens.get(at)?, tokens.get(at + 1)?);
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+        let cast = before.is_some_and(|one| is_colon(one) && one.end() == colon.start());
+        if cast || !is_colon(colon) || colon.end() != word.start() {
+            return None;
+        }
+        let written = word.text(text);
+        suggestion::nearest(&written.to_ascii_lowercase(), std::iter::once("chunk"))?;
+        Some(written)
+    })
 }
 
 /// What in a statement depends on rows outside of its chunk. `told_apart` says whether the rows of
@@ -142,6 +163,7 @@ pub(crate) fn settle(
         );
     };
     if let Some(query) = &mut directives.done_when {
+        directives.done_when_line = said.place("done-when", file).line;
         match one_query(dialect, query) {
             Ok(read) => *query = read,
             Err(message) => refuse(
@@ -154,6 +176,7 @@ pub(crate) fn settle(
     }
     if let Some(chunking) = &mut directives.chunking {
         if let Some(filter) = &mut chunking.filter {
+            chunking.filter_line = said.place("chunk-where", file).line;
             match condition(dialect, filter) {
                 Ok(read) => *filter = read,
                 Err(message) => {

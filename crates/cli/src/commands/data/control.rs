@@ -86,7 +86,7 @@ async fn change(
     let leases = look(&job).await.map_err(failed)?.ledger.leases;
     let worker = views::worker(&leases, version);
     if context.global.json {
-        let mut view = views::view(&job, record, &segments, &leases);
+        let mut view = views::view(&job, record, &segments, &leases, false);
         view.record.intent.wish = wish;
         view.record.intent.by.clone_from(&intent.by);
         view.record.intent.workers = intent.workers.or(view.record.intent.workers);

@@ -57,10 +57,10 @@ async fn known(
     let id = MigrationId::data(version);
     let command = |words: &str| context.again(&job.database, words);
     let Some(file) = job.folder.files.get(&id) else {
-        return Err(CliError::NoSuch {
-            message: format!("{}: there is no data migration {version}", job.database),
-            help: format!("`{}` lists those that there are", command("data status")),
-        });
+        return Err(CliError::usage(
+            format!("{}: there is no data migration {version}", job.database),
+            format!("`{}` lists those that there are", command("data status")),
+        ));
     };
     let chunked =
         file.parse(job.connector.dialect()).is_ok_and(|migration| migration.chunking().is_some());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin::engine::backfill::{discard as give_up, quarantined, release};
 use dunlin::engine::events::Silent;
 use dunlin::engine::job::Job;
-use dunlin::model::{Key, Version};
+use dunlin::model::{BackfillRecord, BackfillState, Key, Version};
 use serde_json::json;
 
 use super::known;
@@ -68,7 +68,8 @@ pub(super) async fn retry(context: &Context, args: &RetryArgs) -> Result<Exit, C
     let key = key_of(args.key.as_deref())?;
     let job = job_for(context, "data quarantine retry")?;
     let version = args.version;
-    known(context, &job, version).await?;
+    let (record, _) = known(context, &job, version).await?;
+    let over = is_over(&record);
     let released = release(&job, version, key.as_ref())
         .await
         .map_err(|error| engine_error(&job.database, error))?;
@@ -94,7 +95,7 @@ pub(super) async fn retry(context: &Context, args: &RetryArgs) -> Result<Exit, C
     }
     let done = count(usize::try_from(released.done).unwrap_or(usize::MAX), "row");
     render::line(&format!("{}: {done} went through, {} left", job.database, released.left));
-    hint(context, &job, version, released.left);
+    hint(context, &job, version, over, released.left);
     Ok(exit)
 }
 
@@ -104,6 +105,7 @@ pub(super) async fn discard(context: &Context, args: &DiscardArgs) -> Result<Exi
     let job = job_for(context, "data quarantine discard")?;
     let version = args.version;
     let (record, _) = known(context, &job, version).await?;
+    let over = is_over(&record);
     let what = match &key {
         Some(key) => format!("the row with key {}", key.encode()),
         None => format!("{} row(s) of {}", grouped(record.quarantined), record.table),
@@ -119,13 +121,13 @@ pub(super) async fn discard(context: &Context, args: &DiscardArgs) -> Result<Exi
     let gone = give_up(&job, version, key.as_ref()).await.map_err(failed)?;
     let left = quarantined(&job, version, LISTED_MAX).await.map_err(failed)?.len() as u64;
     if key.is_some() && gone == 0 {
-        return Err(CliError::NoSuch {
-            message: format!("{}: no such row is in quarantine", job.database),
-            help: format!(
+        return Err(CliError::usage(
+            format!("{}: no such row is in quarantine", job.database),
+            format!(
                 "`{}` shows them",
                 context.again(&job.database, &format!("data quarantine list {version}"))
             ),
-        });
+        ));
     }
     if context.global.json {
         render::json(&json!({
@@ -136,12 +138,17 @@ pub(super) async fn discard(context: &Context, args: &DiscardArgs) -> Result<Exi
     }
     let rows = count(usize::try_from(gone).unwrap_or(usize::MAX), "row");
     render::line(&format!("{}: {rows} given up, {left} left", job.database));
-    hint(context, &job, version, left);
+    hint(context, &job, version, over, left);
     Ok(Exit::Done)
 }
 
-fn hint(context: &Context, job: &Job, version: Version, left: u64) {
-    if left == 0 {
+/// Nothing of it is left to be finished.
+fn is_over(record: &BackfillRecord) -> bool {
+    matches!(record.state, BackfillState::Done | BackfillState::Undone)
+}
+
+fn hint(context: &Context, job: &Job, version: Version, over: bool, left: u64) {
+    if left == 0 && !over {
         let run = context.again(&job.database, &format!("data run {version}"));
         render::line(&format!("  `{run}` finishes it"));
     }

@@ -102,10 +102,10 @@ async fn check_version(context: &Context, jobs: &[Job], version: Version) -> Res
         }
     }
     let database = jobs.first().map_or("", |job| job.database.as_str());
-    Err(CliError::NoSuch {
-        message: format!("there is no data migration {version}"),
-        help: format!("`{}` lists those that there are", context.again(database, "data status")),
-    })
+    Err(CliError::usage(
+        format!("there is no data migration {version}"),
+        format!("`{}` lists those that there are", context.again(database, "data status")),
+    ))
 }
 
 /// Reads again every second. On a terminal until Ctrl-C; elsewhere, where nobody can press it, until

@@ -7,7 +7,9 @@ use dunlin::engine::job::Job;
 use dunlin::engine::owner::is_known_dead;
 use dunlin::engine::report::EngineError;
 use dunlin::engine::standing::look;
-use dunlin::model::{BackfillRecord, BackfillState, LeaseHolder, Resource, Segment, Version};
+use dunlin::model::{
+    BackfillRecord, BackfillState, EntryState, LeaseHolder, Resource, Segment, Version,
+};
 
 use super::name_of;
 use crate::render::backfill::{View, Worker};
@@ -30,6 +32,7 @@ pub(super) fn view(
     record: BackfillRecord,
     segments: &[Segment],
     leases: &[LeaseHolder],
+    skipped: bool,
 ) -> View {
     let version = record.id.version;
     let done = segments.iter().filter(|segment| segment.is_done()).count();
@@ -39,6 +42,7 @@ pub(super) fn view(
         segments: Some((done, segments.len())),
         worker: worker(leases, version),
         silent: record.updated_at.and_then(silent),
+        skipped,
         record,
     }
 }
@@ -52,14 +56,21 @@ fn silent(updated_at: i64) -> Option<Duration> {
 /// All backfills of a database, or one.
 pub(super) async fn read(job: &Job, of: Option<Version>) -> Result<Vec<View>, EngineError> {
     let found = backfill::standing(job, of).await?;
-    // Whose lease it is matters only where somebody should be at work.
-    let open = |record: &BackfillRecord| {
-        matches!(record.state, BackfillState::Running | BackfillState::Paused)
+    // Whose lease it is, and whether it was given up, matters only until it is over.
+    let over = |record: &BackfillRecord| {
+        matches!(record.state, BackfillState::Done | BackfillState::Undone)
     };
-    let leases = if found.iter().any(|(record, _)| open(record)) {
-        look(job).await?.ledger.leases
-    } else {
-        Vec::new()
+    if found.iter().all(|(record, _)| over(record)) {
+        let shown = |(record, segments): (BackfillRecord, Vec<Segment>)| {
+            view(job, record, &segments, &[], false)
+        };
+        return Ok(found.into_iter().map(shown).collect());
+    }
+    let ledger = look(job).await?.ledger;
+    let shown = |(record, segments): (BackfillRecord, Vec<Segment>)| {
+        let entry = ledger.entries.get(&record.id);
+        let skipped = entry.is_some_and(|entry| entry.state == EntryState::Skipped);
+        view(job, record, &segments, &ledger.leases, skipped)
     };
-    Ok(found.into_iter().map(|(record, segments)| view(job, record, &segments, &leases)).collect())
+    Ok(found.into_iter().map(shown).collect())
 }

@@ -96,3 +96,53 @@ fn a_killed_worker_is_seen_to_be_gone(product: Product) {
     each_row_once(&world);
 }
 on_each!(a_killed_worker_is_seen_to_be_gone: postgres, mysql, sqlite);
+
+/// What updates leave behind is counted neither as rows nor as progress.
+fn dead_rows_are_no_rows(product: Product) {
+    let world = world(product, "backfill_dead_rows");
+    world.sql("ALTER TABLE numbers SET (autovacuum_enabled = off)");
+    world.sql("VACUUM ANALYZE numbers");
+    for _ in 0..4 {
+        world.sql("UPDATE numbers SET n = n");
+    }
+    let planned = world.run("data plan 2").exits(0);
+    assert!(planned.stdout.contains("about 4,000"), "{}", planned.stdout);
+    world.run("data run 2 --workers 1").exits(0).says("about 4,000 rows");
+    each_row_once(&world);
+}
+on_each!(dead_rows_are_no_rows: postgres);
+
+/// Errors of the SQL in a header are its own, before the first chunk.
+fn a_header_is_blamed_for_its_own_errors(product: Product) {
+    let world = world(product, "backfill_headers");
+    for (header, words) in [
+        ("done-when SELECT nosuch = 1 FROM numbers", "`done-when` on line 2: "),
+        ("done-when SELECT n > 0 FROM numbers", "`done-when` on line 2: "),
+        ("done-when SELECT 'x'", "`done-when` on line 2: the query"),
+        ("chunk-where nosuch = 1", "`chunk-where` on line 2: "),
+    ] {
+        let text = "UPDATE numbers SET n = n * 2 + 1 WHERE :chunk;";
+        world.data(2, &format!("-- dunlin: chunk-by numbers\n-- dunlin: {header}\n{text}\n"));
+        let ended = world.run("data run 2").exits(1).says(words);
+        assert!(!ended.stderr.contains("statement 1"), "{}", ended.stderr);
+        assert_eq!(world.sql("SELECT count(*) FROM numbers WHERE n = 3"), "0");
+    }
+}
+on_each!(a_header_is_blamed_for_its_own_errors: postgres, mysql, sqlite);
+
+/// A plan without rights on the table says what it asked, and what gives them.
+fn missing_rights_are_named(product: Product) {
+    let mut world = world(product, "backfill_rights");
+    let login = world.database.name.replace("t_backfill_rights_", "guest");
+    world.sql(&format!("CREATE ROLE {login} LOGIN PASSWORD 'plain-word'"));
+    let (scheme, rest) = world.database.url.split_once("://").expect("a URL");
+    let (_, place) = rest.split_once('@').expect("a login");
+    world.url = format!("{scheme}://{login}:plain-word@{place}");
+    world
+        .run("data plan 2")
+        .exits(1)
+        .says("the keys of public.numbers: permission denied")
+        .says("GRANT SELECT, UPDATE ON public.numbers TO");
+    world.sql(&format!("DROP ROLE {login}"));
+}
+on_each!(missing_rights_are_named: postgres);

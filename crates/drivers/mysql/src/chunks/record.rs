@@ -422,17 +422,22 @@ impl MysqlTarget {
 }
 
 fn truth(answers: &[Answer]) -> Result<bool, TargetError> {
+    let refused = |why: &str| {
+        Err(TargetError::new(ErrorKind::Refused, why).help("write it as SELECT NOT EXISTS (…)"))
+    };
     let one_value =
         |answer: &Answer| answer.rows.len() <= 1 && answer.rows.iter().all(|row| row.width() == 1);
-    match answers {
-        [answer] if one_value(answer) => Ok(answer
-            .rows
-            .first()
-            .is_some_and(|row| row.number::<f64>(0).is_some_and(|value| value != 0.0))),
-        _ => Err(TargetError::new(
-            ErrorKind::Refused,
-            "the query must answer one row with one value",
-        )
-        .help("write it as SELECT NOT EXISTS (…)")),
+    let [answer] = answers else {
+        return refused("the query must answer one row with one value");
+    };
+    if !one_value(answer) {
+        return refused("the query must answer one row with one value");
+    }
+    let Some(row) = answer.rows.first().filter(|row| row.bytes(0).is_some()) else {
+        return Ok(false);
+    };
+    match row.number::<f64>(0) {
+        Some(value) => Ok(value != 0.0),
+        None => refused("the query's value is neither true nor false (1 or 0)"),
     }
 }

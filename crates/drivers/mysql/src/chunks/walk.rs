@@ -234,7 +234,15 @@ impl MysqlTarget {
         let free = self.explained_rows(&work.table, &range).await?;
         // Where an index fits the filter, the server knows better how many rows it takes.
         let condition = format!("({range}) AND ({filter}\n)");
-        let few = self.explained_rows(&work.table, &condition).await?;
+        let few = self.explained_rows(&work.table, &condition).await.map_err(|error| {
+            // A column that there is not is the condition's, and no fault of our ledger.
+            match error.kind {
+                ErrorKind::LedgerFormat => {
+                    TargetError { kind: ErrorKind::Statement, help: None, ..error }
+                }
+                _ => error,
+            }
+        })?;
         Ok(match (all, free, few) {
             (Some(all), Some(free), Some(few)) if few < free => Some(all.min(few)),
             (all, _, few) => all.or(few),

@@ -29,20 +29,36 @@ pub(super) fn shape(table: &str) -> String {
 /// under an empty search path, and the table is found only under the user's.
 const SUBJECT: &str = "pg_catalog.current_setting('dunlin.subject')::pg_catalog.oid";
 
+/// How many rows the planner takes the relation `l` to have: as many on each page as when they were
+/// counted last. NULL: never counted.
+pub(super) const PLANNED_ROWS: &str = "CASE WHEN l.relpages > 0 AND l.reltuples >= 0 \
+     THEN l.reltuples / l.relpages * (pg_catalog.pg_relation_size(l.oid) / \
+     pg_catalog.current_setting('block_size')::float8) END";
+
+/// About how many rows the relation `l` has. Its pages also hold what updates left behind; so no
+/// more than were counted last, or than the server's activity adds up to, where a table has grown
+/// since.
+pub(super) fn live_rows() -> String {
+    format!(
+        "LEAST({PLANNED_ROWS}, NULLIF(GREATEST(l.reltuples, \
+         pg_catalog.pg_stat_get_live_tuples(l.oid)), 0))"
+    )
+}
+
 fn facts_sql() -> String {
     format!(
         "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), \
          c.relkind, pg_catalog.row_security_active(c.oid), {shape}, \
-         s.tuples::bigint, CASE WHEN s.tuples > 0 THEN (s.bytes / s.tuples)::bigint END \
+         s.live::bigint, CASE WHEN s.tuples > 0 THEN (s.bytes / s.tuples)::bigint END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         CROSS JOIN LATERAL (SELECT pg_catalog.sum(CASE WHEN l.relpages > 0 AND l.reltuples >= 0 \
-         THEN l.reltuples / l.relpages * (pg_catalog.pg_relation_size(l.oid) / \
-         pg_catalog.current_setting('block_size')::float8) END) AS tuples, \
+         CROSS JOIN LATERAL (SELECT pg_catalog.sum({PLANNED_ROWS}) AS tuples, \
+         pg_catalog.sum({live}) AS live, \
          pg_catalog.sum(pg_catalog.pg_relation_size(l.oid)) AS bytes FROM pg_catalog.pg_class l \
          WHERE l.relkind = 'r' AND (l.oid = c.oid OR c.relkind = 'p' AND l.oid IN (SELECT relid \
          FROM pg_catalog.pg_partition_tree(c.oid)))) AS s \
          WHERE c.oid = {SUBJECT}",
         shape = shape("c.oid"),
+        live = live_rows(),
     )
 }
 

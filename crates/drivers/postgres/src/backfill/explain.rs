@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::chunk::{is_by_row, may_run};
 use super::layout::Layout;
 use super::script::{Part, Script};
-use super::walk::{extent, regclass, split, walk_sql};
+use super::walk::{extent, regclass, split, walk_sql, with_grant};
 use crate::fence::Limits;
 use crate::rows::{Answer, bug, required};
 use crate::session::{APPLICATION_NAME, Session};
@@ -100,7 +100,10 @@ pub(super) async fn explain(
         let mut error = failure.error;
         error.by_row =
             matches!(failure.part, Part::User(_)) && error.code.as_deref().is_some_and(is_by_row);
-        error
+        match failure.part {
+            Part::User(_) => with_grant(error, "asking how the statement would run on", work),
+            _ => with_grant(error, "asking how chunks would be reached of", work),
+        }
     })?;
     let known = names(answers.get(relations))?;
     let in_range = match bare.and_then(|at| answers.get(at)) {

@@ -1,6 +1,6 @@
 //! Keys in order: where a table ends, where chunks end, where it can be cut.
 
-use dunlin_engine::{Extent, Mark, TargetError};
+use dunlin_engine::{ErrorKind, Extent, Mark, TargetError};
 use dunlin_model::{Backfill, Bound, Key};
 use tokio_postgres::SimpleQueryRow;
 
@@ -78,8 +78,8 @@ pub(super) async fn extent(
         keys = keys.join(" AND "),
         order = layout.order("t", true),
     );
-    let answer = ask(session, &format!("{IN_ORDER}{}", patience(work)), &sql).await?;
-    let answers = [answer];
+    let answer = ask(session, &format!("{IN_ORDER}{}", patience(work)), &sql).await;
+    let answers = [answer.map_err(|error| with_grant(error, "reading the keys of", work))?];
     let row = single(&answers, 0)?;
     let count = layout.parts.len();
     let found = field(row, 0)?.is_some();
@@ -217,6 +217,29 @@ pub(super) async fn split(
     answer.rows.iter().map(|row| key(row, 0, layout.parts.len())).collect()
 }
 
+/// An error of rights, with what was asked and what gives them.
+pub(super) fn with_grant(error: TargetError, what: &str, work: &Backfill) -> TargetError {
+    if error.kind != ErrorKind::Permission {
+        return error;
+    }
+    let table = &work.table;
+    let mut rights = std::collections::BTreeSet::from(["SELECT"]);
+    for statement in &work.statements {
+        match statement.facts.verb.as_str() {
+            "UPDATE" => rights.insert("UPDATE"),
+            "DELETE" => rights.insert("DELETE"),
+            _ => false,
+        };
+    }
+    let rights: Vec<&str> = rights.into_iter().collect();
+    let help = format!(
+        "a login with the right to must give it: GRANT {} ON {table} TO the login of this run",
+        rights.join(", ")
+    );
+    let message = format!("{what} {table}: {}", error.message);
+    TargetError { message, ..error }.help(help)
+}
+
 /// What the table is called in queries with a condition of the user's, who may have written its name
 /// before a column.
 pub(super) fn alias(work: &Backfill) -> &str {
@@ -245,7 +268,25 @@ pub(super) async fn estimate(
     );
     let answer = ask(session, &patience(work), &sql).await?;
     let plan = super::explain::plan(&answer)?;
-    Ok(plan["Plan"]["Plan Rows"].as_u64())
+    let Some(rows) = plan["Plan"]["Plan Rows"].as_f64() else { return Ok(None) };
+    // The planner takes every page for as full of rows as it was when they were counted, so that
+    // what updates leave behind counts again.
+    let answers = [ask(session, "", &live_share_sql(work)).await?];
+    let share: f64 = number(single(&answers, 0)?, 0)?;
+    Ok(Some((rows * share).round() as u64))
+}
+
+/// Which share of the rows that the planner sees in a table are there.
+fn live_share_sql(work: &Backfill) -> String {
+    format!(
+        "SELECT LEAST(pg_catalog.sum(s.live) / NULLIF(pg_catalog.sum(s.planned), 0), 1) FROM \
+         (SELECT {planned} AS planned, {live} AS live FROM pg_catalog.pg_class l \
+         WHERE l.relkind = 'r' AND (l.oid = {table} OR l.oid IN (SELECT relid FROM \
+         pg_catalog.pg_partition_tree({table})))) AS s",
+        planned = super::catalogue::PLANNED_ROWS,
+        live = super::catalogue::live_rows(),
+        table = regclass(work),
+    )
 }
 
 /// The user's condition on rows, with ` AND ` before it. It names columns without an alias.

@@ -22,7 +22,7 @@ pub(super) fn holds(connection: &Connection, control: &Control, query: &str) -> 
         let Some(row) = rows.next().map_err(Fault::Query)? else {
             return Err(refused("it returns no row").into());
         };
-        let holds = is_true(row.get_ref(0)?);
+        let holds = truth(row.get_ref(0)?)?;
         if rows.next().map_err(Fault::Query)?.is_some() {
             return Err(refused("it returns several rows").into());
         }
@@ -31,16 +31,19 @@ pub(super) fn holds(connection: &Connection, control: &Control, query: &str) -> 
 }
 
 /// As SQLite's WHERE takes a value.
-fn is_true(value: ValueRef<'_>) -> bool {
-    match value {
-        ValueRef::Null | ValueRef::Blob(_) => false,
+fn truth(value: ValueRef<'_>) -> Outcome<bool> {
+    let no_answer = || refused("its value is neither true nor false (1 or 0)");
+    Ok(match value {
+        ValueRef::Null => false,
+        ValueRef::Blob(_) => return Err(no_answer().into()),
         ValueRef::Integer(number) => number != 0,
         ValueRef::Real(number) => number != 0.0,
         ValueRef::Text(bytes) => std::str::from_utf8(bytes)
             .ok()
             .and_then(|text| text.trim().parse::<f64>().ok())
-            .is_some_and(|number| number != 0.0),
-    }
+            .map(|number| number != 0.0)
+            .ok_or_else(no_answer)?,
+    })
 }
 
 fn refused(why: &str) -> TargetError {

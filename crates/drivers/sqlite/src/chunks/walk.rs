@@ -8,7 +8,7 @@ use super::commit::key_of;
 use super::known;
 use super::range::{Order, named};
 use super::table;
-use crate::fault::Outcome;
+use crate::fault::{Fault, Outcome};
 
 /// The last key, and whether there are rows without one.
 pub(super) fn extent(connection: &Connection, work: &Backfill) -> Outcome<Extent> {
@@ -129,10 +129,13 @@ pub(super) fn estimate(
     after: &Bound,
     upto: &Key,
 ) -> Outcome<Option<u64>> {
-    if work.filter.is_some() {
+    let order = known::order(connection, work)?;
+    if let Some(filter) = &work.filter {
+        // What is wrong with it is told before the first chunk.
+        let sql = format!("SELECT 1 FROM {} WHERE ({filter}\n)", order.table);
+        connection.prepare(&sql).map_err(Fault::Query)?;
         return Ok(None);
     }
-    let order = known::order(connection, work)?;
     let analyzed = table::analyzed_rows(connection, &work.table)?;
     let whole = *after == Bound::Start;
     if let ([column], [upto]) = (&work.key[..], &upto.0[..]) {
