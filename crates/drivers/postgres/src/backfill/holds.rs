@@ -37,9 +37,11 @@ pub(super) async fn ask(session: &mut Session, query: &str) -> Result<bool, Targ
     session.rollback().await;
     let answers = result.map_err(|failure| failure.error)?;
     let row = single(&answers, at)?;
-    match required(row, 1)? {
-        "boolean" => Ok(matches!(field(row, 0)?, Some("t" | "true"))),
-        other => Err(TargetError::new(
+    match (field(row, 0)?, required(row, 1)?) {
+        // A bare NULL is of the type text.
+        (None, _) => Ok(false),
+        (Some(value), "boolean") => Ok(matches!(value, "t" | "true")),
+        (Some(_), other) => Err(TargetError::new(
             ErrorKind::Refused,
             format!("the query's value is of the type {other}, and not a boolean"),
         )
