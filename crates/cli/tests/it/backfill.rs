@@ -280,6 +280,8 @@ fn what_people_want_is_kept_and_obeyed() {
         (&"pause".into(), &2.into(), &2000.into())
     );
     project.run("data cancel 4").exits(0);
+    // What is over is not made a pause of, from which a worker would go on.
+    says(&project.run("data pause 4").exits(1), "data resume 4");
     says(&project.run("data run 4").exits(7), "cancelled");
     says(&project.run("data resume 4").exits(0), "`dunlin data run 4` goes on with it");
     project.run("data run 4").exits(1);

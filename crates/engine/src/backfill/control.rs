@@ -21,6 +21,7 @@ use super::sizer::{Sizer, Targets};
 use super::{Halt, rows_of};
 use crate::job::{Job, Urgency};
 use crate::leases::{Heartbeat, acquire};
+use crate::proof;
 use crate::report::{Cause, EngineError};
 use crate::standing;
 use crate::steps::Bench;
@@ -93,11 +94,18 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
     let access = target.explain(&work).await?;
     let extent = target.extent(&work).await?;
     let row_count_estimate = match &extent.hi {
-        Some(hi) => target.estimate(&work, &dunlin_model::Bound::Start, hi).await?,
+        Some(hi) => target
+            .estimate(&work, &dunlin_model::Bound::Start, hi)
+            .await
+            .map_err(|error| proof::of_filter(&chunking, error))?,
         None => Some(0),
     };
-    let holds = match &step.migration.directives().done_when {
-        Some(query) => Some(target.holds(query).await?),
+    let directives = step.migration.directives();
+    let holds = match &directives.done_when {
+        Some(query) => {
+            let asked = target.holds(query).await;
+            Some(asked.map_err(|error| proof::of_proof(directives, error))?)
+        }
         None => None,
     };
     let mut tried = Vec::new();

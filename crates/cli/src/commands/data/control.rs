@@ -38,7 +38,16 @@ pub(super) async fn wish(
         Wish::Pause => "data pause",
         Wish::Cancel => "data cancel",
     };
-    change(context, version, command, |_| Ok((wish, Settings::default()))).await
+    change(context, version, command, |record| {
+        if wish == Wish::Pause && record.intent.wish == Wish::Cancel {
+            return Err(CliError::NoSuch {
+                message: format!("data {version} is cancelled: nothing of it is to be paused"),
+                help: format!("`data resume {version}` takes the cancelling back"),
+            });
+        }
+        Ok((wish, Settings::default()))
+    })
+    .await
 }
 
 /// Changes how fast it goes; whether it goes stays as it is.
