@@ -110,7 +110,7 @@ fn round(
         body: Body::of_round(product, shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
         chunk_rows: if throttled { 400 } else { [25, 100, 400][random.usize(0..3)] },
-        rows: 20_000,
+        rows: if throttled { 5_000 } else { 20_000 },
     };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
