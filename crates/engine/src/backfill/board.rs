@@ -48,9 +48,10 @@ impl Seat {
         self.walked = self.segment.upto.clone();
     }
 
-    /// Whether the walk has come to the segment's end.
+    /// Whether the walk has come to the segment's end. Rows without a key have no order: there is
+    /// nothing to walk.
     pub(crate) fn walked_all(&self) -> bool {
-        self.walked == self.segment.hi
+        self.segment.hi == Bound::Nulls || self.walked == self.segment.hi
     }
 }
 

@@ -89,8 +89,7 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
     let purpose = if sample > 0 { Purpose::Lane } else { Purpose::Look };
     let mut target = job.connector.connect(purpose).await?;
     let target = target.as_mut();
-    let (table, work, chunking) =
-        planned(job, target, &step.migration, 1).await.map_err(|halt| told(halt, job))?;
+    let (table, work, chunking) = planned(job, target, &step.migration, 1).await.map_err(told)?;
     let access = target.explain(&work).await?;
     let extent = target.extent(&work).await?;
     let row_count_estimate = match &extent.hi {
@@ -156,7 +155,7 @@ pub(super) fn step_of(job: &Job, id: MigrationId, pass: u32) -> Result<PlannedSt
     Ok(PlannedStep { action, migration, mode: Mode::Chunked, pass, resume_at: 0 })
 }
 
-pub(super) fn told(halt: Halt, _job: &Job) -> EngineError {
+pub(super) fn told(halt: Halt) -> EngineError {
     match halt {
         Halt::Engine(error) => error,
         Halt::Cause(cause) => match *cause {
@@ -262,7 +261,7 @@ async fn release_rows(
     let (table, work, chunking) =
         planned(job, held.target.as_mut(), &step.migration, held.record.pass)
             .await
-            .map_err(|halt| told(halt, job))?;
+            .map_err(told)?;
     check_numbers(&held.record, &work, &table)?;
     let of = Resource::Data(version);
     let all = held.target.quarantine(&of, u64::MAX).await?;

@@ -258,6 +258,7 @@ impl Lane {
     /// worker would take the chunk before with it, each time.
     fn may_work_ahead(&self, seat: &Seat) -> bool {
         self.doer.works_ahead()
+            && seat.segment.hi != Bound::Nulls
             && self.suspect.is_none()
             && self.retries == 0
             && seat.segment.attempts == 0
@@ -285,9 +286,6 @@ impl Lane {
 
     /// Sees to it that marks for a chunk of that size lie ahead.
     async fn look_ahead(&mut self, seat: &mut Seat, want: u64) -> Result<(), TargetError> {
-        if seat.segment.hi == Bound::Nulls {
-            return Ok(());
-        }
         let too_long = match &seat.next {
             Some(next) => next.rows > want + want / 2 || self.suspect.is_some(),
             None => seat.ahead.front().is_some_and(|mark| mark.rows > want + want / 4),

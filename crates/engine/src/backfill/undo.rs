@@ -65,9 +65,8 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
     let target = held.target.as_mut();
-    let (table, work, chunking) = planned(job, target, &step.migration, held.record.pass)
-        .await
-        .map_err(|halt| told(halt, job))?;
+    let (table, work, chunking) =
+        planned(job, target, &step.migration, held.record.pass).await.map_err(told)?;
     check_numbers(&held.record, &work, &table)?;
     if chunking.undo.is_none() {
         return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")

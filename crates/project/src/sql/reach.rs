@@ -1,9 +1,9 @@
 //! What lies beside the join in which `:chunk` stands.
 //!
 //! A `:chunk` may confine all that its own condition reaches, and the statement still does more: the
-//! rows that an outer join keeps without a partner. On a small table no plan gives it away. What is left out: what the condition itself lets through
-//! ([`super::confinement`]), what lies beside the query of a `:chunk`, and groups that reach over chunks
-//! ([`super::query`]).
+//! rows that an outer join keeps without a partner. On a small table no plan gives it away. What is
+//! left out: what the condition itself lets through ([`super::confinement`]), what lies beside the
+//! query of a `:chunk`, and groups that reach over chunks ([`super::query`]).
 
 use dunlin_model::Statement;
 

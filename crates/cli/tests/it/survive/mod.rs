@@ -3,6 +3,7 @@
 
 mod backfill;
 mod backfills;
+mod beside;
 mod conflicts;
 mod crashes;
 mod death;

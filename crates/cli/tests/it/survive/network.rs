@@ -1,38 +1,11 @@
 //! The network fails at the worst moment; the run settles it by itself.
 
-use dunlin_testkit::proxy::{Proxy, Trap, Weather};
+use dunlin_testkit::proxy::{Trap, Weather};
 use dunlin_testkit::servers::Product;
 use rustix::process::Signal;
-use tokio::runtime::Runtime;
 
+use super::beside::Beside;
 use super::world::{DOUBLE, ONE_NUMBER, World, doubled, on_each};
-
-/// A proxy that works beside the test.
-struct Beside {
-    runtime: Runtime,
-    proxy: Proxy,
-}
-
-impl Beside {
-    /// Puts a proxy between a world's runs and its database.
-    fn of(world: &mut World) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let proxy = runtime.block_on(Proxy::in_front_of(&world.database.url)).expect("a proxy");
-        // What is looked for in the stream has to be readable.
-        world.url = format!("{}?sslmode=disable", proxy.through(&world.database.url));
-        Self { runtime, proxy }
-    }
-
-    fn arm(&self, trap: Trap) {
-        // Traps need the proxy's runtime only once they spring.
-        let _guard = self.runtime.enter();
-        self.proxy.arm(trap);
-    }
-}
 
 /// Runs with a trap for each COMMIT of a run in its turn; each run must end well by itself.
 fn every_commit_is_trapped(product: Product, name: &str, trap: impl Fn(usize) -> Trap) {

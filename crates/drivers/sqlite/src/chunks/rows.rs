@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError, failpoint};
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, Row, RowChange};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 
 use super::capture::{Before, by_key};
@@ -12,7 +13,7 @@ use super::commit::{finish, key_of};
 use super::exact::{self, Exact};
 use super::known::{self, Known};
 use super::range::{Order, named};
-use super::{table, value};
+use super::value;
 use crate::control::Control;
 use crate::fault::{Fault, Outcome};
 use crate::ledger;
@@ -73,7 +74,7 @@ pub(super) fn commit(
         let order = &known.order;
         let before =
             Before::of_keys(connection, work, order, changes.iter().map(|change| &change.key))?;
-        let missed = write_all(connection, control, work, known, changes)?;
+        let missed = write_all(connection, control, known, changes)?;
         if !missed.is_empty() {
             return Ok(Verdict::RollBack(RowsOutcome::Missed(missed)));
         }
@@ -129,13 +130,32 @@ fn rows(
                 values.push(value::to_text(column, &row.get_ref(width + place)?.into())?);
             }
             rows.push(Row {
-                key: key_of(connection, row, width)?,
+                key: named_key(connection, work, row, width)?,
                 version: version(row, stored, known.stored.len())?,
                 values,
             });
         }
         Ok(rows)
     })
+}
+
+/// A row's key, which a program can name the row by.
+fn named_key(
+    connection: &Connection,
+    work: &Backfill,
+    row: &rusqlite::Row<'_>,
+    width: usize,
+) -> Outcome<Key> {
+    for part in 0..width {
+        if row.get_ref(part)? == ValueRef::Null {
+            let message =
+                format!("{} has rows whose key is NULL, which no program can name", work.table);
+            return Err(TargetError::new(ErrorKind::Refused, message)
+                .help("name a key without NULLs in `key`, or leave those rows out with `where`")
+                .into());
+        }
+    }
+    key_of(connection, row, width)
 }
 
 fn listed(columns: &[Column]) -> String {
@@ -155,7 +175,6 @@ fn version(row: &rusqlite::Row<'_>, first: usize, count: usize) -> Outcome<Strin
 fn write_all(
     connection: &Connection,
     control: &Control,
-    work: &Backfill,
     known: &Known,
     changes: &[RowChange],
 ) -> Outcome<Vec<Key>> {
@@ -166,7 +185,7 @@ fn write_all(
         if control.is_stopped() {
             return Err(crate::fault::gone().into());
         }
-        let Some(place) = find(connection, work, known, change)? else {
+        let Some(place) = find(connection, known, change)? else {
             missed.push(change.key.clone());
             continue;
         };
@@ -177,57 +196,35 @@ fn write_all(
     Ok(missed)
 }
 
-/// A row that is as it was read: its values, and how it is found.
+/// A row that is as it was read: what it holds where it is to change, and its key.
 struct Place {
     values: HashMap<String, Exact>,
-    condition: String,
-    parameters: Vec<Exact>,
+    key: Vec<Exact>,
 }
 
-fn find(
-    connection: &Connection,
-    work: &Backfill,
-    known: &Known,
-    change: &RowChange,
-) -> Outcome<Option<Place>> {
+fn find(connection: &Connection, known: &Known, change: &RowChange) -> Outcome<Option<Place>> {
     let order = &known.order;
     exact::checked(&change.key, order.columns.len())?;
-    let null = change.key.0.iter().any(|part| part == "NULL");
-    // Rows without a key are told apart by their number.
-    let number = if null { table::rowid(connection, &work.table)? } else { None };
     let sql = format!(
-        "SELECT {}{} FROM {} WHERE {}",
-        number.unwrap_or("NULL"),
+        "SELECT NULL{} FROM {} WHERE {}",
         listed(&known.stored),
         order.table,
         by_key(order, &change.key)
     );
-    let parameters: Vec<Exact> = exact::values(connection, &change.key)?
-        .into_iter()
-        .filter(|value| *value != Exact::Null)
-        .collect();
+    let key = exact::values(connection, &change.key)?;
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(&parameters))?;
-    while let Some(row) = rows.next()? {
-        if version(row, 1, known.stored.len())? != change.version {
-            continue;
-        }
-        let mut values = HashMap::with_capacity(known.stored.len());
-        for (place, column) in known.stored.iter().enumerate() {
-            if change.set.iter().any(|(name, _)| *name == column.name) {
-                values.insert(column.name.clone(), row.get_ref(place + 1)?.into());
-            }
-        }
-        return Ok(Some(match number {
-            Some(number) => Place {
-                values,
-                condition: format!("{number} = ?"),
-                parameters: vec![row.get_ref(0)?.into()],
-            },
-            None => Place { values, condition: by_key(order, &change.key), parameters },
-        }));
+    let mut rows = statement.query(params_from_iter(&key))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if version(row, 1, known.stored.len())? != change.version {
+        return Ok(None);
     }
-    Ok(None)
+    let mut values = HashMap::with_capacity(change.set.len());
+    for (place, column) in known.stored.iter().enumerate() {
+        if change.set.iter().any(|(name, _)| *name == column.name) {
+            values.insert(column.name.clone(), row.get_ref(place + 1)?.into());
+        }
+    }
+    Ok(Some(Place { values, key }))
 }
 
 fn write(
@@ -241,7 +238,7 @@ fn write(
         return Ok(());
     }
     let mut sets = Vec::with_capacity(change.set.len());
-    let mut parameters = Vec::with_capacity(change.set.len() + place.parameters.len());
+    let mut parameters = Vec::with_capacity(change.set.len() + place.key.len());
     for (name, text) in &change.set {
         let (Some(column), Some(now)) = (columns.get(name.as_str()), place.values.get(name)) else {
             return Err(TargetError::new(
@@ -253,8 +250,13 @@ fn write(
         sets.push(format!("{} = ?", named(name)));
         parameters.push(value::from_text(column, now, text.as_deref())?);
     }
-    parameters.extend(place.parameters.iter().cloned());
-    let sql = format!("UPDATE {} SET {} WHERE {}", order.table, sets.join(", "), place.condition);
+    parameters.extend(place.key.iter().cloned());
+    let sql = format!(
+        "UPDATE {} SET {} WHERE {}",
+        order.table,
+        sets.join(", "),
+        by_key(order, &change.key)
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     statement.execute(params_from_iter(&parameters)).map_err(Fault::Row)?;
     Ok(())

@@ -118,15 +118,6 @@ pub(crate) fn stored_columns(connection: &Connection, table: &str) -> Outcome<Ve
     }
 }
 
-/// A name for the number of each row that no column has taken; `None`: it has no numbers, or all
-/// names are taken.
-pub(crate) fn rowid(connection: &Connection, table: &str) -> Outcome<Option<&'static str>> {
-    let Some(found) = find(connection, table)? else { return Ok(None) };
-    let columns = columns(connection, &found)?;
-    let free = free_rowid_name(&columns);
-    Ok(free.filter(|_| !found.without_rowid))
-}
-
 /// How many rows ANALYZE counted.
 pub(crate) fn analyzed_rows(connection: &Connection, table: &str) -> Outcome<Option<u64>> {
     let there = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'";

@@ -60,7 +60,10 @@ fn asked(scratch: &Scratch, folder: u32, file: u32) -> Vec<String> {
     let place = tempfile::tempdir().unwrap();
     set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
     let program = place.path().join("stranger");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: a program can't be started while one that was forked off meanwhile still
+    // has our copy of it open for writing.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     set_permissions(scratch.path(), Permissions::from_mode(file)).unwrap();
     set_permissions(scratch.folder.path(), Permissions::from_mode(folder)).unwrap();
     let mut command = Command::new(program);

@@ -6,6 +6,52 @@ use dunlin_model::Dialect;
 
 use crate::sql::lex::{Kind, Token};
 
+/// Words that follow a table and are not its alias.
+pub(in crate::sql) const NO_ALIAS: [&str; 42] = [
+    "SET",
+    "WHERE",
+    "FROM",
+    "USING",
+    "ON",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "NATURAL",
+    "OUTER",
+    "STRAIGHT_JOIN",
+    "RETURNING",
+    "ORDER",
+    "GROUP",
+    "HAVING",
+    "WINDOW",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "LOCK",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "PARTITION",
+    "FORCE",
+    "USE",
+    "IGNORE",
+    "INDEXED",
+    "NOT",
+    "VALUES",
+    "SELECT",
+    "WITH",
+    "TABLESAMPLE",
+    "WHEN",
+    "DEFAULT",
+    "OVERRIDING",
+    "LATERAL",
+    "AND",
+];
+
 /// The tokens of one statement.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sql) struct Source<'a> {

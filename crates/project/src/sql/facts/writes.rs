@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_model::{Dialect, Verb, Write};
 
-use super::source::{Cursor, Name, Source};
+use super::source::{Cursor, NO_ALIAS, Name, Source};
 use crate::sql::lex::Kind;
 
 /// One write of a statement. A WITH can hold several.
@@ -146,32 +146,6 @@ impl References {
 
 /// An alias, with or without AS.
 fn alias(cursor: &mut Cursor<'_>) -> Option<Name> {
-    const NO_ALIAS: [&str; 24] = [
-        "SET",
-        "WHERE",
-        "FROM",
-        "USING",
-        "ON",
-        "JOIN",
-        "INNER",
-        "LEFT",
-        "RIGHT",
-        "FULL",
-        "CROSS",
-        "NATURAL",
-        "OUTER",
-        "STRAIGHT_JOIN",
-        "RETURNING",
-        "ORDER",
-        "LIMIT",
-        "PARTITION",
-        "FORCE",
-        "USE",
-        "IGNORE",
-        "INDEXED",
-        "NOT",
-        "VALUES",
-    ];
     if cursor.eat("AS") {
         return cursor.name();
     }

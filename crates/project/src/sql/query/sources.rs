@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::columns::Output;
 use super::{Reader, Role};
+use crate::sql::facts::source::NO_ALIAS;
 
 /// What a name in a FROM stands for.
 #[derive(Debug, Clone)]
@@ -25,52 +26,6 @@ pub(super) struct Named {
 
 /// So many of the sub-queries of a WITH are looked through for a name.
 const EXPRESSIONS_MAX: usize = 1024;
-
-/// Words that follow an entry of a FROM and are not its alias.
-const NO_ALIAS: [&str; 42] = [
-    "SET",
-    "WHERE",
-    "FROM",
-    "USING",
-    "ON",
-    "JOIN",
-    "INNER",
-    "LEFT",
-    "RIGHT",
-    "FULL",
-    "CROSS",
-    "NATURAL",
-    "OUTER",
-    "STRAIGHT_JOIN",
-    "RETURNING",
-    "ORDER",
-    "GROUP",
-    "HAVING",
-    "WINDOW",
-    "LIMIT",
-    "OFFSET",
-    "FETCH",
-    "FOR",
-    "LOCK",
-    "UNION",
-    "EXCEPT",
-    "INTERSECT",
-    "PARTITION",
-    "FORCE",
-    "USE",
-    "IGNORE",
-    "INDEXED",
-    "NOT",
-    "VALUES",
-    "SELECT",
-    "WITH",
-    "TABLESAMPLE",
-    "WHEN",
-    "DEFAULT",
-    "OVERRIDING",
-    "LATERAL",
-    "AND",
-];
 
 impl Reader<'_> {
     /// The entries of a FROM, an UPDATE's tables, or a USING.

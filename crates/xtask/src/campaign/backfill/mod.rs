@@ -107,7 +107,7 @@ fn round(
     let world = World {
         product,
         shape: shape.clone(),
-        body: Body::of_round(product, shape, number + number / shapes.len()),
+        body: Body::of_round(shape, number + number / shapes.len()),
         workers: [1, 2, 4][random.usize(0..3)],
         chunk_rows: if throttled { 400 } else { [25, 100, 400][random.usize(0..3)] },
         rows: if throttled { 5_000 } else { 20_000 },

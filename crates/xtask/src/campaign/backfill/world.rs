@@ -222,11 +222,11 @@ pub(super) enum Body {
 impl Body {
     const ALL: [Self; 3] = [Self::Update, Self::Two, Self::Rows];
 
-    /// The body of a round. Only SQLite names rows without a key to a program; elsewhere that is
-    /// refused. Without a Python there is no row code at all.
-    pub(super) fn of_round(product: Product, shape: &Shape, turn: usize) -> Self {
+    /// The body of a round. No program can name rows without a key. Without a Python there is no row
+    /// code at all.
+    pub(super) fn of_round(shape: &Shape, turn: usize) -> Self {
         match Self::ALL[turn % Self::ALL.len()] {
-            Self::Rows if shape.is_nullable() && product != Product::Sqlite => Self::Two,
+            Self::Rows if shape.is_nullable() => Self::Two,
             Self::Rows if !cargo::is_there("python3", &["--version"]) => Self::Two,
             body => body,
         }

@@ -149,3 +149,46 @@ fn an_empty_table_is_done_at_once(product: Product) {
     reset(&world);
 }
 on_each!(an_empty_table_is_done_at_once: postgres, mysql, sqlite);
+
+/// (42) A program can't name rows whose key is NULL: that is said, and the run ends, with one worker
+/// and with several. Without such rows, or with a filter that leaves them out, it goes through.
+fn row_code_names_rows_by_keys_without_null(product: Product) {
+    let world = World::new(product, "chunk_null_rows");
+    world.sql(&format!(
+        "CREATE TABLE accounts (a integer, w integer, UNIQUE (a));\n\
+         INSERT INTO accounts SELECT CASE WHEN n % 10 = 3 THEN NULL ELSE n END, NULL FROM {};",
+        numbers(product, ROWS)
+    ));
+    world.write(
+        "one.py",
+        "import json, sys\nsys.stdin.readline()\nfor line in sys.stdin:\n    m = json.loads(line)\n    \
+         print(line.strip() if 'chunk' in m else json.dumps({'key': m['key'], 'set': {'w': 1}}))\n    \
+         sys.stdout.flush()\n",
+    );
+    let file = |version: u32, filter: &str, workers: u32| {
+        world.write(
+            &format!("data_migrations/{version}_one.toml"),
+            &format!(
+                "[rows]\ntable = \"accounts\"\nkey = [\"a\"]\ncolumns = [\"w\"]\n{filter}\n\
+                 [program]\ncommand = [\"python3\", \"one.py\"]\n\
+                 [migration]\nchunk-rows = 20\nworkers = {workers}\n"
+            ),
+        );
+    };
+    for workers in [1, 4] {
+        file(1, "", workers);
+        let refused = world.run("data run");
+        assert_eq!(refused.code, Some(1), "{}", refused.all());
+        refused.says("rows whose key is NULL, which no program can name");
+        assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE a IS NULL AND w = 1"), "0");
+    }
+    file(1, "where = \"a IS NOT NULL\"", 4);
+    world.run("data run").exits(0);
+    let wrong = "SELECT count(*) FROM accounts WHERE (a IS NULL) <> (w IS NULL)";
+    assert_eq!(world.sql(wrong), "0");
+    world.sql("DELETE FROM accounts WHERE a IS NULL; UPDATE accounts SET w = NULL");
+    file(2, "", 2);
+    world.run("data run").exits(0);
+    assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE w IS NULL"), "0");
+}
+on_each!(row_code_names_rows_by_keys_without_null: postgres, mysql, sqlite);

@@ -2,45 +2,18 @@
 
 use std::time::Duration;
 
-use dunlin_testkit::proxy::{Proxy, Trap, Way, Weather};
+use dunlin_testkit::proxy::{Trap, Way, Weather};
 use dunlin_testkit::servers::Product;
 use rustix::process::Signal;
-use tokio::runtime::Runtime;
 
-use super::super::world::{World, on_each};
+use super::super::beside::Beside;
+use super::super::world::on_each;
 use super::{
     DOUBLE_EACH, IN_CHUNKS, accounts, assert_each_once, data_run, doubling, halted, reset,
 };
 
 /// Few chunks, for runs are many.
 const FEW: u32 = 40;
-
-/// A proxy that works beside the test.
-struct Beside {
-    runtime: Runtime,
-    proxy: Proxy,
-}
-
-impl Beside {
-    /// Puts a proxy between a world's runs and its database.
-    fn of(world: &mut World) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let proxy = runtime.block_on(Proxy::in_front_of(&world.database.url)).expect("a proxy");
-        // What is looked for in the stream has to be readable.
-        world.url = format!("{}?sslmode=disable", proxy.through(&world.database.url));
-        Self { runtime, proxy }
-    }
-
-    fn arm(&self, trap: Trap) {
-        // Traps need the proxy's runtime only once they spring.
-        let _guard = self.runtime.enter();
-        self.proxy.arm(trap);
-    }
-}
 
 /// Runs a backfill with a trap for one COMMIT after the other, every third beginning with that one;
 /// each run must end well by itself.
