@@ -38,6 +38,8 @@ pub(crate) struct Session {
     primed: Option<Primed>,
     /// A chunk whose rows are locked: its transaction is open. The next transaction ends it.
     held: Option<Held>,
+    /// Since when the last transaction that was begun has been the one that writes.
+    locked: Option<Instant>,
     /// The table that chunks were about last, as long as the schema does not change.
     pub(crate) known: Option<Known>,
     /// The waiting for locks at the last look at the health.
@@ -49,6 +51,13 @@ pub(crate) struct Session {
 pub(crate) struct Held {
     pub(crate) chunk: Chunk,
     pub(crate) token: i64,
+}
+
+/// How long a transaction kept others from writing, and its COMMIT alone, of that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) held: Duration,
+    pub(crate) commit: Duration,
 }
 
 /// Whether a transaction is kept.
@@ -66,6 +75,7 @@ impl Session {
             connection: None,
             primed: None,
             held: None,
+            locked: None,
             known: None,
             reading: None,
         }
@@ -118,15 +128,15 @@ impl Session {
         answer
     }
 
-    /// As [`Session::write`], where the job decides what becomes of its transaction; tells how
-    /// long the COMMIT alone took. With `Some(held)` it goes on in that chunk's transaction, and
+    /// As [`Session::write`], where the job decides what becomes of its transaction; tells what
+    /// times it took. With `Some(held)` it goes on in that chunk's transaction, and
     /// the job is told so, if that is still open.
     pub(crate) fn decide<T>(
         &mut self,
         wait: Duration,
         held: Option<&Held>,
         job: impl FnOnce(&Connection, &Control, bool) -> Outcome<Verdict<T>>,
-    ) -> Result<(T, Duration), TargetError> {
+    ) -> Result<(T, Times), TargetError> {
         let go_on = held.is_some() && self.held.as_ref() == held;
         let answer = if go_on {
             self.held = None;
@@ -142,7 +152,8 @@ impl Session {
             Verdict::RollBack(answer) => Ok((answer, Duration::ZERO)),
         });
         self.leave_transaction();
-        ended
+        let held = self.locked.map_or(Duration::ZERO, |since| since.elapsed());
+        ended.map(|(answer, commit)| (answer, Times { held, commit }))
     }
 
     /// Begins a transaction that stays open until the next one begins, or [`Session::decide`] goes
@@ -231,11 +242,17 @@ impl Session {
         let connection = self.connection()?;
         control.wait_for_locks(wait);
         control.count_waits(counted);
-        connection
+        let mut locked = None;
+        let answer = connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(Fault::from)
-            .and_then(|()| job(connection, &control))
-            .map_err(|fault| fault.tell(&file, &control))
+            .and_then(|()| {
+                locked = Some(Instant::now());
+                job(connection, &control)
+            })
+            .map_err(|fault| fault.tell(&file, &control));
+        self.locked = locked;
+        answer
     }
 
     /// Runs the job in the transaction that is open.

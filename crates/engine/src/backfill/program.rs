@@ -83,6 +83,8 @@ pub(crate) struct Answers {
     pub(crate) rejected: Vec<(Key, String)>,
     /// Bytes that went to it and came back.
     pub(crate) bytes: u64,
+    /// How long it took for them.
+    pub(crate) took: Duration,
 }
 
 /// A program that runs, and waits for rows. Dropped, it is killed with all that it started.
@@ -161,8 +163,10 @@ impl RowProgram {
     /// an error the program is gone, and every further chunk fails.
     pub(crate) async fn transform(&mut self, rows: &[Row]) -> Result<Answers, ProgramError> {
         self.chunk += 1;
+        let began = Instant::now();
         match self.exchange(rows).await {
             Ok(mut answers) => {
+                answers.took = began.elapsed();
                 for (_, reason) in &mut answers.rejected {
                     *reason = mask(reason, &self.log.secrets);
                 }
@@ -248,6 +252,7 @@ impl RowProgram {
                 bytes: sent + output.chunk_bytes(),
                 changes: collector.changes,
                 rejected: collector.rejected,
+                took: Duration::ZERO,
             }),
             (Ok(()), None) => Err(Fault::Wrong(format!(
                 "line {} of its output ends a chunk whose end it had not been given yet",

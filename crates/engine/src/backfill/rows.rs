@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dunlin_model::{Key, KeyRange, OnError, Row, RowCode};
 
@@ -14,13 +15,18 @@ use super::doer::Done;
 use super::operator::{Errand, Operator};
 use super::program::Answers;
 use super::shared::{News, Shared};
-use crate::{Chunk, ErrorKind, Remedy, RowsOutcome, Target, TargetError};
+use crate::{Chunk, Committed, ErrorKind, Remedy, RowsOutcome, Target, TargetError};
 
 /// How often rows that change under the program are read again before the chunk is made smaller.
 const MISSES_MAX: u32 = 10;
 
 /// Up to so many missed rows are read one by one; more are read with their whole range.
 const READ_SINGLY_MAX: usize = 50;
+
+/// Nobody waits for a program that has no rows locked, so it may take so many times as long as locks
+/// may be held: half a second on SQLite, as elsewhere. But no longer: what it has worked out is lost
+/// with its process, and more rows change meanwhile.
+const THOUGHT_SHARE: u32 = 10;
 
 /// What a lane's program is at.
 enum Place {
@@ -125,7 +131,9 @@ impl Rows {
                 )
                 .await?;
             let missed = match outcome {
-                RowsOutcome::Committed(committed) => return Ok(done(shared, committed, &answers)),
+                RowsOutcome::Committed(committed) => {
+                    return Ok(done(shared, committed, &answers, self.locks));
+                }
                 RowsOutcome::Missed(keys) => keys,
             };
             misses += 1;
@@ -151,6 +159,7 @@ impl Rows {
             answers.changes.extend(more.changes);
             answers.rejected.extend(more.rejected);
             answers.bytes += more.bytes;
+            answers.took += more.took;
             judge(shared, &answers)?;
         }
     }
@@ -188,14 +197,21 @@ impl Rows {
     }
 }
 
-fn done(shared: &Shared, committed: crate::Committed, answers: &Answers) -> Done {
+fn done(shared: &Shared, committed: Committed, answers: &Answers, locks: bool) -> Done {
     let count = answers.rejected.len() as u64;
     if let Some((_, reason)) = answers.rejected.first() {
         shared.quarantined.fetch_add(count, Ordering::Relaxed);
         shared.tell(News::SetAside { error: rejection(reason), count });
     }
-    let committed = crate::Committed { bytes: Some(answers.bytes), ..committed };
+    let held = committed.held.map(|held| sized_by(held, answers.took, locks));
+    let committed = Committed { held, bytes: Some(answers.bytes), ..committed };
     Done { committed, written: Some(answers.changes.len() as u64) }
+}
+
+/// What the next chunk is sized by, where the time that locks were held is known. The program's time
+/// is part of it if it had the rows locked.
+fn sized_by(held: Duration, thought: Duration, locks: bool) -> Duration {
+    if locks { held } else { held + thought / THOUGHT_SHARE }
 }
 
 /// Rejected rows are set aside where the file says so, and end the run elsewhere.
@@ -250,4 +266,18 @@ async fn read_again(
         rows.extend(target.read_rows(&shared.work, &KeyRange::Exactly(key.clone())).await?);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_counts_by_its_share_unless_it_has_the_rows_locked() {
+        let (held, thought) = (Duration::from_millis(20), Duration::from_millis(300));
+        assert_eq!(sized_by(held, thought, false), Duration::from_millis(50));
+        // Held since the rows were locked, which is before the program had them.
+        let held = thought + held;
+        assert_eq!(sized_by(held, thought, true), held);
+    }
 }

@@ -26,9 +26,7 @@ pub(super) fn commit(
 ) -> Result<Committed, TargetError> {
     let mut known = session.known.take();
     let mut ranged = Vec::new();
-    let mut locked = None;
     let ended = session.decide(work.lock_timeout, None, |connection, control, _| {
-        locked = Some(Instant::now());
         ledger::enter_chunk(connection, lease, work.pass, &chunk.checkpoint)?;
         // Before the statements: those of a table that has changed would fail for other reasons.
         let known = known::refreshed(&mut known, connection, work)?;
@@ -48,14 +46,13 @@ pub(super) fn commit(
         };
         finish(connection, lease, ttl, &chunk.checkpoint, rows).map(Verdict::Commit)
     });
-    let held = locked.map(|since| since.elapsed());
     session.known = known;
     if ended.is_ok() {
         failpoint("chunk.done");
     }
     session.end_of_file();
-    let (committed, commit) = ended.map_err(|error| in_file(error, &ranged))?;
-    Ok(Committed { commit, held, ..committed })
+    let (committed, times) = ended.map_err(|error| in_file(error, &ranged))?;
+    Ok(Committed { commit: times.commit, held: Some(times.held), ..committed })
 }
 
 /// Ends a chunk's transaction, up to the COMMIT.

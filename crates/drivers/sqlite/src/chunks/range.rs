@@ -104,17 +104,78 @@ impl Order {
         };
         // Where both ends agree on the leading columns, equality keeps the search within them also
         // for orders that row values can't express.
-        let width = self.columns.len();
-        let common = (0..width - 1).take_while(|&place| after[place] == upto[place]).count();
-        let mut parts: Vec<String> = (0..common)
-            .map(|place| {
-                format!("{} = {}", self.compared(&self.columns[place], alias), after[place])
-            })
-            .collect();
+        let common = self.common(after, upto);
+        let mut parts = self.equal(alias, after, common);
         let rest = &self.columns[common..];
         parts.push(self.one_side(alias, rest, &after[common..], Side::After));
         parts.push(self.one_side(alias, rest, &upto[common..], Side::Upto));
         Ok(parts.join(" AND "))
+    }
+
+    /// The rows of a range as conditions of which each is one stretch of the index, in order. One
+    /// condition for an order that row values can't express is a range of its first column alone:
+    /// each step of a walk would begin at the first row with the same value there.
+    pub(crate) fn stretches(&self, range: &KeyRange) -> Outcome<Vec<String>> {
+        let width = self.columns.len();
+        let KeyRange::Between { after, upto } = range else {
+            return Ok(vec![self.range(None, range)?]);
+        };
+        if width == 1 || are_alike(&self.columns) || *after == Bound::Nulls {
+            return Ok(vec![self.range(None, range)?]);
+        }
+        let upto = exact::checked(upto, width)?;
+        let after = match after {
+            Bound::Key(key) => Some(exact::checked(key, width)?),
+            Bound::Start | Bound::Nulls => None,
+        };
+        let common = after.map_or(0, |after| self.common(after, upto));
+        let mut stretches = Vec::with_capacity(2 * width - 1);
+        if let Some(after) = after {
+            // Values that differ may be equal to a collation: this is all there is then.
+            let end = self.one_side(None, &self.columns[common..], &upto[common..], Side::Upto);
+            for place in (common + 1..width).rev() {
+                let mut parts = self.equal(None, after, place);
+                parts.push(self.beyond(place, after, Side::After));
+                parts.push(end.clone());
+                stretches.push(parts.join(" AND "));
+            }
+        }
+        let begin = after.map(|after| self.beyond(common, after, Side::After));
+        for place in common..width {
+            let mut parts = self.equal(None, upto, place);
+            parts.extend(begin.clone());
+            parts.push(if place + 1 == width {
+                self.one_side(None, &self.columns[place..], &upto[place..], Side::Upto)
+            } else {
+                self.beyond(place, upto, Side::Upto)
+            });
+            stretches.push(parts.join(" AND "));
+        }
+        Ok(stretches)
+    }
+
+    /// In how many leading columns two keys agree, the last one apart.
+    fn common(&self, after: &[String], upto: &[String]) -> usize {
+        (0..self.columns.len() - 1).take_while(|&place| after[place] == upto[place]).count()
+    }
+
+    /// The leading columns, up to that place, are those of a key.
+    fn equal(&self, alias: Option<&str>, values: &[String], place: usize) -> Vec<String> {
+        let columns = self.columns.iter().zip(values).take(place);
+        columns
+            .map(|(column, value)| format!("{} = {value}", self.compared(column, alias)))
+            .collect()
+    }
+
+    /// The column at that place is beyond a key's, on that side of it.
+    fn beyond(&self, place: usize, values: &[String], side: Side) -> String {
+        let column = &self.columns[place];
+        format!(
+            "{} {} {}",
+            self.compared(column, None),
+            sign(column.descending, side),
+            values[place]
+        )
     }
 
     fn one_side(
@@ -125,10 +186,7 @@ impl Order {
         side: Side,
     ) -> String {
         let Some(first) = columns.first() else { return "1".to_owned() };
-        let alike = columns
-            .iter()
-            .all(|column| column.descending == first.descending && column.collation.is_none());
-        if columns.len() > 1 && alike {
+        if columns.len() > 1 && are_alike(columns) {
             let names: Vec<String> =
                 columns.iter().map(|column| qualified(alias, &column.name)).collect();
             let sign = sign(first.descending, side);
@@ -170,6 +228,13 @@ impl Order {
             None => name,
         }
     }
+}
+
+/// Whether row values compare as these columns are ordered.
+fn are_alike(columns: &[OrderColumn]) -> bool {
+    columns
+        .iter()
+        .all(|column| column.descending == columns[0].descending && column.collation.is_none())
 }
 
 fn qualified(alias: Option<&str>, name: &str) -> String {

@@ -88,9 +88,10 @@ pub(super) fn commit(
         Ok(Verdict::Commit(RowsOutcome::Committed(committed)))
     });
     session.known = known;
-    let (mut outcome, commit) = ended?;
+    let (mut outcome, times) = ended?;
     if let RowsOutcome::Committed(committed) = &mut outcome {
-        committed.commit = commit;
+        committed.commit = times.commit;
+        committed.held = Some(times.held);
         failpoint("chunk.done");
     }
     Ok(outcome)

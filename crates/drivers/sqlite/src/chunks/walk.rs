@@ -89,16 +89,24 @@ pub(super) fn walk(
 
 /// The statement that finds the next mark.
 pub(super) fn step(order: &Order, after: &Bound, upto: &Key, spacing: u64) -> Outcome<String> {
-    let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
     Ok(format!(
-        "SELECT {} FROM {} {} WHERE {} {} LIMIT 1 OFFSET {}",
-        order.list(),
-        order.table,
-        order.by,
-        order.range(None, &range)?,
+        "{} {} LIMIT 1 OFFSET {}",
+        select(order, &order.list(), after, upto)?,
         order.order_by(false),
         spacing.saturating_sub(1).min(i64::MAX.unsigned_abs())
     ))
+}
+
+/// What of the rows between these keys, stretch by stretch of the index: SQLite merges them in its
+/// order.
+fn select(order: &Order, what: &str, after: &Bound, upto: &Key) -> Outcome<String> {
+    let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
+    let stretches: Vec<String> = order
+        .stretches(&range)?
+        .iter()
+        .map(|stretch| format!("SELECT {what} FROM {} {} WHERE {stretch}", order.table, order.by))
+        .collect();
+    Ok(stretches.join(" UNION ALL "))
 }
 
 /// How many rows are left, fewer than the spacing.
@@ -109,12 +117,9 @@ fn rest(
     upto: &Key,
     spacing: u64,
 ) -> Outcome<u64> {
-    let range = KeyRange::Between { after: after.clone(), upto: upto.clone() };
     let sql = format!(
-        "SELECT count(*) FROM (SELECT 1 FROM {} {} WHERE {} LIMIT {})",
-        order.table,
-        order.by,
-        order.range(None, &range)?,
+        "SELECT count(*) FROM ({} LIMIT {})",
+        select(order, "1", after, upto)?,
         spacing.min(i64::MAX.unsigned_abs())
     );
     let count: i64 = connection.prepare(&sql)?.query_row([], |row| row.get(0))?;
@@ -162,4 +167,110 @@ fn first_key(connection: &Connection, sql: &str, order: &Order) -> Outcome<Optio
         .query_row([], |row| Ok(key_of(connection, row, width)))
         .optional()?;
     found.transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::range::OrderColumn;
+    use super::*;
+
+    fn order(columns: &[(&str, bool, Option<&str>)]) -> Order {
+        let columns = columns.iter().map(|&(name, descending, collation)| OrderColumn {
+            name: name.to_owned(),
+            descending,
+            collation: collation.map(str::to_owned),
+        });
+        Order {
+            table: "main.\"t\"".to_owned(),
+            by: "INDEXED BY `i`".to_owned(),
+            columns: columns.collect(),
+        }
+    }
+
+    /// All keys in order, as SQLite sorts them without the index.
+    fn sorted(connection: &Connection, order: &Order) -> Vec<Key> {
+        let sql = format!("SELECT {} FROM t NOT INDEXED {}", order.list(), order.order_by(false));
+        let mut statement = connection.prepare(&sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            keys.push(key_of(connection, row, order.columns.len()).unwrap_or_else(|_| panic!()));
+        }
+        keys
+    }
+
+    fn found(connection: &Connection, order: &Order, after: &Bound, upto: &Key) -> [u64; 2] {
+        let read = |limit| rest(connection, order, after, upto, limit).unwrap_or_else(|_| panic!());
+        [read(2), read(1_000)]
+    }
+
+    #[test]
+    fn steps_are_right_from_and_to_every_key() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE t (a COLLATE NOCASE NOT NULL, b NOT NULL, c NOT NULL);
+                 CREATE UNIQUE INDEX i ON t (a DESC, b COLLATE NOCASE, c DESC);
+                 INSERT INTO t WITH a(a) AS (VALUES ('x'), ('X'), (1), (1.0), (X'00')),
+                  b(b) AS (VALUES ('y'), ('Y'), (2)), c(c) AS (VALUES (1), (2))
+                  SELECT a.a, b.b, c.c + 10 * (a.a IS 'X') + 100 * (b.b IS 'Y')
+                  + 1000 * (typeof(a.a) = 'real') FROM a, b, c",
+            )
+            .unwrap();
+        let order = order(&[("a", true, None), ("b", false, Some("NOCASE")), ("c", true, None)]);
+        let keys = sorted(&connection, &order);
+        assert_eq!(keys.len(), 30);
+        for to in 0..keys.len() {
+            for from in 0..=to {
+                let after = match from.checked_sub(1) {
+                    Some(before) => Bound::Key(keys[before].clone()),
+                    None => Bound::Start,
+                };
+                let left = to - from + 1;
+                for spacing in [1, 2, 5, left] {
+                    let sql = step(&order, &after, &keys[to], spacing as u64)
+                        .unwrap_or_else(|_| panic!());
+                    let key = first_key(&connection, &sql, &order).unwrap_or_else(|_| panic!());
+                    let right = (spacing <= left).then(|| keys[from + spacing - 1].clone());
+                    assert_eq!(key, right, "{spacing} from {after:?}: {sql}");
+                }
+                let counts = found(&connection, &order, &after, &keys[to]);
+                assert_eq!(counts, [left.min(2) as u64, left as u64], "{after:?} {:?}", keys[to]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_reads_its_own_rows_only() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE t (a INTEGER NOT NULL, b INTEGER NOT NULL);
+                 CREATE UNIQUE INDEX i ON t (a DESC, b);
+                 INSERT INTO t WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s
+                  WHERE n < 2999) SELECT n / 1000, n % 1000 FROM s;
+                 ANALYZE",
+            )
+            .unwrap();
+        let order = order(&[("a", true, None), ("b", false, None)]);
+        let key = |a: u32, b: u32| Key(vec![a.to_string(), b.to_string()]);
+        let cases = [
+            (key(2, 900), key(0, 999), key(2, 910)),
+            (key(2, 995), key(0, 999), key(1, 5)),
+            (key(1, 995), key(0, 900), key(0, 5)),
+            (key(0, 900), key(0, 999), key(0, 910)),
+        ];
+        for (after, upto, right) in cases {
+            let sql =
+                step(&order, &Bound::Key(after.clone()), &upto, 10).unwrap_or_else(|_| panic!());
+            let mut statement = connection.prepare(&sql).unwrap();
+            let found: (u32, u32) =
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!(key(found.0, found.1), right, "{after:?}");
+            let steps = statement.get_status(StatementStatus::VmStep);
+            assert!(steps < 1_000, "{steps} steps after {after:?}: {sql}");
+        }
+    }
 }

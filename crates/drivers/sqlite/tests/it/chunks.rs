@@ -1,11 +1,13 @@
 //! Keys and rows as only SQLite has them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dunlin_engine::{Checkpoint, Chunk, Claim, Connector, Deed, ErrorKind, Purpose, Target};
+use dunlin_engine::{
+    Checkpoint, Chunk, Claim, Connector, Deed, ErrorKind, Purpose, RowsOutcome, Target,
+};
 use dunlin_model::{
     Backfill, BackfillRecord, BackfillState, Bound, ChunkPlace, Index, Intent, Key, KeyColumn,
-    KeyRange, Lease, Phase, Resource, Segment, Table, TableKind, Version,
+    KeyRange, Lease, Phase, Resource, Row, RowChange, Segment, Table, TableKind, Version,
 };
 use dunlin_testkit::conformance::{data_version, owner, statement};
 
@@ -294,4 +296,60 @@ async fn a_lane_keeps_its_connection_and_says_how_it_waits() {
     let names: Vec<&str> =
         lane.health(&work).await.unwrap().signals.iter().map(|signal| signal.name).collect();
     assert_eq!(names, ["log size", "waiting for locks"]);
+}
+
+#[tokio::test]
+async fn row_code_is_told_how_long_it_kept_others_from_writing() {
+    let scratch = Scratch::new();
+    scratch.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 1)");
+    let mut target = scratch.with_ledger().await;
+    let mut work = planned(&mut target, "t", "rowid", "UPDATE t SET n = 1 WHERE :chunk").await;
+    let table = target.table("t").await.unwrap().unwrap();
+    work.columns = vec![table.column("n").unwrap().clone()];
+    let (lease, hi) = begun(&mut target, &work).await;
+    let mut chunk = Chunk {
+        checkpoint: Checkpoint::Segment {
+            seg: 1,
+            from: Bound::Start,
+            to: Bound::Start,
+            hi: Bound::Key(hi.clone()),
+        },
+        range: KeyRange::Between { after: Bound::Start, upto: hi.clone() },
+        deed: Deed::Statements,
+        lock_first: false,
+    };
+    let change = |row: &Row, n: &str| RowChange {
+        key: row.key.clone(),
+        version: row.version.clone(),
+        set: vec![("n".to_owned(), Some(n.to_owned()))],
+    };
+
+    // It waits for another writer: that is no part of it.
+    let rows = target.read_rows(&work, &chunk.range).await.unwrap();
+    let writer = scratch.raw();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let changes = [change(&rows[0], "2")];
+    let (outcome, free) =
+        tokio::join!(target.commit_rows(&lease, &work, &chunk, &changes, &[]), async {
+            let free = Instant::now();
+            writer.execute_batch("ROLLBACK").unwrap();
+            free
+        });
+    assert!(held(outcome.unwrap()) <= free.elapsed());
+
+    // Rows that are locked first are locked while the program has them.
+    let Checkpoint::Segment { to, .. } = &mut chunk.checkpoint else { panic!() };
+    *to = Bound::Key(hi);
+    let rows = target.lock_rows(&lease, &work, &chunk).await.unwrap();
+    let locked = Instant::now();
+    let changes = [change(&rows[0], "3")];
+    let thought = locked.elapsed();
+    let outcome = target.commit_rows(&lease, &work, &chunk, &changes, &[]).await.unwrap();
+    assert!(held(outcome) > thought);
+    assert_eq!(scratch.number("SELECT n FROM t"), 3);
+}
+
+fn held(outcome: RowsOutcome) -> Duration {
+    let RowsOutcome::Committed(committed) = outcome else { panic!("{outcome:?}") };
+    committed.held.unwrap()
 }
