@@ -2,7 +2,11 @@
 //! stay.
 
 mod arrow_type;
+mod ids;
+mod key;
+mod pack;
 mod ports;
+mod row_hash;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
 pub use ports::{
