@@ -275,6 +275,11 @@ impl<'a> Document<'a> {
     }
 }
 
+/// Whether some table of a mapping has such a key.
+pub(super) fn is_key(name: &str) -> bool {
+    KEYS.iter().any(|(_, _, keys)| keys.contains(&name))
+}
+
 /// The keys of a table.
 pub(super) fn keys(scope: Scope) -> &'static [&'static str] {
     KEYS.iter().find(|(of, _, _)| *of == scope).map_or(&[], |(_, _, keys)| keys)

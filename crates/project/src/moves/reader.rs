@@ -9,7 +9,7 @@ use dunlin_model::moves::{
 };
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, Item, Key, Scope, is_plain};
+use super::document::{Document, Item, Key, Scope, is_key, is_plain};
 use super::rule;
 use crate::directive::is_name;
 use crate::folder::toml_error;
@@ -286,7 +286,9 @@ fn source(document: &mut Document<'_>, key: &Key<'_>, table: &DeTable<'_>) -> So
                     lets(document, &inner, table, &mut spec);
                 }
             }
-            _ if value.get_ref().is_table() => schema_without_quotes(document, "from", name, key),
+            written if value.get_ref().is_table() && !is_key(written) => {
+                schema_without_quotes(document, "from", name, key)
+            }
             _ => document.unknown(key, &format!("{path}."), Scope::From),
         }
     }

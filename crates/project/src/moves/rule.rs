@@ -6,7 +6,7 @@ use dunlin_model::moves::{
 };
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, Item, Key, Scope, is_plain};
+use super::document::{Document, Item, Key, Scope, is_key, is_plain};
 use super::reader::{expression_name, schema_without_quotes};
 use crate::suggestion;
 
@@ -91,7 +91,7 @@ fn rule_key(
         }
         "triggers" => rule.triggers = document.word(&inner, value, TRIGGERS),
         "set" => settings(document, rule, &inner, value),
-        _ if value.get_ref().is_table() => {
+        written if value.get_ref().is_table() && !is_key(written) => {
             schema_without_quotes(document, "into", &rule.name, key);
         }
         _ => document.unknown(key, &format!("{path}."), Scope::Into),
@@ -271,6 +271,8 @@ fn cases(
             document.wrong(path, item, &message, "give each of them the same names");
             whole = false;
         }
+        // Rows have their columns in one order.
+        case.sort_by_key(|(name, _)| expected.iter().position(|first| first == name));
         cases.push(case);
     }
     whole.then_some(Each::Case(cases))

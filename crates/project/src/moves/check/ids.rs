@@ -119,7 +119,7 @@ fn made(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule) {
                 column(relation, field),
                 field.type_name
             ),
-            other_kind(field),
+            other_kind(spec.kind, field),
         ),
         IdKind::Assigned => assigned(check, spec, relation, field),
         IdKind::Matched if spec.table.as_ref().is_some_and(|table| *table != rule.table) => {
@@ -155,7 +155,7 @@ fn keep(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule, relation: &Relation, 
                 rule.from.value,
                 suggestion::list(columns.iter().map(String::as_str))
             );
-            check.error("id-type", spec.line, message, other_kind(field));
+            check.error("id-type", spec.line, message, other_kind(spec.kind, field));
             None
         }
     };
@@ -171,7 +171,7 @@ fn keep(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule, relation: &Relation, 
             column(relation, field),
             field.type_name
         );
-        check.error("id-type", spec.line, message, other_kind(field));
+        check.error("id-type", spec.line, message, other_kind(spec.kind, field));
     }
 }
 
@@ -182,7 +182,7 @@ fn assigned(check: &mut Check<'_>, spec: &IdSpec, relation: &Relation, field: &F
             "id-type",
             spec.line,
             format!("assigned ids are whole numbers, and `{column}` is {}", field.type_name),
-            other_kind(field),
+            other_kind(spec.kind, field),
         );
     } else if !field.numbered {
         check.error(
@@ -228,15 +228,23 @@ pub(super) fn column(relation: &Relation, field: &Field) -> String {
     format!("{}.{}", relation.name, field.name)
 }
 
-/// How ids could come into such a column.
-fn other_kind(field: &Field) -> String {
-    let kind = match (is_integer(&field.value_type), field.numbered) {
-        (true, true) => "assigned",
-        (true, false) => "keep",
-        (false, _) if holds_uuids(field) => "derived",
-        (false, _) => "matched",
-    };
-    format!("`{kind}` would do for such a column")
+/// How else ids could come into a column.
+fn other_kind(kind: IdKind, field: &Field) -> String {
+    let integer = is_integer(&field.value_type);
+    let fits = [
+        ("keep", IdKind::Keep, integer || !holds_uuids(field)),
+        ("assigned", IdKind::Assigned, integer && field.numbered),
+        ("derived", IdKind::Derived, holds_uuids(field)),
+    ];
+    let fits: Vec<String> = fits
+        .iter()
+        .filter(|(_, other, fits)| *fits && *other != kind)
+        .map(|(word, _, _)| format!("`{word}`"))
+        .collect();
+    if fits.is_empty() {
+        return format!("take `makes` away, and set the column: set.{} = \"…\"", field.name);
+    }
+    format!("{} would do for such a column", fits.join(" or "))
 }
 
 pub(crate) fn is_integer(of: &ValueType) -> bool {

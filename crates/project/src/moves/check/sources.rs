@@ -153,7 +153,7 @@ fn left_over(check: &mut Check<'_>, name: &str, relation: &Relation, line: usize
             line,
             format!("no rule uses {} of `{name}`", suggestion::list(left)),
             format!(
-                "use them, or say that they aren't wanted: unused = [{}] under [from.{name}]",
+                "use what is wanted, and say what isn't: unused = [{}] under [from.{name}]",
                 quoted.join(", ")
             ),
         );
@@ -215,14 +215,21 @@ fn not_mentioned(check: &mut Check<'_>, seen: &BTreeSet<&str>) {
     if left.is_empty() {
         return;
     }
+    let database = &check.mapping.source.value;
     let names = help_names("", left.iter().map(String::as_str), "they");
-    let message = format!(
-        "{} of `{}` {} not mentioned: nothing is taken from {}",
-        if left.len() == 1 { "1 table".to_owned() } else { format!("{} tables", left.len()) },
-        check.mapping.source.value,
-        if left.len() == 1 { "is" } else { "are" },
-        if left.len() == 1 { "it" } else { "them" },
-    );
+    let (message, names) = match &left[..] {
+        [only] => (
+            format!("1 table of `{database}` is not mentioned: nothing is taken from it"),
+            format!("it is `{only}`"),
+        ),
+        _ => (
+            format!(
+                "{} tables of `{database}` are not mentioned: nothing is taken from them",
+                left.len()
+            ),
+            names,
+        ),
+    };
     check.findings.push(
         Diagnostic::notice("table-not-mentioned", message)
             .at(dunlin_model::Place::file(&check.mapping.file))

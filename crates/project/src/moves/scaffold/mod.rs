@@ -43,7 +43,7 @@ pub fn scaffold(
         text.push_str("\n# --- What goes where\n");
         text.push_str(&rules);
     }
-    open_tables(&mut text, &pairs);
+    open_tables(&mut text, &pairs, source);
     left_over(&mut text, source, &used);
     text
 }
@@ -71,11 +71,11 @@ fn head(name: &str, source_name: &str, target_name: &str) -> String {
     text
 }
 
-const CONFLICTS: &str = "\n[conflicts]                         # the new application is used meanwhile\n\
-changed_there = \"keep theirs\"       # keep theirs | overwrite | stop\n\
-deleted_there = \"leave deleted\"     # leave deleted | restore | stop\n\
-gone_here     = \"delete\"            # delete | keep\n\
-max_deleted   = \"10%\"               # of a table, in one run\n";
+const CONFLICTS: &str = "\n[conflicts]                       # the new application is used meanwhile\n\
+changed_there = \"keep theirs\"     # keep theirs | overwrite | stop\n\
+deleted_there = \"leave deleted\"   # leave deleted | restore | stop\n\
+gone_here     = \"delete\"          # delete | keep\n\
+max_deleted   = \"10%\"             # of a table, in one run\n";
 
 fn ids(text: &mut String, pairs: &[Pair<'_>]) {
     let mut lines = Lines::default();
@@ -88,9 +88,11 @@ fn ids(text: &mut String, pairs: &[Pair<'_>]) {
             IdKind::Derived => toml_string("derived"),
             IdKind::Assigned | IdKind::Matched => toml_string("assigned"),
         };
-        lines.add(&ids.name, value, Some(ids.note.clone()));
+        lines.add(&toml_key(&ids.name), value, Some(ids.note.clone()));
     }
-    text.push_str("\n[ids]                               # keep | derived | assigned | matched\n");
+    text.push_str(
+        "\n[ids]   # how an old key becomes a new id: keep | derived | assigned | matched\n",
+    );
     lines.write(text);
 }
 
@@ -114,11 +116,10 @@ fn sources(text: &mut String, used: &[(&Relation, BTreeSet<String>)]) {
             );
         }
         if !left.is_empty() {
-            let _ = writeln!(
-                said,
-                "# unused = [{}]   # nothing below uses them: do, or say so here",
-                left.join(", ")
-            );
+            said.push_str("# Nothing below uses these columns. Use them, or say so:\n");
+            let list = format!("unused = [{}]", left.join(", "));
+            // TOML lets a list go on over several lines.
+            comment_lines(&mut said, &list);
         }
     }
     if !said.is_empty() {
@@ -129,44 +130,48 @@ fn sources(text: &mut String, used: &[(&Relation, BTreeSet<String>)]) {
 
 /// A rule. Gives the old columns that it uses.
 fn rule(text: &mut String, pair: &Pair<'_>, pairs: &[Pair<'_>]) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    let Some(old) = pair.old else { return used };
+    let Some(old) = pair.old else { return BTreeSet::new() };
     let _ = writeln!(text, "\n[into.{}]", toml_key(&pair.new.name.to_string()));
     let mut lines = Lines::default();
     lines.add("from", toml_string(&old.name.to_string()), None);
     makes(&mut lines, pair);
     lines.write(text);
     let mut lines = Lines::default();
-    for field in fields(pair) {
+    let used = settings(&mut lines, pair.new, Some(old), pairs);
+    lines.write(text);
+    used
+}
+
+/// The columns of a rule. Without an old table, or with one that is only supposed, all want an
+/// answer. Gives the old columns that are used.
+fn settings(
+    lines: &mut Lines,
+    new: &Relation,
+    old: Option<&Relation>,
+    pairs: &[Pair<'_>],
+) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    let sure = pairs.iter().any(|pair| pair.new.name == new.name && pair.old.is_some());
+    for field in fields(new) {
         let key = format!("set.{}", toml_key(&field.name));
-        let reference = pairing::reference(pair.new, field);
-        let column = pairing::old_column(old, field);
-        match (reference, column) {
-            (Some(to), Some(column)) => {
-                let value = |ids: &str| reference_to(ids, &expression_of(&column.name), field);
-                match pairing::ids_of(pairs, to) {
-                    Some(ids) => {
-                        lines.add(&key, value(&ids.name), None);
-                        used.insert(column.name.clone());
-                    }
-                    None => lines.ask(&key, value("?"), reference_note(field, to)),
-                }
-            }
-            (Some(to), None) => {
-                let guess = pairing::guess_reference(old, to);
-                let ids = pairing::ids_of(pairs, to).map_or("?", |ids| &ids.name);
-                let of = guess.map_or_else(|| "?".to_owned(), |of| expression_of(&of.name));
-                lines.ask(&key, reference_to(ids, &of, field), reference_note(field, to));
-            }
-            (None, Some(column)) => {
-                let (value, note) = pairing::copy(column, field);
-                lines.add(&key, toml_string(&value), note);
-                used.insert(column.name.clone());
-            }
-            (None, None) => lines.ask(&key, "?".to_owned(), question(field, Some(old))),
+        let column = old.and_then(|old| pairing::old_column(old, field));
+        if let Some(to) = pairing::reference(new, field) {
+            let known = pairing::ids_of(pairs, to).map(|ids| ids.name.clone());
+            let open = !sure || known.is_none() || column.is_none();
+            let ids = known.unwrap_or_else(|| words::id_name(&to.name));
+            let of = column.or_else(|| old.and_then(|old| pairing::guess_reference(old, to)));
+            let of = of.map_or_else(|| "?".to_owned(), |of| expression_of(&of.name));
+            let note = open.then(|| reference_note(field, to));
+            lines.put(open, &key, reference_to(&ids, &of, field), note);
+            used.extend(column.filter(|_| !open).map(|column| column.name.clone()));
+        } else if let Some(column) = column {
+            let (value, note) = pairing::copy(column, field);
+            lines.put(!sure, &key, toml_string(&value), note);
+            used.insert(column.name.clone());
+        } else {
+            lines.ask(&key, "?".to_owned(), question(field, old));
         }
     }
-    lines.write(text);
     used
 }
 
@@ -181,12 +186,9 @@ fn makes(lines: &mut Lines, pair: &Pair<'_>) {
 }
 
 /// The columns that a rule sets.
-fn fields<'a>(pair: &Pair<'a>) -> impl Iterator<Item = &'a Field> + use<'a> {
-    let made = pairing::id_column(pair.new).map(|field| field.name.as_str());
-    pair.new
-        .fields
-        .iter()
-        .filter(move |field| !field.generated && Some(field.name.as_str()) != made)
+fn fields(new: &Relation) -> impl Iterator<Item = &Field> {
+    let made = pairing::id_column(new).map(|field| field.name.as_str());
+    new.fields.iter().filter(move |field| !field.generated && Some(field.name.as_str()) != made)
 }
 
 fn reference_to(ids: &str, of: &str, field: &Field) -> String {
@@ -221,7 +223,7 @@ fn kind_of(field: &Field) -> String {
 }
 
 /// New tables that no old one is called like.
-fn open_tables(text: &mut String, pairs: &[Pair<'_>]) {
+fn open_tables(text: &mut String, pairs: &[Pair<'_>], source: &Catalogue) {
     if pairs.iter().all(|pair| pair.old.is_some()) {
         return;
     }
@@ -231,23 +233,22 @@ fn open_tables(text: &mut String, pairs: &[Pair<'_>]) {
     for pair in pairs.iter().filter(|pair| pair.old.is_none()) {
         let _ = writeln!(text, "\n# [into.{}]", toml_key(&pair.new.name.to_string()));
         let mut lines = Lines::default();
-        lines.ask("from", toml_string("?"), String::new());
+        let supposed = pairing::supposed(source, pair.new);
+        match supposed {
+            Some(old) => {
+                let note = "a guess: columns are named alike".to_owned();
+                lines.ask("from", toml_string(&old.name.to_string()), note);
+            }
+            None => lines.ask("from", toml_string("?"), String::new()),
+        }
         if let Some(field) = pairing::id_column(pair.new) {
             let name = words::id_name(&pair.new.name.name);
-            lines.ask("makes", toml_string(&name), format!("into {}", plain(&field.name)));
+            let note = format!("{}, with a line under [ids]", plain(&field.type_name));
+            lines.ask("makes", toml_string(&name), note);
         }
-        for field in fields(pair) {
-            let key = format!("set.{}", toml_key(&field.name));
-            match pairing::reference(pair.new, field) {
-                Some(to) => {
-                    let ids = pairing::ids_of(pairs, to).map(|ids| ids.name.clone());
-                    let ids = ids.unwrap_or_else(|| words::id_name(&to.name));
-                    let value = reference_to(&ids, "?", field);
-                    lines.ask(&key, value, reference_note(field, to));
-                }
-                None => lines.ask(&key, "?".to_owned(), question(field, None)),
-            }
-        }
+        lines.write(text);
+        let mut lines = Lines::default();
+        settings(&mut lines, pair.new, supposed, pairs);
         lines.write(text);
     }
 }

@@ -112,8 +112,13 @@ fn ids(old: &Relation, new: &Relation, names: &mut BTreeSet<String>) -> Option<I
 }
 
 fn id_kind(old: Option<&Field>, new: &Field) -> Option<IdKind> {
-    let fits = old
-        .is_some_and(|old| can_keep(old, new) && width(&old.value_type) <= width(&new.value_type));
+    let fits = old.is_some_and(|old| {
+        // Text of any length is most likely no UUID.
+        let guess = new.value_type == ValueType::Uuid
+            && old.value_type != ValueType::Uuid
+            && old.max_chars != Some(36);
+        can_keep(old, new) && !guess && width(&old.value_type) <= width(&new.value_type)
+    });
     if fits {
         Some(IdKind::Keep)
     } else if holds_uuids(new) {
@@ -164,16 +169,39 @@ pub(super) fn guess_reference<'o>(old: &'o Relation, to: &TableName) -> Option<&
     old.fields.iter().find(|field| fold(&field.name) == name)
 }
 
-/// Old columns whose names share a word with a new one's.
+/// The old columns whose names share the most words with a new one's.
 pub(super) fn sounding_like<'o>(old: &'o Relation, field: &Field) -> Vec<&'o str> {
     // Words that stand in too many names to say anything.
-    let telling = |part: &String| part.len() > 2 && part != "the";
+    let telling = |part: &String| !["id", "is", "at", "of", "the"].contains(&part.as_str());
     let wanted: Vec<String> = parts(&field.name).into_iter().filter(telling).collect();
-    old.fields
-        .iter()
-        .filter(|old| parts(&old.name).iter().any(|part| wanted.contains(part)))
-        .map(|old| old.name.as_str())
-        .collect()
+    let shared = |name: &str| parts(name).iter().filter(|part| wanted.contains(part)).count();
+    let most = old.fields.iter().map(|old| shared(&old.name)).max().unwrap_or(0);
+    let near = old.fields.iter().map(|old| old.name.as_str());
+    near.filter(|name| most > 0 && shared(name) == most).collect()
+}
+
+/// The old table that has the most of a new one's columns, where it has enough of them to be more
+/// than chance: half of them, or three.
+pub(super) fn supposed<'o>(source: &'o Catalogue, new: &Relation) -> Option<&'o Relation> {
+    let says_nothing = |name: &str| {
+        let folded = fold(name);
+        folded == "id" || ALIKE.iter().any(|names| names.contains(&folded.as_str()))
+    };
+    let telling: Vec<&Field> =
+        new.fields.iter().filter(|field| !says_nothing(&field.name)).collect();
+    let shared =
+        |old: &Relation| telling.iter().filter(|field| old_column(old, field).is_some()).count();
+    let mut best: Option<(usize, &Relation)> = None;
+    for old in source.relations.iter().filter(|old| old.is_table) {
+        let count = shared(old);
+        // Of two that have as many, the one with fewer others says more.
+        let better =
+            best.is_none_or(|(most, best)| (count, best.fields.len()) > (most, old.fields.len()));
+        if count > 0 && (count >= 3 || count * 2 >= telling.len()) && better {
+            best = Some((count, old));
+        }
+    }
+    best.map(|(_, old)| old)
 }
 
 /// How an old column is copied, and what to look at.

@@ -157,5 +157,11 @@ fn a_query_is_a_table_like_others() {
         query: Some("SELECT …".to_owned()),
         ..table("q", "id integer\na text\nb text")
     };
-    insta::assert_snapshot!(checked(&text, &catalogue(vec![same, described]), &target), @r"");
+    assert_eq!(
+        checked(&text, &catalogue(vec![same, described]), &target),
+        ":3 the key of `q` names `idd`, a column that it doesn't have [unknown-column]\n    \
+         did you mean `id`?\n\
+         :3 warning: no rule uses `b` of `q` [source-column-unused]\n    \
+         use what is wanted, and say what isn't: unused = [\"b\"] under [from.q]\n"
+    );
 }

@@ -71,6 +71,8 @@ fn the_design_queue_is_read_whole() {
     };
     assert_eq!(cases.len(), 4);
     assert_eq!(cases[0][1].1.text, "student_approval_id");
+    // In the order of the first, whatever the order of this one.
+    assert_eq!(cases[3][1].1.text, "final_two_id");
     let Some(Each::Element { name, list }) = mapping.rules[5].each.as_ref().map(|e| &e.value)
     else {
         panic!("an element")
