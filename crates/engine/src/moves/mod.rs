@@ -2,14 +2,33 @@
 //! stay.
 
 mod arrow_type;
+mod columns;
+mod decide;
 mod ids;
 mod key;
+mod key_set;
+mod notes;
 mod pack;
+mod pass;
+mod plan;
 mod ports;
+mod produce;
+mod report;
 mod row_hash;
+mod run;
+mod session;
+mod settle;
+mod state;
+mod translate;
+mod verify;
+mod writer;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
+pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
 };
+pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
+pub use run::{MoveJob, prepare, run, source_catalogue};
+pub use state::{KEY_VARIABLE, MoveState, parse_secret};
