@@ -92,7 +92,7 @@ enum Column {
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
-    Map(MapBuilder<StringBuilder, StringBuilder>),
+    Map(Box<MapBuilder<StringBuilder, StringBuilder>>),
     List(Box<Lists>),
 }
 
@@ -122,7 +122,8 @@ impl Column {
                     key: "keys".to_owned(),
                     value: "values".to_owned(),
                 };
-                Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
+                let texts = StringBuilder::new;
+                Self::Map(Box::new(MapBuilder::new(Some(names), texts(), texts())))
             }
             ValueType::List(item) => Self::List(Box::new(Lists {
                 offsets: vec![0],
