@@ -1,6 +1,8 @@
 //! The command line, as it is typed.
 
 mod data;
+#[cfg(feature = "move")]
+mod moves;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,11 @@ use dunlin::model::Version;
 pub(crate) use self::data::{
     DataCommand, DataPlanArgs, DataRunArgs, DataSetArgs, DataStatusArgs, DataUndoArgs, DiscardArgs,
     QuarantineCommand, RetryArgs,
+};
+
+#[cfg(feature = "move")]
+pub(crate) use self::moves::{
+    MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRunArgs,
 };
 
 /// Changes the shape of the data that applications live on, without losing any.
@@ -76,6 +83,12 @@ pub(crate) enum Command {
     Data {
         #[command(subcommand)]
         command: DataCommand,
+    },
+    /// An old application's data into a new application's shape
+    #[cfg(feature = "move")]
+    Move {
+        #[command(subcommand)]
+        command: MoveCommand,
     },
     /// Declare that an existing database is at a version
     Baseline(BaselineArgs),

@@ -7,6 +7,7 @@ mod decide;
 mod ids;
 mod key;
 mod key_set;
+mod look;
 mod notes;
 mod pack;
 mod pass;
@@ -24,11 +25,12 @@ mod verify;
 mod writer;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
-pub use plan::{MovePlan, plan};
+pub use look::{export_ids, rejects, standing};
+pub use plan::{MovePlan, OutlineRule, OutlineStep, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
-pub use run::{MoveJob, prepare, run, source_catalogue};
+pub use run::{MoveJob, prepare, reopen, run, source_catalogue};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -9,6 +9,7 @@ use dunlin_project::moves::check_mapping;
 
 use super::decide::decide;
 use super::ids::IdCipher;
+use super::look::never_ran;
 use super::notes::{NOTES_AREA, count_notes, store_notes};
 use super::pass::{self, Coverage};
 use super::plan::{MovePlan, plan, source_spec};
@@ -228,6 +229,31 @@ async fn under_lease(
     let mut session = Session::new(job, target, lease, &plan.mapping.name, state.runs, false);
     session.put(&[state.store()?]).await?;
     Course { move_job, plan, session, state, secret }.run(source).await
+}
+
+/// Allows runs of a finished move again, and notes why.
+///
+/// # Errors
+/// It is not finished; the databases'; a lease that is held.
+pub async fn reopen(move_job: &MoveJob, because: &str) -> Result<(), EngineError> {
+    let (job, name) = (&move_job.job, &move_job.mapping.name);
+    let mut target = move_job.target.move_target().await?;
+    let stored = target.stored(name, AREA, 0, 1).await?;
+    let Some(stored) = stored.first() else { return Err(never_ran(name).into()) };
+    if !MoveState::read(stored)?.finished {
+        let message = format!("the move {name} is not finished: it may run");
+        return Err(TargetError::new(ErrorKind::Refused, message).into());
+    }
+    let mut ledger = job.connect(Purpose::Run).await?;
+    let resource = Resource::Move(name.clone());
+    let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
+    let mut state = MoveState::read(stored)?;
+    state.reopen(because);
+    let entry = state.store()?;
+    let mut session = Session::new(job, target, lease.clone(), name, state.runs, false);
+    let done = session.put(&[entry]).await;
+    release(ledger.as_mut(), &lease).await;
+    Ok(done?)
 }
 
 fn no_lease(job: &Job, name: &str) -> Lease {

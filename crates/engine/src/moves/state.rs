@@ -33,6 +33,9 @@ pub struct MoveState {
     pub verified: bool,
     /// Closed by `move finish`.
     pub finished: bool,
+    /// Why it was opened again, each time.
+    #[serde(default)]
+    pub reopened: Vec<String>,
 }
 
 impl MoveState {
@@ -79,8 +82,15 @@ impl MoveState {
             runs: 0,
             verified: false,
             finished: false,
+            reopened: Vec::new(),
         };
         (state, secret)
+    }
+
+    /// Opens it again.
+    pub(super) fn reopen(&mut self, because: &str) {
+        self.finished = false;
+        self.reopened.push(because.to_owned());
     }
 
     /// The secret, once it is known to be the right one.

@@ -1,0 +1,94 @@
+//! `move ids`: which old key became which id.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use dunlin::engine::events::Silent;
+use dunlin::engine::moves;
+
+use super::open;
+use crate::context::Context;
+use crate::exit::{CliError, Exit};
+use crate::render;
+
+/// All of a namespace, as CSV.
+pub(super) async fn export(
+    context: &Context,
+    name: &str,
+    namespace: &str,
+    output: Option<&Path>,
+) -> Result<Exit, CliError> {
+    let opened = open(context, name, "move ids export", Arc::new(Silent))?;
+    let mut into: Box<dyn Write> = match output {
+        Some(path) => {
+            let file = std::fs::File::create(path)
+                .map_err(|error| CliError::file("create", path, &error))?;
+            Box::new(BufWriter::new(file))
+        }
+        None => Box::new(BufWriter::new(std::io::stdout())),
+    };
+    let mut broken = writeln!(into, "old,new").err();
+    moves::export_ids(&opened.job, namespace, |old, new| {
+        if broken.is_none() {
+            broken = writeln!(into, "{}", csv_line(&[old, new])).err();
+        }
+    })
+    .await
+    .map_err(|error| opened.error(error))?;
+    let broken = broken.or_else(|| into.flush().err());
+    match (broken, output) {
+        (Some(error), Some(path)) => Err(CliError::file("write", path, &error)),
+        // `… | head` closes the pipe.
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// One of them, by either side.
+pub(super) async fn show(
+    context: &Context,
+    name: &str,
+    namespace: &str,
+    key: &str,
+) -> Result<Exit, CliError> {
+    let opened = open(context, name, "move ids show", Arc::new(Silent))?;
+    let mut found = Vec::new();
+    moves::export_ids(&opened.job, namespace, |old, new| {
+        if old == key || new.eq_ignore_ascii_case(key) {
+            found.push((old.to_owned(), new.to_owned()));
+        }
+    })
+    .await
+    .map_err(|error| opened.error(error))?;
+    if context.global.json {
+        let shown: Vec<_> =
+            found.iter().map(|(old, new)| serde_json::json!({ "old": old, "new": new })).collect();
+        render::json(&serde_json::json!({ "namespace": namespace, "ids": shown }));
+    } else {
+        for (old, new) in &found {
+            render::data(&format!("{namespace} {old} is {new}"));
+        }
+    }
+    if found.is_empty() {
+        return Err(CliError::NoSuch {
+            message: format!("{namespace}: nothing was moved with the key or the id {key}"),
+            help: format!("`dunlin move rejects {name}` lists rows that were left out"),
+        });
+    }
+    Ok(Exit::Done)
+}
+
+/// Values as one line of CSV.
+pub(super) fn csv_line(values: &[&str]) -> String {
+    let quoted: Vec<String> = values
+        .iter()
+        .map(|value| {
+            if value.contains([',', '"', '\n', '\r']) {
+                format!("\"{}\"", value.replace('"', "\"\""))
+            } else {
+                (*value).to_owned()
+            }
+        })
+        .collect();
+    quoted.join(",")
+}
