@@ -119,6 +119,13 @@ pub(super) fn primary_key(connection: &Connection, table: &str) -> Outcome<Vec<S
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether a column is a table's rowid, which SQLite numbers.
+pub(super) fn is_numbered(connection: &Connection, table: &str, column: &str) -> Outcome<bool> {
+    let key = primary_key(connection, table)?;
+    let alone = matches!(&key[..], [only] if only.eq_ignore_ascii_case(column));
+    Ok(alone && rowid_name(connection, table)?.is_some() && !has_own_index(connection, table)?)
+}
+
 fn relation(connection: &Connection, found: &Found) -> Outcome<Relation> {
     let columns = columns(connection, found)?;
     let mut unique = unique(connection, &found.name)?;
@@ -220,7 +227,8 @@ fn best_of(unique: &[Vec<String>], columns: &[Column]) -> Vec<String> {
     fit.min_by_key(|names| names.len()).cloned().unwrap_or_default()
 }
 
-fn foreign_keys(connection: &Connection, table: &str) -> Outcome<Vec<ForeignKey>> {
+/// What a table refers to.
+pub(super) fn foreign_keys(connection: &Connection, table: &str) -> Outcome<Vec<ForeignKey>> {
     let sql = "SELECT id, \"table\", \"from\", \"to\", on_delete
                FROM pragma_foreign_key_list(?1, 'main') ORDER BY id, seq";
     let mut statement = connection.prepare_cached(sql)?;

@@ -13,6 +13,7 @@ mod moment;
 mod normalise;
 mod numbers;
 mod read;
+mod refer;
 mod source;
 mod store;
 mod target;

@@ -11,7 +11,7 @@ use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::TableName;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::catalogue::{qualified, rowid_name};
+use super::catalogue::{is_numbered, qualified};
 use crate::fault::{Fault, Outcome};
 use crate::ledger::quoted;
 
@@ -58,7 +58,7 @@ pub(super) fn take(
     Ok((highest + 1..=end).collect())
 }
 
-/// Whether the column is AUTOINCREMENT; fails where it isn't numbered at all.
+/// Whether the column is AUTOINCREMENT.
 fn has_sequence(connection: &Connection, table: &TableName, column: &str) -> Outcome<bool> {
     let (.., autoincrement) = connection
         .column_metadata(Some("main"), table.name.as_str(), column)
@@ -67,9 +67,7 @@ fn has_sequence(connection: &Connection, table: &TableName, column: &str) -> Out
 }
 
 fn highest(connection: &Connection, table: &TableName, column: &str) -> Outcome<i64> {
-    let key = super::catalogue::primary_key(connection, &table.name)?;
-    let alone = matches!(&key[..], [only] if only.eq_ignore_ascii_case(column));
-    if !alone || rowid_name(connection, &table.name)?.is_none() {
+    if !is_numbered(connection, &table.name, column)? {
         let message = format!("{table}.{column} is no column that SQLite numbers");
         return Err(TargetError::new(ErrorKind::Refused, message)
             .help("only an INTEGER PRIMARY KEY is")

@@ -7,14 +7,15 @@ use arrow::record_batch::RecordBatch;
 use dunlin_engine::moves::{Refused, Written};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, TableName};
-use rusqlite::{CachedStatement, Connection, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ffi, params_from_iter};
 
-use super::catalogue::{in_main, primary_key, qualified};
+use super::catalogue::qualified;
 use super::encode::{self, Bound, Cells};
 use super::read::Filling;
+use super::refer::{self, referring};
 use crate::address::DatabaseFile;
 use crate::control::Control;
-use crate::fault::{Fault, Outcome};
+use crate::fault::{Fault, Outcome, extended_code};
 use crate::ledger::quoted;
 use crate::work::without_values;
 
@@ -71,8 +72,10 @@ pub(super) fn insert(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Ou
         if there.exists(params_from_iter(key)).map_err(Fault::Row)? {
             return Ok(Fate::AbsentOrThere);
         }
-        insert.execute(params_from_iter(&values)).map_err(|error| place.fault(error))?;
-        Ok(Fate::Done)
+        match insert.execute(params_from_iter(&values)) {
+            Ok(_) => Ok(Fate::Done),
+            Err(error) => place.missing(into, &values, error),
+        }
     })
 }
 
@@ -89,9 +92,10 @@ pub(super) fn update(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Ou
             Err(why) => return Ok(Fate::Rejected(why)),
         };
         let found = match &mut update {
-            Some(update) => {
-                update.execute(params_from_iter(&values)).map_err(|error| place.fault(error))?
-            }
+            Some(update) => match update.execute(params_from_iter(&values)) {
+                Ok(found) => found,
+                Err(error) => return place.missing(into, &values, error),
+            },
             // All of the row is its key.
             None => {
                 let key = into.key.iter().filter_map(|place| values.get(*place));
@@ -159,6 +163,20 @@ impl Place<'_> {
     /// A failure that a row may be to blame for.
     fn fault(&self, error: rusqlite::Error) -> Fault {
         Fault::Row(without_values(self.connection, error))
+    }
+
+    /// A failure of a row that is written: tells what it refers to in vain, where that is it.
+    fn missing(
+        &self,
+        into: &Written,
+        values: &[Bound<'_>],
+        error: rusqlite::Error,
+    ) -> Outcome<Fate> {
+        let broken = extended_code(&error) == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+        if broken && let Some(why) = refer::missing(self.connection, into, values)? {
+            return Ok(Fate::Rejected(why));
+        }
+        Err(self.fault(error))
     }
 
     /// Why the row was refused; an error where something else is to blame.
@@ -314,53 +332,4 @@ fn update_sql(into: &Written) -> Outcome<String> {
         set.join(", "),
         key.join(" AND ")
     ))
-}
-
-/// The tables that refer to this one, each with a query that finds a row that refers to that of a
-/// key. A row that refers to itself is in nobody's way.
-fn referring(
-    connection: &Connection,
-    to: &TableName,
-    key: &[&str],
-) -> Outcome<Vec<(String, String)>> {
-    let sql = "SELECT t.name, f.id, f.\"from\", f.\"to\"
-               FROM sqlite_schema AS t, pragma_foreign_key_list(t.name, 'main') AS f
-               WHERE t.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE
-               ORDER BY t.name, f.id, f.seq";
-    let own = primary_key(connection, &to.name)?;
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([&to.name])?;
-    let mut found: Vec<(String, i64, Vec<String>)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (child, id): (String, i64) = (row.get(0)?, row.get(1)?);
-        let (from, to): (String, Option<String>) = (row.get(2)?, row.get(3)?);
-        if found.last().is_none_or(|last| last.0 != child || last.1 != id) {
-            found.push((child, id, Vec::new()));
-        }
-        if let Some((.., terms)) = found.last_mut() {
-            let to = to.or_else(|| own.get(terms.len()).cloned()).unwrap_or_default();
-            // The parent's side first: its collation is what foreign keys go by.
-            terms.push(format!("p.{} = c.{}", quoted(&to), quoted(&from)));
-        }
-    }
-    let parent = qualified(to)?;
-    let of_key: Vec<String> =
-        key.iter().zip(1..).map(|(name, at)| format!("p.{} = ?{at}", quoted(name))).collect();
-    let probe = |(child, _, terms): (String, i64, Vec<String>)| {
-        let other = if child.eq_ignore_ascii_case(&to.name) {
-            let same: Vec<String> =
-                key.iter().map(|name| format!("c.{0} IS p.{0}", quoted(name))).collect();
-            format!(" AND NOT ({})", same.join(" AND "))
-        } else {
-            String::new()
-        };
-        let sql = format!(
-            "SELECT 1 FROM {parent} AS p JOIN {} AS c ON {} WHERE {}{other}",
-            in_main(&child),
-            terms.join(" AND "),
-            of_key.join(" AND ")
-        );
-        (child, sql)
-    };
-    Ok(found.into_iter().map(probe).collect())
 }

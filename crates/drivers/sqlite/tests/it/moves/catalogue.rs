@@ -28,7 +28,7 @@ async fn tables_and_views_with_their_keys() {
            UNIQUE (a), UNIQUE (b, c));
          CREATE TABLE bare (a);
          CREATE VIEW people AS SELECT id, email FROM users;
-         CREATE VIEW broken AS SELECT id FROM nothing;
+         CREATE VIEW broken AS SELECT id FROM nowhere;
          CREATE VIRTUAL TABLE words USING fts5 (word);
          INSERT INTO users (email) VALUES ('a'), ('b'), ('c')",
     );
@@ -89,7 +89,7 @@ async fn queries_are_described() {
         ("SELECT id, at AS ID FROM t", "two columns"),
         ("DELETE FROM t", "no SELECT"),
         ("ATTACH ':memory:' AS x", "no SELECT"),
-        ("SELECT nothing FROM t", "no such column"),
+        ("SELECT nowhere FROM t", "no such column"),
         ("SELECT 1; SELECT 2", "more than one"),
     ] {
         let error = source.describe(&name, bad).await.unwrap_err();

@@ -4,6 +4,9 @@ mod catalogue;
 mod read;
 mod write;
 
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -58,9 +61,10 @@ impl Moving {
     }
 }
 
+/// Claims the lease, from the other one that may have it.
 async fn claimed(run: &mut Box<dyn Target>, number: u32) -> Lease {
     let resource = Resource::Move("design_queue".to_owned());
-    let displaced = owner(1).id;
+    let displaced = owner(3 - number).id;
     match run.claim(&resource, &owner(number), LONG, Some(&displaced)).await.unwrap() {
         Claim::Granted(lease) => lease,
         Claim::Held(holder) => panic!("the lease is held: {holder:?}"),
@@ -119,8 +123,19 @@ async fn read_target(
 /// Rows as people read them: `1|a|NULL`.
 fn shown(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
-    let columns: Vec<_> = batch
+    let columns: Vec<ArrayRef> = batch
         .columns()
+        .iter()
+        .map(|column| {
+            // The formatter knows no names of zones.
+            let instants = column.as_any().downcast_ref::<TimestampMicrosecondArray>();
+            instants.filter(|instants| instants.timezone().is_some()).map_or_else(
+                || Arc::clone(column),
+                |instants| Arc::new(instants.clone().with_timezone("+00:00")),
+            )
+        })
+        .collect();
+    let columns: Vec<_> = columns
         .iter()
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
         .collect();
