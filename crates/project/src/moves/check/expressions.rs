@@ -65,9 +65,18 @@ fn new_column(check: &mut Check<'_>, rule: &Rule, used: &Used<'_>, column: &str)
         return check.error("unknown-column", line, message, help_columns(column, relation));
     }
     let made = rule.makes.is_some() && relation.key == [column];
+    let is_late = rule.set.iter().any(|setting| {
+        setting.column == column
+            && matches!(&setting.value, Value::Expression { expression, .. }
+                if !mentioned(&expression.text).new.is_empty())
+    });
     if column == for_column {
         let message = format!("`set.{column}` uses itself");
         check.error("used-before", line, message, "write what it stands for");
+    } else if is_late {
+        let message = format!("`set.{for_column}` uses `new.{column}`, which uses `new.` itself");
+        let help = format!("write what `set.{column}` says");
+        check.error("used-before", line, message, help);
     } else if !made && !rule.set.iter().any(|setting| setting.column == column) {
         let message = format!("nothing sets `new.{column}`");
         check.error("used-before", line, message, format!("add set.{column} = \"…\""));

@@ -25,6 +25,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             None => drop(makers.insert(&makes.value, rule)),
         }
     }
+    kept_twice(check);
     for spec in &mapping.ids {
         match makers.get(spec.name.as_str()) {
             Some(rule) => made(check, spec, rule),
@@ -32,6 +33,29 @@ pub(super) fn check(check: &mut Check<'_>) {
         }
         if spec.kind == IdKind::Matched {
             matched(check, spec);
+        }
+    }
+}
+
+/// Two rules that keep old keys in one table: old rows of two tables may well share a number.
+fn kept_twice(check: &mut Check<'_>) {
+    let mut keepers: BTreeMap<String, &str> = BTreeMap::new();
+    for rule in &check.mapping.rules {
+        let Some(makes) = &rule.makes else { continue };
+        if check.ids(&makes.value).is_none_or(|spec| spec.kind != IdKind::Keep) {
+            continue;
+        }
+        match keepers.get(&rule.table.to_string()) {
+            Some(first) => check.warning(
+                "ids-kept-twice",
+                makes.line,
+                format!(
+                    "[into.{first}] keeps old keys in `{}` as well: two may be one",
+                    rule.table
+                ),
+                "make sure that no two are, or take another kind under [ids] for one of them",
+            ),
+            None => drop(keepers.insert(rule.table.to_string(), &rule.name)),
         }
     }
 }

@@ -5,7 +5,9 @@ mod ids;
 mod rules;
 mod sources;
 
-use dunlin_model::moves::{Catalogue, Field, IdSpec, Mapping, Relation, SourceSpec, TableName};
+use dunlin_model::moves::{
+    Catalogue, Field, IdSpec, Mapping, Relation, Rule, SourceSpec, TableName,
+};
 use dunlin_model::{Diagnostic, Place};
 
 use crate::suggestion;
@@ -114,14 +116,16 @@ impl<'a> Check<'a> {
         self.mapping.ids.iter().find(|spec| spec.name == name)
     }
 
+    /// The rule that makes a namespace.
+    fn maker(&self, spec: &IdSpec) -> Option<&'a Rule> {
+        let makes =
+            |rule: &&Rule| rule.makes.as_ref().is_some_and(|makes| makes.value == spec.name);
+        self.mapping.rules.iter().find(makes)
+    }
+
     /// The table and the column that a namespace's new ids stand in.
     fn id_column(&self, spec: &IdSpec) -> Option<(&'a Relation, &'a Field)> {
-        let maker = self
-            .mapping
-            .rules
-            .iter()
-            .find(|rule| rule.makes.as_ref().is_some_and(|makes| makes.value == spec.name));
-        let table = maker.map(|rule| &rule.table).or(spec.table.as_ref())?;
+        let table = self.maker(spec).map(|rule| &rule.table).or(spec.table.as_ref())?;
         let relation = self.target.relation(table)?;
         let [column] = &relation.key[..] else { return None };
         Some((relation, relation.field(column)?))

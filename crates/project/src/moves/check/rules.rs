@@ -100,6 +100,17 @@ fn refer(
         check.warning("null-in-not-null", setting.line, message, help);
     }
     let Some(spec) = check.ids(&reference.new) else { return };
+    let maker = check.maker(spec);
+    if let Some(maker) = maker.filter(|maker| check.old_key(&maker.from.value).len() > 1) {
+        let message = format!(
+            "`of` gives one value, and rows of `{}` are told apart by {}",
+            maker.from.value,
+            suggestion::list(check.old_key(&maker.from.value).iter().map(String::as_str))
+        );
+        let help =
+            format!("name one column that does: key = \"…\" under [from.{}]", maker.from.value);
+        check.error("composite-reference", reference.of.line, message, help);
+    }
     let Some((made_in, id)) = check.id_column(spec) else { return };
     if !same_ids(id, field) {
         let message = format!(

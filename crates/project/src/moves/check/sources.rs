@@ -1,6 +1,6 @@
 //! What is read: tables, keys, and columns that nothing uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_model::Diagnostic;
 use dunlin_model::moves::{Relation, SourceSpec};
@@ -42,7 +42,9 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
     }
     let line = spec.map_or(line, |spec| spec.line);
     let key = check.old_key(name);
-    if key.is_empty() {
+    let is_moved = check.mapping.rules.iter().any(|rule| rule.from.value == name);
+    // Rows that all go nowhere are only counted.
+    if key.is_empty() && is_moved {
         let what = match relation {
             Some(relation) if relation.query.is_none() => {
                 "has no primary key and no unique index over NOT NULL columns"
@@ -70,7 +72,7 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
     if let Some(spec) = spec {
         said_columns(check, spec, relation);
     }
-    if check.mapping.rules.iter().any(|rule| rule.from.value == name) {
+    if is_moved {
         left_over(check, name, relation, line);
     }
 }
@@ -116,10 +118,12 @@ fn said_columns(check: &mut Check<'_>, spec: &SourceSpec, relation: &Relation) {
 
 /// A `let` uses those above it, and not those below.
 fn later_lets(check: &mut Check<'_>, spec: &SourceSpec, relation: &Relation) {
+    let places: BTreeMap<&str, usize> =
+        spec.lets.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
     for (at, (name, expression)) in spec.lets.iter().enumerate() {
         for used in mentioned(&expression.text).names {
-            let later = spec.lets[at..].iter().any(|(later, _)| *later == used);
-            if !later || relation.field(&used).is_some() {
+            let above = places.get(used.as_str()).is_none_or(|place| *place < at);
+            if above || relation.field(&used).is_some() {
                 continue;
             }
             let (message, help) = if used == *name {

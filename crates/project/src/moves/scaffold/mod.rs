@@ -63,7 +63,7 @@ fn head(name: &str, source_name: &str, target_name: &str) -> String {
     let mut lines = Lines::default();
     lines.add("source", toml_string(source_name), Some("databases in dunlin.toml".to_owned()));
     lines.add("target", toml_string(target_name), None);
-    lines.add("mode", toml_string("sync"), Some("sync | reload".to_owned()));
+    lines.add("mode", toml_string("sync"), Some("writes what differs".to_owned()));
     lines.add("time_zone", toml_string("UTC"), Some("of timestamps that carry none".to_owned()));
     let note = "goes into every derived id; fixed by the first run";
     lines.add("id_key", toml_string(name), Some(note.to_owned()));
@@ -90,9 +90,7 @@ fn ids(text: &mut String, pairs: &[Pair<'_>]) {
         };
         lines.add(&toml_key(&ids.name), value, Some(ids.note.clone()));
     }
-    text.push_str(
-        "\n[ids]   # how an old key becomes a new id: keep | derived | assigned | matched\n",
-    );
+    text.push_str("\n[ids]   # how an old key becomes a new id: keep | derived | assigned\n");
     lines.write(text);
 }
 

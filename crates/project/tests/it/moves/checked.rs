@@ -39,6 +39,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("from    = \"people\"", "from    = \"peple\""),
     ("from  = \"organizations\"", "from  = \"organisations\""),
     ("key    = [\"id\"]", "key    = [\"idd\"]"),
+    ("unused = [\"flavor", "unused = [\"flavour"),
     ("unused = [\"updated_at\"]", "unused = [\"updatedat\"]"),
     ("unused = [\"updated_at\"]", "unused = [\"updated_at\", \"title\"]"),
     ("\"flavor\", \"encrypted_password\"", "\"flavor\""),
@@ -74,6 +75,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "person       = { kind = \"matched\", table = \"groups\", by = [\"id\"] }",
     ),
     ("where = \"approver", "makes = \"bell\"\nwhere = \"approver"),
+    (
+        "[[leave_out]]",
+        "[into.teams]\ntable = \"groups\"\nfrom = \"organizations\"\nmakes = \"bells\"\nset = { name = \"name\", inserted_at = \"created_at\", updated_at = \"updated_at\" }\n\n[ids.bells]\nkind = \"keep\"\n\n[[leave_out]]",
+    ),
     // What is written.
     ("table    = \"requests\"", "table    = \"request\""),
     ("set.bio ", "set.boi "),
@@ -91,8 +96,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "set.full_name       = { value = \"first_name || last_name\", on_error = \"null\" }",
     ),
     // Names in expressions.
+    ("[from.notifications]", "[from.orders]\nkey = \"id, name\"\n\n[from.notifications]"),
     ("new.request_id ||", "new.requst_id ||"),
     ("new.request_id ||", "new.storage_key ||"),
+    ("set.file_name    = \"attachment_file_name\"", "set.file_name    = \"new.storage_key\""),
     (
         "set.request_id   = { new = \"job\", of = \"order_id\", missing = \"leave out\" }\nset.comment_id",
         "set.comment_id",
@@ -133,6 +140,7 @@ fn other_tables_have_other_mistakes() {
         "[into.logs]\nfrom = \"logs\"\nset.at = \"at\"\nset.text = \"\\\"text\\\"\"",
         "[into.lines]\nfrom = \"lines\"\nmakes = \"l\"\nset.qty = \"qty\"\nset.twice = \"2\"\n[ids]\nl = \"keep\"",
         "[into.lines]\nfrom = \"lines\"\nmakes = \"l\"\nset.qty = \"qty\"\n[ids]\nl = \"assigned\"",
+        "[into.short]\nfrom = \"people\"\nset.id = \"id\"\nset.name = \"name\"\n[[leave_out]]\nfrom = \"logs\"\nbecause = \"old\"",
         "[from.q]\nquery = \"SELECT 1 AS id\"\n[into.lines]\nfrom = \"q\"\nset.id = \"id\"\nset.qty = \"1\"",
     ] {
         let findings = checked(&format!("{HEAD}{text}"), &old, &new);

@@ -6,8 +6,9 @@ use dunlin_model::moves::{
     Changed, Deleted, Duplicates, Each, Gone, IdKind, Mapping, Missing, MoveMode, OnRowError,
     TableName, Value,
 };
-use dunlin_project::moves::parse_mapping;
+use dunlin_project::moves::{check_mapping, parse_mapping};
 
+use super::catalogues::{new, old};
 use super::{DESIGN_QUEUE, shown};
 
 fn of(text: &str) -> Result<Mapping, Vec<dunlin_model::Diagnostic>> {
@@ -118,6 +119,16 @@ fn defaults_and_other_words() {
     assert_eq!(reference.missing, Missing::Error);
 }
 
+/// The reference's own example is one.
+#[test]
+fn the_reference_is_right() {
+    let reference = include_str!("../../../../../docs/reference/moves.md");
+    let example = reference.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n"));
+    let mapping =
+        of(example.expect("an example")).unwrap_or_else(|errors| panic!("{}", shown(&errors)));
+    assert_eq!((mapping.ids.len(), mapping.rules.len(), mapping.leave_out.len()), (2, 2, 1));
+}
+
 /// Each mistake, after two good lines and in a file of its own.
 #[test]
 fn each_mistake_says_where_and_what() {
@@ -200,8 +211,10 @@ proptest::proptest! {
     #[test]
     fn no_broken_mapping_panics(at in 0..DESIGN_QUEUE.len(), length in 0_usize..40, with in "(?s).{0,3}") {
         let end = (at + length).min(DESIGN_QUEUE.len());
-        if let (Some(before), Some(after)) = (DESIGN_QUEUE.get(..at), DESIGN_QUEUE.get(end..)) {
-            let _ = of(&format!("{before}{with}{after}"));
+        if let (Some(before), Some(after)) = (DESIGN_QUEUE.get(..at), DESIGN_QUEUE.get(end..))
+            && let Ok(mapping) = of(&format!("{before}{with}{after}"))
+        {
+            let _ = check_mapping(&mapping, &old(), &new());
         }
     }
 }
