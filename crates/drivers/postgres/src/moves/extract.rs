@@ -50,10 +50,21 @@ fn read_as(value_type: &ValueType) -> Option<String> {
 
 /// A column of rows called `rows`, as it is read.
 pub(super) fn column_sql(rows: &str, field: &Field) -> String {
-    let name = format!("{rows}.{}", quote::name(&field.name));
-    match read_as(&field.value_type) {
-        Some(as_type) => format!("{name}::{as_type}"),
-        None => name,
+    value_sql(&format!("{rows}.{}", quote::name(&field.name)), &field.value_type)
+}
+
+/// A value, as it is read.
+pub(super) fn value_sql(value: &str, value_type: &ValueType) -> String {
+    match (value_type, read_as(value_type)) {
+        // The text that the server prints: a cast of `inet` adds `/32` to it.
+        (ValueType::Other, _) => {
+            format!("CASE WHEN {value} IS DISTINCT FROM NULL THEN pg_catalog.concat({value}) END")
+        }
+        (ValueType::List(item), Some(as_type)) if **item == ValueType::Other => {
+            format!("{value}::pg_catalog.text::{as_type}")
+        }
+        (_, Some(as_type)) => format!("{value}::{as_type}"),
+        (_, None) => value.to_owned(),
     }
 }
 
@@ -74,6 +85,9 @@ fn order_sql(field: &Field) -> String {
         // Their order is that of their bytes, and so of the digits that write these.
         | ValueType::Uuid
         | ValueType::Bytes => name,
+        ValueType::Other => {
+            format!("({}) COLLATE \"C\"", value_sql(&name, &field.value_type))
+        }
         _ => format!("({name}::pg_catalog.text) COLLATE \"C\""),
     }
 }

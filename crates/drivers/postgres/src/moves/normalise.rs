@@ -1,9 +1,10 @@
 //! What a value looks like once it is stored.
 
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::moves::Field;
+use dunlin_model::moves::{Field, ValueType};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::extract::value_sql;
 use super::refused::blamed;
 use crate::error::sent_error;
 use crate::rows::bug;
@@ -30,14 +31,19 @@ pub(super) async fn normalise(
         error.by_row = true;
         return Err(error);
     }
+    let cast = format!("(u.v::{})", field.type_name);
+    // A list stays the text of an array.
+    let stored = match field.value_type {
+        ValueType::List(_) => cast,
+        _ => value_sql(&cast, &field.value_type),
+    };
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&values, Type::TEXT_ARRAY)];
     let rows = session
         .client()
         .query_typed(
             &format!(
-                "SELECT (u.v::{})::pg_catalog.text FROM ROWS FROM (pg_catalog.unnest($1)) \
-                 WITH ORDINALITY AS u(v, o) ORDER BY u.o",
-                field.type_name
+                "SELECT ({stored})::pg_catalog.text FROM ROWS FROM (pg_catalog.unnest($1)) \
+                 WITH ORDINALITY AS u(v, o) ORDER BY u.o"
             ),
             &parameters,
         )

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::world::{LONG, World};
 
 /// Small, so that a table of a few rows comes in several batches.
-const BATCH_BYTES: usize = 600;
+const BATCH_BYTES: usize = 200;
 
 fn resource() -> Resource {
     Resource::Move("queue".to_owned())

@@ -133,7 +133,9 @@ async fn text_types_there_and_back_through_a_pooler() {
 async fn a_source_has_the_texts_of_the_server() {
     let world = World::new("moves_texts").await;
     world.sql(BINARY).await;
-    world.sql("ALTER ROLE CURRENT_USER IN DATABASE moves_texts SET timezone TO 0").await;
+    let database = world.name();
+    world.sql(&format!("ALTER DATABASE {database} SET timezone TO 'Asia/Kolkata'")).await;
+    world.sql(&format!("ALTER DATABASE {database} SET datestyle TO 'SQL, DMY'")).await;
     let mut source = world.connector.source().await.expect("a snapshot");
     let from = relation(&source.catalogue().await.expect("a catalogue"), "a");
     let extract = extract(&from, &["id"]);
