@@ -172,7 +172,7 @@ fn columns(connection: &Connection, found: &Found) -> Outcome<Vec<Column>> {
         let mut field = field(&name, &declared);
         let place: i64 = row.get(4)?;
         // Elsewhere SQLite lets the columns of a primary key be NULL.
-        field.nullable = !row.get::<_, bool>(2)? && !(found.without_rowid && place > 0);
+        field.nullable = !(row.get::<_, bool>(2)? || found.without_rowid && place > 0);
         field.has_default = row.get(3)?;
         field.generated = row.get::<_, i64>(5)? > 1;
         Ok(Column { field, place })
