@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use dunlin::engine::moves::{MoveReport, NoteKind, OutlineStep, RuleReport};
 
 use super::backfill::grouped;
@@ -63,7 +62,7 @@ fn rows(count: u64) -> String {
 
 fn table(report: &MoveReport) {
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let heads = ["rule", "from", "rows", "new", "changed", "deleted", "as before", "left out"];
     table.set_header(heads.map(|head| Cell::new(styled(BOLD, head))));
     for rule in &report.rules {
@@ -79,7 +78,7 @@ fn table(report: &MoveReport) {
         );
         table.add_row(cells);
     }
-    for text in table.to_string().lines() {
+    for text in table.lines() {
         data(text.trim_end());
     }
 }

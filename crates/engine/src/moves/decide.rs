@@ -61,7 +61,9 @@ pub(super) async fn decide(
         for (found, &rule) in all.iter().zip(&circle) {
             if let Some(makes) = plan.rules[rule].makes {
                 let mut made = KeySet::default();
-                found.keys.iter().for_each(|candidate| drop(made.insert(&candidate.old)));
+                found.keys.iter().for_each(|candidate| {
+                    made.insert(&candidate.old);
+                });
                 decided.ids[makes].made = Some(made);
             }
         }
@@ -101,7 +103,9 @@ fn in_order(plan: &MovePlan) -> Vec<Vec<usize>> {
                 .map(|circle| circle.into_iter().collect())
                 .unwrap_or_default(),
         };
-        next.iter().for_each(|rule| drop(open.remove(rule)));
+        next.iter().for_each(|rule| {
+            open.remove(rule);
+        });
         order.push(next);
     }
     order
@@ -247,7 +251,9 @@ fn leave_out_orphans(
             if let Some(made) =
                 plan.rules[rule].makes.and_then(|makes| decided.ids[makes].made.as_mut())
             {
-                orphans.iter().for_each(|old| drop(made.remove(old)));
+                orphans.iter().for_each(|old| {
+                    made.remove(old);
+                });
             }
         }
         if !changed {
@@ -278,7 +284,9 @@ async fn merge(
         let groups = groups.into_values().filter(|members| members.len() > 1);
         let groups: Vec<Vec<RowKey>> = groups.map(sorted).collect();
         for members in &groups {
-            members[1..].iter().for_each(|loser| drop(decided.merged[number].insert(loser)));
+            members[1..].iter().for_each(|loser| {
+                decided.merged[number].insert(loser);
+            });
         }
         if let Some(makes) = rule.makes {
             let name = plan.namespaces[makes].spec.name.clone();

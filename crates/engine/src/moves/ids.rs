@@ -65,7 +65,8 @@ impl IdCipher {
     }
 
     /// The old number of an id. `None`: it is no id of that namespace.
-    pub(super) fn number_of(&self, tag: Tag, id: &[u8; 16]) -> Option<i64> {
+    #[cfg(test)]
+    fn number_of(&self, tag: Tag, id: &[u8; 16]) -> Option<i64> {
         let y = bits_of(id)?;
         let (mut left, mut right) = ((y >> HALF_BITS) as u64 & HALF_MASK, y as u64 & HALF_MASK);
         for round in (0..ROUNDS).rev() {
@@ -113,6 +114,7 @@ fn uuid_of(bits: u128) -> [u8; 16] {
     ((a << 80) | (8 << 76) | (b << 64) | (0b10 << 62) | c).to_be_bytes()
 }
 
+#[cfg(test)]
 fn bits_of(id: &[u8; 16]) -> Option<u128> {
     let value = u128::from_be_bytes(*id);
     let is_ours = (value >> 76) & 0xf == 8 && (value >> 62) & 0b11 == 0b10;

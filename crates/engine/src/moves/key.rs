@@ -1,7 +1,5 @@
 //! Keys of rows, old and new, as values of ours.
 
-use std::cmp::Ordering;
-
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder,
     PrimitiveArray, StringBuilder,
@@ -16,7 +14,7 @@ use crate::{ErrorKind, TargetError};
 
 /// One column of a key. Whole numbers, days and times are numbers; all else is its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub(super) enum Part {
     /// A number; those without a sign as 64 bits.
     Number(i64),
     /// A text's bytes, or bytes.
@@ -28,12 +26,12 @@ pub enum Part {
 /// A key: its columns' parts in order. Keys are ordered as a source orders rows: see
 /// [`super::Extract::order`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowKey(pub Vec<Part>);
+pub(super) struct RowKey(pub(super) Vec<Part>);
 
 impl RowKey {
     /// The number, where it is one number.
     #[must_use]
-    pub fn number(&self) -> Option<i64> {
+    pub(super) fn number(&self) -> Option<i64> {
         match self.0.as_slice() {
             [Part::Number(number)] => Some(*number),
             _ => None,
@@ -43,7 +41,7 @@ impl RowKey {
     /// For people and for files: the parts with commas between them. Bytes that are no text are
     /// hexadecimal.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let parts: Vec<String> = self.0.iter().map(Part::text).collect();
         parts.join(",")
     }
@@ -287,11 +285,6 @@ fn column_of<'a>(
             arrow::compute::cast(&numbers, other).map_err(|_| wrong())?
         }
     })
-}
-
-/// In the order that sources read in.
-pub(super) fn in_order(before: &RowKey, after: &RowKey) -> bool {
-    before.cmp(after) != Ordering::Greater
 }
 
 #[cfg(test)]
