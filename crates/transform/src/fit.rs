@@ -4,9 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray};
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion_expr::Expr;

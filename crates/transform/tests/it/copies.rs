@@ -12,7 +12,7 @@ use dunlin_model::moves::ValueType;
 
 use crate::stage::{Stage, TEXT, field, shown};
 
-pub fn map(rows: &[&[(&str, Option<&str>)]]) -> arrow::array::MapArray {
+pub(crate) fn map(rows: &[&[(&str, Option<&str>)]]) -> arrow::array::MapArray {
     let names = MapFieldNames {
         entry: "entries".to_owned(),
         key: "keys".to_owned(),
@@ -58,7 +58,7 @@ fn all() -> Vec<(ValueType, ArrayRef)> {
             Arc::new(TimestampMicrosecondArray::from(vec![
                 i64::MIN,
                 i64::MAX,
-                9_224_318_015_999_999_999,
+                9_223_371_331_199_999_999,
             ])),
         ),
         (

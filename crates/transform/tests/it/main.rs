@@ -2,6 +2,7 @@
 
 mod copies;
 mod errors;
+mod queue;
 mod results;
 mod rows;
 mod stage;

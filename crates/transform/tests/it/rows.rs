@@ -142,7 +142,7 @@ fn a_condition_is_true_or_false() {
 }
 
 fn new_rows(ids: &[[u8; 16]]) -> RecordBatch {
-    let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::from(ids.iter().collect::<Vec<_>>()));
+    let ids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(ids.iter()).unwrap());
     let fields: Vec<Field> = vec![arrow_field(&field("request_id", ValueType::Uuid), true)];
     RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![ids]).unwrap()
 }

@@ -11,13 +11,13 @@ use dunlin_engine::moves::{
 use dunlin_model::moves::{Expression, Field, OnRowError, ValueType};
 use dunlin_transform::DataFusion;
 
-pub const TEXT: ValueType = ValueType::Text { padded: false };
+pub(crate) const TEXT: ValueType = ValueType::Text { padded: false };
 
-pub fn expression(text: &str) -> Expression {
+pub(crate) fn expression(text: &str) -> Expression {
     Expression { text: text.to_owned(), line: 7 }
 }
 
-pub fn field(name: &str, value_type: ValueType) -> Field {
+pub(crate) fn field(name: &str, value_type: ValueType) -> Field {
     Field {
         name: name.to_owned(),
         type_name: String::new(),
@@ -30,7 +30,7 @@ pub fn field(name: &str, value_type: ValueType) -> Field {
     }
 }
 
-pub fn output(name: &str, text: &str, column: Option<ValueType>) -> Output {
+pub(crate) fn output(name: &str, text: &str, column: Option<ValueType>) -> Output {
     Output {
         name: name.to_owned(),
         expression: expression(text),
@@ -41,63 +41,68 @@ pub fn output(name: &str, text: &str, column: Option<ValueType>) -> Output {
 }
 
 /// A source's rows with what is asked of them.
-pub struct Stage {
-    pub asked: Expressions,
-    pub columns: Vec<ArrayRef>,
+pub(crate) struct Stage {
+    pub(crate) asked: Expressions,
+    pub(crate) columns: Vec<ArrayRef>,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let asked = Expressions { time_zone: "UTC".to_owned(), ..Expressions::default() };
         Self { asked, columns: Vec::new() }
     }
 
-    pub fn column(mut self, name: &str, of: ValueType, values: impl Array + 'static) -> Self {
+    pub(crate) fn column(
+        mut self,
+        name: &str,
+        of: ValueType,
+        values: impl Array + 'static,
+    ) -> Self {
         self.asked.fields.push(field(name, of));
         self.columns.push(Arc::new(values));
         self
     }
 
-    pub fn texts(self, name: &str, values: &[Option<&str>]) -> Self {
+    pub(crate) fn texts(self, name: &str, values: &[Option<&str>]) -> Self {
         self.column(name, TEXT, StringArray::from(values.to_vec()))
     }
 
-    pub fn given(mut self, name: &str, text: &str) -> Self {
+    pub(crate) fn given(mut self, name: &str, text: &str) -> Self {
         self.asked.lets.push((name.to_owned(), expression(text)));
         self
     }
 
-    pub fn filter(mut self, text: &str) -> Self {
+    pub(crate) fn filter(mut self, text: &str) -> Self {
         self.asked.filter = Some(expression(text));
         self
     }
 
-    pub fn set(mut self, name: &str, text: &str, column: ValueType) -> Self {
+    pub(crate) fn set(mut self, name: &str, text: &str, column: ValueType) -> Self {
         self.asked.outputs.push(output(name, text, Some(column)));
         self
     }
 
-    pub fn any(mut self, name: &str, text: &str) -> Self {
+    pub(crate) fn any(mut self, name: &str, text: &str) -> Self {
         self.asked.outputs.push(output(name, text, None));
         self
     }
 
-    pub fn on_error(mut self, on_error: OnRowError) -> Self {
+    pub(crate) fn on_error(mut self, on_error: OnRowError) -> Self {
         self.asked.outputs.last_mut().unwrap().on_error = on_error;
         self
     }
 
-    pub fn zone(mut self, name: &str) -> Self {
+    pub(crate) fn zone(mut self, name: &str) -> Self {
         self.asked.time_zone = name.to_owned();
         self
     }
 
-    pub fn compiled(&self) -> Result<Box<dyn Compiled>, Vec<ExpressionError>> {
+    pub(crate) fn compiled(&self) -> Result<Box<dyn Compiled>, Vec<ExpressionError>> {
         DataFusion::new().compile(&self.asked)
     }
 
     /// What the compiler says, line by line.
-    pub fn refused(&self) -> String {
+    pub(crate) fn refused(&self) -> String {
         let errors = match self.compiled() {
             Ok(_) => panic!("it compiles"),
             Err(errors) => errors,
@@ -109,7 +114,7 @@ impl Stage {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    pub fn batch(&self, compiled: &dyn Compiled) -> RecordBatch {
+    pub(crate) fn batch(&self, compiled: &dyn Compiled) -> RecordBatch {
         let used = compiled.used();
         let fields: Vec<_> =
             used.iter().map(|place| arrow_field(&self.asked.fields[*place], false)).collect();
@@ -119,7 +124,7 @@ impl Stage {
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).unwrap()
     }
 
-    pub fn apply(&self) -> Applied {
+    pub(crate) fn apply(&self) -> Applied {
         let compiled = match self.compiled() {
             Ok(compiled) => compiled,
             Err(errors) => panic!("{errors:?}"),
@@ -135,24 +140,24 @@ impl Stage {
     }
 
     /// The first output's values as text; NULL is `NULL`.
-    pub fn values(&self) -> Vec<String> {
+    pub(crate) fn values(&self) -> Vec<String> {
         shown(self.apply().rows.column(0))
     }
 
     /// `row output: reason`.
-    pub fn failures(&self) -> Vec<String> {
+    pub(crate) fn failures(&self) -> Vec<String> {
         told(&self.apply())
     }
 }
 
-pub fn told(applied: &Applied) -> Vec<String> {
+pub(crate) fn told(applied: &Applied) -> Vec<String> {
     let failures = applied.failures.iter();
     failures
         .map(|failure| format!("{} {}: {}", failure.row, failure.output, failure.reason))
         .collect()
 }
 
-pub fn shown(column: &ArrayRef) -> Vec<String> {
+pub(crate) fn shown(column: &ArrayRef) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let formatter = ArrayFormatter::try_new(column, &options).unwrap();
     (0..column.len()).map(|row| formatter.value(row).to_string()).collect()

@@ -1,7 +1,7 @@
 //! What DataFusion does without a word, and we don't: one test each.
 
 use arrow::array::{
-    Array, AsArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
+    AsArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
