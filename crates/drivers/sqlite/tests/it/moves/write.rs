@@ -447,3 +447,29 @@ async fn another_writer_is_waited_for_within_the_limit() {
     moving.target.rollback().await.unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
 }
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_nothing_and_no_usable_connection() {
+    let mut moving = Moving::new(PEOPLE).await;
+    let into = written(&mut moving, "people").await;
+    let relation = moving.relation("groups").await;
+    moving.begin().await;
+    let row = people(&into, &[(Some(1), Some("Ada"), None)]);
+    moving.target.load(&into, &row).await.unwrap();
+    let mut extract = extract(&relation, &[]);
+    extract.batch_bytes = 1;
+    let (batches, mut queue) = tokio::sync::mpsc::channel(1);
+    tokio::select! {
+        biased;
+        _ = queue.recv() => {}
+        answer = moving.target.read(&extract, &batches) => panic!("{answer:?}"),
+    }
+    drop(queue);
+    let error = moving.target.commit(&mut moving.lease).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Lost, "{error}");
+    // The thread that had the connection has closed it once this one may write.
+    let other = moving.scratch.raw();
+    other.busy_timeout(Duration::from_secs(20)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
+    assert_eq!(names(&moving), "");
+}
