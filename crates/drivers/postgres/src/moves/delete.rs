@@ -51,7 +51,7 @@ pub(super) async fn delete(
          (SELECT FROM d WHERE d.dunlin_place = s.dunlin_place)",
         table = layout.sql,
     );
-    let deed = Deed { given, sql, unwatched: Vec::new() };
+    let deed = Deed { given, sql, unwatched: Vec::new(), lost: Vec::new() };
     let mut refused = halved(session, &deed, open).await?;
     refused.absent_or_there.extend(absent);
     refused.rejected.extend(rejected);

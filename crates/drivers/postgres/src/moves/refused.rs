@@ -39,7 +39,8 @@ fn reason(error: &TargetError) -> String {
 }
 
 /// Does it with all rows; where one is to blame, with each half of them. Rows that a foreign key
-/// refuses are tried again when the others are in: they may refer to each other.
+/// refuses are tried again when the others are in, without those that refer to nothing at all: they
+/// may refer to each other, in a circle too.
 pub(super) async fn halved(
     session: &Session,
     deed: &Deed<'_>,
@@ -50,7 +51,11 @@ pub(super) async fn halved(
     loop {
         let count = open.len();
         let again = pass(session, deed, open, &mut refused).await?;
-        // Where nothing went in there is nothing new that could help the rest.
+        let orphans = deed.orphans(session, again.iter().map(|(row, _)| *row).collect()).await?;
+        let (gone, again): (Vec<_>, Vec<_>) =
+            again.into_iter().partition(|(row, _)| orphans.contains(row));
+        refused.rejected.extend(gone);
+        // Where nothing went in and nothing was left out there is nothing new that could help.
         if again.is_empty() || again.len() == count {
             refused.rejected.extend(again);
             break;

@@ -138,20 +138,29 @@ impl Source for PostgresSource {
 
 /// Says what was being read.
 pub(super) fn of_table(error: TargetError, table: &TableName) -> TargetError {
+    explained(error, table, "reading", "SELECT")
+}
+
+/// Says what was being written.
+pub(super) fn in_table(error: TargetError, table: &TableName) -> TargetError {
+    explained(error, table, "writing", "SELECT, INSERT, UPDATE, DELETE")
+}
+
+fn explained(error: TargetError, table: &TableName, doing: &str, rights: &str) -> TargetError {
     match error.kind {
         ErrorKind::Permission if error.code.as_deref() == Some("42501") => {
             let help = if error.message.contains("row-level security") {
                 format!(
-                    "row security hides rows of {table} from this login: read as the table's owner, \
-                     or as a role with BYPASSRLS"
+                    "row security hides rows of {table} from this login: connect as the table's \
+                     owner, or as a role with BYPASSRLS"
                 )
             } else {
-                format!("as the owner of {table}: GRANT SELECT ON {table} TO this login")
+                format!("as the owner of {table}: GRANT {rights} ON {table} TO this login")
             };
             error.help(help)
         }
         ErrorKind::Statement | ErrorKind::StatementTimeout => {
-            error.note(format!("reading {table}"))
+            error.note(format!("{doing} {table}"))
         }
         _ => error,
     }

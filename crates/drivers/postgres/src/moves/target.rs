@@ -12,7 +12,7 @@ use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
 
 use super::layout::Layout;
-use super::source::of_table;
+use super::source::{in_table, of_table};
 use super::{FORMS, catalogue, delete, extract, fetch, normalise, sequence, store, write};
 use crate::fence::{Limits, begin_fenced_at, commit_fenced};
 use crate::quote;
@@ -150,7 +150,7 @@ macro_rules! write_call {
             let watcher = Watcher::start(&$self.session, $self.lock_timeout());
             $with(&$self.session, &layout, $into, $rows)
                 .await
-                .map_err(|error| of_table(watcher.explain(error), &$into.table))
+                .map_err(|error| in_table(watcher.explain(error), &$into.table))
         }
         .await;
         $self.ended(result).await

@@ -150,6 +150,8 @@ pub(super) struct Deed<'a> {
     pub(super) sql: String,
     /// Foreign keys that the server does not look after, as questions for the places of orphans.
     pub(super) unwatched: Vec<(String, String)>,
+    /// Questions for the places of rows that refer to what is neither there nor among the rows.
+    pub(super) lost: Vec<String>,
 }
 
 impl Deed<'_> {
@@ -173,6 +175,52 @@ impl Deed<'_> {
         }
         Ok(outcome)
     }
+
+    /// Those of some rows that can't go in, even together: what they refer to is nowhere.
+    pub(super) async fn orphans(
+        &self,
+        session: &Session,
+        mut rows: Vec<u32>,
+    ) -> Result<BTreeSet<u32>, TargetError> {
+        let mut all = BTreeSet::new();
+        // A row that is left out may be what another one refers to.
+        loop {
+            let before = all.len();
+            for sql in &self.lost {
+                if !rows.is_empty() {
+                    all.extend(self.given.ask(session, sql, &rows).await?);
+                    rows.retain(|row| !all.contains(row));
+                }
+            }
+            if all.len() == before {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// See [`Deed::lost`].
+fn lost(given: &Given<'_>) -> Result<Vec<String>, TargetError> {
+    let rows = given.sql()?;
+    let is_given = |names: &[String]| names.iter().all(|n| given.names.contains(&n.as_str()));
+    let readable = given.layout.refers.iter().filter(|known| known.readable);
+    let questions = readable.filter(|known| is_given(&known.columns)).map(|known| {
+        let whole = known.columns.iter().map(|name| format!("s.{} IS NOT NULL", quote::name(name)));
+        let among = if known.itself && is_given(&known.to_columns) {
+            let among = pairs("d", &known.to_columns, "s", &known.columns);
+            format!(" AND NOT EXISTS (SELECT FROM s AS d WHERE {among})")
+        } else {
+            String::new()
+        };
+        format!(
+            "WITH {rows} SELECT s.dunlin_place FROM s WHERE {whole} AND NOT EXISTS (SELECT FROM \
+             {other} AS p WHERE {there}){among}",
+            whole = whole.collect::<Vec<_>>().join(" AND "),
+            other = known.other,
+            there = pairs("p", &known.to_columns, "s", &known.columns),
+        )
+    });
+    Ok(questions.collect())
 }
 
 fn orphan(constraint: &str) -> String {
@@ -345,6 +393,7 @@ async fn each(
     rows: &RecordBatch,
 ) -> Result<Refused, TargetError> {
     let unwatched = unwatched(&given, into)?;
-    let deed = Deed { given, sql, unwatched };
+    let lost = lost(&given)?;
+    let deed = Deed { given, sql, unwatched, lost };
     halved(session, &deed, (0..).take(rows.num_rows()).collect()).await
 }
