@@ -373,7 +373,11 @@ impl Compiling<'_> {
             }
             self.is_free(name, expression);
             let common = values.iter().try_fold(DataType::Null, |common, (typed, _)| {
-                comparison_coercion(&common, &typed.data_type)
+                // Text next to a number would be read as one.
+                let of = &typed.data_type;
+                let apart = common.is_string() != of.is_string();
+                let apart = apart && !common.is_null() && !of.is_null();
+                comparison_coercion(&common, of).filter(|_| !apart)
             });
             let Some(common) = common else {
                 let help = "write CAST(x AS TYPE), so that all cases give the same";
@@ -413,6 +417,12 @@ impl Compiling<'_> {
                 return None;
             }
             match Fit::of(&typed.data_type, column, copied.map(|field| &field.value_type)) {
+                Ok(found) if found.refuses_null() && output.on_error == OnRowError::Null => {
+                    let message = format!("`{}` can't be NULL where this fails", column.name);
+                    let help = "say on_error = \"leave out\", or give a value with coalesce(…, …)";
+                    self.errors.push(error(&output.expression, message, Some(help.to_owned())));
+                    return None;
+                }
                 Ok(found) => fit = Some(found),
                 Err((message, help)) => {
                     self.errors.push(error(&output.expression, message, help));

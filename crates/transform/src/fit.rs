@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray};
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use datafusion_expr::Expr;
 use dunlin_engine::moves::arrow_type;
@@ -69,6 +69,11 @@ impl Fit {
         let max_chars = column.max_chars.filter(|_| is_text).and_then(|max| max.try_into().ok());
         let no_null = !column.nullable && !column.has_default;
         Ok(Self { how, no_null, max_chars, padded })
+    }
+
+    /// The column can't be NULL.
+    pub(crate) fn refuses_null(&self) -> bool {
+        self.no_null
     }
 
     /// Fits values; NULL where one doesn't.
@@ -223,7 +228,7 @@ fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<Ho
         ValueType::Time => match from {
             _ if same => Some(How::Same),
             DataType::Time32(_) => Some(How::Cast(form)),
-            DataType::Time64(TimeUnit::Nanosecond) | _ => None,
+            _ => None,
         },
         ValueType::Uuid => match from {
             DataType::Utf8 | DataType::FixedSizeBinary(16) | DataType::Binary => Some(How::Uuid),

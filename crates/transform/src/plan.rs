@@ -7,7 +7,10 @@ use arrow::datatypes::{DataType, Field};
 use datafusion_common::{DFSchema, DataFusionError, SchemaError, TableReference};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion_sql::sqlparser::ast::{Expr as Ast, Ident, visit_expressions_mut};
+use datafusion_sql::sqlparser::ast::{
+    Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value,
+    visit_expressions_mut,
+};
 use datafusion_sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -123,16 +126,56 @@ fn parse(expression: &Expression) -> Result<Ast, ExpressionError> {
         }
     })?;
     let _ = visit_expressions_mut(&mut ast, |part| {
-        if let Ast::CompoundIdentifier(parts) = part
-            && let [first, second] = parts.as_slice()
-            && first.value == "new"
-        {
-            let name = format!("new.{}", second.value);
-            *part = Ast::Identifier(Ident::with_quote('"', name));
-        }
+        respell(part);
         ControlFlow::<()>::Continue(())
     });
     Ok(ast)
+}
+
+/// Other spellings of the same, which the planner knows or which say what is meant.
+fn respell(part: &mut Ast) {
+    match part {
+        Ast::CompoundIdentifier(parts) => {
+            if let [first, second] = parts.as_slice()
+                && first.value == "new"
+            {
+                let name = format!("new.{}", second.value);
+                *part = Ast::Identifier(Ident::with_quote('"', name));
+            }
+        }
+        Ast::AtTimeZone { time_zone, .. } => {
+            // Told apart from the zone of all instants, which is called UTC.
+            if let Ast::Value(zone) = time_zone.as_mut()
+                && let Value::SingleQuotedString(name) = &mut zone.value
+                && name == "UTC"
+            {
+                "Etc/UTC".clone_into(name);
+            }
+        }
+        Ast::Substring { expr, substring_from, substring_for, .. } => {
+            let one = || Box::new(Ast::value(Value::Number("1".to_owned(), false)));
+            let from = substring_from.take().unwrap_or_else(one);
+            let args = [Some(expr.clone()), Some(from), substring_for.take()];
+            let args = args.into_iter().flatten().map(|arg| *arg).collect::<Vec<_>>();
+            if let Some(call) = substr(args) {
+                *part = call;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn substr(args: Vec<Ast>) -> Option<Ast> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql("\"substr\"()").ok()?.parse_expr();
+    let mut parsed = parsed.ok()?;
+    if let Ast::Function(function) = &mut parsed
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
+        list.args = args.into_iter().map(unnamed).collect();
+        return Some(parsed);
+    }
+    None
 }
 
 fn is_operator(token: &Token) -> bool {
@@ -147,6 +190,7 @@ fn is_operator(token: &Token) -> bool {
         | Token::SingleQuotedString(_)
         | Token::Whitespace(_)
         | Token::Comma
+        | Token::LParen
         | Token::RParen
         | Token::RBracket
         | Token::Period
@@ -220,6 +264,9 @@ fn explain(
 }
 
 fn unknown_column(expression: &Expression, name: &str, columns: &Columns) -> ExpressionError {
+    if let Some(why) = refusal(name) {
+        return error(expression, format!("`{name}` isn't offered"), Some(why.to_owned()));
+    }
     let message = format!("there is no column `{name}`");
     let help = if expression.text.contains(&format!("\"{name}\"")) {
         Some(format!("a text stands in single quotes: '{name}'"))

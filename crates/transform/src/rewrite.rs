@@ -67,7 +67,7 @@ fn check(expr: &Expr) -> Result<()> {
 /// DataFusion's nanoseconds reach from 1677 to 2262 only.
 fn narrow(of: &DataType) -> Option<DataType> {
     match of {
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
             Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
         }
         DataType::Time64(TimeUnit::Nanosecond) => Some(DataType::Time64(TimeUnit::Microsecond)),
@@ -112,6 +112,11 @@ fn ours(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
     match expr {
         Expr::Cast(cast) => {
             let to = narrow(cast.field.data_type()).unwrap_or(cast.field.data_type().clone());
+            if let DataType::Timestamp(_, Some(name)) = &to
+                && name.as_ref() != "UTC"
+            {
+                return at_zone(*cast.expr, name, schema);
+            }
             cast_to(*cast.expr, &to, false, schema, zone)
         }
         Expr::TryCast(cast) => {
@@ -156,6 +161,19 @@ pub(crate) fn cast_to(
         }
     }
     Ok(call(CastTo::new(to.clone(), or_null, zone.clone()), vec![expr]))
+}
+
+/// `x AT TIME ZONE 'name'`: the instant of a local time there, or the local time of an instant.
+fn at_zone(expr: Expr, name: &str, schema: &DFSchema) -> Result<Expr> {
+    let Some(zone) = Zone::of(name) else {
+        return Err(carry(format!("there is no time zone `{name}`")));
+    };
+    let to = match expr.get_type(schema)? {
+        DataType::Timestamp(_, Some(_)) => None,
+        _ => Some(Arc::from("UTC")),
+    };
+    let to = DataType::Timestamp(TimeUnit::Microsecond, to);
+    cast_to(expr, &to, false, schema, &zone)
 }
 
 fn constant(expr: &Expr) -> Option<&str> {

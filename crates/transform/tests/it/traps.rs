@@ -293,3 +293,30 @@ fn reasons_hold_no_values() {
         .on_error(OnRowError::Null);
     assert_eq!(left.values(), ["NULL", "1"]);
 }
+
+#[test]
+fn another_zone_than_the_rules_is_that_zone() {
+    for zone in ["UTC", "Europe/Berlin"] {
+        for (text, wanted) in [
+            ("CAST(t AS TIMESTAMP) AT TIME ZONE 'America/New_York'", "2021-01-01T17:00:00Z"),
+            ("CAST(t AS TIMESTAMP) AT TIME ZONE 'UTC'", "2021-01-01T12:00:00Z"),
+            (
+                "CAST(t || 'Z' AS TIMESTAMPTZ) AT TIME ZONE 'America/New_York'",
+                "2021-01-01T07:00:00",
+            ),
+            ("CAST(t || 'Z' AS TIMESTAMPTZ) AT TIME ZONE 'UTC'", "2021-01-01T12:00:00"),
+        ] {
+            let stage = Stage::new().texts("t", &[Some("2021-01-01 12:00:00")]).zone(zone);
+            assert_eq!(stage.any("x", text).values(), [wanted], "{text} in {zone}");
+        }
+    }
+    let refused =
+        Stage::new().any("x", "TIMESTAMP '2021-01-01' AT TIME ZONE 'Mars/Base'").refused();
+    assert!(refused.contains("no time zone `Mars/Base`"), "{refused}");
+}
+
+#[test]
+fn long_chains_fit_into_a_threads_stack() {
+    let text = format!("n{}", " + 1".repeat(199));
+    assert_eq!(whole(vec![1]).set("x", &text, ValueType::Int64).values(), ["200"]);
+}
