@@ -1,9 +1,6 @@
 //! Expressions and what they give, by type.
 
-use arrow::array::{
-    Int32Array, Int64Array, StringArray,
-    UInt64Array,
-};
+use arrow::array::{Int32Array, Int64Array, StringArray, UInt64Array};
 use dunlin_model::moves::ValueType;
 
 use crate::copies::map;
