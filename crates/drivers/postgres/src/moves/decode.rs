@@ -252,7 +252,7 @@ pub(super) fn uuid_text(raw: [u8; 16]) -> String {
 /// `hstore`: a count, then keys and values, each behind its length.
 fn append_map(to: &mut MapBuilder<StringBuilder, StringBuilder>, raw: &[u8]) -> Result<(), Flaw> {
     let mut fields = Fields::of(raw);
-    let count = fields.int32().ok_or(Flaw::Form)?;
+    let count = fields.int32().filter(|count| *count >= 0).ok_or(Flaw::Form)?;
     for _ in 0..count {
         let key = fields.value().flatten().ok_or(Flaw::Form)?;
         to.keys().append_value(utf8(key)?);
@@ -276,7 +276,7 @@ fn append_list(lists: &mut Lists, raw: &[u8]) -> Result<(), Flaw> {
     let count = match dimensions {
         0 => 0,
         1 => {
-            let count = fields.int32().ok_or(Flaw::Form)?;
+            let count = fields.int32().filter(|count| *count >= 0).ok_or(Flaw::Form)?;
             // `[0:1]={…}`: the places would be lost.
             if fields.int32().ok_or(Flaw::Form)? != 1 {
                 return Err(Flaw::Dimensions);
@@ -467,6 +467,10 @@ mod tests {
         assert!(Decoder::new("t".to_owned(), &fields, false).take(&[1; 40]).is_err());
     }
 
+    /// A list of one dimension and -1 elements.
+    const NEGATIVE: [u8; 20] =
+        [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 255, 255, 255, 255, 0, 0, 0, 1];
+
     #[test]
     fn bytes_that_are_nothing() {
         for value_type in [
@@ -477,7 +481,7 @@ mod tests {
             ValueType::Uuid,
         ] {
             let mut column = Column::new(&value_type, false);
-            for raw in [&[1, 2, 3][..], &[255; 12], &[0, 0, 0, 1, 0, 0, 0, 9]] {
+            for raw in [&[1, 2, 3][..], &[255; 12], &[0, 0, 0, 1, 0, 0, 0, 9, 9], &NEGATIVE] {
                 assert!(column.append(raw).is_err(), "{value_type:?}");
             }
         }

@@ -14,7 +14,7 @@ const SCALE_MAX: usize = 16_383;
 pub(super) fn text(raw: &[u8]) -> Option<String> {
     let word = |at: usize| Some(u16::from_be_bytes(raw.get(at..at + 2)?.try_into().ok()?));
     let groups = usize::from(word(0)?);
-    let weight = i64::from(word(2)?.cast_signed());
+    let weight = if groups == 0 { 0 } else { i64::from(word(2)?.cast_signed()) };
     let (sign, scale) = (word(4)?, usize::from(word(6)?));
     match sign {
         NAN => return Some("NaN".to_owned()),
