@@ -58,13 +58,9 @@ pub(super) async fn decide(
                 .await?,
             );
         }
-        for (found, &rule) in all.iter().zip(&circle) {
+        for (found, &rule) in all.iter_mut().zip(&circle) {
             if let Some(makes) = plan.rules[rule].makes {
-                let mut made = KeySet::default();
-                found.keys.iter().for_each(|candidate| {
-                    made.insert(&candidate.old);
-                });
-                decided.ids[makes].made = Some(made);
+                decided.ids[makes].made = Some(std::mem::take(&mut found.made));
             }
         }
         leave_out_orphans(plan, &circle, &mut all, &mut decided);
@@ -130,6 +126,11 @@ fn reachable(plan: &MovePlan, from: usize, open: &BTreeSet<usize>) -> BTreeSet<u
     found
 }
 
+/// Its ids are numbers of the target's own.
+fn gets_numbers(plan: &MovePlan, rule: &PlannedRule) -> bool {
+    rule.makes.is_some_and(|makes| plan.namespaces[makes].spec.kind == IdKind::Assigned)
+}
+
 fn refers_to_itself(plan: &MovePlan, rule: usize) -> bool {
     parents(plan, rule).contains(&rule)
 }
@@ -143,8 +144,13 @@ struct Candidate {
     needs: Vec<(usize, RowKey)>,
 }
 
+/// Rows of a rule that there may be.
+#[derive(Default)]
 struct Candidates {
+    /// One by one, where they merge, get numbers, or need each other.
     keys: Vec<Candidate>,
+    /// All of them.
+    made: KeySet,
 }
 
 async fn candidates(
@@ -155,7 +161,8 @@ async fn candidates(
     in_circle: bool,
 ) -> Result<Candidates, TargetError> {
     let rule = &plan.rules[number];
-    let mut found = Candidates { keys: Vec::new() };
+    let mut found = Candidates::default();
+    let one_by_one = in_circle || rule.rule.one_per.is_some() || gets_numbers(plan, rule);
     each_batch(plan, rule, source, |applied, keys, layout| {
         let failed: HashSet<u32> = applied
             .failures
@@ -189,6 +196,9 @@ async fn candidates(
                 }
             }
             if is_there {
+                found.made.insert(&old);
+            }
+            if is_there && one_by_one {
                 let group = groups.as_ref().and_then(|groups| groups[row]);
                 found.keys.push(Candidate { old, group, needs });
             }
@@ -275,9 +285,8 @@ async fn merge(
     if rule.rule.one_per.is_some() {
         let mut groups: HashMap<u128, Vec<RowKey>> = HashMap::new();
         for candidate in found.keys {
-            match candidate.group {
-                Some(group) => groups.entry(group).or_default().push(candidate.old.clone()),
-                None => {}
+            if let Some(group) = candidate.group {
+                groups.entry(group).or_default().push(candidate.old.clone());
             }
             keys.push(candidate.old);
         }
@@ -387,8 +396,7 @@ async fn assign(
     let rule = &plan.rules[number];
     let column = rule.id_field.map(|place| rule.written.fields[place].name.clone());
     let column = column.unwrap_or_default();
-    let mut block_number = next;
-    for block in keys.chunks(LIST_ROWS) {
+    for (block_number, block) in (next..).zip(keys.chunks(LIST_ROWS)) {
         let ids = if session.dry_run {
             // Nobody sees them: numbers that no database gives out.
             (0..block.len() as i64)
@@ -398,7 +406,6 @@ async fn assign(
             allot(session, rule, &column, &area, block_number, block).await?
         };
         assigned.extend(block.iter().zip(ids).map(|(old, id)| (key_hash(old), id)));
-        block_number += 1;
     }
     decided.ids[makes].assigned = assigned;
     Ok(())

@@ -141,11 +141,12 @@ impl<'a> RuleWriter<'a> {
         loop {
             self.fetch_packs(session).await?;
             let is_whole = match (self.packs.front(), upto) {
-                (None, _) => break,
                 (Some(pack), Some(upto)) => pack.hi <= *upto,
                 (Some(_), None) => true,
+                (None, _) => false,
             };
-            let Some(pack) = self.packs.pop_front().filter(|_| is_whole) else { break };
+            // A pack whose range goes on after the rows at hand stays for the next flush.
+            let Some(pack) = (if is_whole { self.packs.pop_front() } else { None }) else { break };
             let end = place + rows.old[place..].partition_point(|old| *old <= pack.hi);
             self.settle_tail();
             self.compare(&rows, place..end, pack, &mut chunk, session.run);
@@ -199,7 +200,8 @@ impl<'a> RuleWriter<'a> {
     }
 
     async fn fetch_packs(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
-        if !self.packs.is_empty() || self.read_all_packs {
+        // One more than is needed: a pack that is cut must know the number of the next.
+        if self.packs.len() > 1 || self.read_all_packs {
             return Ok(());
         }
         let stored = session.stored(&self.area, self.next_stored).await?;
