@@ -17,7 +17,7 @@ pub(crate) use self::data::{
 
 #[cfg(feature = "move")]
 pub(crate) use self::moves::{
-    MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRunArgs,
+    MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRunArgs, MoveSampleArgs,
 };
 
 /// Changes the shape of the data that applications live on, without losing any.

@@ -16,6 +16,15 @@ pub enum Event<'a> {
         /// The source or the rule that it is at.
         of: Option<&'a str>,
     },
+    /// How far a move is with a source, every ten seconds.
+    MoveRows {
+        /// The source.
+        source: &'a str,
+        /// Rows read so far.
+        rows: u64,
+        /// About how many there are.
+        of: Option<u64>,
+    },
     /// A move's connection broke; it begins again, and finds unchanged what was committed.
     MoveBroken {
         /// How.

@@ -12,6 +12,8 @@ pub(crate) enum MoveCommand {
     Plan(MoveName),
     /// Move what differs, and prove every row
     Run(MoveRunArgs),
+    /// One old row, and each new row that it becomes; writes nothing
+    Sample(MoveSampleArgs),
     /// How a move stands
     Status(MoveName),
     /// The rows that the last run left out, nulled, merged or could not move
@@ -45,6 +47,16 @@ pub(crate) struct MoveRunArgs {
     pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveSampleArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// The source, as rules name it
+    pub(crate) source: String,
+    /// The old row's key; several columns with commas between them
+    pub(crate) key: String,
 }
 
 #[derive(Debug, Args)]

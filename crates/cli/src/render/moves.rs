@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use dunlin::engine::moves::{MoveReport, NoteKind, OutlineStep, RuleReport};
+use dunlin::engine::moves::{MoveReport, NoteKind, OutlineStep, RuleReport, Sample, SampledValue};
 
 use super::backfill::grouped;
-use super::{BAD, BOLD, GOOD, WAITING, data, duration, line, styled};
+use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, line, styled};
 
 /// Reasons that are listed for one rule: more are in `move rejects`.
 const REASONS_MAX: usize = 8;
@@ -126,5 +126,47 @@ pub(crate) fn outline(steps: &[OutlineStep]) {
             }
             data(&text);
         }
+    }
+}
+
+/// One old row, and what becomes of it.
+pub(crate) fn sample(source: &str, key: &str, sample: &Sample) {
+    data(&styled(BOLD, &format!("{source} {key}")));
+    values(&sample.old);
+    for row in &sample.rows {
+        data(&format!("becomes {} by the rule {}", styled(BOLD, &row.table), row.rule));
+        values(&row.values);
+    }
+    if sample.rows.is_empty() {
+        data("becomes nothing");
+    }
+    for (rule, kind, reason) in &sample.notes {
+        let what = format!("{kind:?}");
+        data(&format!("  {rule}: {}: {reason}", styled(WAITING, &spaced(&what))));
+    }
+}
+
+/// `LeftOut` as `left out`.
+fn spaced(word: &str) -> String {
+    let mut text = String::with_capacity(word.len() + 4);
+    for (place, letter) in word.char_indices() {
+        if place > 0 && letter.is_uppercase() {
+            text.push(' ');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
+
+fn values(values: &[SampledValue]) {
+    let widest = values.iter().map(|value| value.column.chars().count()).max().unwrap_or(0);
+    for one in values {
+        let value = match &one.value {
+            Some(text) => text.escape_debug().to_string(),
+            None => styled(FAINT, "NULL"),
+        };
+        let from = one.from.split_whitespace().collect::<Vec<_>>().join(" ");
+        let from = styled(FAINT, &format!("<- {from}"));
+        data(&format!("  {:<widest$}  {value}  {from}", one.column));
     }
 }

@@ -185,6 +185,14 @@ impl Observer for Progress {
                 Some(of) => format!("  {phase:<9} {of}"),
                 None => format!("  {phase}"),
             }),
+            Event::MoveRows { source, rows, of } => self.tell(&match of {
+                Some(of) => format!(
+                    "            {source}: {} of about {} rows",
+                    super::backfill::grouped(rows),
+                    super::backfill::grouped(of.max(rows))
+                ),
+                None => format!("            {source}: {} rows", super::backfill::grouped(rows)),
+            }),
             Event::MoveBroken { error, pause } => self.tell(&format!(
                 "  {}     {error}; beginning again in {}, and what is there stays",
                 styled(BAD, "lost"),

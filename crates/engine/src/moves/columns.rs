@@ -42,6 +42,7 @@ impl Columns {
             query: source.relation.query.clone(),
             fields: self.places.iter().map(field).collect(),
             order: if in_order { order.collect() } else { Vec::new() },
+            only: Vec::new(),
             batch_bytes: BATCH_BYTES,
         }
     }

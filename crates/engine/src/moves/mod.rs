@@ -17,6 +17,7 @@ mod produce;
 mod report;
 mod row_hash;
 mod run;
+mod sample;
 mod session;
 mod settle;
 mod state;
@@ -33,4 +34,5 @@ pub use ports::{
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use run::{MoveJob, prepare, reopen, run, source_catalogue};
+pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

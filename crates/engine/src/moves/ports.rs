@@ -36,6 +36,8 @@ pub struct Extract {
     /// the order of their values; all other types in the order of the bytes of their text, whatever
     /// the collation (`COLLATE "C"`, `BINARY`), so that we and the server agree. NULL comes last.
     pub order: Vec<String>,
+    /// Only rows whose columns have these texts; empty: all.
+    pub only: Vec<(String, String)>,
     /// A batch has at most about so many bytes, and at least one row.
     pub batch_bytes: usize,
 }

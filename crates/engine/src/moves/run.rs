@@ -15,11 +15,11 @@ use super::pass::{self, Coverage};
 use super::plan::{MovePlan, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, Stored};
 use super::produce::Decided;
-use super::report::{MoveReport, Note, NoteKind, SourceReport};
+use super::report::{MoveReport, Note, NoteKind, RuleReport, SourceReport};
 use super::session::Session;
 use super::settle::{check_deletions, delete_gone, take_over};
 use super::state::{AREA, MoveState};
-use super::verify::verify;
+use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::events::Event;
 use crate::job::{Job, Urgency};
@@ -66,6 +66,9 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
             }
             Err(error) => error,
         };
+        if move_job.job.interrupt.urgency() >= Urgency::Finish {
+            return Err(EngineError::Interrupted);
+        }
         let EngineError::Target(error) = error else { return Err(error) };
         let since = *broken.get_or_insert_with(Instant::now);
         let limits = &move_job.job.limits;
@@ -98,7 +101,7 @@ pub async fn prepare(
     Ok((plan, warnings, source))
 }
 
-async fn planned(
+pub(super) async fn planned(
     move_job: &MoveJob,
     source: &mut dyn Source,
     target: &mut dyn MoveTarget,
@@ -256,7 +259,7 @@ pub async fn reopen(move_job: &MoveJob, because: &str) -> Result<(), EngineError
     Ok(done?)
 }
 
-fn no_lease(job: &Job, name: &str) -> Lease {
+pub(super) fn no_lease(job: &Job, name: &str) -> Lease {
     Lease {
         resource: Resource::Move(name.to_owned()),
         owner: job.owner.clone(),
@@ -265,7 +268,7 @@ fn no_lease(job: &Job, name: &str) -> Lease {
     }
 }
 
-async fn state(
+pub(super) async fn state(
     move_job: &MoveJob,
     target: &mut dyn MoveTarget,
 ) -> Result<(MoveState, [u8; 32]), EngineError> {
@@ -331,10 +334,16 @@ impl<'a> Course<'a> {
         report.load_ms = millis(began);
         let began = Instant::now();
         if self.move_job.verify && !self.session.dry_run {
+            let mut again = Vec::new();
             for (rule, writer) in writers.iter_mut().enumerate() {
                 self.tell("verifying", Some(&plan.rules[rule].rule.name));
-                verify(plan, rule, &mut self.session, writer).await?;
+                let back = verify(plan, rule, &mut self.session, writer).await?;
+                if !back.is_empty() {
+                    forget(&plan.rules[rule], &mut self.session, &back).await?;
+                    again.push(rule);
+                }
             }
+            self.bring_back(source, &decided, &mut writers, &again).await?;
         }
         report.verify_ms = millis(began);
         crate::failpoint("move.verified");
@@ -383,19 +392,59 @@ impl<'a> Course<'a> {
         decided: &Decided,
         writers: &mut [RuleWriter<'a>],
     ) -> Result<(), TargetError> {
+        if self.session.dry_run {
+            return Ok(());
+        }
+        let unfinished: Vec<usize> =
+            (0..writers.len()).filter(|rule| writers[*rule].unfinished > 0).collect();
+        self.once_more("linking", source, decided, writers, &unfinished).await.map(drop)
+    }
+
+    /// Rows that the application changed or deleted, and that the mapping wants back.
+    async fn bring_back(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+        rules: &[usize],
+    ) -> Result<(), TargetError> {
+        for (rule, report) in self.once_more("restoring", source, decided, writers, rules).await? {
+            let writer = &mut writers[rule];
+            writer.report.inserted += report.inserted;
+            writer.report.updated += report.updated;
+            writer.report.unchanged =
+                writer.report.unchanged.saturating_sub(report.inserted + report.updated);
+            writer.report.verified = 0;
+            writer.notes.retain(|note| {
+                !matches!(
+                    note.kind,
+                    NoteKind::ChangedThere | NoteKind::DeletedThere | NoteKind::Differs
+                )
+            });
+            verify(self.plan, rule, &mut self.session, writer).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares these rules' rows once more, and writes what is not all written.
+    async fn once_more(
+        &mut self,
+        phase: &str,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+        rules: &[usize],
+    ) -> Result<Vec<(usize, RuleReport)>, TargetError> {
         let plan = self.plan;
+        let mut reports = Vec::new();
         for pass in &plan.passes {
-            let rules: Vec<usize> = pass
-                .rules
-                .iter()
-                .copied()
-                .filter(|rule| writers[*rule].unfinished > 0 && !self.session.dry_run)
-                .collect();
+            let rules: Vec<usize> =
+                pass.rules.iter().copied().filter(|rule| rules.contains(rule)).collect();
             if rules.is_empty() {
                 continue;
             }
             let pass = super::plan::Pass { source: pass.source, rules };
-            self.tell("linking", Some(&plan.sources[pass.source].name));
+            self.tell(phase, Some(&plan.sources[pass.source].name));
             let mut again: Vec<RuleWriter<'a>> = pass
                 .rules
                 .iter()
@@ -413,9 +462,10 @@ impl<'a> Course<'a> {
                     }
                 }
                 writers[rule].index = writer.index;
+                reports.push((rule, writer.report));
             }
         }
-        Ok(())
+        Ok(reports)
     }
 
     /// The target's own numbers go on above the ids that were kept.

@@ -3,8 +3,9 @@
 //! The first half was done while loading: each row that the source gives has, in its pack, the hash
 //! of what it becomes. Here every row of the target is read and compared with that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use dunlin_model::moves::{Changed, Deleted};
 use tokio::sync::mpsc;
 
 use super::key::{KeyColumns, RowKey};
@@ -16,7 +17,7 @@ use super::report::{Note, NoteKind};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
 use super::writer::{RuleWriter, pack_area};
-use crate::TargetError;
+use crate::{ErrorKind, TargetError};
 
 /// Rows that are compared at once, by what their hashes take in memory: about 64 MiB. Larger tables
 /// are compared in shares, by their keys' hashes, and read once for each.
@@ -31,31 +32,93 @@ struct Expected {
     old: RowKey,
 }
 
+/// Rows that the application changed or deleted, and that the mapping wants back: by the hash of
+/// their key in the target.
+pub(super) type WantedBack = HashSet<u128>;
+
 /// Compares one rule's rows.
 pub(super) async fn verify(
     plan: &MovePlan,
     number: usize,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
-) -> Result<(), TargetError> {
+) -> Result<WantedBack, TargetError> {
     let rule = &plan.rules[number];
+    let conflicts = plan.mapping.conflicts;
+    let mut back = WantedBack::new();
+    let told = writer.notes.len();
     let shares = u128::from(writer.report.rows.div_ceil(SHARE_ROWS).max(1));
     for share in 0..shares {
         let mut expected = expected(session, &rule.rule.name, share, shares).await?;
-        compare(rule, session, writer, &mut expected, share, shares).await?;
+        compare(rule, session, writer, &mut expected, &mut back, share, shares).await?;
         // What is left was not there.
-        let mut missing: Vec<Expected> = expected.into_values().collect();
-        missing.sort_by(|a, b| a.old.cmp(&b.old));
-        for one in missing {
+        let mut missing: Vec<(u128, Expected)> = expected.into_iter().collect();
+        missing.sort_by(|(_, a), (_, b)| a.old.cmp(&b.old));
+        for (key, one) in missing {
             let (kind, reason) = if one.run == session.run || one.hash == 0 {
                 (NoteKind::Differs, "it is not there")
             } else {
+                match conflicts.deleted_there {
+                    Deleted::LeaveDeleted => {}
+                    Deleted::Stop => return Err(stop("deleted", rule)),
+                    Deleted::Restore => {
+                        back.insert(key);
+                        continue;
+                    }
+                }
                 (NoteKind::DeletedThere, "by the application since the last run")
             };
             writer.notes.push(Note { old: one.old, kind, reason: reason.to_owned() });
         }
     }
-    Ok(())
+    tell_once(&mut writer.notes, told);
+    Ok(back)
+}
+
+/// A row that was kept as theirs while loading is found to be so once more.
+fn tell_once(notes: &mut Vec<Note>, from: usize) {
+    let found = notes.split_off(from);
+    let known: HashSet<(NoteKind, RowKey)> =
+        notes.iter().map(|note| (note.kind, note.old.clone())).collect();
+    notes.extend(found.into_iter().filter(|note| !known.contains(&(note.kind, note.old.clone()))));
+}
+
+fn stop(what: &str, rule: &PlannedRule) -> TargetError {
+    TargetError::new(
+        ErrorKind::Refused,
+        format!("the application {what} a row of {} that the move wrote", rule.written.table),
+    )
+    .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")
+}
+
+/// Marks rows as not all written, so that the next look at them writes them.
+pub(super) async fn forget(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    back: &WantedBack,
+) -> Result<(), TargetError> {
+    let area = pack_area(&rule.rule.name);
+    let mut from = i64::MIN;
+    loop {
+        let stored = session.stored(&area, from).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        let mut changed = Vec::new();
+        for entry in &stored {
+            let mut pack = Pack::read(entry)?;
+            let mut is_changed = false;
+            for entry in &mut pack.entries {
+                if back.contains(&key_hash(&entry.new)) {
+                    entry.hash = 0;
+                    is_changed = true;
+                }
+            }
+            if is_changed {
+                changed.push(pack.store(&area));
+            }
+        }
+        session.put(&changed).await?;
+    }
 }
 
 async fn expected(
@@ -88,6 +151,7 @@ async fn compare(
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
     expected: &mut HashMap<u128, Expected>,
+    back: &mut WantedBack,
     share: u128,
     shares: u128,
 ) -> Result<(), TargetError> {
@@ -96,9 +160,11 @@ async fn compare(
         query: None,
         fields: rule.written.fields.clone(),
         order: Vec::new(),
+        only: Vec::new(),
         batch_bytes: BATCH_BYTES,
     };
     let run = session.run;
+    let changed_there = writer.conflicts.changed_there;
     let (batches, mut received) = mpsc::channel(4);
     let target = &mut session.target;
     let reading = async move {
@@ -126,6 +192,14 @@ async fn compare(
                     let (kind, reason) = if one.run == run || one.hash == 0 {
                         (NoteKind::Differs, "it is not what was written")
                     } else {
+                        match changed_there {
+                            Changed::KeepTheirs => {}
+                            Changed::Stop => return Err(stop("changed", rule)),
+                            Changed::Overwrite => {
+                                back.insert(key);
+                                continue;
+                            }
+                        }
                         (NoteKind::ChangedThere, "by the application since the last run")
                     };
                     writer.notes.push(Note { old: one.old, kind, reason: reason.to_owned() });

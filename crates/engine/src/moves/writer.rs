@@ -54,7 +54,7 @@ struct Chunk {
 /// Writes one rule.
 pub(super) struct RuleWriter<'a> {
     rule: &'a PlannedRule,
-    conflicts: Conflicts,
+    pub(super) conflicts: Conflicts,
     /// The packs' area in the store.
     pub(super) area: String,
     buffer: Vec<RecordBatch>,

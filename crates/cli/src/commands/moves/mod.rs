@@ -4,6 +4,7 @@ mod ids;
 mod plan;
 mod rejects;
 mod run;
+mod sample;
 mod standing;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) async fn dispatch(context: &Context, command: MoveCommand) -> Result<
         MoveCommand::Plan(args) => plan::run(context, &args.name).await,
         MoveCommand::Run(args) => run::run(context, &args, false).await,
         MoveCommand::Finish(args) => run::run(context, &args, true).await,
+        MoveCommand::Sample(args) => sample::run(context, &args).await,
         MoveCommand::Status(args) => standing::status(context, &args.name).await,
         MoveCommand::Reopen(args) => standing::reopen(context, &args).await,
         MoveCommand::Rejects(args) => rejects::run(context, &args).await,

@@ -102,6 +102,11 @@ pub(super) fn select_sql(extract: &Extract) -> Result<String, TargetError> {
         None => write!(sql, "{} AS {ROWS}", table_sql(&extract.table)),
     }
     .map_err(|_| bug("a SELECT could not be written"))?;
+    for (place, (name, text)) in extract.only.iter().enumerate() {
+        let word = if place == 0 { "WHERE" } else { "AND" };
+        write!(sql, " {word} {ROWS}.{} = {}", quote::name(name), quote::text(text))
+            .map_err(|_| bug("a SELECT could not be written"))?;
+    }
     let mut order = Vec::with_capacity(extract.order.len());
     for name in &extract.order {
         let field = extract.fields.iter().find(|field| field.name == *name).ok_or_else(|| {

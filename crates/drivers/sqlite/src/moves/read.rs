@@ -130,6 +130,15 @@ fn select(connection: &Connection, extract: &Extract) -> Outcome<(String, bool)>
         list.push("NULL".to_owned());
     }
     let mut sql = format!("SELECT {} FROM {from}", list.join(", "));
+    let only = extract
+        .only
+        .iter()
+        .map(|(name, text)| format!("{} = '{}'", quoted(name), text.replace('\'', "''")));
+    let only: Vec<String> = only.collect();
+    if !only.is_empty() {
+        sql.push_str(" WHERE ");
+        sql.push_str(&only.join(" AND "));
+    }
     let order = order_by(connection, extract)?;
     if !order.is_empty() {
         sql.push_str(" ORDER BY ");

@@ -128,6 +128,7 @@ async fn a_query_is_described_and_a_wrong_one_keeps_the_snapshot() {
         query: Some(query.to_owned()),
         fields,
         order: vec!["The Name".to_owned()],
+        only: Vec::new(),
         batch_bytes: 1,
     };
     let rows = super::read(&mut source, &extract).await;

@@ -52,6 +52,7 @@ fn extract(relation: &Relation, order: &[&str]) -> Extract {
         query: relation.query.clone(),
         fields: relation.fields.iter().filter(|field| !field.generated).cloned().collect(),
         order: order.iter().map(|name| (*name).to_owned()).collect(),
+        only: Vec::new(),
         batch_bytes: BATCH_BYTES,
     }
 }

@@ -77,6 +77,7 @@ fn extract(relation: &Relation, order: &[&str]) -> Extract {
         query: relation.query.clone(),
         fields: relation.fields.clone(),
         order: order.iter().map(|name| (*name).to_owned()).collect(),
+        only: Vec::new(),
         batch_bytes: 1 << 20,
     }
 }

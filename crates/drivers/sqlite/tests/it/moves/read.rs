@@ -143,8 +143,14 @@ async fn queries_are_read_in_order() {
     let table = TableName::of("q");
     let fields = source.describe(&table, query).await.unwrap();
     let query = Some(query.to_owned());
-    let mut extract =
-        Extract { table, query, fields, order: vec!["id".to_owned()], batch_bytes: 1 };
+    let mut extract = Extract {
+        table,
+        query,
+        fields,
+        order: vec!["id".to_owned()],
+        only: Vec::new(),
+        batch_bytes: 1,
+    };
     let found = read_all(&mut source, &extract).await.unwrap();
     assert_eq!(shown(&found), ["9|2015-01-01 00:00:00", "10|1970-01-01 00:00:00", "100|NULL"]);
     extract.order = vec!["at".to_owned()];
