@@ -1,69 +1,90 @@
--- The old application's database, with a few rows of each kind that makes a move hard.
+-- The old application's database, with a few rows of each kind that makes a move hard. No foreign
+-- key anywhere: what refers to what, only the application knew.
 --   createdb old_queue && psql -d old_queue -f old.sql
 CREATE EXTENSION IF NOT EXISTS hstore;
 
 CREATE TABLE organizations (
-  id serial PRIMARY KEY,
-  name varchar DEFAULT '',
-  created_at timestamp, updated_at timestamp
+    id         serial PRIMARY KEY,
+    name       varchar DEFAULT '',
+    created_at timestamp,
+    updated_at timestamp
 );
 
+-- Nothing but capitals may set two accounts' e-mails apart.
 CREATE TABLE users (
-  id serial PRIMARY KEY,
-  first_name varchar DEFAULT '', last_name varchar DEFAULT '',
-  role varchar DEFAULT 'Unapproved',          -- Unapproved, Retired, Basic, Creative, Admin
-  phone varchar DEFAULT '', flavor varchar DEFAULT '',
-  email varchar NOT NULL DEFAULT '',
-  encrypted_password varchar NOT NULL DEFAULT '',
-  send_emails boolean NOT NULL DEFAULT true,
-  description text,
-  current_sign_in_ip varchar,
-  created_at timestamp, updated_at timestamp
+    id                 serial PRIMARY KEY,
+    email              varchar NOT NULL DEFAULT '',
+    encrypted_password varchar NOT NULL DEFAULT '',
+    first_name         varchar DEFAULT '',
+    last_name          varchar DEFAULT '',
+    role               varchar DEFAULT 'Unapproved',
+    phone              varchar DEFAULT '',
+    flavor             varchar DEFAULT '',
+    description        text,
+    send_emails        boolean NOT NULL DEFAULT true,
+    current_sign_in_ip varchar,
+    created_at         timestamp,
+    updated_at         timestamp
 );
 
+-- Who belongs to which organization.
 CREATE TABLE assignments (
-  id serial PRIMARY KEY,
-  user_id integer, organization_id integer,
-  role varchar DEFAULT 'Member',
-  created_at timestamp, updated_at timestamp
+    id              serial PRIMARY KEY,
+    organization_id integer,
+    user_id         integer,
+    role            varchar DEFAULT 'Member',
+    created_at      timestamp,
+    updated_at      timestamp
 );
 
 CREATE TABLE orders (
-  id serial PRIMARY KEY,
-  name varchar DEFAULT '',
-  due date,
-  description text DEFAULT '',
-  event hstore NOT NULL DEFAULT '',
-  needs hstore NOT NULL DEFAULT '',
-  status varchar DEFAULT 'Unapproved',         -- Unapproved, Unclaimed, Claimed, Complete, Cancelled
-  owner_id integer, organization_id integer, creative_id integer,
-  type varchar,                                -- GraphicOrder, WebOrder, VideoOrder
-  subscriptions integer[] NOT NULL DEFAULT '{}',
-  progress varchar NOT NULL DEFAULT '',
-  student_approval_id integer, advisor_approval_id integer,
-  final_one_id integer, final_two_id integer,
-  duplicate_of_id integer,
-  completed_at timestamp,
-  created_at timestamp, updated_at timestamp
+    id                  serial PRIMARY KEY,
+    type                varchar,
+    status              varchar DEFAULT 'Unapproved',
+    name                varchar DEFAULT '',
+    description         text DEFAULT '',
+    due                 date,                            -- infinity: whenever
+    progress            varchar NOT NULL DEFAULT '',
+    event               hstore NOT NULL DEFAULT '',      -- name, location, starts_at
+    needs               hstore NOT NULL DEFAULT '',      -- whatever the form asked for that year
+    organization_id     integer,
+    owner_id            integer,
+    creative_id         integer,
+    subscriptions       integer[] NOT NULL DEFAULT '{}', -- of users
+    student_approval_id integer,
+    advisor_approval_id integer,
+    final_one_id        integer,
+    final_two_id        integer,
+    duplicate_of_id     integer,                         -- of any other order, even of its own duplicate
+    completed_at        timestamp,
+    created_at          timestamp,
+    updated_at          timestamp
 );
 
+-- What people say, and what the application noted in their name.
 CREATE TABLE comments (
-  id serial PRIMARY KEY,
-  user_id integer, order_id integer,
-  message text DEFAULT '',
-  attachment_file_name varchar, attachment_content_type varchar,
-  attachment_file_size integer, attachment_updated_at timestamp,
-  created_at timestamp, updated_at timestamp
+    id                      serial PRIMARY KEY,
+    order_id                integer,
+    user_id                 integer,
+    message                 text DEFAULT '',
+    attachment_file_name    varchar,
+    attachment_content_type varchar,
+    attachment_file_size    integer,
+    attachment_updated_at   timestamp,
+    created_at              timestamp,
+    updated_at              timestamp
 );
 
 CREATE TABLE notifications (
-  id serial PRIMARY KEY,
-  title varchar NOT NULL DEFAULT '', message text NOT NULL DEFAULT '',
-  read boolean NOT NULL DEFAULT false,
-  user_id integer,
-  notable_type varchar NOT NULL DEFAULT '',
-  notable_id integer,
-  created_at timestamp, updated_at timestamp
+    id           serial PRIMARY KEY,
+    user_id      integer,
+    notable_type varchar NOT NULL DEFAULT '',            -- of what notable_id is the id
+    notable_id   integer,
+    title        varchar NOT NULL DEFAULT '',
+    message      text NOT NULL DEFAULT '',
+    read         boolean NOT NULL DEFAULT false,
+    created_at   timestamp,
+    updated_at   timestamp
 );
 
 INSERT INTO organizations (id, name, created_at, updated_at) VALUES
