@@ -18,6 +18,7 @@ pub(crate) use self::data::{
 #[cfg(feature = "move")]
 pub(crate) use self::moves::{
     MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRunArgs, MoveSampleArgs,
+    NewMoveArgs,
 };
 
 /// Changes the shape of the data that applications live on, without losing any.
@@ -149,6 +150,9 @@ pub(crate) enum NewCommand {
         #[arg(long, value_name = "TABLE")]
         chunk_by: Option<String>,
     },
+    /// A mapping: an old database into a new one; looks at both for what is plain
+    #[cfg(feature = "move")]
+    Move(NewMoveArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -299,10 +303,24 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
     /// The folder to make it in
     #[arg(default_value = "demo-app")]
     pub(crate) folder: PathBuf,
+    #[command(subcommand)]
+    pub(crate) what: Option<DemoCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// An old shop's database into a new one's shape, three times
+    #[cfg(feature = "move")]
+    Move {
+        /// The folder to make it in
+        #[arg(long, value_name = "DIR", default_value = "demo-move")]
+        folder: PathBuf,
+    },
 }
 
 /// A count of migrations: none would be nothing to do, which is not what anybody means.

@@ -100,3 +100,15 @@ pub(crate) struct MoveReopenArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) because: String,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct NewMoveArgs {
+    /// What it is called: the file is moves/NAME.toml
+    pub(crate) name: String,
+    /// The database that is read, by its name in dunlin.toml
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) source: String,
+    /// The one that is written, by its name in dunlin.toml
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) target: String,
+}

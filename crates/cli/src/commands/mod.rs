@@ -30,7 +30,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let context = || Context::load(&global);
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
-        Command::New(args) => new::run(&global, &args),
+        Command::New(args) => new::run(&global, &args).await,
         Command::Demo(args) => demo::run(&global, &args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Reference { folder } => reference::run(&folder),

@@ -65,6 +65,21 @@ impl Shell {
         Err(unexpected(words))
     }
 
+    /// Runs a command and prints its data, then what it says in the end: through two pipes the one
+    /// could overtake the other.
+    #[cfg(feature = "move")]
+    pub(super) async fn in_order(&self, words: &[&str]) -> Result<(), CliError> {
+        let output = self.command(words).output().await.map_err(|error| self.failed(&error))?;
+        let (data, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let steps = |line: &&str| !line.contains(": SQLite ") && !line.starts_with("  ");
+        let well = output.status.success();
+        for line in data.lines().chain(said.lines().filter(|line| !well || steps(line))) {
+            render::data(&format!("  {line}"));
+        }
+        if well { Ok(()) } else { Err(unexpected(words)) }
+    }
+
     /// Runs a command and prints what it prints and the story needs; `kill -9`s it at the first line that holds
     /// `until`.
     pub(super) async fn aloud(

@@ -119,7 +119,8 @@ fn database<'a>(
     })
 }
 
-fn connector(
+/// The driver of one side of a move.
+pub(in crate::commands) fn connector(
     context: &Context,
     database: &DatabaseSettings,
 ) -> Result<Arc<dyn MoveConnector>, CliError> {
