@@ -29,7 +29,20 @@ const BATCH_BYTES: usize = 1 << 20;
 struct Expected {
     hash: RowHash,
     run: u32,
-    old: RowKey,
+}
+
+/// What is wrong with a row.
+struct Finding {
+    /// It isn't there; otherwise it is another.
+    is_missing: bool,
+    /// This run wrote it, so nobody else is to blame.
+    is_ours: bool,
+}
+
+impl Finding {
+    fn of(expected: &Expected, run: u32, is_missing: bool) -> Self {
+        Self { is_missing, is_ours: expected.run == run || expected.hash == 0 }
+    }
 }
 
 /// Rows that the application changed or deleted, and that the mapping wants back: by the hash of
@@ -44,35 +57,69 @@ pub(super) async fn verify(
     writer: &mut RuleWriter<'_>,
 ) -> Result<WantedBack, TargetError> {
     let rule = &plan.rules[number];
-    let conflicts = plan.mapping.conflicts;
     let mut back = WantedBack::new();
     let told = writer.notes.len();
     let shares = u128::from(writer.report.rows.div_ceil(SHARE_ROWS).max(1));
     for share in 0..shares {
         let mut expected = expected(session, &rule.rule.name, share, shares).await?;
-        compare(rule, session, writer, &mut expected, &mut back, share, shares).await?;
+        let mut found = compare(rule, session, writer, &mut expected, share, shares).await?;
         // What is left was not there.
-        let mut missing: Vec<(u128, Expected)> = expected.into_iter().collect();
-        missing.sort_by(|(_, a), (_, b)| a.old.cmp(&b.old));
-        for (key, one) in missing {
-            let (kind, reason) = if one.run == session.run || one.hash == 0 {
-                (NoteKind::Differs, "it is not there")
-            } else {
-                match conflicts.deleted_there {
-                    Deleted::LeaveDeleted => {}
-                    Deleted::Stop => return Err(stop("deleted", rule)),
-                    Deleted::Restore => {
-                        back.insert(key);
-                        continue;
-                    }
-                }
-                (NoteKind::DeletedThere, "by the application since the last run")
-            };
-            writer.notes.push(Note { old: one.old, kind, reason: reason.to_owned() });
-        }
+        let run = session.run;
+        found.extend(expected.iter().map(|(key, one)| (*key, Finding::of(one, run, true))));
+        drop(expected);
+        judge(rule, session, writer, &found, &mut back).await?;
     }
     tell_once(&mut writer.notes, told);
     Ok(back)
+}
+
+/// Tells of the rows that are not as they should be, in the order of their old keys.
+async fn judge(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    writer: &mut RuleWriter<'_>,
+    found: &HashMap<u128, Finding>,
+    back: &mut WantedBack,
+) -> Result<(), TargetError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let conflicts = writer.conflicts;
+    let area = pack_area(&rule.rule.name);
+    let mut from = i64::MIN;
+    loop {
+        let stored = session.stored(&area, from).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        for entry in &stored {
+            for entry in Pack::read(entry)?.entries {
+                let key = key_hash(&entry.new);
+                let Some(finding) = found.get(&key) else { continue };
+                let theirs = "by the application since the last run";
+                let (kind, reason) = match (finding.is_ours, finding.is_missing) {
+                    (true, true) => (NoteKind::Differs, "it is not there"),
+                    (true, false) => (NoteKind::Differs, "it is not what was written"),
+                    (false, true) => match conflicts.deleted_there {
+                        Deleted::LeaveDeleted => (NoteKind::DeletedThere, theirs),
+                        Deleted::Stop => return Err(stop("deleted", rule)),
+                        Deleted::Restore => {
+                            back.insert(key);
+                            continue;
+                        }
+                    },
+                    (false, false) => match conflicts.changed_there {
+                        Changed::KeepTheirs => (NoteKind::ChangedThere, theirs),
+                        Changed::Stop => return Err(stop("changed", rule)),
+                        Changed::Overwrite => {
+                            back.insert(key);
+                            continue;
+                        }
+                    },
+                };
+                writer.notes.push(Note { old: entry.old, kind, reason: reason.to_owned() });
+            }
+        }
+    }
 }
 
 /// A row that was kept as theirs while loading is found to be so once more.
@@ -138,8 +185,7 @@ async fn expected(
             for entry in Pack::read(entry)?.entries {
                 let hash = key_hash(&entry.new);
                 if hash % shares == share {
-                    let one = Expected { hash: entry.hash, run: entry.run, old: entry.old };
-                    all.insert(hash, one);
+                    all.insert(hash, Expected { hash: entry.hash, run: entry.run });
                 }
             }
         }
@@ -151,10 +197,9 @@ async fn compare(
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
     expected: &mut HashMap<u128, Expected>,
-    back: &mut WantedBack,
     share: u128,
     shares: u128,
-) -> Result<(), TargetError> {
+) -> Result<HashMap<u128, Finding>, TargetError> {
     let extract = Extract {
         table: rule.written.table.clone(),
         query: None,
@@ -164,7 +209,6 @@ async fn compare(
         batch_bytes: BATCH_BYTES,
     };
     let run = session.run;
-    let changed_there = writer.conflicts.changed_there;
     let (batches, mut received) = mpsc::channel(4);
     let target = &mut session.target;
     let reading = async move {
@@ -173,6 +217,7 @@ async fn compare(
         read
     };
     let comparing = async move {
+        let mut found = HashMap::new();
         while let Some(batch) = received.recv().await {
             let batch = batch?;
             let columns: Vec<_> =
@@ -189,25 +234,13 @@ async fn compare(
                 if one.hash == there {
                     writer.report.verified += 1;
                 } else {
-                    let (kind, reason) = if one.run == run || one.hash == 0 {
-                        (NoteKind::Differs, "it is not what was written")
-                    } else {
-                        match changed_there {
-                            Changed::KeepTheirs => {}
-                            Changed::Stop => return Err(stop("changed", rule)),
-                            Changed::Overwrite => {
-                                back.insert(key);
-                                continue;
-                            }
-                        }
-                        (NoteKind::ChangedThere, "by the application since the last run")
-                    };
-                    writer.notes.push(Note { old: one.old, kind, reason: reason.to_owned() });
+                    found.insert(key, Finding::of(&one, run, false));
                 }
             }
         }
-        Ok::<(), TargetError>(())
+        Ok::<_, TargetError>(found)
     };
     let (read, compared) = tokio::join!(reading, comparing);
-    compared.and(read)
+    let found = compared?;
+    read.map(|()| found)
 }
