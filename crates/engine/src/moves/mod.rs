@@ -20,6 +20,7 @@ mod run;
 mod sample;
 mod session;
 mod settle;
+mod shapes;
 mod state;
 mod translate;
 mod verify;

@@ -75,6 +75,8 @@ pub(super) struct PlannedRule {
     pub(super) compiled: Box<dyn Compiled>,
     /// Only what decides which rows there are, where that must be known before.
     pub(super) deciding: Option<(Box<dyn Compiled>, Layout)>,
+    /// All columns of the table.
+    pub(super) table_fields: Vec<Field>,
     /// Fields that are NULL at first, since they refer to rows that come later.
     pub(super) deferred: Vec<usize>,
     /// The tables of `written.table`'s foreign keys that must be there before.
@@ -295,6 +297,7 @@ impl Planner<'_> {
         };
         let rule = rule.clone();
         let (deferred, after) = (Vec::new(), Vec::new());
+        let table_fields = target.fields.clone();
         Some(PlannedRule {
             rule,
             source,
@@ -304,6 +307,7 @@ impl Planner<'_> {
             layout,
             compiled,
             deciding,
+            table_fields,
             deferred,
             after,
         })

@@ -15,7 +15,7 @@ use super::pass::{self, Coverage};
 use super::plan::{MovePlan, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, Stored};
 use super::produce::Decided;
-use super::report::{MoveReport, Note, NoteKind, RuleReport, SourceReport};
+use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::session::Session;
 use super::settle::{check_deletions, delete_gone, take_over};
 use super::state::{AREA, MoveState};
@@ -228,6 +228,10 @@ async fn under_lease(
     let (mut state, secret) = state(move_job, target.as_mut()).await?;
     state.runs += 1;
     state.verified = false;
+    for rule in &plan.rules {
+        let columns = rule.written.fields.iter().map(|field| field.name.clone()).collect();
+        state.shape(&rule.rule.name, columns);
+    }
     let job = &move_job.job;
     let mut session = Session::new(job, target, lease, &plan.mapping.name, state.runs, false);
     session.put(&[state.store()?]).await?;
@@ -318,8 +322,11 @@ impl<'a> Course<'a> {
         report.decide_ms = millis(began);
         crate::failpoint("move.decided");
         let began = Instant::now();
-        let mut writers: Vec<RuleWriter<'a>> =
-            plan.rules.iter().map(|rule| RuleWriter::new(rule, plan.mapping.conflicts)).collect();
+        let mut writers: Vec<RuleWriter<'a>> = plan
+            .rules
+            .iter()
+            .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
+            .collect();
         let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
         self.second(source, &decided, &mut writers).await?;
         take_over(plan, &mut self.session, &mut writers).await?;
@@ -329,6 +336,7 @@ impl<'a> Course<'a> {
                 delete_gone(plan, rule, &mut self.session, &mut writers[rule]).await?;
             }
         }
+        self.retry(source, &decided, &mut writers).await?;
         crate::failpoint("move.loaded");
         self.numbers(&decided).await?;
         report.load_ms = millis(began);
@@ -400,6 +408,28 @@ impl<'a> Course<'a> {
         self.once_more("linking", source, decided, writers, &unfinished).await.map(drop)
     }
 
+    /// Rows that were refused: what stood in their way may be gone by now, such as a row with their
+    /// unique value that was deleted, or that got another.
+    async fn retry(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+    ) -> Result<(), TargetError> {
+        if self.session.dry_run {
+            return Ok(());
+        }
+        let refused: Vec<usize> = (0..writers.len())
+            .filter(|rule| writers[*rule].notes.iter().any(|note| note.kind == NoteKind::Rejected))
+            .collect();
+        for (rule, again) in self.once_more("retrying", source, decided, writers, &refused).await? {
+            let report = &mut writers[rule].report;
+            report.inserted += again.report.inserted;
+            report.updated += again.report.updated;
+        }
+        Ok(())
+    }
+
     /// Rows that the application changed or deleted, and that the mapping wants back.
     async fn bring_back(
         &mut self,
@@ -408,8 +438,8 @@ impl<'a> Course<'a> {
         writers: &mut [RuleWriter<'a>],
         rules: &[usize],
     ) -> Result<(), TargetError> {
-        for (rule, report) in self.once_more("restoring", source, decided, writers, rules).await? {
-            let writer = &mut writers[rule];
+        for (rule, again) in self.once_more("restoring", source, decided, writers, rules).await? {
+            let (writer, report) = (&mut writers[rule], again.report);
             writer.report.inserted += report.inserted;
             writer.report.updated += report.updated;
             writer.report.unchanged =
@@ -434,9 +464,9 @@ impl<'a> Course<'a> {
         decided: &Decided,
         writers: &mut [RuleWriter<'a>],
         rules: &[usize],
-    ) -> Result<Vec<(usize, RuleReport)>, TargetError> {
+    ) -> Result<Vec<(usize, RuleWriter<'a>)>, TargetError> {
         let plan = self.plan;
-        let mut reports = Vec::new();
+        let mut done = Vec::new();
         for pass in &plan.passes {
             let rules: Vec<usize> =
                 pass.rules.iter().copied().filter(|rule| rules.contains(rule)).collect();
@@ -448,24 +478,27 @@ impl<'a> Course<'a> {
             let mut again: Vec<RuleWriter<'a>> = pass
                 .rules
                 .iter()
-                .map(|&rule| RuleWriter::new(&plan.rules[rule], plan.mapping.conflicts))
+                .map(|&rule| {
+                    RuleWriter::new(&plan.rules[rule], plan.mapping.conflicts, &self.state)
+                })
                 .collect();
             again.iter_mut().for_each(|writer| writer.everything = true);
             let mut own: Vec<&mut RuleWriter<'a>> = again.iter_mut().collect();
             pass::run(plan, &pass, source, &mut self.session, decided, &mut own, None).await?;
-            for (writer, &rule) in again.into_iter().zip(&pass.rules) {
-                let late = writer.notes.into_iter().filter(|note| note.kind == NoteKind::Rejected);
+            for (mut writer, &rule) in again.into_iter().zip(&pass.rules) {
+                // Rows that were refused before may be taken now, and others not.
                 let known = &mut writers[rule].notes;
-                for note in late {
-                    if !known.contains(&note) {
-                        known.push(note);
-                    }
-                }
-                writers[rule].index = writer.index;
-                reports.push((rule, writer.report));
+                known.retain(|note| note.kind != NoteKind::Rejected);
+                let (rejected, others): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.notes)
+                    .into_iter()
+                    .partition(|note| note.kind == NoteKind::Rejected);
+                known.extend(rejected);
+                writer.notes = others;
+                writers[rule].index = std::mem::take(&mut writer.index);
+                done.push((rule, writer));
             }
         }
-        Ok(reports)
+        Ok(done)
     }
 
     /// The target's own numbers go on above the ids that were kept.

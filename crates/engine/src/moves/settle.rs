@@ -7,13 +7,13 @@ use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
 use super::columns::bug;
-use super::key::{KeyColumns, RowKey, columns_of};
+use super::key::{RowKey, columns_of};
 use super::pack::{Entry, Pack};
 use super::plan::{MovePlan, PlannedRule};
 use super::produce::batch;
 use super::report::{Note, NoteKind};
-use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
+use super::shapes::Shapes;
 use super::writer::{Postponed, RuleWriter};
 use crate::{ErrorKind, TargetError};
 
@@ -147,7 +147,7 @@ pub(super) fn check_deletions(
     for (table, (gone, all)) in tables {
         if all > SMALL_TABLE_ROWS && gone * 100 > all * percent {
             return Err(TargetError::new(
-                ErrorKind::Refused,
+                ErrorKind::Statement,
                 format!(
                     "{gone} of {all} rows of {table} are gone from the source, which is more than \
                      the {percent}% that one run may delete: none was deleted"
@@ -188,7 +188,16 @@ pub(super) async fn delete_gone(
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match try_delete(rule, conflicts.changed_there, session, &writer.area, some).await {
+            match try_delete(
+                rule,
+                &writer.shapes,
+                conflicts.changed_there,
+                session,
+                &writer.area,
+                some,
+            )
+            .await
+            {
                 Ok((deleted, notes)) => {
                     writer.report.deleted += deleted;
                     writer.notes.extend(notes);
@@ -203,13 +212,14 @@ pub(super) async fn delete_gone(
 
 async fn try_delete(
     rule: &PlannedRule,
+    shapes: &Shapes,
     changed_there: Changed,
     session: &mut Session<'_>,
     area: &str,
     some: &[(i64, Entry)],
 ) -> Result<(u64, Vec<Note>), TargetError> {
     session.begin().await?;
-    let there = hashes_there(rule, session, some.iter().map(|(_, entry)| &entry.new)).await?;
+    let there = shapes.hashes_there(rule, session, some.iter().map(|(_, entry)| entry)).await?;
     let mut notes = Vec::new();
     let (mut drop_entries, mut delete): (Vec<&Entry>, Vec<&Entry>) = (Vec::new(), Vec::new());
     for (_, entry) in some {
@@ -217,14 +227,14 @@ async fn try_delete(
             None => drop_entries.push(entry),
             Some(hash)
                 if entry.hash == 0
-                    || *hash == entry.hash
+                    || hash.is_none_or(|hash| hash == entry.hash)
                     || changed_there == Changed::Overwrite =>
             {
                 delete.push(entry);
             }
             Some(_) if changed_there == Changed::Stop => {
                 return Err(TargetError::new(
-                    ErrorKind::Refused,
+                    ErrorKind::Statement,
                     format!(
                         "the application changed a row of {} that is gone from the source",
                         rule.written.table
@@ -274,23 +284,8 @@ async fn try_delete(
     Ok((deleted, notes))
 }
 
-/// The hashes of rows as they stand in the target; those that aren't there are not among them.
-async fn hashes_there<'k>(
-    rule: &PlannedRule,
-    session: &mut Session<'_>,
-    keys: impl Iterator<Item = &'k RowKey> + Clone,
-) -> Result<HashMap<RowKey, RowHash>, TargetError> {
-    let keys = key_batch(rule, keys)?;
-    let found = session.target.fetch(&rule.written, &keys, true).await?;
-    let found = session.normalise(&rule.written.fields, found).await?;
-    let hashes = row_hashes(&rule.written.fields, &found)?;
-    let columns: Vec<_> =
-        rule.written.key.iter().map(|place| found.column(*place).clone()).collect();
-    let new = KeyColumns::of(&columns)?;
-    Ok(hashes.into_iter().enumerate().map(|(row, hash)| (new.key(row), hash)).collect())
-}
-
-fn key_batch<'k>(
+/// The keys of rows as a batch.
+pub(super) fn key_batch<'k>(
     rule: &PlannedRule,
     keys: impl Iterator<Item = &'k RowKey> + Clone,
 ) -> Result<RecordBatch, TargetError> {

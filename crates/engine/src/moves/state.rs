@@ -1,5 +1,7 @@
 //! What a move remembers of itself: its secret, its namespaces, its runs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use dunlin_model::moves::{IdKind, Mapping};
@@ -27,6 +29,9 @@ pub struct MoveState {
     id_key: String,
     /// Namespaces with the kind that the first run fixed.
     namespaces: Vec<(String, String)>,
+    /// For each rule, from which run on which columns were written: hashes of rows are over those.
+    #[serde(default)]
+    shapes: BTreeMap<String, Vec<(u32, Vec<String>)>>,
     /// Runs so far.
     pub runs: u32,
     /// The last one came to its end and was verified.
@@ -79,12 +84,26 @@ impl MoveState {
             check: check(&secret),
             id_key: mapping.id_key.clone().unwrap_or_default(),
             namespaces: Vec::new(),
+            shapes: BTreeMap::new(),
             runs: 0,
             verified: false,
             finished: false,
             reopened: Vec::new(),
         };
         (state, secret)
+    }
+
+    /// Remembers the columns that a rule writes from this run on.
+    pub(super) fn shape(&mut self, rule: &str, columns: Vec<String>) {
+        let known = self.shapes.entry(rule.to_owned()).or_default();
+        if known.last().is_none_or(|(_, before)| *before != columns) {
+            known.push((self.runs, columns));
+        }
+    }
+
+    /// The columns that each run wrote, by the first run that wrote them.
+    pub(super) fn shapes(&self, rule: &str) -> Vec<(u32, Vec<String>)> {
+        self.shapes.get(rule).cloned().unwrap_or_default()
     }
 
     /// Opens it again.

@@ -132,7 +132,7 @@ fn tell_once(notes: &mut Vec<Note>, from: usize) {
 
 fn stop(what: &str, rule: &PlannedRule) -> TargetError {
     TargetError::new(
-        ErrorKind::Refused,
+        ErrorKind::Statement,
         format!("the application {what} a row of {} that the move wrote", rule.written.table),
     )
     .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")

@@ -16,6 +16,8 @@ use super::produce::batch;
 use super::report::{Note, NoteKind, RuleReport};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
+use super::shapes::Shapes;
+use super::state::MoveState;
 use crate::{ErrorKind, TargetError};
 
 /// Rows of a chunk at most: a transaction of about a second.
@@ -76,10 +78,12 @@ pub(super) struct RuleWriter<'a> {
     pub(super) unfinished: u64,
     /// Columns that refer to rows that come later are written now.
     pub(super) everything: bool,
+    /// The columns that each run wrote.
+    pub(super) shapes: Shapes,
 }
 
 impl<'a> RuleWriter<'a> {
-    pub(super) fn new(rule: &'a PlannedRule, conflicts: Conflicts) -> Self {
+    pub(super) fn new(rule: &'a PlannedRule, conflicts: Conflicts, state: &MoveState) -> Self {
         Self {
             rule,
             conflicts,
@@ -103,6 +107,7 @@ impl<'a> RuleWriter<'a> {
             },
             unfinished: 0,
             everything: false,
+            shapes: Shapes::of(rule, state),
         }
     }
 
@@ -471,16 +476,14 @@ impl<'a> RuleWriter<'a> {
     ) -> Result<(), TargetError> {
         let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
         let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
-        let keys = wanted.project(&self.rule.written.key).map_err(|error| bug(&error))?;
-        let found = session.target.fetch(&self.rule.written, &keys, true).await?;
-        let found = session.normalise(&self.rule.written.fields, found).await?;
-        let hashes = row_hashes(&self.rule.written.fields, &found)?;
-        let there: HashMap<RowKey, RowHash> =
-            self.new_keys(&found)?.into_iter().zip(hashes).collect();
+        let entries = chunk.updates.iter().map(|(_, entry)| entry);
+        let there = self.shapes.hashes_there(self.rule, session, entries).await?;
+        let is_so = self.already_so(session, &wanted, chunk, &there).await?;
         let (mut write, mut restore) = (Vec::new(), Vec::new());
         for (row, (place, entry)) in chunk.updates.iter().enumerate() {
             let place = *place as usize;
-            match self.judge(entry, rows.hashes[place], there.get(&rows.new[place]).copied())? {
+            let there = there.get(&rows.new[place]).copied();
+            match self.judge(entry, rows.hashes[place], there, is_so.contains(&(row as u32)))? {
                 Verdict::Write => write.push(row as u32),
                 Verdict::Insert => restore.push(row as u32),
                 Verdict::IsSo => outcome.unchanged += 1,
@@ -505,6 +508,40 @@ impl<'a> RuleWriter<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Which rows stand there already as they should be. Only those are looked at that are not as the
+    /// last run left them, or that were written with other columns: of all others none is.
+    async fn already_so(
+        &self,
+        session: &mut Session<'_>,
+        wanted: &RecordBatch,
+        chunk: &Chunk,
+        there: &HashMap<RowKey, Option<RowHash>>,
+    ) -> Result<HashSet<u32>, TargetError> {
+        let changed: Vec<u32> = (0..)
+            .zip(&chunk.updates)
+            .filter(|(_, (_, entry))| {
+                let is_other = |hash: &Option<RowHash>| *hash != Some(entry.hash);
+                there.get(&entry.new).is_some_and(is_other) || !self.shapes.is_current(entry)
+            })
+            .map(|(row, _)| row)
+            .collect();
+        if changed.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let places = UInt32Array::from(changed.clone());
+        let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
+        let keys = some.project(&self.rule.written.key).map_err(|error| bug(&error))?;
+        let found = session.target.fetch(&self.rule.written, &keys, true).await?;
+        let found = session.normalise(&self.rule.written.fields, found).await?;
+        let hashes = row_hashes(&self.rule.written.fields, &found)?;
+        let found: HashMap<RowKey, RowHash> =
+            self.new_keys(&found)?.into_iter().zip(hashes).collect();
+        let hashes = row_hashes(&self.rule.written.fields, &some)?;
+        let keys = self.new_keys(&some)?;
+        let is_so = |place: usize| found.get(&keys[place]) == Some(&hashes[place]);
+        Ok(changed.into_iter().enumerate().filter(|(p, _)| is_so(*p)).map(|(_, r)| r).collect())
     }
 
     async fn write_updates(
@@ -541,11 +578,12 @@ impl<'a> RuleWriter<'a> {
         &self,
         entry: &Entry,
         wanted: RowHash,
-        there: Option<RowHash>,
+        there: Option<Option<RowHash>>,
+        is_so: bool,
     ) -> Result<Verdict, TargetError> {
         let stop = |what: &str| {
             TargetError::new(
-                ErrorKind::Refused,
+                ErrorKind::Statement,
                 format!(
                     "the application {what} a row of {} that has changed in the source",
                     self.rule.written.table
@@ -563,8 +601,10 @@ impl<'a> RuleWriter<'a> {
                 Deleted::Restore => Verdict::Insert,
                 Deleted::Stop => return Err(stop("deleted")),
             },
-            Some(there) if there == wanted => Verdict::IsSo,
-            Some(there) if entry.hash == 0 || there == entry.hash => Verdict::Write,
+            Some(_) if is_so => Verdict::IsSo,
+            Some(there) if entry.hash == 0 || there.is_none_or(|hash| hash == entry.hash) => {
+                Verdict::Write
+            }
             Some(_) => match self.conflicts.changed_there {
                 Changed::KeepTheirs => Verdict::Theirs(NoteKind::ChangedThere, entry.clone()),
                 Changed::Overwrite => Verdict::Write,
