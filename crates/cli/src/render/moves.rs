@@ -64,7 +64,10 @@ fn table(report: &MoveReport) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let heads = ["rule", "from", "rows", "new", "changed", "deleted", "as before", "left out"];
-    table.set_header(heads.map(|head| Cell::new(styled(BOLD, head))));
+    table.set_header(heads.iter().enumerate().map(|(place, head)| {
+        let side = if place < 2 { CellAlignment::Left } else { CellAlignment::Right };
+        Cell::new(styled(BOLD, head)).set_alignment(side)
+    }));
     for rule in &report.rules {
         let left_out = rule.count(NoteKind::LeftOut)
             + rule.count(NoteKind::Duplicate)

@@ -124,9 +124,7 @@ pub(in crate::commands) fn connector(
     context: &Context,
     database: &DatabaseSettings,
 ) -> Result<Arc<dyn MoveConnector>, CliError> {
-    let url = database.url().map_err(|message| {
-        CliError::usage(format!("the database `{}`: {message}", database.name), "set it")
-    })?;
+    let url = database.url().map_err(|message| CliError::usage(message, "set it"))?;
     move_connector(&ConnectOptions {
         url: url.to_owned(),
         direct_url: database.direct_url.clone(),

@@ -17,9 +17,9 @@ SELECT i, 'Ann' || (i - (i % 500 = 0)) || ' Smith',
   CASE WHEN i % 500 = 0 THEN 'ANN' || (i - 1) ELSE 'ann' || i END || '@example.org'
 FROM n;
 
--- Every seven hundredth is of a customer that is gone.
+-- Two are of customers that are gone.
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
 INSERT INTO orders
-SELECT i, CASE WHEN i % 700 = 0 THEN 5000 + i ELSE 1 + i * 7 % 1000 END, i % 3,
+SELECT i, CASE WHEN i IN (700, 1401) THEN 5000 + i ELSE 1 + i * 7 % 1000 END, i % 3,
   'lamp ' || (i % 40), CASE WHEN i % 2 = 0 THEN 'bulb ' || (i % 9) END, date('2024-01-01', '+' || (i / 10) || ' days')
 FROM n;
