@@ -10,11 +10,13 @@ use super::columns::{Columns, read_all};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, Part, RowKey, read_varint, write_varint};
 use super::key_set::{KeySet, key_hash};
+use super::pack::Pack;
 use super::plan::{Layout, MovePlan, PlannedRule};
 use super::ports::{Applied, Compiled, Source, Stored};
 use super::produce::{Decided, deciding_keys};
 use super::session::Session;
 use super::translate::Ids;
+use super::writer::pack_area;
 use crate::{ErrorKind, TargetError};
 
 /// Entries of a stored list in one value.
@@ -301,7 +303,8 @@ async fn merge(
             let name = plan.namespaces[makes].spec.name.clone();
             let area = format!("leaders/{name}");
             let stored = read_pairs(&session.all_stored(&area).await?)?;
-            let (leaders, kept) = lead(&groups, &keys, stored.clone());
+            let written = written(session, &rule.rule.name, &groups).await?;
+            let (leaders, kept) = lead(&groups, &keys, &written, stored.clone());
             decided.ids[makes].leaders = leaders;
             if kept != stored {
                 session.put(&write_pairs(&area, &kept, stored.len())).await?;
@@ -323,11 +326,38 @@ fn sorted(mut members: Vec<RowKey>) -> Vec<RowKey> {
     members
 }
 
+/// Members of groups for which a row was written.
+async fn written(
+    session: &mut Session<'_>,
+    rule: &str,
+    groups: &[Vec<RowKey>],
+) -> Result<HashSet<RowKey>, TargetError> {
+    let grouped: HashSet<&RowKey> = groups.iter().flatten().collect();
+    let mut found = HashSet::new();
+    if grouped.is_empty() {
+        return Ok(found);
+    }
+    let area = pack_area(rule);
+    let mut from = i64::MIN;
+    loop {
+        let stored = session.stored(&area, from).await?;
+        let Some(last) = stored.last() else { return Ok(found) };
+        from = last.number + 1;
+        for entry in &stored {
+            let entries = Pack::read(entry)?.entries.into_iter();
+            found.extend(entries.map(|entry| entry.old).filter(|old| grouped.contains(old)));
+        }
+    }
+}
+
 /// Whose id each member of a group has. A leader that was stored stays for as long as one of its rows
-/// lives, also after its own deletion; nobody's id is given to two groups.
+/// lives, also after its own deletion; nobody's id is given to two groups. A member that has a row of
+/// its own goes before one that has none: a new row could not come in beside the old one, where both
+/// have the same unique value, and the old one could not go while others refer to it.
 fn lead(
     groups: &[Vec<RowKey>],
     alive: &[RowKey],
+    written: &HashSet<RowKey>,
     mut stored: BTreeMap<RowKey, RowKey>,
 ) -> (HashMap<RowKey, RowKey>, BTreeMap<RowKey, RowKey>) {
     if groups.is_empty() && stored.is_empty() {
@@ -347,11 +377,17 @@ fn lead(
     for members in all {
         let mut before: Vec<&RowKey> = members.iter().filter_map(|key| stored.get(key)).collect();
         before.sort();
+        let is_free = |leader: &&&RowKey| !taken.contains(**leader);
+        let has_its_own = |member: &&RowKey| {
+            written.contains(*member) && stored.get(*member).is_none_or(|leader| leader == *member)
+        };
         let leader = before
-            .into_iter()
-            .find(|leader| {
-                !taken.contains(*leader) && (members.contains(leader) || !living.contains(leader))
-            })
+            .iter()
+            .filter(is_free)
+            .find(|leader| members.contains(leader))
+            .copied()
+            .or_else(|| members.iter().find(has_its_own))
+            .or_else(|| before.iter().filter(is_free).find(|it| !living.contains(*it)).copied())
             .unwrap_or(&members[0])
             .clone();
         taken.insert(leader.clone());
@@ -576,6 +612,10 @@ mod tests {
         RowKey(vec![Part::Number(number)])
     }
 
+    fn nobody() -> HashSet<RowKey> {
+        HashSet::new()
+    }
+
     fn keys(numbers: &[i64]) -> Vec<RowKey> {
         numbers.iter().map(|number| key(*number)).collect()
     }
@@ -583,24 +623,39 @@ mod tests {
     /// A merged row's id stays for as long as one of its old rows lives.
     #[test]
     fn leaders_stay() {
-        let (leaders, stored) = lead(&[keys(&[1, 2])], &keys(&[1, 2, 3]), BTreeMap::new());
+        let (leaders, stored) =
+            lead(&[keys(&[1, 2])], &keys(&[1, 2, 3]), &nobody(), BTreeMap::new());
         assert_eq!(leaders, HashMap::from([(key(2), key(1))]));
         // The leader is deleted: the id stays.
-        let (leaders, stored) = lead(&[], &keys(&[2, 3]), stored);
+        let (leaders, stored) = lead(&[], &keys(&[2, 3]), &nobody(), stored);
         assert_eq!(leaders, HashMap::from([(key(2), key(1))]));
         // A lower one joins: the id stays.
-        let (leaders, stored) = lead(&[keys(&[0, 2])], &keys(&[0, 2, 3]), stored);
+        let (leaders, stored) = lead(&[keys(&[0, 2])], &keys(&[0, 2, 3]), &nobody(), stored);
         assert_eq!(leaders, HashMap::from([(key(2), key(1)), (key(0), key(1))]));
         // The leader is back, alone: its id is its own, the others get one of theirs.
-        let (leaders, _) = lead(&[keys(&[0, 2])], &keys(&[0, 1, 2]), stored);
+        let (leaders, _) = lead(&[keys(&[0, 2])], &keys(&[0, 1, 2]), &nobody(), stored);
         assert_eq!(leaders, HashMap::from([(key(2), key(0))]));
     }
 
     #[test]
     fn a_group_that_splits_has_one_old_id() {
-        let (_, stored) = lead(&[keys(&[1, 2, 3])], &keys(&[1, 2, 3]), BTreeMap::new());
-        let (leaders, _) = lead(&[], &keys(&[2, 3]), stored);
+        let (_, stored) = lead(&[keys(&[1, 2, 3])], &keys(&[1, 2, 3]), &nobody(), BTreeMap::new());
+        let (leaders, _) = lead(&[], &keys(&[2, 3]), &nobody(), stored);
         assert_eq!(leaders, HashMap::from([(key(2), key(1))]), "3 has its own id");
+    }
+
+    /// 2 was one with 1 and joins 3, which has a row, or with 4, whose leader 5 is gone.
+    #[test]
+    fn a_row_that_is_there_goes_before_one_that_is_not() {
+        let stored = BTreeMap::from([(key(1), key(1)), (key(2), key(1))]);
+        let written = HashSet::from([key(1), key(3)]);
+        let (leaders, _) = lead(&[keys(&[2, 3])], &keys(&[1, 2, 3]), &written, stored);
+        assert_eq!(leaders, HashMap::from([(key(2), key(3))]));
+
+        let stored = BTreeMap::from([(key(2), key(5)), (key(4), key(5)), (key(5), key(5))]);
+        let written = HashSet::from([key(2), key(3)]);
+        let (leaders, _) = lead(&[keys(&[2, 3])], &keys(&[2, 3, 4]), &written, stored);
+        assert_eq!(leaders, HashMap::from([(key(2), key(3)), (key(4), key(5))]));
     }
 
     #[test]

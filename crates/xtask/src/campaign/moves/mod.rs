@@ -266,6 +266,10 @@ impl Round {
                         *tally.by_failpoint.entry(failpoint).or_default() += 1;
                     }
                     if self.circumstances.used_meanwhile && self.random.bool() {
+                        let (there, _) = snapshot(&self.world.actual()?)?;
+                        if let Some(complaint) = self.ids.see(&there).pop() {
+                            return Ok(Some(complaint));
+                        }
                         // Before the first run is done, no numbers are kept free for its teams.
                         self.application.work(&self.world, &mut self.theirs, night > 0)?;
                     }

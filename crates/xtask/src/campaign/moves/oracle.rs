@@ -71,9 +71,8 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Compares each key with that of all nights before. `people`: a line for each old one, its
-    /// number and its address.
-    pub(super) fn compare(&mut self, there: &Snapshot, people: &str) -> Vec<String> {
+    /// Learns the keys of new rows, and compares those of others with what they were.
+    pub(super) fn see(&mut self, there: &Snapshot) -> Vec<String> {
         let mut complaints = Vec::new();
         for (at, row) in there {
             if matches!(at.0.as_str(), "tasks" | "notes" | "events" | "files" | "notices") {
@@ -83,6 +82,13 @@ impl Ids {
                 }
             }
         }
+        complaints
+    }
+
+    /// Compares each key with that of all nights before. `people`: a line for each old one, its
+    /// number and its address.
+    pub(super) fn compare(&mut self, there: &Snapshot, people: &str) -> Vec<String> {
+        let mut complaints = self.see(there);
         let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (number, mail) in people.lines().filter_map(|line| line.split_once(' ')) {
             groups.entry(mail).or_default().push(number);
