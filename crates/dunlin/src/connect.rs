@@ -79,15 +79,24 @@ pub fn move_connector(
             options.direct_url.as_deref(),
             options.connect_timeout,
         )?)),
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => Ok(Arc::new(dunlin_mysql::MysqlConnector::new(
+            &options.url,
+            options.direct_url.as_deref(),
+            &options.replica_urls,
+            options.connect_timeout,
+        )?)),
         #[cfg(feature = "sqlite")]
         Dialect::Sqlite => Ok(Arc::new(dunlin_sqlite::SqliteConnector::new(
             &options.url,
             &options.root,
             options.connect_timeout,
         )?)),
+        #[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
         left_out => Err(TargetError::new(
             ErrorKind::Refused,
-            format!("moves from or to {left_out} are not supported so far"),
-        )),
+            format!("this program was built without {left_out}"),
+        )
+        .help("use a build that has it: the default features do")),
     }
 }

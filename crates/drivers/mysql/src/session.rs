@@ -122,7 +122,8 @@ impl Session {
         self.conn = None;
     }
 
-    fn take(&mut self) -> Result<Conn, TargetError> {
+    /// The connection itself, for what takes rows as they come; [`Session::keep`] puts it back.
+    pub(crate) fn take(&mut self) -> Result<Conn, TargetError> {
         self.conn.take().ok_or_else(|| lost("the connection to the server was lost"))
     }
 
@@ -196,7 +197,7 @@ impl Session {
         self.keep(conn, result, During::Rows)
     }
 
-    fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
+    pub(crate) fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
         // The packet has one byte more, for its command.
         if packet.len() < self.packet_bytes_max {
             return Ok(());
@@ -282,7 +283,7 @@ impl Session {
     }
 
     /// Puts the connection back unless the failure means that it is gone.
-    fn keep<T>(
+    pub(crate) fn keep<T>(
         &mut self,
         conn: Conn,
         result: Result<T, mysql_async::Error>,
