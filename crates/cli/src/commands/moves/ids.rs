@@ -60,20 +60,20 @@ pub(super) async fn show(
     })
     .await
     .map_err(|error| opened.error(error))?;
-    if context.global.json {
-        let shown: Vec<_> =
-            found.iter().map(|(old, new)| serde_json::json!({ "old": old, "new": new })).collect();
-        render::json(&serde_json::json!({ "namespace": namespace, "ids": shown }));
-    } else {
-        for (old, new) in &found {
-            render::data(&format!("{namespace} {old} is {new}"));
-        }
-    }
     if found.is_empty() {
         return Err(CliError::NoSuch {
             message: format!("{namespace}: nothing was moved with the key or the id {key}"),
             help: format!("`dunlin move rejects {name}` lists rows that were left out"),
         });
+    }
+    if context.global.json {
+        let shown: Vec<_> =
+            found.iter().map(|(old, new)| serde_json::json!({ "old": old, "new": new })).collect();
+        render::json(&serde_json::json!({ "namespace": namespace, "ids": shown, "exit_code": 0 }));
+    } else {
+        for (old, new) in &found {
+            render::data(&format!("{namespace} {old} is {new}"));
+        }
     }
     Ok(Exit::Done)
 }

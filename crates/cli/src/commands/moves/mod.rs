@@ -75,7 +75,7 @@ fn open(
         target: connector(context, target)?,
         mapping,
         compiler: Arc::new(DataFusion::new()),
-        secret: secret()?,
+        secret: secret(context)?,
         dry_run: false,
         verify: true,
         finish: false,
@@ -83,9 +83,9 @@ fn open(
     Ok(Opened { job, target: name })
 }
 
-fn secret() -> Result<Option<[u8; 32]>, CliError> {
-    match std::env::var(KEY_VARIABLE) {
-        Ok(text) if !text.is_empty() => match parse_secret(&text) {
+fn secret(context: &Context) -> Result<Option<[u8; 32]>, CliError> {
+    match context.move_key.as_deref() {
+        Some(text) if !text.is_empty() => match parse_secret(text) {
             Some(secret) => Ok(Some(secret)),
             None => Err(CliError::usage(
                 format!("{KEY_VARIABLE} is not 64 hexadecimal digits"),

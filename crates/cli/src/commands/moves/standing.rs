@@ -46,6 +46,10 @@ pub(super) async fn status(context: &Context, name: &str) -> Result<Exit, CliErr
 pub(super) async fn reopen(context: &Context, args: &MoveReopenArgs) -> Result<Exit, CliError> {
     let opened = open(context, &args.name, "move reopen", Arc::new(Silent))?;
     moves::reopen(&opened.job, &args.because).await.map_err(|error| opened.error(error))?;
+    if context.global.json {
+        render::json(&json!({ "name": args.name, "exit_code": 0 }));
+        return Ok(Exit::Done);
+    }
     render::line(&format!("{} may run again", args.name));
     Ok(Exit::Done)
 }

@@ -39,7 +39,9 @@ fn what_is_not_there_is_told_with_what_to_do() {
     assert!(!runs.iter().any(|run| run.all().contains("secret")));
     library.run("move run library").exits(0);
     runs.push(library.run("move ids export library --namespace persons").exits(2));
-    runs.push(library.run("move ids show library person 99").exits(2));
+    runs.push(library.run("move ids show library person 99").exits(1));
+    let unknown = library.run("move ids show library person 99 --json").exits(1);
+    assert_eq!(unknown.stdout().matches("exit_code").count(), 1, "{}", unknown.all());
     let other = [(KEY.0, "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")];
     let before = library.everything();
     runs.push(library.project.run_with("move run library", &other));
