@@ -104,8 +104,10 @@ impl Column {
                 "0" => false,
                 "1" => true,
                 _ => {
-                    return Err("holds a number other than 0 and 1, where a tinyint(1) is a truth \
-                                 value: read it by a query with CAST(… AS SIGNED)");
+                    return Err(
+                        "holds a number other than 0 and 1, where a tinyint(1) is a truth \
+                                 value: read it by a query with CAST(… AS SIGNED)",
+                    );
                 }
             }),
             Self::Int16(cells) => cells.append_value(parsed(text)?),

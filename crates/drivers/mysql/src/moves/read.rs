@@ -7,15 +7,17 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use dunlin_engine::moves::{Batches, Extract, arrow_schema};
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::moves::Field;
+use dunlin_model::moves::{Field, ValueType};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row, Value};
 
 use super::catalogue::{derived, qualified};
 use super::decode::Column;
+use super::encode::text_literal;
 use super::{bug, kind};
 use crate::dial::Dialler;
 use crate::failure::During;
+use crate::literal;
 use crate::session::Session;
 
 /// Rows on their way into a batch.
@@ -174,6 +176,12 @@ fn select(extract: &Extract, database: &str) -> Result<String, TargetError> {
         None => qualified(&extract.table, database)?,
     };
     let mut sql = format!("SELECT {} FROM {from}", list.join(", "));
+    let only: Vec<String> =
+        extract.only.iter().map(|(name, text)| is(extract, name, text)).collect();
+    if !only.is_empty() {
+        sql.push_str(" WHERE ");
+        sql.push_str(&only.join(" AND "));
+    }
     let mut order = Vec::new();
     for name in &extract.order {
         let field = extract.fields.iter().find(|field| field.name == *name);
@@ -186,6 +194,20 @@ fn select(extract: &Extract, database: &str) -> Result<String, TargetError> {
         sql.push_str(&order.join(", "));
     }
     Ok(sql)
+}
+
+/// A condition that a column has a text: by its own comparison, which may use an index, and where
+/// that takes other texts for the same, by the text's bytes.
+fn is(extract: &Extract, name: &str, text: &str) -> String {
+    let (column, literal) = (literal::name(name), text_literal(text));
+    let field = extract.fields.iter().find(|field| field.name == *name);
+    match field.map(|field| &field.value_type) {
+        Some(ValueType::Text { .. } | ValueType::Enum(_)) => format!(
+            "{column} = {literal} AND {} = CAST({literal} AS BINARY)",
+            kind::bytes_of(&column)
+        ),
+        _ => format!("{column} = {literal}"),
+    }
 }
 
 fn no_order(extract: &Extract, column: &str) -> TargetError {
