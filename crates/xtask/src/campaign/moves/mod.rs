@@ -383,3 +383,41 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dunlin_testkit::servers;
+
+    use super::*;
+
+    /// The clients take the tables, the rows and the questions, and without a move all rows are lost.
+    fn the_world_is_sound(product: Product, server: Option<&Server>) {
+        let project = tempfile::tempdir().unwrap();
+        let world = World::make(product, server, project.path()).unwrap();
+        let mut old = Old::new(product, 7);
+        world.old.sql(&old.years(2)).unwrap();
+        for _ in 0..20 {
+            world.old.sql(&old.day(&BTreeSet::new())).unwrap();
+        }
+        let ideal = ideal(&world.expected().unwrap()).unwrap();
+        let (there, doubled) = snapshot(&world.actual().unwrap()).unwrap();
+        assert_eq!((there.len(), doubled.len()), (0, 0));
+        for table in ["teams", "accounts", "memberships", "tasks", "notes", "events", "files"] {
+            assert!(ideal.keys().any(|at| at.0 == table), "{table}");
+        }
+        let mut theirs = Theirs::default();
+        let judgement = judge(&ideal, &there, &there, &mut theirs, &Ids::default());
+        assert_eq!(judgement.complaints.len(), ideal.len());
+        Application::new(7).work(&world, &mut theirs, true).unwrap();
+    }
+
+    #[test]
+    fn psql_accepts_the_world() {
+        the_world_is_sound(Product::Postgres, Some(servers::postgres()));
+    }
+
+    #[test]
+    fn sqlite3_accepts_the_world() {
+        the_world_is_sound(Product::Sqlite, None);
+    }
+}

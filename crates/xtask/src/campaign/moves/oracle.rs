@@ -263,3 +263,94 @@ pub(super) fn referred(row: &Row) -> Vec<At> {
         .map(|(column, table)| ((*table).to_owned(), plain(&row.columns[*column])))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(table: &str, natural: &str) -> At {
+        (table.to_owned(), natural.to_owned())
+    }
+
+    fn row(says: &str, key: &str, columns: Value) -> Row {
+        Row { says: json!([says]), key: key.to_owned(), columns }
+    }
+
+    fn note(says: &str) -> Row {
+        row(says, "n-1", json!({"id": "n-1", "body": says, "author_id": "a-1"}))
+    }
+
+    fn complaints(ideal: &Ideal, there: &Snapshot, theirs: &mut Theirs) -> Vec<String> {
+        let mut ids = Ids::default();
+        ids.see(there);
+        judge(ideal, there, there, theirs, &ids).complaints
+    }
+
+    #[test]
+    fn rows_are_compared_both_ways() {
+        let ideal = Ideal::from([
+            (at("notes", "e1"), json!(["right"])),
+            (at("notes", "e2"), json!(["there"])),
+        ]);
+        let account = row("somebody", "a-2", json!({"id": "a-2"}));
+        let there =
+            Snapshot::from([(at("notes", "e1"), note("wrong")), (at("accounts", "m"), account)]);
+        let found = complaints(&ideal, &there, &mut Theirs::default());
+        let kinds: Vec<&str> = found.iter().filter_map(|one| one.split(':').next()).collect();
+        assert_eq!(kinds, ["wrong", "lost", "left behind"]);
+    }
+
+    #[test]
+    fn what_the_application_has_done_stays() {
+        let ideal = Ideal::from([
+            (at("notes", "e1"), json!(["ours"])),
+            (at("events", "e2"), json!(["deleted there"])),
+        ]);
+        let there = Snapshot::from([
+            (at("notes", "e1"), note("theirs")),
+            // The note refers to it.
+            (at("accounts", "m"), row("gone from the source", "a-1", json!({"id": "a-1"}))),
+        ]);
+        let theirs = || Theirs {
+            changed: [(at("notes", "n-1"), note("theirs").columns)].into(),
+            deleted: [at("events", "v-2")].into(),
+            ..Theirs::default()
+        };
+        let mut ids = Ids::default();
+        let event = row("deleted there", "v-2", json!({"id": "v-2"}));
+        ids.see(&Snapshot::from([(at("events", "e2"), event.clone())]));
+        let judgement = judge(&ideal, &there, &there, &mut theirs(), &ids);
+        assert_eq!(judgement.complaints, [""; 0]);
+        assert_eq!(judgement.kept, [at("accounts", "m")].into());
+
+        let mut written_over = there.clone();
+        written_over.insert(at("notes", "e1"), note("ours"));
+        written_over.insert(at("events", "e2"), event);
+        let judgement = judge(&ideal, &written_over, &there, &mut theirs(), &ids);
+        assert_eq!(judgement.complaints.len(), 2, "{:?}", judgement.complaints);
+    }
+
+    /// A group that takes in another keeps one of their ids; a group that splits gives it to one.
+    #[test]
+    fn accounts_keep_their_ids() {
+        let accounts = |all: &[(&str, &str)]| -> Snapshot {
+            all.iter()
+                .map(|(mail, key)| (at("accounts", mail), row(mail, key, json!({}))))
+                .collect()
+        };
+        let seen = || {
+            let mut ids = Ids::default();
+            let first = accounts(&[("a", "1"), ("b", "3")]);
+            assert_eq!(ids.compare(&first, "1 a\n2 a\n3 b"), [""; 0]);
+            ids
+        };
+        assert_eq!(seen().compare(&accounts(&[("b", "3")]), "1 b\n2 b\n3 b"), [""; 0]);
+        assert_eq!(
+            seen().compare(&accounts(&[("a", "1"), ("c", "2"), ("b", "3")]), "1 a\n2 c\n3 b"),
+            [""; 0]
+        );
+        assert_eq!(seen().compare(&accounts(&[("a", "9"), ("b", "3")]), "1 a\n2 a\n3 b").len(), 1);
+    }
+}
