@@ -20,27 +20,47 @@ pub(super) async fn export(
     output: Option<&Path>,
 ) -> Result<Exit, CliError> {
     let opened = open(context, name, "move ids export", Arc::new(Silent))?;
-    let mut into: Box<dyn Write> = match output {
-        Some(path) => {
-            let file = std::fs::File::create(path)
-                .map_err(|error| CliError::file("create", path, &error))?;
-            Box::new(BufWriter::new(file))
-        }
-        None => Box::new(BufWriter::new(std::io::stdout())),
-    };
-    let mut broken = writeln!(into, "old,new").err();
+    // Begun with the first row: an error leaves neither a header nor a file.
+    let mut into: Option<Box<dyn Write>> = None;
+    let mut broken = None;
     moves::export_ids(&opened.job, namespace, |old, new| {
         if broken.is_none() {
-            broken = writeln!(into, "{}", csv_line(&[old, new])).err();
+            broken = line(&mut into, output, &[old, new]).err();
         }
     })
     .await
     .map_err(|error| opened.error(error))?;
-    let broken = broken.or_else(|| into.flush().err());
-    match (broken, output) {
+    let end = |into: &mut Option<Box<dyn Write>>| begun(into, output)?.flush();
+    match (broken.or_else(|| end(&mut into).err()), output) {
         (Some(error), Some(path)) => Err(CliError::file("write", path, &error)),
         // `… | head` closes the pipe.
         _ => Ok(Exit::Done),
+    }
+}
+
+fn line(
+    into: &mut Option<Box<dyn Write>>,
+    output: Option<&Path>,
+    values: &[&str],
+) -> std::io::Result<()> {
+    writeln!(begun(into, output)?, "{}", csv_line(values))
+}
+
+/// Where lines go, with the header in it.
+fn begun<'a>(
+    into: &'a mut Option<Box<dyn Write>>,
+    output: Option<&Path>,
+) -> std::io::Result<&'a mut Box<dyn Write>> {
+    match into {
+        Some(into) => Ok(into),
+        None => {
+            let mut new: Box<dyn Write> = match output {
+                Some(path) => Box::new(BufWriter::new(std::fs::File::create(path)?)),
+                None => Box::new(BufWriter::new(std::io::stdout())),
+            };
+            writeln!(new, "old,new")?;
+            Ok(into.insert(new))
+        }
     }
 }
 
