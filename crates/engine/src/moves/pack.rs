@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub(super) old: RowKey,
     /// Its key in the target.
     pub(super) new: RowKey,
-    /// The hash of what was written; 0: it was not all written yet.
+    /// The hash of what was written so far.
     pub(super) hash: RowHash,
     /// The run that wrote it.
     pub(super) run: u32,

@@ -409,25 +409,43 @@ impl<'a> Course<'a> {
     }
 
     /// Rows that were refused: what stood in their way may be gone by now, such as a row with their
-    /// unique value that was deleted, or that got another.
+    /// unique value that was deleted, or that got another. Then rows that the refused ones still
+    /// referred to may go as well, and what they stood in the way of may come: on, while it helps.
     async fn retry(
         &mut self,
         source: &mut dyn Source,
         decided: &Decided,
         writers: &mut [RuleWriter<'a>],
     ) -> Result<(), TargetError> {
-        if self.session.dry_run {
-            return Ok(());
+        let of = |writer: &RuleWriter<'a>, kind| {
+            writer.notes.iter().filter(|note| note.kind == kind).count()
+        };
+        let mut before = usize::MAX;
+        loop {
+            let count = writers.iter().map(|writer| of(writer, NoteKind::Rejected)).sum::<usize>();
+            if self.session.dry_run || count == 0 || count >= before {
+                return Ok(());
+            }
+            before = count;
+            let open: Vec<usize> = (0..writers.len())
+                .filter(|&rule| {
+                    let writer = &writers[rule];
+                    of(writer, NoteKind::Rejected) + of(writer, NoteKind::StillReferenced) > 0
+                })
+                .collect();
+            let done = self.once_more("retrying", source, decided, writers, &open).await?;
+            for (rule, mut again) in done.into_iter().rev() {
+                again.notes.clear();
+                delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
+                let RuleWriter { report, notes, .. } = &mut writers[rule];
+                report.inserted += again.report.inserted;
+                report.updated += again.report.updated;
+                report.deleted += again.report.deleted;
+                notes.retain(|note| note.kind != NoteKind::StillReferenced);
+                again.notes.retain(|note| note.kind == NoteKind::StillReferenced);
+                notes.append(&mut again.notes);
+            }
         }
-        let refused: Vec<usize> = (0..writers.len())
-            .filter(|rule| writers[*rule].notes.iter().any(|note| note.kind == NoteKind::Rejected))
-            .collect();
-        for (rule, again) in self.once_more("retrying", source, decided, writers, &refused).await? {
-            let report = &mut writers[rule].report;
-            report.inserted += again.report.inserted;
-            report.updated += again.report.updated;
-        }
-        Ok(())
     }
 
     /// Rows that the application changed or deleted, and that the mapping wants back.

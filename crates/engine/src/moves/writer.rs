@@ -35,6 +35,8 @@ struct Rows {
     old: Vec<RowKey>,
     new: Vec<RowKey>,
     hashes: Vec<RowHash>,
+    /// Of the rows as they go in at first, where some columns are to come later.
+    first_hashes: Option<Vec<RowHash>>,
 }
 
 /// A row that could not be inserted, since its key is there.
@@ -185,7 +187,11 @@ impl<'a> RuleWriter<'a> {
         let batch = session.normalise(fields, batch).await?;
         let new = self.new_keys(&batch)?;
         let hashes = row_hashes(fields, &batch)?;
-        Ok(Rows { batch, old, new, hashes })
+        let first_hashes = match self.everything || self.rule.deferred.is_empty() {
+            true => None,
+            false => Some(row_hashes(fields, &self.without_deferred(&batch)?)?),
+        };
+        Ok(Rows { batch, old, new, hashes, first_hashes })
     }
 
     fn new_keys(&self, batch: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
@@ -284,14 +290,14 @@ impl<'a> RuleWriter<'a> {
         }
     }
 
-    /// A new row's entry. One that refers to rows that come later is not all written yet.
+    /// A new row's entry. One that refers to rows that come later is not all written yet: its hash is
+    /// that of what is, so that it can be told if the application changes it meanwhile.
     fn entry(&mut self, rows: &Rows, place: usize, run: u32) -> Entry {
-        let waits = !self.everything
-            && self.rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place));
-        if waits {
-            self.unfinished += 1;
-        }
-        let hash = if waits { 0 } else { rows.hashes[place] };
+        let waits =
+            self.rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place));
+        let first = rows.first_hashes.as_ref().filter(|_| waits);
+        self.unfinished += u64::from(first.is_some());
+        let hash = first.map_or(rows.hashes[place], |hashes| hashes[place]);
         Entry { old: rows.old[place].clone(), new: rows.new[place].clone(), hash, run }
     }
 
