@@ -26,6 +26,9 @@ const STOP_SECONDS_MAX: u64 = 30;
 pub(crate) struct Answer {
     pub(crate) rows: Vec<Cells>,
     pub(crate) affected: u64,
+    /// How many warnings a statement without rows gave.
+    #[cfg(feature = "move")]
+    pub(crate) warnings: u16,
 }
 
 /// One row of texts.
@@ -323,8 +326,15 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
     // `columns` is `None` once there are no more results; a statement without rows has none in it.
     while result.columns().is_some() {
         let affected = result.affected_rows();
+        #[cfg(feature = "move")]
+        let warnings = result.warnings();
         let rows = result.collect::<Row>().await?;
-        answers.push(Answer { rows: rows.into_iter().map(Cells::of).collect(), affected });
+        answers.push(Answer {
+            rows: rows.into_iter().map(Cells::of).collect(),
+            affected,
+            #[cfg(feature = "move")]
+            warnings,
+        });
     }
     // The client keeps the error of a second or later statement back until it is asked for more.
     result.drop_result().await?;

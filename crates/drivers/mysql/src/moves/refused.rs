@@ -1,7 +1,7 @@
 //! Rows that the database refuses: found by halving, so that the rest goes in.
 
-use dunlin_engine::TargetError;
 use dunlin_engine::moves::Refused;
+use dunlin_engine::{ErrorKind, TargetError};
 use mysql_async::ServerError;
 
 use super::bug;
@@ -79,29 +79,40 @@ impl Deed<'_> {
         }
     }
 
-    /// Does it with these rows, all or none. What the server only warns of is an error.
-    async fn attempt(&self, session: &mut Session, rows: &[u32]) -> Result<(), TargetError> {
+    /// Does it with these rows, all or none; those that it left as they were are returned. What the
+    /// server only warns of is an error.
+    async fn attempt(&self, session: &mut Session, rows: &[u32]) -> Result<Vec<u32>, TargetError> {
         let mut packet = String::from("SAVEPOINT dunlin_rows");
         for statement in self.statements(rows) {
             packet.push_str("; ");
             packet.push_str(&statement);
-            packet.push_str("; SHOW WARNINGS");
         }
         let answers = session.run_rows(&packet).await.map_err(told)?;
-        match answers.iter().skip(2).step_by(2).find_map(|answer| answer.rows.first()) {
-            None => Ok(()),
-            Some(warning) => {
-                let error = ServerError {
-                    code: warning.number(1).unwrap_or_default(),
-                    message: warning.text(2),
-                    state: "01000".to_owned(),
-                };
-                let mut error = told(of_server(&error, During::Rows));
-                error.by_row = true;
-                Err(error)
-            }
+        let answers = answers.get(1..).unwrap_or_default();
+        if answers.iter().any(|answer| answer.warnings > 0) {
+            return Err(warned(session, rows.len()).await?);
         }
+        let same = rows.iter().zip(answers).filter(|(_, answer)| answer.affected == 0);
+        Ok(same.map(|(row, _)| *row).collect())
     }
+}
+
+/// What the server warned of. It can be asked for its last statement only.
+async fn warned(session: &mut Session, rows: usize) -> Result<TargetError, TargetError> {
+    let answers = if rows == 1 { session.run("SHOW WARNINGS").await? } else { Vec::new() };
+    let mut error = match answers.iter().find_map(|answer| answer.rows.first()) {
+        Some(warning) => {
+            let error = ServerError {
+                code: warning.number(1).unwrap_or_default(),
+                message: warning.text(2),
+                state: "01000".to_owned(),
+            };
+            told(of_server(&error, During::Rows))
+        }
+        None => TargetError::new(ErrorKind::Statement, "the server warned of a value"),
+    };
+    error.by_row = true;
+    Ok(error)
 }
 
 /// A trigger's own words may quote values; a statement's have a row's number that means nothing.
@@ -123,7 +134,7 @@ pub(super) async fn whole(
 ) -> Result<(), TargetError> {
     let (parts, large) = deed.parts(session, rows);
     if !large.is_empty() {
-        let mut error = TargetError::new(dunlin_engine::ErrorKind::Statement, too_large());
+        let mut error = TargetError::new(ErrorKind::Statement, too_large());
         error.by_row = true;
         return Err(error);
     }
@@ -177,7 +188,15 @@ async fn pass(
     parts.reverse();
     while let Some(mut part) = parts.pop() {
         let error = match deed.attempt(session, &part).await {
-            Ok(()) => continue,
+            Ok(same) => {
+                // An update that finds its row as it should be looks like one that finds none.
+                if let Deed::Update(given) = deed {
+                    let there = given.there(session, &same, true).await?;
+                    let absent = same.into_iter().filter(|row| there.binary_search(row).is_err());
+                    refused.absent_or_there.extend(absent);
+                }
+                continue;
+            }
             Err(error) if error.by_row => error,
             Err(error) => return Err(error),
         };

@@ -201,16 +201,14 @@ pub(super) async fn update(
 ) -> Result<Refused, TargetError> {
     let given = Given::rows(table, into, rows)?;
     let (open, rejected) = given.sorted();
-    // The server counts rows that were changed, not those that were found.
+    if into.fields.len() > into.key.len() {
+        let refused = halved(session, Deed::Update(&given), open).await?;
+        return Ok(joined(refused, Vec::new(), rejected));
+    }
+    // All of the row is its key.
     let there = given.there(session, &open, true).await?;
     let absent = open.into_iter().filter(|row| there.binary_search(row).is_err()).collect();
-    let refused = if into.fields.len() > into.key.len() {
-        halved(session, Deed::Update(&given), there).await?
-    } else {
-        // All of the row is its key.
-        Refused::default()
-    };
-    Ok(joined(refused, absent, rejected))
+    Ok(joined(Refused::default(), absent, rejected))
 }
 
 /// Reads rows by their key.
