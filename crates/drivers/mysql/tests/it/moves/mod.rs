@@ -1,5 +1,7 @@
 //! Moves through their ports.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod read;
 mod refused;
 mod write;
