@@ -202,15 +202,14 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
     let heartbeat = Heartbeat::start(job);
     heartbeat.add(&lease);
-    let done = under_lease(move_job, &plan, source.as_mut(), target, lease.clone()).await;
+    drop(source);
+    let done = under_lease(move_job, target, lease.clone()).await;
     heartbeat.remove(&resource);
     if !matches!(&done, Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect)
     {
         release(ledger.as_mut(), &lease).await;
     }
-    let mut report = done?;
-    report.warnings = warnings;
-    Ok(report)
+    done
 }
 
 async fn release(ledger: &mut dyn Target, lease: &Lease) {
@@ -218,13 +217,17 @@ async fn release(ledger: &mut dyn Target, lease: &Lease) {
     let _ = ledger.release(lease).await;
 }
 
+/// Under the lease everything is read anew: a snapshot from before it may be older than what another
+/// run has written meanwhile.
 async fn under_lease(
     move_job: &MoveJob,
-    plan: &MovePlan,
-    source: &mut dyn Source,
     mut target: Box<dyn MoveTarget>,
     lease: Lease,
 ) -> Result<MoveReport, EngineError> {
+    let mut source =
+        move_job.source.source().await.map_err(|error| error.note("the move's source"))?;
+    let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;
     state.runs += 1;
     state.verified = false;
@@ -235,7 +238,10 @@ async fn under_lease(
     let job = &move_job.job;
     let mut session = Session::new(job, target, lease, &plan.mapping.name, state.runs, false);
     session.put(&[state.store()?]).await?;
-    Course { move_job, plan, session, state, secret }.run(source).await
+    let course = Course { move_job, plan, session, state, secret };
+    let mut report = course.run(source.as_mut()).await?;
+    report.warnings = warnings;
+    Ok(report)
 }
 
 /// Allows runs of a finished move again, and notes why.
@@ -593,7 +599,8 @@ fn problems(report: &MoveReport, verified: bool) -> Vec<String> {
         for (kind, what) in kinds {
             let count = rule.count(kind);
             if count > 0 {
-                found.push(format!("{}: {count} rows {what}", rule.rule));
+                let rows = if count == 1 { "row" } else { "rows" };
+                found.push(format!("{}: {count} {rows} {what}", rule.rule));
             }
         }
     }
