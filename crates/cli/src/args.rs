@@ -1,6 +1,8 @@
 //! The command line, as it is typed.
 
 mod data;
+#[cfg(feature = "move")]
+mod moves;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,12 @@ use dunlin::model::Version;
 pub(crate) use self::data::{
     DataCommand, DataPlanArgs, DataRunArgs, DataSetArgs, DataStatusArgs, DataUndoArgs, DiscardArgs,
     QuarantineCommand, RetryArgs,
+};
+
+#[cfg(feature = "move")]
+pub(crate) use self::moves::{
+    MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRunArgs, MoveSampleArgs,
+    NewMoveArgs,
 };
 
 /// Changes the shape of the data that applications live on, without losing any.
@@ -77,6 +85,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// An old application's data into a new application's shape
+    #[cfg(feature = "move")]
+    Move {
+        #[command(subcommand)]
+        command: MoveCommand,
+    },
     /// Declare that an existing database is at a version
     Baseline(BaselineArgs),
     /// Accept the new text of a migration that was edited after it was applied
@@ -136,6 +150,9 @@ pub(crate) enum NewCommand {
         #[arg(long, value_name = "TABLE")]
         chunk_by: Option<String>,
     },
+    /// A mapping: an old database into a new one; looks at both for what is plain
+    #[cfg(feature = "move")]
+    Move(NewMoveArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -286,10 +303,24 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
     /// The folder to make it in
     #[arg(default_value = "demo-app")]
     pub(crate) folder: PathBuf,
+    #[command(subcommand)]
+    pub(crate) what: Option<DemoCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// An old shop's database into a new one's shape, three times
+    #[cfg(feature = "move")]
+    Move {
+        /// The folder to make it in
+        #[arg(long, value_name = "DIR", default_value = "demo-move")]
+        folder: PathBuf,
+    },
 }
 
 /// A count of migrations: none would be nothing to do, which is not what anybody means.

@@ -33,6 +33,9 @@ pub(crate) struct Context {
     pub(crate) owner: Owner,
     lease_ttl: Option<Duration>,
     user: Option<String>,
+    /// The secret of derived ids, as the environment has it.
+    #[cfg(feature = "move")]
+    pub(crate) move_key: Option<String>,
 }
 
 impl Context {
@@ -45,7 +48,16 @@ impl Context {
         let user = ["USER", "LOGNAME"].iter().find_map(|name| variables.get(*name).cloned());
         let interrupt = interrupt::listen();
         let owner = this_process();
-        Ok(Self { settings, global: global.clone(), interrupt, owner, lease_ttl, user })
+        Ok(Self {
+            settings,
+            global: global.clone(),
+            interrupt,
+            owner,
+            lease_ttl,
+            user,
+            #[cfg(feature = "move")]
+            move_key: variables.get(dunlin::engine::moves::KEY_VARIABLE).cloned(),
+        })
     }
 
     /// Who is at this terminal, for people who look at the ledger.

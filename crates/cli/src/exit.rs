@@ -72,7 +72,7 @@ impl Exit {
             Self::Drift => "`migrate`, `status`, `check`, `wait --migrated`",
             Self::LeaseHeld => "`migrate` beside a long one",
             Self::RowsRemain => {
-                "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again"
+                "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again; `move run` and `move finish` where a row could not be moved, or is not as it should be"
             }
             Self::Stopped => {
                 "Ctrl-C, SIGTERM; `data run` of one that is, or was, paused or cancelled"

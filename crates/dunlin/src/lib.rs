@@ -6,8 +6,12 @@
 mod connect;
 mod migrator;
 
+#[cfg(feature = "move")]
+pub use connect::move_connector;
 pub use connect::{ConnectOptions, connector};
 pub use dunlin_engine as engine;
 pub use dunlin_model as model;
 pub use dunlin_project as project;
+#[cfg(feature = "move")]
+pub use dunlin_transform as transform;
 pub use migrator::Migrator;

@@ -9,6 +9,29 @@ use crate::TargetError;
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
+    /// A move comes to another phase: `deciding`, `loading`, `linking`, `verifying`.
+    MovePhase {
+        /// Which.
+        phase: &'a str,
+        /// The source or the rule that it is at.
+        of: Option<&'a str>,
+    },
+    /// How far a move is with a source, every ten seconds.
+    MoveRows {
+        /// The source.
+        source: &'a str,
+        /// Rows read so far.
+        rows: u64,
+        /// About how many there are.
+        of: Option<u64>,
+    },
+    /// A move's connection broke; it begins again, and finds unchanged what was committed.
+    MoveBroken {
+        /// How.
+        error: &'a TargetError,
+        /// How long it waits.
+        pause: Duration,
+    },
     /// Another runner holds the lease; told at once, then every ten seconds.
     WaitingForLease {
         /// Who.

@@ -10,6 +10,8 @@ pub mod backfill;
 pub mod events;
 pub mod files;
 pub mod job;
+#[cfg(feature = "move")]
+pub mod moves;
 pub mod owner;
 pub mod rehearsal;
 pub mod report;

@@ -13,6 +13,8 @@ pub enum Resource {
     Schema,
     /// One data migration.
     Data(Version),
+    /// One move, by its name.
+    Move(String),
 }
 
 impl fmt::Display for Resource {
@@ -20,6 +22,7 @@ impl fmt::Display for Resource {
         match self {
             Self::Schema => f.write_str("schema"),
             Self::Data(version) => write!(f, "data/{version}"),
+            Self::Move(name) => write!(f, "move/{name}"),
         }
     }
 }

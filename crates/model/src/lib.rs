@@ -14,6 +14,7 @@ mod history;
 mod lease;
 mod ledger;
 mod migration;
+pub mod moves;
 mod plan;
 mod statement;
 mod version;

@@ -8,6 +8,7 @@ pub mod backfill;
 pub mod directive;
 pub mod folder;
 pub mod history;
+pub mod moves;
 pub mod plan;
 pub mod settings;
 pub mod sql;

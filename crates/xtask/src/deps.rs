@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-postgres", &["dunlin-model", "dunlin-project", "dunlin-engine"]),
     ("dunlin-mysql", &["dunlin-model", "dunlin-project", "dunlin-engine"]),
     ("dunlin-sqlite", &["dunlin-model", "dunlin-project", "dunlin-engine"]),
+    ("dunlin-transform", &["dunlin-model", "dunlin-engine"]),
     (
         "dunlin",
         &[
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-postgres",
             "dunlin-mysql",
             "dunlin-sqlite",
+            "dunlin-transform",
         ],
     ),
     // The binary is an ordinary client of the library.
@@ -44,6 +46,13 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("comfy-table", &["dunlin-cli"]),
     ("indicatif", &["dunlin-cli"]),
     ("datafusion", &[]),
+    ("datafusion-common", &["dunlin-transform"]),
+    ("datafusion-expr", &["dunlin-transform"]),
+    ("datafusion-sql", &["dunlin-transform"]),
+    ("datafusion-functions", &["dunlin-transform"]),
+    ("datafusion-functions-nested", &["dunlin-transform"]),
+    ("datafusion-physical-expr", &["dunlin-transform"]),
+    ("datafusion-optimizer", &["dunlin-transform"]),
     ("mlua", &["dunlin-transform"]),
     ("axum", &["dunlin-web"]),
     ("openssl", &[]),

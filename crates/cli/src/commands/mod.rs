@@ -8,6 +8,8 @@ mod database;
 mod demo;
 mod init;
 mod migrate;
+#[cfg(feature = "move")]
+mod moves;
 mod new;
 mod overview;
 mod plan;
@@ -28,7 +30,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let context = || Context::load(&global);
     match cli.command {
         Command::Init(args) => init::run(&global, &args),
-        Command::New(args) => new::run(&global, &args),
+        Command::New(args) => new::run(&global, &args).await,
         Command::Demo(args) => demo::run(&global, &args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Reference { folder } => reference::run(&folder),
@@ -40,6 +42,8 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Rollback(args) => rollback::run(&context()?, &args).await,
         Command::Redo(args) => rollback::redo(&context()?, &args).await,
         Command::Data { command } => data::dispatch(&context()?, command).await,
+        #[cfg(feature = "move")]
+        Command::Move { command } => moves::dispatch(&context()?, command).await,
         Command::Baseline(args) => amend::baseline(&context()?, &args).await,
         Command::Accept(args) => amend::accept(&context()?, &args).await,
         Command::Settle(args) => amend::settle(&context()?, &args).await,

@@ -5,6 +5,8 @@ pub(crate) mod backfill;
 pub(crate) mod course;
 pub(crate) mod failure;
 pub(crate) mod live;
+#[cfg(feature = "move")]
+pub(crate) mod moves;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod progress;

@@ -181,6 +181,23 @@ impl Observer for Progress {
                 let _ = id;
                 self.tell(&format!("  {}{line}", styled(FAINT, "| ")));
             }
+            Event::MovePhase { phase, of } => self.tell(&match of {
+                Some(of) => format!("  {phase:<9} {of}"),
+                None => format!("  {phase}"),
+            }),
+            Event::MoveRows { source, rows, of } => self.tell(&match of {
+                Some(of) => format!(
+                    "            {source}: {} of about {} rows",
+                    super::backfill::grouped(rows),
+                    super::backfill::grouped(of.max(rows))
+                ),
+                None => format!("            {source}: {} rows", super::backfill::grouped(rows)),
+            }),
+            Event::MoveBroken { error, pause } => self.tell(&format!(
+                "  {}     {error}; beginning again in {}, and what is there stays",
+                styled(BAD, "lost"),
+                duration(pause)
+            )),
             Event::Backfill { news, .. } => self.backfill(&news),
             Event::DataFailed { id, name } => {
                 self.rest();

@@ -8,6 +8,8 @@ mod help;
 mod json;
 mod migrate;
 mod mistakes;
+#[cfg(feature = "move")]
+mod moves;
 mod project;
 mod row_numbers;
 mod several;

@@ -46,7 +46,7 @@ impl MysqlConnector {
         })
     }
 
-    fn dialler(&self, purpose: Purpose) -> &Arc<Dialler> {
+    pub(crate) fn dialler(&self, purpose: Purpose) -> &Arc<Dialler> {
         match (purpose, &self.direct) {
             (Purpose::Run, Some(direct)) => direct,
             _ => &self.main,

@@ -22,6 +22,8 @@ mod lease;
 mod ledger;
 mod literal;
 mod mask;
+#[cfg(feature = "move")]
+mod moves;
 mod preflight;
 mod process;
 mod session;

@@ -26,6 +26,9 @@ const STOP_SECONDS_MAX: u64 = 30;
 pub(crate) struct Answer {
     pub(crate) rows: Vec<Cells>,
     pub(crate) affected: u64,
+    /// How many warnings a statement without rows gave.
+    #[cfg(feature = "move")]
+    pub(crate) warnings: u16,
 }
 
 /// One row of texts.
@@ -122,7 +125,8 @@ impl Session {
         self.conn = None;
     }
 
-    fn take(&mut self) -> Result<Conn, TargetError> {
+    /// The connection itself, for what takes rows as they come; [`Session::keep`] puts it back.
+    pub(crate) fn take(&mut self) -> Result<Conn, TargetError> {
         self.conn.take().ok_or_else(|| lost("the connection to the server was lost"))
     }
 
@@ -196,7 +200,7 @@ impl Session {
         self.keep(conn, result, During::Rows)
     }
 
-    fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
+    pub(crate) fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
         // The packet has one byte more, for its command.
         if packet.len() < self.packet_bytes_max {
             return Ok(());
@@ -282,7 +286,7 @@ impl Session {
     }
 
     /// Puts the connection back unless the failure means that it is gone.
-    fn keep<T>(
+    pub(crate) fn keep<T>(
         &mut self,
         conn: Conn,
         result: Result<T, mysql_async::Error>,
@@ -322,8 +326,15 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
     // `columns` is `None` once there are no more results; a statement without rows has none in it.
     while result.columns().is_some() {
         let affected = result.affected_rows();
+        #[cfg(feature = "move")]
+        let warnings = result.warnings();
         let rows = result.collect::<Row>().await?;
-        answers.push(Answer { rows: rows.into_iter().map(Cells::of).collect(), affected });
+        answers.push(Answer {
+            rows: rows.into_iter().map(Cells::of).collect(),
+            affected,
+            #[cfg(feature = "move")]
+            warnings,
+        });
     }
     // The client keeps the error of a second or later statement back until it is asked for more.
     result.drop_result().await?;

@@ -69,7 +69,7 @@ impl PostgresConnector {
     }
 
     /// The server itself where it is known, else whatever answers.
-    fn server(&self) -> &SharedEndpoint {
+    pub(crate) fn server(&self) -> &SharedEndpoint {
         self.direct.as_ref().unwrap_or(&self.endpoint)
     }
 

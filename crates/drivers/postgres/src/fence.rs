@@ -108,6 +108,17 @@ pub(crate) async fn begin_fenced(
     limits: Limits,
     writes: &str,
 ) -> Result<(), TargetError> {
+    begin_fenced_at(session, lease, limits, "", writes).await
+}
+
+/// The same, with what stands behind BEGIN: an isolation level other than the database's.
+pub(crate) async fn begin_fenced_at(
+    session: &Session,
+    lease: &Lease,
+    limits: Limits,
+    level: &str,
+    writes: &str,
+) -> Result<(), TargetError> {
     let (as_login, first) = if session.dirty {
         // A step of a file may have changed the role; the ledger is written as the login.
         (AS_LOGIN, 3)
@@ -116,7 +127,7 @@ pub(crate) async fn begin_fenced(
     };
     let fence_index = first + LOCAL_SETTINGS;
     let head = format!(
-        "BEGIN;{as_login}{settings};{fence};{writes}",
+        "BEGIN{level};{as_login}{settings};{fence};{writes}",
         settings = limits.sql(session, &session_name(lease), true),
         fence = fence_sql(lease),
     );

@@ -20,6 +20,8 @@ mod fence;
 mod image;
 mod lease;
 mod ledger;
+#[cfg(feature = "move")]
+mod moves;
 mod quote;
 mod read;
 mod rows;

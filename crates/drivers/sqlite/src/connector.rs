@@ -44,6 +44,17 @@ impl SqliteConnector {
     }
 }
 
+#[cfg(feature = "move")]
+impl SqliteConnector {
+    pub(crate) fn file(&self) -> &Arc<DatabaseFile> {
+        &self.file
+    }
+
+    pub(crate) fn lease_length(&self) -> &Arc<LeaseLength> {
+        &self.length
+    }
+}
+
 #[async_trait]
 impl Connector for SqliteConnector {
     fn dialect(&self) -> Dialect {

@@ -12,7 +12,7 @@
 //!   enforced unless the file says so, and no setting, attached database or temporary table of
 //!   one file is seen by the next.
 //!
-//! Left out: pooling (one file, one writer) and anything about rows in bulk.
+//! Left out: pooling (one file, one writer).
 
 mod address;
 mod chunks;
@@ -22,9 +22,12 @@ mod fault;
 mod header;
 mod ledger;
 mod look;
+#[cfg(feature = "move")]
+mod moves;
 mod session;
 mod step;
 mod target;
 mod work;
+mod worker;
 
 pub use connector::SqliteConnector;

@@ -81,11 +81,77 @@ pub(crate) fn look<T>(
             Err(fault) => return Err(fault.tell(file, control)),
         }
     }
-    Err(TargetError::new(
+    Err(changed_each_time(file))
+}
+
+/// A view of the database as it was at one moment, kept open.
+#[cfg(feature = "move")]
+pub(crate) struct Snapshot {
+    pub(crate) connection: Connection,
+    /// How the file was, where SQLite was told that nobody changes it.
+    before: Option<Seen>,
+    /// After the connection, which holds files in it.
+    _folder: Option<TempDir>,
+}
+
+#[cfg(feature = "move")]
+impl Snapshot {
+    /// Whether all that was read so far is of one moment. A log that came meanwhile changes nothing
+    /// here, before its rows are brought into the database itself.
+    pub(crate) fn check(&self, file: &DatabaseFile) -> Result<(), TargetError> {
+        match &self.before {
+            Some(before) if before.database != seen(file).database => Err(TargetError::new(
+                ErrorKind::Conflict,
+                format!("{} was changed by another program while it was read", file.path.display()),
+            )
+            .help(
+                "run it again when nothing writes it; or keep a connection to it open that has \
+                 read something: readers and writers then share the write-ahead log beside it",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the database as it is, to be read under one snapshot until that is dropped.
+#[cfg(feature = "move")]
+pub(crate) fn snapshot(
+    file: &DatabaseFile,
+    control: &Arc<Control>,
+) -> Result<Snapshot, TargetError> {
+    let begun = |connection: Connection| -> Outcome<Connection> {
+        connection.execute_batch("BEGIN")?;
+        // A transaction has its snapshot from its first read on.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    let mut copy = false;
+    for _ in 0..TRIES_MAX {
+        let way = if copy { Way::Copied } else { way_in(file)? };
+        let (path, parameters, before, folder) = match way {
+            Way::Shared => (file.path.clone(), "?mode=ro", None, None),
+            Way::Immutable(before) => (file.path.clone(), "?immutable=1", Some(before), None),
+            Way::Copied => match copied(file)? {
+                Some((folder, path)) => (path, "?mode=rw", None, Some(folder)),
+                None => continue,
+            },
+        };
+        match open(&path, parameters, control).and_then(begun) {
+            Ok(_) if before.as_ref().is_some_and(|before| *before != seen(file)) => {}
+            Ok(connection) => return Ok(Snapshot { connection, before, _folder: folder }),
+            Err(fault) if !copy && needs_repair(&fault) => copy = true,
+            Err(fault) => return Err(fault.tell(file, control)),
+        }
+    }
+    Err(changed_each_time(file))
+}
+
+fn changed_each_time(file: &DatabaseFile) -> TargetError {
+    TargetError::new(
         ErrorKind::LockTimeout,
         format!("{} changed each time that it was looked at", file.path.display()),
     )
-    .help("try again when less is written to it"))
+    .help("try again when less is written to it")
 }
 
 /// Checks that the file is there and a database, without opening it by SQLite.

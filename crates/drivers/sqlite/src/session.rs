@@ -230,7 +230,9 @@ impl Session {
         self.primed = Some(primed);
     }
 
-    fn begin_and<T>(
+    /// Begins a transaction and runs the job in it. Whoever calls ends it, by `commit` or
+    /// `leave_transaction`.
+    pub(crate) fn begin_and<T>(
         &mut self,
         wait: Duration,
         job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
@@ -256,7 +258,7 @@ impl Session {
     }
 
     /// Runs the job in the transaction that is open.
-    fn within<T>(
+    pub(crate) fn within<T>(
         &mut self,
         job: impl FnOnce(&Connection, &Control) -> Outcome<T>,
     ) -> Result<T, TargetError> {
@@ -272,7 +274,8 @@ impl Session {
         }
     }
 
-    fn commit(&mut self) -> Result<(), TargetError> {
+    /// Commits what is open. Where that fails, `leave_transaction` is next.
+    pub(crate) fn commit(&mut self) -> Result<(), TargetError> {
         let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
         let connection = self.connection()?;
         if control.is_stopped() {
@@ -292,7 +295,7 @@ impl Session {
     }
 
     /// Rolls back whatever transaction is still open.
-    fn leave_transaction(&mut self) {
+    pub(crate) fn leave_transaction(&mut self) {
         let wait = self.file.busy_timeout;
         self.control.count_waits(false);
         let Some(connection) = &self.connection else { return };
@@ -313,7 +316,8 @@ impl Session {
         Ok(())
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, TargetError> {
+    /// The connection, opened where it isn't.
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, TargetError> {
         if self.control.is_stopped() {
             self.close();
             return Err(fault::gone());

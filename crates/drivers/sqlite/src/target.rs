@@ -15,11 +15,11 @@ use dunlin_model::{
 
 use crate::address::DatabaseFile;
 use crate::control::{Control, SqliteStopper, Waited};
-use crate::fault;
 use crate::ledger::{self, Attempt};
 use crate::session::Session;
 use crate::step::{self, Step};
 use crate::work;
+use crate::worker::Worker;
 
 /// How long extending a lease waits for another writer. That one is most often our own commit,
 /// which extends the lease itself; and whoever wants to take the lease over has to wait as well.
@@ -43,24 +43,8 @@ impl LeaseLength {
 /// One connection to an SQLite file.
 pub(crate) struct SqliteTarget {
     pub(crate) file: Arc<DatabaseFile>,
-    control: Arc<Control>,
     pub(crate) length: Arc<LeaseLength>,
-    /// Away while a call works in its thread; it does not come back from a call that was dropped.
-    session: Option<Session>,
-}
-
-/// Stops the work of a call that is dropped before it has ended.
-struct Abandon<'a> {
-    control: &'a Control,
-    ended: bool,
-}
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.control.stop();
-        }
-    }
+    worker: Worker<Session>,
 }
 
 impl SqliteTarget {
@@ -72,39 +56,25 @@ impl SqliteTarget {
     ) -> Self {
         let control = Arc::new(Control::counting_into(waited));
         let session = Session::new(Arc::clone(&file), Arc::clone(&control), purpose);
-        Self { file, control, length, session: Some(session) }
+        Self { file, length, worker: Worker::new(control, session) }
     }
 
     pub(crate) async fn check(&mut self) -> Result<(), TargetError> {
         self.call(Session::check).await
     }
 
-    /// Runs a job in a thread that may block. If the future is dropped meanwhile, the job is
-    /// stopped before its COMMIT, its thread closes the connection, and no call can use it again.
+    /// Runs a job in a thread that may block: see [`Worker::call`].
     pub(crate) async fn call<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&mut Session) -> Result<T, TargetError> + Send + 'static,
     ) -> Result<T, TargetError> {
-        let mut session = self.session.take().ok_or_else(fault::gone)?;
-        if self.control.is_stopped() {
-            return Err(fault::gone());
-        }
-        let mut abandon = Abandon { control: &self.control, ended: false };
-        let work = tokio::task::spawn_blocking(move || {
-            let answer = job(&mut session);
-            session.rest();
-            (session, answer)
-        });
-        let ended = work.await;
-        abandon.ended = true;
-        let Ok((session, answer)) = ended else {
-            return Err(TargetError::new(ErrorKind::Bug, "the work on the file ended in a panic"));
-        };
-        let lost = answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Lost);
-        if !lost && !self.control.is_stopped() {
-            self.session = Some(session);
-        }
-        answer
+        self.worker
+            .call(move |session| {
+                let answer = job(session);
+                session.rest();
+                answer
+            })
+            .await
     }
 
     fn facts(file: &DatabaseFile, read_only: Option<String>) -> ServerFacts {
@@ -350,6 +320,6 @@ impl Target for SqliteTarget {
     }
 
     fn stopper(&self) -> Arc<dyn Stopper> {
-        Arc::new(SqliteStopper(Arc::clone(&self.control)))
+        Arc::new(SqliteStopper(Arc::clone(self.worker.control())))
     }
 }

@@ -162,7 +162,7 @@ fn changes_rows(text: &str) -> bool {
 
 /// A trigger may put a row's values into what it raises: only words that stand in a trigger as
 /// they are can be shown.
-fn without_values(connection: &Connection, error: Error) -> Error {
+pub(crate) fn without_values(connection: &Connection, error: Error) -> Error {
     let Error::SqliteFailure(code, Some(message)) = &error else { return error };
     if code.extended_code != ffi::SQLITE_CONSTRAINT_TRIGGER
         || message == "FOREIGN KEY constraint failed"

@@ -4,5 +4,6 @@ mod chunked;
 mod directive;
 mod folder;
 mod history;
+mod moves;
 mod plan;
 mod settings;

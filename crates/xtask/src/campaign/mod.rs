@@ -5,6 +5,7 @@
 mod backfill;
 mod folder;
 mod kill;
+mod moves;
 mod oracle;
 mod race;
 mod runner;
@@ -73,6 +74,8 @@ pub(crate) enum What {
     Migrate,
     /// A backfill, beside a live writer.
     Backfill,
+    /// A move, night after night, beside an application that uses the new database.
+    Move,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,8 +116,10 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         }
     };
     println!("seed {seed}");
-    if what == What::Backfill {
-        return backfill::run(&options, &binary, seed);
+    match what {
+        What::Migrate => {}
+        What::Backfill => return backfill::run(&options, &binary, seed),
+        What::Move => return moves::run(&options, &binary, seed),
     }
     let mut failed = false;
     for product in options.database.products() {
@@ -257,7 +262,7 @@ impl<'a> Round<'a> {
         Runner {
             binary: self.ground.binary.clone(),
             root: self.ground.project.path().to_owned(),
-            url: self.database.url.clone(),
+            url: Some(self.database.url.clone()),
             effects: self.effects(),
             log: self.folder.path().join(log),
             lease_ttl,

@@ -52,8 +52,8 @@ pub(super) struct Runner {
     pub(super) binary: PathBuf,
     /// The project's root.
     pub(super) root: PathBuf,
-    /// The database.
-    pub(super) url: String,
+    /// The database of migrations; `None`: the project's file names its databases.
+    pub(super) url: Option<String>,
     /// Where programs leave their effects.
     pub(super) effects: PathBuf,
     /// Where its output is kept.
@@ -86,10 +86,16 @@ impl Runner {
             .map_err(|error| failed(&self.log, error))?;
         let errors = log.try_clone().map_err(|error| failed(&self.log, error))?;
         let mut command = Command::new(&self.binary);
+        command.args(&self.arguments);
+        if let Some(url) = &self.url {
+            command.args(["--database-url", url]).args([
+                "--migrations",
+                "migrations",
+                "--data-migrations",
+                "data_migrations",
+            ]);
+        }
         command
-            .args(&self.arguments)
-            .args(["--database-url", &self.url])
-            .args(["--migrations", "migrations", "--data-migrations", "data_migrations"])
             .current_dir(&self.root)
             .env(EFFECTS, &self.effects)
             .env("NO_COLOR", "1")

@@ -1,5 +1,7 @@
 //! The demo's commands: this very program, started as a person would start it.
 
+#[cfg(feature = "move")]
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -63,6 +65,30 @@ impl Shell {
         }
         render::data(&String::from_utf8_lossy(&output.stderr));
         Err(unexpected(words))
+    }
+
+    /// Runs a command and prints its data, then what it says in the end: through two pipes the one
+    /// could overtake the other. Reasons that are told already are not told again.
+    #[cfg(feature = "move")]
+    pub(super) async fn in_order(
+        &self,
+        words: &[&str],
+        told: &mut BTreeSet<String>,
+    ) -> Result<(), CliError> {
+        let output = self.command(words).output().await.map_err(|error| self.failed(&error))?;
+        let (data, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let well = output.status.success();
+        for line in data.lines() {
+            if !line.starts_with("  ") || told.insert(line.to_owned()) {
+                render::data(&format!("  {line}"));
+            }
+        }
+        let steps = |line: &&str| line.contains(": SQLite ") || line.starts_with("  ");
+        for line in said.lines().filter(|line| !well || !steps(line)) {
+            render::data(&format!("  {line}"));
+        }
+        if well { Ok(()) } else { Err(unexpected(words)) }
     }
 
     /// Runs a command and prints what it prints and the story needs; `kill -9`s it at the first line that holds

@@ -5,6 +5,8 @@
 //! story needs.
 
 mod child;
+#[cfg(feature = "move")]
+mod moves;
 mod project;
 mod rows;
 
@@ -14,6 +16,8 @@ use std::time::Instant;
 
 use self::child::{Ended, Shell, Show};
 use self::rows::{Proof, compare};
+#[cfg(feature = "move")]
+use crate::args::DemoCommand;
 use crate::args::{DemoArgs, Global};
 use crate::exit::{CliError, Exit};
 use crate::render::{self, BAD, BOLD, FAINT, GOOD, duration, styled};
@@ -29,8 +33,15 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
             "every other command has: `dunlin status --json`",
         ));
     }
+    match &args.what {
+        #[cfg(feature = "move")]
+        Some(DemoCommand::Move { folder }) => moves::run(folder).await,
+        _ => release(&args.folder).await,
+    }
+}
+
+async fn release(folder: &Path) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let folder = &args.folder;
     project::make(folder)?;
     let shell = Shell::new(folder)?;
     shell.quietly(&["migrate", "--to", project::BEFORE_THE_RELEASE]).await?;
@@ -71,7 +82,14 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, CliErr
         letters_line(&project::letters_sent(folder)?, middle.letters),
         column_line(middle.old_column && dropped),
     ]);
-    play(folder, began);
+    play(
+        folder,
+        began,
+        &[
+            ("data rerun 20260112102000", "double the points again: a second pass, on record"),
+            ("new data thank_you --program sh", "write your own, then: dunlin migrate"),
+        ],
+    );
     Ok(if right { Exit::Done } else { Exit::Failed })
 }
 
@@ -138,17 +156,15 @@ fn prove(verdicts: &[Verdict]) -> bool {
     verdicts.iter().all(|(right, _)| *right)
 }
 
-fn play(folder: &Path, began: Instant) {
+/// What to try next: words after `dunlin`, and why.
+fn play(folder: &Path, began: Instant, ideas: &[(&str, &str)]) {
     let took = duration(began.elapsed());
     let mut enter = format!("cd {}", folder.display());
     if let Some(program) = not_on_the_path() {
         enter.push_str(&format!("; alias dunlin='{program}'"));
     }
     say(&format!("That took {took}. The folder is yours to play in: {enter}"));
-    for (words, why) in [
-        ("data rerun 20260112102000", "double the points again: a second pass, on record"),
-        ("new data thank_you --program sh", "write your own, then: dunlin migrate"),
-    ] {
+    for (words, why) in ideas {
         let line = format!("dunlin {words}");
         render::data(&format!("  {line:<46} {}", styled(FAINT, &format!("# {why}"))));
     }

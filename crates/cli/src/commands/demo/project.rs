@@ -1,4 +1,4 @@
-//! The demo's folder: a small shop, as it was before a release, and the release.
+//! A demo's folder. The first demo's: a small shop, as it was before a release, and the release.
 
 use std::fs;
 use std::path::Path;
@@ -12,18 +12,33 @@ pub(super) const BEFORE_THE_RELEASE: &str = "20260105090000";
 /// How many offices get a letter.
 pub(super) const OFFICES: usize = 100;
 
-/// The first line of a `dunlin.toml` that shows that the folder is ours.
-fn mark() -> &'static str {
-    CONFIGURATION.lines().next().unwrap_or_default()
-}
-
-const CONFIGURATION: &str = include_str!("../../templates/demo/dunlin.toml");
-
-/// A file of the project: its path, its text, and whether it is a program.
+/// A file of a project: its path, its text, and whether it is a program.
 type File = (&'static str, &'static str, bool);
 
+/// A demo's project.
+pub(super) struct Kit {
+    /// Its `dunlin.toml`. Its first line shows that the folder is ours.
+    pub(super) configuration: &'static str,
+    /// All other files.
+    pub(super) files: &'static [File],
+    /// What a demo leaves behind, besides its `dunlin.toml`.
+    pub(super) folders: &'static [&'static str],
+    /// Its databases.
+    pub(super) databases: &'static [&'static str],
+    /// How to name another folder.
+    pub(super) elsewhere: &'static str,
+}
+
+/// The shop and its release.
+const SHOP: Kit = Kit {
+    configuration: include_str!("../../templates/demo/dunlin.toml"),
+    files: FILES,
+    folders: &["migrations", "data_migrations", "post"],
+    databases: &["shop.db"],
+    elsewhere: "dunlin demo FOLDER",
+};
+
 const FILES: &[File] = &[
-    ("dunlin.toml", CONFIGURATION, false),
     (
         "migrations/20260105090000_create_customers.up.sql",
         include_str!("../../templates/demo/create_customers.up.sql"),
@@ -71,18 +86,21 @@ const FILES: &[File] = &[
     ),
 ];
 
-/// What a demo leaves behind, besides its `dunlin.toml`.
-const FOLDERS: &[&str] = &["migrations", "data_migrations", "post"];
-const DATABASE: &[&str] = &["shop.db", "shop.db-journal", "shop.db-wal", "shop.db-shm"];
-
 /// Makes the project in a new or empty folder, or afresh where an earlier demo was.
 pub(super) fn make(folder: &Path) -> Result<(), CliError> {
-    clear(folder)?;
-    for (file, text, executable) in FILES {
-        write(folder, file, text, *executable)?;
-    }
+    lay_out(folder, &SHOP)?;
     let offices: String = (1..=OFFICES).map(|number| format!("office {number}\n")).collect();
     write(folder, "post/offices.txt", &offices, false)
+}
+
+/// Writes a demo's files, where nothing is or what an earlier demo left.
+pub(super) fn lay_out(folder: &Path, kit: &Kit) -> Result<(), CliError> {
+    clear(folder, kit)?;
+    write(folder, "dunlin.toml", kit.configuration, false)?;
+    for (file, text, executable) in kit.files {
+        write(folder, file, text, *executable)?;
+    }
+    Ok(())
 }
 
 /// Puts the stamps there that the letters wait for.
@@ -102,31 +120,33 @@ fn write(folder: &Path, file: &str, text: &str, executable: bool) -> Result<(), 
 }
 
 /// Takes away what an earlier demo left, and refuses a folder that holds anything else's project.
-fn clear(folder: &Path) -> Result<(), CliError> {
+fn clear(folder: &Path, kit: &Kit) -> Result<(), CliError> {
     let mut entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(CliError::file("read", folder, &error)),
     };
     let ours = fs::read_to_string(folder.join("dunlin.toml"))
-        .is_ok_and(|text| text.lines().next() == Some(mark()));
+        .is_ok_and(|text| text.lines().next() == kit.configuration.lines().next());
     if !ours {
         if entries.next().is_none() {
             return Ok(());
         }
         return Err(CliError::usage(
             format!("the folder {} holds something that no demo made", folder.display()),
-            "name another: dunlin demo FOLDER",
+            format!("name another: {}", kit.elsewhere),
         ));
     }
-    for name in FOLDERS {
+    for name in kit.folders {
         gone(&folder.join(name), |path| fs::remove_dir_all(path))?;
     }
     // Its configuration last: whatever goes wrong before, the folder is still known as ours.
-    for name in DATABASE.iter().chain(&["dunlin.toml"]) {
-        gone(&folder.join(name), |path| fs::remove_file(path))?;
+    for database in kit.databases {
+        for ending in ["", "-journal", "-wal", "-shm"] {
+            gone(&folder.join(format!("{database}{ending}")), |path| fs::remove_file(path))?;
+        }
     }
-    Ok(())
+    gone(&folder.join("dunlin.toml"), |path| fs::remove_file(path))
 }
 
 fn gone(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), CliError> {

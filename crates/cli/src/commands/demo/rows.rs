@@ -21,31 +21,44 @@ const TABLE: &str = "customers";
 
 /// Reads columns of every customer.
 pub(super) async fn read(folder: &Path, columns: &[&str]) -> Result<Rows, CliError> {
-    let query = TableQuery {
-        table: TABLE.to_owned(),
-        columns: std::iter::once(&"id").chain(columns).map(|&name| name.to_owned()).collect(),
-        order_by: vec!["id".to_owned()],
-    };
-    let request = ReadRequest { ledger: false, foreign: Some(query) };
-    let read = async { connect(folder).await?.read(&request).await };
-    let answer = read.await.map_err(|error| target_error(DATABASE, error))?;
-    let rows = answer.rows.into_iter().filter_map(|row| {
-        let mut values = row.into_iter().map(Option::unwrap_or_default);
+    let columns: Vec<&str> = std::iter::once("id").chain(columns.iter().copied()).collect();
+    let rows = all(folder, DATABASE, TABLE, &columns).await?.into_iter().filter_map(|row| {
+        let mut values = row.into_iter();
         Some((values.next()?, values.collect()))
     });
     Ok(rows.collect())
 }
 
+/// Reads columns of every row of a table, in the order of the first. NULL is the empty text.
+pub(super) async fn all(
+    folder: &Path,
+    database: &str,
+    table: &str,
+    columns: &[&str],
+) -> Result<Vec<Vec<String>>, CliError> {
+    let query = TableQuery {
+        table: table.to_owned(),
+        columns: columns.iter().map(|&name| name.to_owned()).collect(),
+        order_by: columns.iter().take(1).map(|&name| name.to_owned()).collect(),
+    };
+    let request = ReadRequest { ledger: false, foreign: Some(query) };
+    let read = async { connect(folder, database).await?.read(&request).await };
+    let answer = read.await.map_err(|error| target_error(database, error))?;
+    let row = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+    Ok(answer.rows.into_iter().map(row).collect())
+}
+
 /// Whether customers have that column.
 pub(super) async fn has_column(folder: &Path, column: &str) -> Result<bool, CliError> {
-    let probe = async { connect(folder).await?.probe(&[TABLE]).await };
+    let probe = async { connect(folder, DATABASE).await?.probe(&[TABLE]).await };
     let found = probe.await.map_err(|error| target_error(DATABASE, error))?;
     Ok(found.tables.iter().any(|table| table.columns.iter().any(|(name, _)| name == column)))
 }
 
-async fn connect(folder: &Path) -> Result<Box<dyn Target>, TargetError> {
+/// Connects to the file `NAME.db`.
+async fn connect(folder: &Path, name: &str) -> Result<Box<dyn Target>, TargetError> {
     let options = ConnectOptions {
-        url: "sqlite:shop.db".to_owned(),
+        url: format!("sqlite:{name}.db"),
         direct_url: None,
         replica_urls: Vec::new(),
         root: folder.to_owned(),

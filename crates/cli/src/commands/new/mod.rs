@@ -1,8 +1,10 @@
-//! `new`: migration files that run as they are.
+//! `new`: migration files that run as they are, and mappings.
 //!
-//! Needs no database and no URL. stdout has the paths and nothing else, so that
+//! Needs no database and no URL, but for a mapping. stdout has the paths and nothing else, so that
 //! `$EDITOR $(dunlin new schema …)` works.
 
+#[cfg(feature = "move")]
+mod mapping;
 mod name;
 mod template;
 mod version;
@@ -15,16 +17,37 @@ use serde_json::json;
 
 use self::name::snake_case;
 use self::template::{Data, File};
-use crate::args::{Global, NewArgs, NewCommand};
+use crate::args::{Global, NewArgs, NewCommand, ProgramKind};
 use crate::context::settings_without_url;
 use crate::exit::{CliError, Exit};
 use crate::new_file::{Written, write_new};
 use crate::render::{self, FAINT, styled};
 
-/// Writes the files of one migration.
-pub(crate) fn run(global: &Global, args: &NewArgs) -> Result<Exit, CliError> {
-    let (NewCommand::Schema { name } | NewCommand::Data { name, .. }) = &args.what;
-    let name = snake_case(name)?;
+/// Writes the files of one migration, or a mapping.
+#[cfg_attr(
+    not(feature = "move"),
+    expect(clippy::unused_async, reason = "only a mapping is made by a look at databases")
+)]
+pub(crate) async fn run(global: &Global, args: &NewArgs) -> Result<Exit, CliError> {
+    match &args.what {
+        NewCommand::Schema { name } => migration(global, name, Kind::Schema),
+        NewCommand::Data { name, program, chunk_by } => {
+            let chunk_by = chunk_by.as_deref().map(table_name).transpose()?;
+            migration(global, name, Kind::Data { program: *program, chunk_by })
+        }
+        #[cfg(feature = "move")]
+        NewCommand::Move(args) => mapping::run(global, args).await,
+    }
+}
+
+/// What kind of migration is asked for.
+enum Kind<'a> {
+    Schema,
+    Data { program: Option<ProgramKind>, chunk_by: Option<&'a str> },
+}
+
+fn migration(global: &Global, name: &str, kind: Kind<'_>) -> Result<Exit, CliError> {
+    let name = snake_case(name, "a migration")?;
     let settings = settings_without_url(global)?;
     let database = chosen(&settings, global)?;
     let folder = database.read_folder(&settings.root).or_else(|errors| {
@@ -37,12 +60,10 @@ pub(crate) fn run(global: &Global, args: &NewArgs) -> Result<Exit, CliError> {
     })?;
     let version = version::next(&folder, jiff::Timestamp::now())?;
     let after = version::newest_schema(&folder);
-    let (into, files) = match &args.what {
-        NewCommand::Schema { .. } => (schema_folder(database)?, template::schema(version, &name)),
-        NewCommand::Data { program, chunk_by, .. } => {
+    let (into, files) = match kind {
+        Kind::Schema => (schema_folder(database)?, template::schema(version, &name)),
+        Kind::Data { program, chunk_by } => {
             let app = template::app_name(&settings.root);
-            let chunk_by = chunk_by.as_deref().map(table_name).transpose()?;
-            let program = *program;
             let data = Data { version, name: &name, program, chunk_by, after, app: &app };
             (data_folder(database)?, vec![data.file()])
         }
@@ -121,12 +142,14 @@ fn write(folder: &Path, files: &[File]) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-fn tell(global: &Global, version: Version, paths: &[PathBuf]) {
+/// A path as it is written in the current folder.
+fn from_here(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let shown: Vec<String> = paths
-        .iter()
-        .map(|path| path.strip_prefix(&here).unwrap_or(path).display().to_string())
-        .collect();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+fn tell(global: &Global, version: Version, paths: &[PathBuf]) {
+    let shown: Vec<String> = paths.iter().map(|path| from_here(path)).collect();
     if global.json {
         render::json(&json!({ "version": version, "files": shown, "exit_code": 0 }));
         return;

@@ -1,4 +1,4 @@
-//! A migration's name as part of a file's name.
+//! The name of a migration or a mapping as part of a file's name.
 
 use crate::exit::CliError;
 
@@ -6,7 +6,8 @@ use crate::exit::CliError;
 const NAME_BYTES_MAX: usize = 200;
 
 /// The name in lower-case snake case: spaces and hyphens become `_`; anything else is refused.
-pub(super) fn snake_case(written: &str) -> Result<String, CliError> {
+/// `what` it is for, with its article, is for the error.
+pub(super) fn snake_case(written: &str, what: &str) -> Result<String, CliError> {
     let joined: Vec<&str> =
         written.split([' ', '-', '_']).filter(|word| !word.is_empty()).collect();
     let name = joined.join("_");
@@ -31,7 +32,7 @@ pub(super) fn snake_case(written: &str) -> Result<String, CliError> {
     } else {
         format!("use a to z, 0 to 9 and _: {suggestion}")
     };
-    Err(CliError::usage(format!("`{}` is no name for a migration", written.escape_debug()), help))
+    Err(CliError::usage(format!("`{}` is no name for {what}", written.escape_debug()), help))
 }
 
 /// What was probably meant: `AddPublishedAt` is `add_published_at`.
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     fn help(written: &str) -> String {
-        match snake_case(written) {
+        match snake_case(written, "a migration") {
             Err(CliError::Usage { help: Some(help), .. }) => help,
             other => panic!("{written}: {other:?}"),
         }
@@ -67,9 +68,9 @@ mod tests {
     #[test]
     fn words_are_joined() {
         for written in ["add published at", "add-published-at", " add__published_at_"] {
-            assert_eq!(snake_case(written).expect(written), "add_published_at");
+            assert_eq!(snake_case(written, "a migration").expect(written), "add_published_at");
         }
-        assert_eq!(snake_case("2fa").expect("digits"), "2fa");
+        assert_eq!(snake_case("2fa", "a mapping").expect("digits"), "2fa");
     }
 
     #[test]

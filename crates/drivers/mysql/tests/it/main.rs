@@ -7,6 +7,8 @@ mod death;
 mod fence;
 mod ledger;
 mod messages;
+#[cfg(feature = "move")]
+mod moves;
 mod rogue;
 mod sessions;
 mod settings;

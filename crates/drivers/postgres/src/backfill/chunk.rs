@@ -260,7 +260,7 @@ async fn meaning(
 
 /// Whether another row might pass: a value, a constraint, a view's check, or what a function of
 /// the user's raised. Class 21 is a subquery with more than one row.
-pub(super) fn is_by_row(code: &str) -> bool {
+pub(crate) fn is_by_row(code: &str) -> bool {
     matches!(code.get(..2), Some("21" | "22" | "23" | "44" | "P0")) || code == "54000"
 }
 

@@ -20,6 +20,9 @@ mod walk;
 
 use std::sync::Arc;
 
+#[cfg(feature = "move")]
+pub(crate) use chunk::is_by_row;
+
 /// What a connection remembers between calls about backfills.
 #[derive(Default)]
 pub(crate) struct Memory {

@@ -6,6 +6,8 @@ mod conformance;
 mod index;
 mod locks;
 mod login;
+#[cfg(feature = "move")]
+mod moves;
 mod pooler;
 mod session;
 mod silence;

@@ -32,6 +32,8 @@ use dunlin_model::{
 
 pub(crate) use health::Reading;
 pub(crate) use known::Known;
+#[cfg(feature = "move")]
+pub(crate) use table::estimated_rows;
 
 use crate::ledger;
 use crate::target::{KEEP_WAIT, SqliteTarget};

@@ -131,6 +131,15 @@ pub(crate) fn analyzed_rows(connection: &Connection, table: &str) -> Outcome<Opt
     Ok(count.and_then(|count| u64::try_from(count).ok()))
 }
 
+/// About how many rows a table has.
+#[cfg(feature = "move")]
+pub(crate) fn estimated_rows(connection: &Connection, table: &str) -> Outcome<Option<u64>> {
+    match find(connection, &quoted(table))? {
+        Some(found) => row_count(connection, &found),
+        None => Ok(None),
+    }
+}
+
 fn qualified(name: &str) -> String {
     format!("main.{}", quoted(name))
 }

@@ -20,6 +20,8 @@ pub(crate) use backfill::{
 };
 pub(crate) use captured::{CapturedRow, capture, captured, forget, uncapture};
 pub(crate) use entry::{Attempt, now, write};
+#[cfg(feature = "move")]
+pub(crate) use fence::writable;
 pub(crate) use fence::{enter, leave};
 pub(crate) use lease::{claim, claimable, holder, keep, release};
 pub(crate) use quarantine::{discard, quarantine, set_aside};

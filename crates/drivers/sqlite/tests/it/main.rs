@@ -8,6 +8,8 @@ mod commit;
 mod crash;
 mod lease;
 mod look;
+#[cfg(feature = "move")]
+mod moves;
 mod place;
 mod rights;
 

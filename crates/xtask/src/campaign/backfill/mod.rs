@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options, binary: &Path, seed: u64) -> Result<(), Fai
     }
 }
 
-fn start(product: Product, options: &Options) -> Result<Option<Server>, Failure> {
+pub(super) fn start(product: Product, options: &Options) -> Result<Option<Server>, Failure> {
     let durability = if options.durable { Durability::Full } else { Durability::Relaxed };
     let started = match product {
         Product::Postgres => Server::postgres(durability, &[]).map(Some),
@@ -144,7 +144,7 @@ fn round(
     Ok(())
 }
 
-fn tail(log: &Path) -> String {
+pub(super) fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -220,7 +220,7 @@ impl Blows<'_> {
         Runner {
             binary: self.binary.to_owned(),
             root: self.project.to_owned(),
-            url: self.database.url.clone(),
+            url: Some(self.database.url.clone()),
             effects: PathBuf::new(),
             log: self.project.join(log),
             lease_ttl: Some(LEASE),

@@ -1,0 +1,114 @@
+//! What is typed after `move`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Waiting;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MoveCommand {
+    /// What goes where, in what order; checks the mapping against both databases and writes nothing
+    Plan(MoveName),
+    /// Move what differs, and prove every row
+    Run(MoveRunArgs),
+    /// One old row, and each new row that it becomes; writes nothing
+    Sample(MoveSampleArgs),
+    /// How a move stands
+    Status(MoveName),
+    /// The rows that the last run left out, nulled, merged or could not move
+    Rejects(MoveRejectsArgs),
+    /// Which old key became which id
+    Ids {
+        #[command(subcommand)]
+        command: MoveIdsCommand,
+    },
+    /// The switch: the last run; later ones are refused
+    Finish(MoveRunArgs),
+    /// Allow runs of a finished move again
+    Reopen(MoveReopenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveName {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveRunArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// Write nothing, and count what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't compare the rows in the end
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveSampleArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// The source, as rules name it
+    pub(crate) source: String,
+    /// The old row's key; several columns with commas between them
+    pub(crate) key: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveRejectsArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// As CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MoveIdsCommand {
+    /// All of a namespace, as CSV: old,new
+    Export {
+        /// The move: the name of a file in moves/
+        name: String,
+        /// The namespace
+        #[arg(long, value_name = "NAME")]
+        namespace: String,
+        /// Into a file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// One of them, by its old key or its id
+    Show {
+        /// The move: the name of a file in moves/
+        name: String,
+        /// The namespace
+        namespace: String,
+        /// The old key, or the id
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveReopenArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// Why, for whoever finds it later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewMoveArgs {
+    /// What it is called: the file is moves/NAME.toml
+    pub(crate) name: String,
+    /// The database that is read, by its name in dunlin.toml
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) source: String,
+    /// The one that is written, by its name in dunlin.toml
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) target: String,
+}

@@ -1,0 +1,136 @@
+//! `move`: an old application's data into a new application's shape.
+
+mod ids;
+mod plan;
+mod rejects;
+mod run;
+mod sample;
+mod standing;
+
+use std::sync::Arc;
+
+use dunlin::engine::events::Observer;
+use dunlin::engine::moves::{KEY_VARIABLE, MoveConnector, MoveJob, parse_secret};
+use dunlin::engine::report::EngineError;
+use dunlin::model::moves::{Mapping, Placed};
+use dunlin::model::{Diagnostic, Place};
+use dunlin::project::moves::read_mapping;
+use dunlin::project::settings::DatabaseSettings;
+use dunlin::transform::DataFusion;
+use dunlin::{ConnectOptions, move_connector};
+
+use crate::args::{MoveCommand, MoveIdsCommand};
+use crate::context::{Context, engine_error};
+use crate::exit::{CliError, Exit};
+
+/// Does what was typed after `move`.
+pub(crate) async fn dispatch(context: &Context, command: MoveCommand) -> Result<Exit, CliError> {
+    match command {
+        MoveCommand::Plan(args) => plan::run(context, &args.name).await,
+        MoveCommand::Run(args) => run::run(context, &args, false).await,
+        MoveCommand::Finish(args) => run::run(context, &args, true).await,
+        MoveCommand::Sample(args) => sample::run(context, &args).await,
+        MoveCommand::Status(args) => standing::status(context, &args.name).await,
+        MoveCommand::Reopen(args) => standing::reopen(context, &args).await,
+        MoveCommand::Rejects(args) => rejects::run(context, &args).await,
+        MoveCommand::Ids { command } => match command {
+            MoveIdsCommand::Export { name, namespace, output } => {
+                ids::export(context, &name, &namespace, output.as_deref()).await
+            }
+            MoveIdsCommand::Show { name, namespace, key } => {
+                ids::show(context, &name, &namespace, &key).await
+            }
+        },
+    }
+}
+
+/// A move's mapping with both of its databases.
+struct Opened {
+    job: MoveJob,
+    /// The target's name in `dunlin.toml`.
+    target: String,
+}
+
+impl Opened {
+    fn error(&self, error: EngineError) -> CliError {
+        engine_error(&self.target, error)
+    }
+}
+
+/// Reads the mapping and finds its databases; nothing is connected yet.
+fn open(
+    context: &Context,
+    name: &str,
+    command: &str,
+    observer: Arc<dyn Observer>,
+) -> Result<Opened, CliError> {
+    let mapping = read_mapping(&context.settings.root, name).map_err(CliError::Diagnostics)?;
+    let source = database(context, &mapping, &mapping.source, "source")?;
+    let target = database(context, &mapping, &mapping.target, "target")?;
+    let job = context.job(target, command, observer)?;
+    let name = target.name.clone();
+    let job = MoveJob {
+        job,
+        source: connector(context, source)?,
+        target: connector(context, target)?,
+        mapping,
+        compiler: Arc::new(DataFusion::new()),
+        secret: secret(context)?,
+        dry_run: false,
+        verify: true,
+        finish: false,
+    };
+    Ok(Opened { job, target: name })
+}
+
+fn secret(context: &Context) -> Result<Option<[u8; 32]>, CliError> {
+    match context.move_key.as_deref() {
+        Some(text) if !text.is_empty() => match parse_secret(text) {
+            Some(secret) => Ok(Some(secret)),
+            None => Err(CliError::usage(
+                format!("{KEY_VARIABLE} is not 64 hexadecimal digits"),
+                "make one with: openssl rand -hex 32",
+            )),
+        },
+        _ => Ok(None),
+    }
+}
+
+fn database<'a>(
+    context: &'a Context,
+    mapping: &Mapping,
+    wanted: &Placed<String>,
+    what: &str,
+) -> Result<&'a DatabaseSettings, CliError> {
+    context.settings.database(&wanted.value).ok_or_else(|| {
+        let names: Vec<&str> =
+            context.settings.databases.iter().map(|database| database.name.as_str()).collect();
+        let mut found = Diagnostic::error(
+            "unknown-database",
+            format!("the {what} is `{}`, which dunlin.toml does not have", wanted.value),
+        );
+        found.place = Some(Place::line(mapping.file.clone(), wanted.line));
+        found.help = Some(format!(
+            "it has: {}; a database is a section such as [databases.{}] with its url",
+            names.join(", "),
+            wanted.value
+        ));
+        CliError::Diagnostics(vec![found])
+    })
+}
+
+/// The driver of one side of a move.
+pub(in crate::commands) fn connector(
+    context: &Context,
+    database: &DatabaseSettings,
+) -> Result<Arc<dyn MoveConnector>, CliError> {
+    let url = database.url().map_err(|message| CliError::usage(message, "set it"))?;
+    move_connector(&ConnectOptions {
+        url: url.to_owned(),
+        direct_url: database.direct_url.clone(),
+        replica_urls: Vec::new(),
+        root: context.settings.root.clone(),
+        connect_timeout: database.connect_timeout,
+    })
+    .map_err(|error| engine_error(&database.name, error.into()))
+}

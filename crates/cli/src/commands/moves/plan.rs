@@ -1,0 +1,34 @@
+//! `move plan`: what goes where.
+
+use std::sync::Arc;
+
+use dunlin::engine::events::Silent;
+use dunlin::engine::moves;
+
+use super::open;
+use crate::context::Context;
+use crate::exit::{CliError, Exit};
+use crate::render;
+
+/// Checks the mapping against both catalogues, and shows what a run does.
+pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError> {
+    let opened = open(context, name, "move plan", Arc::new(Silent))?;
+    let (plan, warnings, _) =
+        moves::prepare(&opened.job).await.map_err(|error| opened.error(error))?;
+    render::failure::diagnostics(&warnings);
+    let outline = plan.outline();
+    if context.global.json {
+        render::json(&serde_json::json!({
+            "name": name, "source": opened.job.source.describe(),
+            "target": opened.job.target.describe(), "steps": outline, "exit_code": 0,
+        }));
+        return Ok(Exit::Done);
+    }
+    render::line(&format!(
+        "{name}: {} -> {}",
+        opened.job.source.describe(),
+        opened.job.target.describe()
+    ));
+    render::moves::outline(&outline);
+    Ok(Exit::Done)
+}

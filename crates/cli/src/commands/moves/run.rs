@@ -1,0 +1,52 @@
+//! `move run` and `move finish`.
+
+use std::sync::Arc;
+
+use dunlin::engine::moves;
+use serde_json::json;
+
+use super::open;
+use crate::args::MoveRunArgs;
+use crate::context::Context;
+use crate::exit::{CliError, Exit};
+use crate::render;
+use crate::render::progress::Progress;
+
+/// Runs the move; with `finish` it is closed afterwards, if every row is proved.
+pub(super) async fn run(
+    context: &Context,
+    args: &MoveRunArgs,
+    finish: bool,
+) -> Result<Exit, CliError> {
+    let command = if finish { "move finish" } else { "move run" };
+    let mut opened = open(context, &args.name, command, Arc::new(Progress::new(false)))?;
+    opened.job.dry_run = args.dry_run;
+    opened.job.verify = !args.no_verify;
+    opened.job.finish = finish;
+    opened.job.job.limits.lease_wait = args.waiting.lease_wait;
+    render::line(&format!(
+        "{}: {} -> {}",
+        args.name,
+        opened.job.source.describe(),
+        opened.job.target.describe()
+    ));
+    let report = moves::run(&opened.job).await.map_err(|error| opened.error(error))?;
+    render::failure::diagnostics(&report.warnings);
+    let exit = if report.verified || args.dry_run { Exit::Done } else { Exit::RowsRemain };
+    if context.global.json {
+        let mut document = json!(report);
+        document["exit_code"] = exit.code().into();
+        render::json(&document);
+        return Ok(exit);
+    }
+    render::moves::report(&report);
+    if finish && report.verified {
+        render::line(&format!(
+            "{0} is finished: later runs are refused until `dunlin move reopen {0} --because \"…\"`",
+            args.name
+        ));
+    } else if exit == Exit::RowsRemain {
+        render::line(&format!("the rows one by one: dunlin move rejects {}", args.name));
+    }
+    Ok(exit)
+}

@@ -1,0 +1,175 @@
+//! Moves for people.
+
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use dunlin::engine::moves::{MoveReport, NoteKind, OutlineStep, RuleReport, Sample, SampledValue};
+
+use super::backfill::grouped;
+use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, line, styled};
+
+/// Reasons that are listed for one rule: more are in `move rejects`.
+const REASONS_MAX: usize = 8;
+
+/// What a run came to.
+pub(crate) fn report(report: &MoveReport) {
+    table(report);
+    for rule in &report.rules {
+        reasons(rule);
+    }
+    for source in &report.sources {
+        for (because, count) in &source.left_out {
+            data(&format!("  {} left out of {}: {because}", rows(*count), source.source));
+        }
+        if source.not_taken > 0 {
+            data(&format!(
+                "  {} of {}: no rule takes them, and no [[leave_out]] says why",
+                rows(source.not_taken),
+                source.source
+            ));
+        }
+    }
+    let time = |millis: u64| duration(Duration::from_millis(millis));
+    let times = format!(
+        "{} (decide {}, load {}, verify {})",
+        time(report.total_ms),
+        time(report.decide_ms),
+        time(report.load_ms),
+        time(report.verify_ms)
+    );
+    if report.dry_run {
+        line(&format!("nothing was written: {} would be; {times}", rows(report.written())));
+    } else if report.verified {
+        let verified: u64 = report.rules.iter().map(|rule| rule.verified).sum();
+        line(&format!(
+            "{}: run {}, {} written, {} compared and equal; {times}",
+            styled(GOOD, "verified"),
+            report.run,
+            rows(report.written()),
+            rows(verified)
+        ));
+    } else {
+        line(&format!("{}: run {}; {times}", styled(BAD, "not verified"), report.run));
+        for problem in &report.problems {
+            line(&format!("  {problem}"));
+        }
+    }
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{} rows", grouped(count)) }
+}
+
+fn table(report: &MoveReport) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let heads = ["rule", "from", "rows", "new", "changed", "deleted", "as before", "left out"];
+    table.set_header(heads.iter().enumerate().map(|(place, head)| {
+        let side = if place < 2 { CellAlignment::Left } else { CellAlignment::Right };
+        Cell::new(styled(BOLD, head)).set_alignment(side)
+    }));
+    for rule in &report.rules {
+        let left_out = rule.count(NoteKind::LeftOut)
+            + rule.count(NoteKind::Duplicate)
+            + rule.count(NoteKind::Merged)
+            + rule.count(NoteKind::Rejected);
+        let mut cells = vec![Cell::new(&rule.rule), Cell::new(&rule.from)];
+        let counts =
+            [rule.rows, rule.inserted, rule.updated, rule.deleted, rule.unchanged, left_out];
+        cells.extend(
+            counts.map(|count| Cell::new(grouped(count)).set_alignment(CellAlignment::Right)),
+        );
+        table.add_row(cells);
+    }
+    for text in table.lines() {
+        data(text.trim_end());
+    }
+}
+
+fn reasons(rule: &RuleReport) {
+    for (kind, reasons) in &rule.notes {
+        let (word, style) = match kind {
+            NoteKind::Rejected => ("rejected", BAD),
+            NoteKind::Differs => ("differs", BAD),
+            NoteKind::AlreadyThere => ("already there", BAD),
+            NoteKind::NotTaken => ("not taken", BAD),
+            NoteKind::LeftOut => ("left out", WAITING),
+            NoteKind::Nulled => ("nulled", WAITING),
+            NoteKind::Merged => ("merged", WAITING),
+            NoteKind::Duplicate => ("duplicate", WAITING),
+            NoteKind::ChangedThere => ("changed there", WAITING),
+            NoteKind::DeletedThere => ("deleted there", WAITING),
+            NoteKind::StillReferenced => ("still referred to", WAITING),
+            NoteKind::Kept => ("kept", WAITING),
+        };
+        for (reason, count) in reasons.iter().take(REASONS_MAX) {
+            data(&format!("  {}: {} {}: {reason}", rule.rule, rows(*count), styled(style, word)));
+        }
+        if reasons.len() > REASONS_MAX {
+            data(&format!("  {}: and {} more reasons", rule.rule, reasons.len() - REASONS_MAX));
+        }
+    }
+}
+
+/// What a run does, in its order.
+pub(crate) fn outline(steps: &[OutlineStep]) {
+    for step in steps {
+        let about = step.rows.map_or_else(String::new, |count| format!(", about {}", rows(count)));
+        data(&format!("read {}{about}", step.source));
+        for rule in &step.rules {
+            let mut text = format!("  {} -> {}", styled(BOLD, &rule.rule), rule.table);
+            if let Some(id) = &rule.id {
+                text.push_str(&format!("; {id}"));
+            }
+            if !rule.refers_to.is_empty() {
+                text.push_str(&format!("; refers to {}", rule.refers_to.join(", ")));
+            }
+            if !rule.later.is_empty() {
+                text.push_str(&format!("; {} in a second step", rule.later.join(", ")));
+            }
+            data(&text);
+        }
+    }
+}
+
+/// One old row, and what becomes of it.
+pub(crate) fn sample(source: &str, key: &str, sample: &Sample) {
+    data(&styled(BOLD, &format!("{source} {key}")));
+    values(&sample.old);
+    for row in &sample.rows {
+        data(&format!("becomes {} by the rule {}", styled(BOLD, &row.table), row.rule));
+        values(&row.values);
+    }
+    if sample.rows.is_empty() {
+        data("becomes nothing");
+    }
+    for (rule, kind, reason) in &sample.notes {
+        let what = format!("{kind:?}");
+        data(&format!("  {rule}: {}: {reason}", styled(WAITING, &spaced(&what))));
+    }
+}
+
+/// `LeftOut` as `left out`.
+fn spaced(word: &str) -> String {
+    let mut text = String::with_capacity(word.len() + 4);
+    for (place, letter) in word.char_indices() {
+        if place > 0 && letter.is_uppercase() {
+            text.push(' ');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
+
+fn values(values: &[SampledValue]) {
+    let widest = values.iter().map(|value| value.column.chars().count()).max().unwrap_or(0);
+    for one in values {
+        let value = match &one.value {
+            Some(text) => text.escape_debug().to_string(),
+            None => styled(FAINT, "NULL"),
+        };
+        let from = one.from.split_whitespace().collect::<Vec<_>>().join(" ");
+        let from = styled(FAINT, &format!("<- {from}"));
+        data(&format!("  {:<widest$}  {value}  {from}", one.column));
+    }
+}

@@ -1,0 +1,106 @@
+//! The new application is used meanwhile.
+
+use super::Library;
+use crate::project::{snapshot, story};
+
+const ADA: &str = "SELECT family FROM people WHERE email = 'ada@example.org'";
+const MARRIES: &str = "UPDATE members SET name = 'Ada King' WHERE id = 1";
+const CORRECTS: &str = "UPDATE people SET family = 'Byron' WHERE email = 'ada@example.org'";
+
+impl Library {
+    fn with_conflicts(words: &str) -> Self {
+        let library = Self::new();
+        library.edit("[ids]", &format!("[conflicts]\n{words}\n\n[ids]"));
+        library.run("move run library").exits(0);
+        library
+    }
+}
+
+#[test]
+fn a_row_that_the_application_changed_is_judged_by_the_mapping() {
+    let keep = Library::with_conflicts("changed_there = \"keep theirs\"");
+    let over = Library::with_conflicts("changed_there = \"overwrite\"");
+    let stop = Library::with_conflicts("changed_there = \"stop\"");
+    for library in [&keep, &over, &stop] {
+        library.new_one(CORRECTS);
+    }
+    keep.run("move run library").exits(0);
+    keep.old(MARRIES);
+    keep.run("move run library").exits(0);
+    assert_eq!(keep.new_one(ADA), "Byron", "for good, whatever the old row does");
+    over.run("move run library").exits(0);
+    assert_eq!(over.new_one(ADA), "Lovelace", "although the old row did not change");
+    stop.old(MARRIES);
+    let stopped = stop.run("move run library").exits(1);
+    assert_eq!(stop.new_one(ADA), "Byron");
+    snapshot!("move_conflict_stop", stop.project, stopped.stderr());
+}
+
+#[test]
+fn a_row_that_the_application_deleted_is_judged_by_the_mapping() {
+    let count = "SELECT count(*) FROM people";
+    let grace =
+        "DELETE FROM loan_days; DELETE FROM loans; DELETE FROM people WHERE email LIKE 'grace%'";
+    let leave = Library::with_conflicts("deleted_there = \"leave deleted\"");
+    leave.new_one("DELETE FROM loan_days WHERE what = 'back'");
+    leave.run("move run library").exits(0);
+    leave.run("move run library").exits(0);
+    assert_eq!(leave.new_one("SELECT count(*) FROM loan_days"), "3");
+    let restore = Library::with_conflicts("deleted_there = \"restore\"");
+    let before = restore.everything();
+    restore.new_one(grace);
+    assert_eq!(restore.new_one(count), "2");
+    restore.run("move run library").exits(0);
+    assert_eq!(restore.everything(), before, "all are back, with their ids");
+}
+
+#[test]
+fn the_application_s_own_rows_are_its_own() {
+    let library = Library::new();
+    library.run("move run library").exits(0);
+    // Its own loan of a book that came from the old library, and a book of its own.
+    library.new_one(
+        "INSERT INTO loans SELECT 'its-own', id, 10 FROM people WHERE email = 'alan@example.org';
+         INSERT INTO books (id, title) VALUES (5000, 'Its own');",
+    );
+    library.old("DELETE FROM books WHERE id = 10; DELETE FROM loans WHERE book_id = 10");
+    let kept = library.run("move run library").exits(0);
+    assert_eq!(library.new_one("SELECT count(*) FROM books WHERE id IN (10, 5000)"), "2");
+    assert_eq!(library.new_one("SELECT book_id FROM loans WHERE id = 'its-own'"), "10");
+    // And an old row whose place is taken.
+    library.old("INSERT INTO books VALUES (5000, 'The old one')");
+    let taken = library.run("move run library").exits(6);
+    assert_eq!(library.new_one("SELECT title FROM books WHERE id = 5000"), "Its own");
+    let rejects = library.run("move rejects library").exits(0);
+    snapshot!("move_own_rows", library.project, story(&[kept, taken, rejects]));
+}
+
+#[test]
+fn an_old_row_that_no_rule_takes_is_told() {
+    let library = Library::new();
+    library.edit("makes = \"book\"", "makes = \"book\"\nwhere = \"title IS NOT NULL\"");
+    library.run("move run library").exits(6);
+    let rejects = library.run("move rejects library --csv").exits(0).stdout();
+    assert!(rejects.contains("books,20,not_taken,"), "{rejects}");
+    let text = library.project.read("moves/library.toml");
+    let because =
+        "[[leave_out]]\nfrom = \"books\"\nwhere = \"title IS NULL\"\nbecause = \"no title\"\n";
+    library.project.write("moves/library.toml", &format!("{text}\n{because}"));
+    let ran = library.run("move run library").exits(0);
+    assert!(ran.stdout().contains("1 row left out of books: no title"), "{}", ran.all());
+}
+
+#[test]
+fn one_old_row_can_be_looked_at_with_what_becomes_of_it() {
+    let library = Library::new();
+    library.run("move run library").exits(0);
+    let runs = [
+        library.run("move sample library members 1").exits(0),
+        library.run("move sample library members 3").exits(0),
+        library.run("move sample library loans 1").exits(0),
+        library.run("move sample library lones 1"),
+        library.run("move sample library loans 99"),
+    ];
+    assert!(runs[3..].iter().all(|run| run.code() != 0));
+    snapshot!("move_sample", library.project, story(&runs));
+}

@@ -1,0 +1,100 @@
+//! Which columns of a source are read, and where they stand in its batches.
+
+use arrow::record_batch::RecordBatch;
+use tokio::sync::mpsc;
+
+use super::key::KeyColumns;
+use super::plan::PlannedSource;
+use super::ports::{Extract, Source};
+use crate::TargetError;
+
+/// What a batch holds at most: large enough for columns to pay, small enough that several of them
+/// wait in queues within the memory that a move may take.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Batches that wait between a reader and what is done with them.
+const QUEUE: usize = 4;
+
+/// Columns of one source.
+pub(super) struct Columns {
+    /// Places in the relation's fields, in order.
+    places: Vec<usize>,
+    key: Vec<usize>,
+}
+
+impl Columns {
+    /// The key's columns and all that these use.
+    pub(super) fn of<'a>(source: &PlannedSource, used: impl Iterator<Item = &'a [usize]>) -> Self {
+        let mut places = source.key.clone();
+        used.for_each(|used| places.extend_from_slice(used));
+        places.sort_unstable();
+        places.dedup();
+        let key = source.key.iter().map(|place| position(&places, *place)).collect();
+        Self { places, key }
+    }
+
+    /// What is to be read.
+    pub(super) fn extract(&self, source: &PlannedSource, in_order: bool) -> Extract {
+        let field = |place: &usize| source.relation.fields[*place].clone();
+        let order = source.key.iter().map(|place| source.relation.fields[*place].name.clone());
+        Extract {
+            table: source.relation.name.clone(),
+            query: source.relation.query.clone(),
+            fields: self.places.iter().map(field).collect(),
+            order: if in_order { order.collect() } else { Vec::new() },
+            only: Vec::new(),
+            batch_bytes: BATCH_BYTES,
+        }
+    }
+
+    /// Those columns of a batch alone, which expressions use.
+    pub(super) fn project(
+        &self,
+        batch: &RecordBatch,
+        used: &[usize],
+    ) -> Result<RecordBatch, TargetError> {
+        let places: Vec<usize> = used.iter().map(|place| position(&self.places, *place)).collect();
+        batch.project(&places).map_err(|error| bug(&error))
+    }
+
+    /// The old keys of a batch.
+    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<KeyColumns, TargetError> {
+        let columns: Vec<_> = self.key.iter().map(|place| batch.column(*place).clone()).collect();
+        KeyColumns::of(&columns)
+    }
+}
+
+fn position(places: &[usize], place: usize) -> usize {
+    places.binary_search(&place).unwrap_or_default()
+}
+
+/// An error of Arrow's that no input should lead to.
+pub(super) fn bug(error: &arrow::error::ArrowError) -> TargetError {
+    TargetError::new(crate::ErrorKind::Bug, format!("rows in memory don't fit: {error}"))
+}
+
+/// Reads rows and gives them away batch by batch, while the next are being read.
+pub(super) async fn read_all<F>(
+    source: &mut dyn Source,
+    extract: &Extract,
+    mut each: F,
+) -> Result<(), TargetError>
+where
+    F: FnMut(RecordBatch) -> Result<(), TargetError>,
+{
+    let (batches, mut received) = mpsc::channel(QUEUE);
+    let reading = async move {
+        let read = source.read(extract, &batches).await;
+        drop(batches);
+        read
+    };
+    // It owns the queue's end: where it fails, the reader finds nobody there and ends.
+    let taking = async move {
+        while let Some(batch) = received.recv().await {
+            each(batch?)?;
+        }
+        Ok::<(), TargetError>(())
+    };
+    let (read, taken) = tokio::join!(reading, taking);
+    taken.and(read)
+}

@@ -1,0 +1,172 @@
+//! Derived ids, version 1: a UUID that follows from the move's key, a namespace and an old key.
+//!
+//! For whole numbers it is a bijection, so there are no collisions: `x = tag58 ‖ key64` is permuted
+//! by a ten-round Feistel network over 61|61 bits, whose round function is AES-128, and spread
+//! around the version and variant bits of UUIDv8. Other keys go through keyed BLAKE3.
+
+use aes::Aes128;
+use aes::cipher::generic_array::GenericArray;
+use aes::cipher::{BlockEncrypt, KeyInit};
+
+use super::key::{Part, RowKey};
+
+const HALF_BITS: u32 = 61;
+const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
+const TAG_BITS: u32 = 58;
+const ROUNDS: u8 = 10;
+const VERSION: u8 = 1;
+
+/// Derives ids under one key.
+#[derive(Clone)]
+pub(super) struct IdCipher {
+    aes: Aes128,
+    hash_key: [u8; 32],
+}
+
+/// A namespace's tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tag(u64);
+
+impl Tag {
+    /// The first 58 bits of BLAKE3 of its name.
+    pub(super) fn of(namespace: &str) -> Self {
+        let hash = blake3::hash(namespace.as_bytes());
+        let mut first = [0_u8; 8];
+        first.copy_from_slice(&hash.as_bytes()[..8]);
+        Self(u64::from_be_bytes(first) >> (64 - TAG_BITS))
+    }
+}
+
+impl IdCipher {
+    /// `secret`: 32 random bytes of the move's; `salt`: the mapping's `id_key`.
+    pub(super) fn new(secret: &[u8; 32], salt: &str) -> Self {
+        let mut material = secret.to_vec();
+        material.extend_from_slice(salt.as_bytes());
+        let number_key = blake3::derive_key("dunlin move ids v1: numbers", &material);
+        let hash_key = blake3::derive_key("dunlin move ids v1: other keys", &material);
+        Self { aes: Aes128::new(GenericArray::from_slice(&number_key[..16])), hash_key }
+    }
+
+    /// The id of an old key.
+    pub(super) fn derive(&self, tag: Tag, key: &RowKey) -> [u8; 16] {
+        match key.number() {
+            Some(number) => self.of_number(tag, number),
+            None => self.of_other(tag, key),
+        }
+    }
+
+    pub(super) fn of_number(&self, tag: Tag, number: i64) -> [u8; 16] {
+        let x = (u128::from(tag.0) << 64) | u128::from(number as u64);
+        let (mut left, mut right) = ((x >> HALF_BITS) as u64 & HALF_MASK, x as u64 & HALF_MASK);
+        for round in 0..ROUNDS {
+            (left, right) = (right, left ^ self.round(round, right));
+        }
+        uuid_of((u128::from(left) << HALF_BITS) | u128::from(right))
+    }
+
+    /// The old number of an id. `None`: it is no id of that namespace.
+    #[cfg(test)]
+    fn number_of(&self, tag: Tag, id: &[u8; 16]) -> Option<i64> {
+        let y = bits_of(id)?;
+        let (mut left, mut right) = ((y >> HALF_BITS) as u64 & HALF_MASK, y as u64 & HALF_MASK);
+        for round in (0..ROUNDS).rev() {
+            (left, right) = (right ^ self.round(round, left), left);
+        }
+        let x = (u128::from(left) << HALF_BITS) | u128::from(right);
+        ((x >> 64) as u64 == tag.0).then_some(x as u64 as i64)
+    }
+
+    fn round(&self, round: u8, half: u64) -> u64 {
+        // version ‖ r ‖ 0⁶ ‖ R
+        let mut block = [0_u8; 16];
+        block[0] = VERSION;
+        block[1] = round;
+        block[8..].copy_from_slice(&half.to_be_bytes());
+        let mut block = GenericArray::from(block);
+        self.aes.encrypt_block(&mut block);
+        let mut low = [0_u8; 8];
+        low.copy_from_slice(&block[8..]);
+        u64::from_be_bytes(low) & HALF_MASK
+    }
+
+    fn of_other(&self, tag: Tag, key: &RowKey) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.hash_key);
+        hasher.update(&[VERSION]);
+        hasher.update(&tag.0.to_be_bytes());
+        for part in &key.0 {
+            match part {
+                Part::Null => hasher.update(&[0]),
+                Part::Number(number) => hasher.update(&[1]).update(&number.to_be_bytes()),
+                Part::Bytes(bytes) => {
+                    hasher.update(&[2]).update(&(bytes.len() as u64).to_be_bytes()).update(bytes)
+                }
+            };
+        }
+        let mut bits = [0_u8; 16];
+        bits.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        uuid_of(u128::from_be_bytes(bits) >> 6)
+    }
+}
+
+/// 122 bits around UUIDv8's version and variant.
+fn uuid_of(bits: u128) -> [u8; 16] {
+    let (a, b, c) = (bits >> 74, (bits >> 62) & 0xfff, bits & ((1 << 62) - 1));
+    ((a << 80) | (8 << 76) | (b << 64) | (0b10 << 62) | c).to_be_bytes()
+}
+
+#[cfg(test)]
+fn bits_of(id: &[u8; 16]) -> Option<u128> {
+    let value = u128::from_be_bytes(*id);
+    let is_ours = (value >> 76) & 0xf == 8 && (value >> 62) & 0b11 == 0b10;
+    let (a, b, c) = (value >> 80, (value >> 64) & 0xfff, value & ((1 << 62) - 1));
+    is_ours.then_some((a << 74) | (b << 62) | c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cipher() -> IdCipher {
+        IdCipher::new(&[7; 32], "design-queue")
+    }
+
+    #[test]
+    fn numbers_come_back() {
+        let (cipher, tag) = (cipher(), Tag::of("user"));
+        for number in [0, 1, -1, 42, i64::MAX, i64::MIN, 1 << 40] {
+            let id = cipher.of_number(tag, number);
+            assert_eq!(cipher.number_of(tag, &id), Some(number));
+            assert_eq!(cipher.number_of(Tag::of("request"), &id), None);
+            assert_eq!((id[6] >> 4, id[8] >> 6), (8, 0b10), "a UUIDv8");
+        }
+    }
+
+    /// Ids are for ever: these never change.
+    #[test]
+    fn golden() {
+        let cipher = cipher();
+        let user = Tag::of("user");
+        let id = |key: &RowKey| hex::encode(cipher.derive(user, key));
+        let text = RowKey(vec![Part::Bytes(b"ada".as_slice().into())]);
+        let shown =
+            [id(&RowKey(vec![Part::Number(1)])), id(&RowKey(vec![Part::Number(-1)])), id(&text)];
+        assert_eq!(shown, GOLDEN);
+    }
+
+    const GOLDEN: [&str; 3] = [
+        "862a30b630f18b37ae55e3d8572bdb8f",
+        "d454d11228638b0183477e5d183b22a5",
+        "489d5d43c7cc832fa700fe7eb5962a59",
+    ];
+
+    #[test]
+    fn texts_have_ids_of_their_own() {
+        let (cipher, tag) = (cipher(), Tag::of("user"));
+        let key = |parts: &[&str]| {
+            RowKey(parts.iter().map(|part| Part::Bytes(part.as_bytes().into())).collect())
+        };
+        let ids =
+            [key(&["ab", "c"]), key(&["a", "bc"]), key(&["abc"])].map(|k| cipher.derive(tag, &k));
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+    }
+}

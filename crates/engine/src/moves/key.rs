@@ -1,0 +1,323 @@
+//! Keys of rows, old and new, as values of ours.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder,
+    PrimitiveArray, StringBuilder,
+};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
+};
+use std::sync::Arc;
+
+use crate::{ErrorKind, TargetError};
+
+/// One column of a key. Whole numbers, days and times are numbers; all else is its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Part {
+    /// A number; those without a sign as 64 bits.
+    Number(i64),
+    /// A text's bytes, or bytes.
+    Bytes(Box<[u8]>),
+    /// NULL. It comes last.
+    Null,
+}
+
+/// A key: its columns' parts in order. Keys are ordered as a source orders rows: see
+/// [`super::Extract::order`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RowKey(pub(super) Vec<Part>);
+
+impl RowKey {
+    /// The number, where it is one number.
+    #[must_use]
+    pub(super) fn number(&self) -> Option<i64> {
+        match self.0.as_slice() {
+            [Part::Number(number)] => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// For people and for files: the parts with commas between them. Bytes that are no text are
+    /// hexadecimal.
+    #[must_use]
+    pub(super) fn text(&self) -> String {
+        let parts: Vec<String> = self.0.iter().map(Part::text).collect();
+        parts.join(",")
+    }
+
+    /// Appends it in a form that `read` understands.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        for part in &self.0 {
+            part.write(to);
+        }
+    }
+
+    /// Reads a key of so many parts.
+    pub(super) fn read(from: &mut &[u8], parts: usize) -> Option<Self> {
+        (0..parts).map(|_| Part::read(from)).collect::<Option<Vec<_>>>().map(Self)
+    }
+}
+
+impl Part {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Null => "NULL".to_owned(),
+            Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if !text.contains(['\0']) => text.to_owned(),
+                _ => hex::encode(bytes),
+            },
+        }
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Null => to.push(0),
+            Self::Number(number) => {
+                to.push(1);
+                write_varint(to, zigzag(*number));
+            }
+            Self::Bytes(bytes) => {
+                to.push(2);
+                write_varint(to, bytes.len() as u64);
+                to.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    fn read(from: &mut &[u8]) -> Option<Self> {
+        let (&tag, rest) = from.split_first()?;
+        *from = rest;
+        match tag {
+            0 => Some(Self::Null),
+            1 => Some(Self::Number(unzigzag(read_varint(from)?))),
+            2 => {
+                let length = usize::try_from(read_varint(from)?).ok()?;
+                let (bytes, rest) = from.split_at_checked(length)?;
+                *from = rest;
+                Some(Self::Bytes(bytes.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// Appends a number, seven bits a byte.
+pub(super) fn write_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+/// Reads a number that `write_varint` wrote.
+pub(super) fn read_varint(from: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = from.split_first()?;
+        *from = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Columns that hold keys, for reading them row by row.
+pub(super) struct KeyColumns {
+    columns: Vec<Parts>,
+    rows: usize,
+}
+
+enum Parts {
+    Numbers(PrimitiveArray<Int64Type>),
+    Text(arrow::array::StringArray),
+    Bytes(arrow::array::BinaryArray),
+    Fixed(arrow::array::FixedSizeBinaryArray),
+    Boolean(BooleanArray),
+}
+
+impl KeyColumns {
+    /// The error says that a column's type can't be a key.
+    pub(super) fn of(columns: &[ArrayRef]) -> Result<Self, TargetError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let columns = columns.iter().map(parts_of).collect::<Result<_, _>>()?;
+        Ok(Self { columns, rows })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn key(&self, row: usize) -> RowKey {
+        RowKey(self.columns.iter().map(|column| column.part(row)).collect())
+    }
+
+    /// The numbers, where the key is one column of numbers.
+    pub(super) fn numbers(&self) -> Option<&PrimitiveArray<Int64Type>> {
+        match self.columns.as_slice() {
+            [Parts::Numbers(numbers)] => Some(numbers),
+            _ => None,
+        }
+    }
+}
+
+impl Parts {
+    fn part(&self, row: usize) -> Part {
+        let bytes = |bytes: &[u8]| Part::Bytes(bytes.into());
+        match self {
+            Self::Numbers(array) if array.is_valid(row) => Part::Number(array.value(row)),
+            Self::Text(array) if array.is_valid(row) => bytes(array.value(row).as_bytes()),
+            Self::Bytes(array) if array.is_valid(row) => bytes(array.value(row)),
+            Self::Fixed(array) if array.is_valid(row) => bytes(array.value(row)),
+            Self::Boolean(array) if array.is_valid(row) => Part::Number(array.value(row).into()),
+            _ => Part::Null,
+        }
+    }
+}
+
+fn parts_of(column: &ArrayRef) -> Result<Parts, TargetError> {
+    fn widened<T: ArrowPrimitiveType>(column: &ArrayRef) -> Parts
+    where
+        T::Native: Into<i64>,
+    {
+        Parts::Numbers(column.as_primitive::<T>().unary(Into::into))
+    }
+    Ok(match column.data_type() {
+        DataType::Int16 => widened::<Int16Type>(column),
+        DataType::Int32 => widened::<Int32Type>(column),
+        DataType::Int64 => Parts::Numbers(column.as_primitive::<Int64Type>().clone()),
+        DataType::UInt64 => {
+            Parts::Numbers(column.as_primitive::<UInt64Type>().unary(|number| number as i64))
+        }
+        DataType::Date32 => widened::<Date32Type>(column),
+        DataType::Time64(_) => widened::<Time64MicrosecondType>(column),
+        DataType::Timestamp(_, _) => widened::<TimestampMicrosecondType>(column),
+        DataType::Boolean => Parts::Boolean(column.as_boolean().clone()),
+        DataType::Utf8 => Parts::Text(column.as_string::<i32>().clone()),
+        DataType::Binary => Parts::Bytes(column.as_binary::<i32>().clone()),
+        DataType::FixedSizeBinary(_) => Parts::Fixed(column.as_fixed_size_binary().clone()),
+        other => {
+            return Err(TargetError::new(
+                ErrorKind::Refused,
+                format!("a column of type {other} can't be part of a key"),
+            ));
+        }
+    })
+}
+
+/// Makes columns of these types out of keys.
+pub(super) fn columns_of<'a>(
+    types: &[DataType],
+    keys: impl Iterator<Item = &'a RowKey> + Clone,
+) -> Result<Vec<ArrayRef>, TargetError> {
+    types.iter().enumerate().map(|(place, of)| column_of(of, keys.clone(), place)).collect()
+}
+
+fn column_of<'a>(
+    of: &DataType,
+    keys: impl Iterator<Item = &'a RowKey>,
+    place: usize,
+) -> Result<ArrayRef, TargetError> {
+    let parts = keys.map(|key| key.0.get(place).unwrap_or(&Part::Null));
+    let number = |part: &Part| match part {
+        Part::Number(number) => Some(*number),
+        _ => None,
+    };
+    let bytes = |part: &'a Part| match part {
+        Part::Bytes(bytes) => Some(bytes.as_ref()),
+        _ => None,
+    };
+    let wrong = || TargetError::new(ErrorKind::Bug, format!("a key is not of type {of}"));
+    Ok(match of {
+        DataType::Boolean => {
+            let mut builder = BooleanBuilder::new();
+            parts.for_each(|part| builder.append_option(number(part).map(|n| n != 0)));
+            Arc::new(builder.finish())
+        }
+        DataType::Utf8 => {
+            let mut builder = StringBuilder::new();
+            for part in parts {
+                let text = bytes(part).map(std::str::from_utf8).transpose().map_err(|_| wrong())?;
+                builder.append_option(text);
+            }
+            Arc::new(builder.finish())
+        }
+        DataType::Binary => {
+            let mut builder = BinaryBuilder::new();
+            parts.for_each(|part| builder.append_option(bytes(part)));
+            Arc::new(builder.finish())
+        }
+        DataType::FixedSizeBinary(width) => {
+            let mut builder = FixedSizeBinaryBuilder::new(*width);
+            for part in parts {
+                match bytes(part) {
+                    Some(bytes) => builder.append_value(bytes).map_err(|_| wrong())?,
+                    None => builder.append_null(),
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        DataType::UInt64 => Arc::new(
+            parts
+                .map(|part| number(part).map(|n| n as u64))
+                .collect::<PrimitiveArray<UInt64Type>>(),
+        ),
+        other => {
+            let numbers: PrimitiveArray<Int64Type> = parts.map(number).collect();
+            // Through numbers of its own width: a day is 32 bits, an instant 64.
+            let narrow = match other {
+                DataType::Date32 => DataType::Int32,
+                _ => DataType::Int64,
+            };
+            let numbers = arrow::compute::cast(&numbers, &narrow).map_err(|_| wrong())?;
+            arrow::compute::cast(&numbers, other).map_err(|_| wrong())?
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_go_there_and_back() {
+        let key = RowKey(vec![
+            Part::Number(i64::MIN),
+            Part::Number(-1),
+            Part::Bytes(b"\0a,".as_slice().into()),
+            Part::Null,
+        ]);
+        let mut bytes = Vec::new();
+        key.write(&mut bytes);
+        let mut rest = bytes.as_slice();
+        assert_eq!(RowKey::read(&mut rest, 4), Some(key));
+        assert!(rest.is_empty());
+        for cut in 0..bytes.len() {
+            assert_eq!(RowKey::read(&mut &bytes[..cut], 4), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn columns_come_of_keys_and_keys_of_columns() {
+        let keys = [
+            RowKey(vec![Part::Number(7), Part::Bytes(b"x".as_slice().into())]),
+            RowKey(vec![Part::Number(-7), Part::Null]),
+        ];
+        let types = [DataType::Date32, DataType::Utf8];
+        let columns = columns_of(&types, keys.iter()).unwrap();
+        let read = KeyColumns::of(&columns).unwrap();
+        assert_eq!((0..read.len()).map(|row| read.key(row)).collect::<Vec<_>>(), keys);
+    }
+}

@@ -1,0 +1,179 @@
+//! What people ask about a move: how it stands, which rows were told of, which id became which.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dunlin_model::moves::{Field, IdKind, ValueType};
+
+use super::decide::{read_ids, read_pairs};
+use super::ids::{IdCipher, Tag};
+use super::key::{Part, RowKey};
+use super::key_set::key_hash;
+use super::notes::NOTES_AREA;
+use super::pack::Pack;
+use super::plan::MovePlan;
+use super::ports::{MoveTarget, Stored};
+use super::report::Reject;
+use super::run::{MoveJob, prepare};
+use super::state::{AREA, MoveState};
+use super::translate::Ids;
+use super::writer::pack_area;
+use crate::report::EngineError;
+use crate::{ErrorKind, TargetError};
+
+/// Entries that are read from the store at once.
+const AT_ONCE: u32 = 64;
+
+/// How the move stands; `None`: it has never run.
+///
+/// # Errors
+/// The database's.
+pub async fn standing(
+    target: &mut dyn MoveTarget,
+    name: &str,
+) -> Result<Option<MoveState>, TargetError> {
+    let stored = target.stored(name, AREA, 0, 1).await?;
+    stored.first().map(MoveState::read).transpose()
+}
+
+/// The rows that the last run told of, one after the other.
+///
+/// # Errors
+/// The database's.
+pub async fn rejects(
+    target: &mut dyn MoveTarget,
+    name: &str,
+    mut each: impl FnMut(Reject),
+) -> Result<(), TargetError> {
+    let mut from = 0;
+    loop {
+        let stored = target.stored(name, NOTES_AREA, from, AT_ONCE).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        for entry in &stored {
+            let rows: Vec<Reject> = serde_json::from_slice(
+                entry.value.as_deref().unwrap_or_default(),
+            )
+            .map_err(|_| {
+                TargetError::new(ErrorKind::LedgerFormat, "the list of rows can't be read")
+                    .help("a newer version of Dunlin may have written it")
+            })?;
+            rows.into_iter().for_each(&mut each);
+        }
+    }
+}
+
+/// Every old key of a namespace with its new id, in the order of the old keys; merged ones after
+/// those.
+///
+/// # Errors
+/// A namespace that isn't there; the databases'.
+pub async fn export_ids(
+    move_job: &MoveJob,
+    namespace: &str,
+    mut each: impl FnMut(&str, &str),
+) -> Result<(), EngineError> {
+    let (plan, _, _) = prepare(move_job).await?;
+    let mut target = move_job.target.move_target().await?;
+    let name = &move_job.mapping.name;
+    let Some(state) = standing(target.as_mut(), name).await? else {
+        return Err(never_ran(name).into());
+    };
+    let secret = state.secret(move_job.secret.as_ref())?;
+    let place = namespace_of(&plan, namespace)?;
+    let maker = &plan.rules[plan.namespaces[place].maker];
+    let Some(field) = maker.id_field.map(|place| &maker.written.fields[place]) else {
+        return Ok(());
+    };
+    let at = maker.written.key.iter().position(|place| Some(*place) == maker.id_field).unwrap_or(0);
+    let mut written: BTreeMap<RowKey, ()> = BTreeMap::new();
+    let leaders = read_pairs(&all(target.as_mut(), name, &format!("leaders/{namespace}")).await?)?;
+    let area = pack_area(&maker.rule.name);
+    let mut from = i64::MIN;
+    loop {
+        let stored = target.stored(name, &area, from, AT_ONCE).await?;
+        let Some(last) = stored.last() else { break };
+        from = last.number + 1;
+        for entry in &stored {
+            for entry in Pack::read(entry)?.entries {
+                each(&entry.old.text(), &id_text(field, entry.new.0.get(at)));
+                if leaders.contains_key(&entry.old) {
+                    written.insert(entry.old, ());
+                }
+            }
+        }
+    }
+    let ids = stored_ids(&plan, place, target.as_mut(), name, &leaders).await?;
+    let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
+    for member in leaders.keys().filter(|member| !written.contains_key(member)) {
+        if let Some(id) = ids.id(&cipher, field, member) {
+            each(&member.text(), &id_text(field, id.0.first()));
+        }
+    }
+    Ok(())
+}
+
+async fn stored_ids(
+    plan: &MovePlan,
+    place: usize,
+    target: &mut dyn MoveTarget,
+    name: &str,
+    leaders: &BTreeMap<RowKey, RowKey>,
+) -> Result<Ids, TargetError> {
+    let spec = &plan.namespaces[place].spec;
+    let mut assigned = HashMap::new();
+    if spec.kind == IdKind::Assigned {
+        for entry in all(target, name, &format!("ids/{}", spec.name)).await? {
+            assigned.extend(read_ids(&entry)?.into_iter().map(|(old, id)| (key_hash(&old), id)));
+        }
+    }
+    Ok(Ids {
+        name: spec.name.clone(),
+        kind: spec.kind,
+        tag: Tag::of(&spec.name),
+        made: None,
+        leaders: leaders.clone().into_iter().filter(|(member, leader)| member != leader).collect(),
+        assigned,
+    })
+}
+
+async fn all(
+    target: &mut dyn MoveTarget,
+    name: &str,
+    area: &str,
+) -> Result<Vec<Stored>, TargetError> {
+    let mut all: Vec<Stored> = Vec::new();
+    loop {
+        let from = all.last().map_or(i64::MIN, |last| last.number + 1);
+        let some = target.stored(name, area, from, AT_ONCE).await?;
+        if some.is_empty() {
+            return Ok(all);
+        }
+        all.extend(some);
+    }
+}
+
+fn namespace_of(plan: &MovePlan, namespace: &str) -> Result<usize, TargetError> {
+    let found = plan.namespaces.iter().position(|one| one.spec.name == namespace);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = plan.namespaces.iter().map(|one| one.spec.name.as_str()).collect();
+        TargetError::new(ErrorKind::Refused, format!("there is no namespace `{namespace}`"))
+            .help(format!("there is: {}", names.join(", ")))
+    })
+}
+
+fn id_text(field: &Field, part: Option<&Part>) -> String {
+    match (part, &field.value_type) {
+        (Some(Part::Bytes(bytes)), ValueType::Uuid) => match uuid::Uuid::from_slice(bytes) {
+            Ok(id) => id.to_string(),
+            Err(_) => hex::encode(bytes),
+        },
+        (Some(part), _) => RowKey(vec![part.clone()]).text(),
+        (None, _) => String::new(),
+    }
+}
+
+/// A question about a move that has written nothing yet.
+pub(super) fn never_ran(name: &str) -> TargetError {
+    TargetError::new(ErrorKind::Refused, format!("the move {name} has never run on this target"))
+        .help(format!("dunlin move run {name}"))
+}

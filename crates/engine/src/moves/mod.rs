@@ -1,0 +1,39 @@
+//! Moves: an old application's data into a new application's shape, again and again, with ids that
+//! stay.
+
+mod arrow_type;
+mod columns;
+mod decide;
+mod ids;
+mod key;
+mod key_set;
+mod look;
+mod notes;
+mod pack;
+mod pass;
+mod plan;
+mod ports;
+mod produce;
+mod report;
+mod row_hash;
+mod run;
+mod sample;
+mod session;
+mod settle;
+mod shapes;
+mod state;
+mod translate;
+mod verify;
+mod writer;
+
+pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
+pub use look::{export_ids, rejects, standing};
+pub use plan::{MovePlan, OutlineRule, OutlineStep, plan};
+pub use ports::{
+    Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
+    MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
+};
+pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
+pub use run::{MoveJob, prepare, reopen, run, source_catalogue};
+pub use sample::{Sample, SampledRow, SampledValue, sample};
+pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -1,0 +1,304 @@
+//! What a move needs of databases, and of expressions.
+
+use arrow::array::{BooleanArray, UInt32Array};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use dunlin_model::Lease;
+use dunlin_model::moves::{Catalogue, Expression, Field, OnRowError, TableName};
+use tokio::sync::mpsc;
+
+use crate::{Connector, TargetError};
+
+/// Makes connections for moves.
+#[async_trait]
+pub trait MoveConnector: Connector {
+    /// Opens the database as a source, under one snapshot, to look only.
+    async fn source(&self) -> Result<Box<dyn Source>, TargetError>;
+
+    /// Connects to it as a target.
+    async fn move_target(&self) -> Result<Box<dyn MoveTarget>, TargetError>;
+}
+
+/// Where a reader puts what it has read. It waits while the queue is full.
+pub type Batches = mpsc::Sender<Result<RecordBatch, TargetError>>;
+
+/// Rows to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extract {
+    /// The table or view; for a query, the name it goes by.
+    pub table: TableName,
+    /// The query, where it is one.
+    pub query: Option<String>,
+    /// The columns, in the order that batches have them. In memory they are as
+    /// [`super::arrow_type`] says.
+    pub fields: Vec<Field>,
+    /// The columns that rows are ordered by; empty: any order. Whole numbers, days and times are in
+    /// the order of their values; all other types in the order of the bytes of their text, whatever
+    /// the collation (`COLLATE "C"`, `BINARY`), so that we and the server agree. NULL comes last.
+    pub order: Vec<String>,
+    /// Only rows whose columns have these texts; empty: all.
+    pub only: Vec<(String, String)>,
+    /// A batch has at most about so many bytes, and at least one row.
+    pub batch_bytes: usize,
+}
+
+/// A source under one snapshot. All its readers see the same rows.
+#[async_trait]
+pub trait Source: Send {
+    /// Its tables and views.
+    async fn catalogue(&mut self) -> Result<Catalogue, TargetError>;
+
+    /// The columns of a query's result, under the name that the mapping gives it.
+    async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError>;
+
+    /// Opens another reader of the same snapshot, for reading beside this. `None`: it has one
+    /// reader only.
+    async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError>;
+
+    /// Reads rows and puts them into the queue, in batches; returns when all are there. A receiver
+    /// that is gone ends it without an error.
+    async fn read(&mut self, extract: &Extract, batches: &Batches) -> Result<(), TargetError>;
+}
+
+/// A table that a move writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Which.
+    pub table: TableName,
+    /// The columns that are written, in the order that batches have them, the key's among them.
+    pub fields: Vec<Field>,
+    /// Which of them are the key, as places in `fields`.
+    pub key: Vec<usize>,
+    /// Whether the table's own triggers fire.
+    pub triggers: bool,
+}
+
+/// What became of rows that were to be written. Numbers are places in the batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// Inserted: rows whose key is there already. Updated or deleted: rows that aren't there.
+    pub absent_or_there: Vec<u32>,
+    /// Rows that the database refuses, with its reason, without values.
+    pub rejected: Vec<(u32, String)>,
+}
+
+/// An entry of the move's own store: small binary values by area and number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The area: `state`, `pack/users`.
+    pub area: String,
+    /// The number in it.
+    pub number: i64,
+    /// The value. When put: `None` deletes it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A target of moves: one connection.
+///
+/// Writes belong to a transaction that `begin` opens and `commit` ends. After an error other than
+/// `Lost` nothing of the transaction remains, unless `Refused` tells of single rows: then the
+/// transaction goes on without them. After `Lost` its outcome is unknown: connect, claim the lease
+/// again, and read the store.
+#[async_trait]
+pub trait MoveTarget: Send {
+    /// Its tables.
+    async fn catalogue(&mut self) -> Result<Catalogue, TargetError>;
+
+    /// Creates the store's table in the ledger, where it isn't there.
+    async fn create_store(&mut self) -> Result<(), TargetError>;
+
+    /// Entries of an area from a number on, in order, at most so many. None where there is no store.
+    async fn stored(
+        &mut self,
+        name: &str,
+        area: &str,
+        from: i64,
+        limit: u32,
+    ) -> Result<Vec<Stored>, TargetError>;
+
+    /// Begins a transaction behind the lease's fence. Locks are waited for up to `lock_timeout`.
+    async fn begin(
+        &mut self,
+        lease: &Lease,
+        lock_timeout: std::time::Duration,
+    ) -> Result<(), TargetError>;
+
+    /// Inserts rows, fast: none of their keys is there. `by_row` in an error means that a row is to
+    /// blame.
+    async fn load(&mut self, into: &Written, rows: &RecordBatch) -> Result<(), TargetError>;
+
+    /// Inserts rows one by one where that is needed: those whose key is there are left as they are
+    /// and told of, and those that the database refuses are told with its reason. Each in a
+    /// savepoint, or halved, so that the rest goes in.
+    async fn insert(&mut self, into: &Written, rows: &RecordBatch) -> Result<Refused, TargetError>;
+
+    /// Updates rows by their key.
+    async fn update(&mut self, into: &Written, rows: &RecordBatch) -> Result<Refused, TargetError>;
+
+    /// Deletes rows by their key; `keys` has the key's columns alone, in order. Rows that others refer
+    /// to are told as rejected: nothing is cascaded.
+    async fn delete(&mut self, from: &Written, keys: &RecordBatch) -> Result<Refused, TargetError>;
+
+    /// Reads rows by their key, all written columns, in any order; with `lock` until the commit.
+    async fn fetch(
+        &mut self,
+        from: &Written,
+        keys: &RecordBatch,
+        lock: bool,
+    ) -> Result<RecordBatch, TargetError>;
+
+    /// The texts of values as the database has them once they are stored in a column:
+    /// `10.0.0.1` in an `inet`. NULL stays NULL. A value that it refuses is an error with `by_row`.
+    async fn normalise(
+        &mut self,
+        field: &Field,
+        values: &[Option<String>],
+    ) -> Result<Vec<Option<String>>, TargetError>;
+
+    /// Puts entries into the store, or deletes them.
+    async fn put(&mut self, name: &str, entries: &[Stored]) -> Result<(), TargetError>;
+
+    /// Sets what the database numbers a column with next to at least `above` + 1. In the transaction
+    /// where it can be.
+    async fn number_above(
+        &mut self,
+        table: &TableName,
+        column: &str,
+        above: i64,
+    ) -> Result<(), TargetError>;
+
+    /// Takes `count` numbers of a column that the database numbers, so that nobody else gets them.
+    async fn take_numbers(
+        &mut self,
+        table: &TableName,
+        column: &str,
+        count: u32,
+    ) -> Result<Vec<i64>, TargetError>;
+
+    /// Commits. The lease's commit count moves on success.
+    async fn commit(&mut self, lease: &mut Lease) -> Result<(), TargetError>;
+
+    /// Rolls back.
+    async fn rollback(&mut self) -> Result<(), TargetError>;
+
+    /// Reads all rows of a table in batches, in any order (`extract.order` is empty), for comparing.
+    async fn read(&mut self, extract: &Extract, batches: &Batches) -> Result<(), TargetError>;
+}
+
+/// An expression to compile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// What it is called in the batch that comes of it.
+    pub name: String,
+    /// The expression.
+    pub expression: Expression,
+    /// The column it is for: the result gets that column's form in memory. `None`: any type.
+    pub column: Option<Field>,
+    /// It must be true or false; NULL counts as false.
+    pub condition: bool,
+    /// Where it fails on a row.
+    pub on_error: OnRowError,
+}
+
+/// One row for each of these, compiled with the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EachSpec {
+    /// Of a list, under this name.
+    Element(String, Expression),
+    /// Of several sets of named values.
+    Case(Vec<Vec<(String, Expression)>>),
+}
+
+/// Everything about one rule that is an expression over an old row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expressions {
+    /// The old row's columns.
+    pub fields: Vec<Field>,
+    /// Named expressions, in order; they may be used in all that follows.
+    pub lets: Vec<(String, Expression)>,
+    /// Several rows of one.
+    pub each: Option<EachSpec>,
+    /// Which rows; after `each`.
+    pub filter: Option<Expression>,
+    /// What is wanted of each row.
+    pub outputs: Vec<Output>,
+    /// What is wanted after the ids are known: expressions that use `new.column`.
+    pub late: Vec<Output>,
+    /// The columns that stand behind `new.`, with their types in the target.
+    pub new: Vec<Field>,
+    /// The zone of timestamps that carry none.
+    pub time_zone: String,
+}
+
+/// Why an expression can't be compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpressionError {
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// What is wrong, with the nearest name where one is unknown.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// An expression that failed on a row, or did what `on_error` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFailure {
+    /// The row in the batch that was given.
+    pub row: u32,
+    /// The output's name.
+    pub output: String,
+    /// What was done.
+    pub on_error: OnRowError,
+    /// Why, without values.
+    pub reason: String,
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// A column for each output, in order. Rows that the filter leaves out, that failed or are left
+    /// out for an error are not among them.
+    pub rows: RecordBatch,
+    /// For each of them, the row of the given batch that it came of; it grows or stays.
+    pub of: UInt32Array,
+    /// For each row of the given batch, whether the filter took at least one of its rows.
+    pub taken: BooleanArray,
+    /// What failed.
+    pub failures: Vec<RowFailure>,
+}
+
+/// Compiled expressions.
+pub trait Compiled: Send + Sync {
+    /// Which of the old row's columns are used, as places in `fields`, in order. Batches given to
+    /// `apply` have these columns alone, in this order.
+    fn used(&self) -> &[usize];
+
+    /// Evaluates on a batch. A failure of one row never touches another.
+    ///
+    /// # Errors
+    /// Only what is no row's fault: a bug, memory.
+    fn apply(&self, batch: &RecordBatch) -> Result<Applied, TargetError>;
+
+    /// Evaluates the late outputs: `batch` is what `apply` got, `applied` what it gave, `new` the
+    /// columns behind `new.` for each of its rows.
+    ///
+    /// # Errors
+    /// As `apply`. Failures' rows are places in `applied.rows`; the failed outputs are NULL there.
+    fn late(
+        &self,
+        batch: &RecordBatch,
+        applied: &Applied,
+        new: &RecordBatch,
+    ) -> Result<(RecordBatch, Vec<RowFailure>), TargetError>;
+}
+
+/// Compiles expressions.
+pub trait Compiler: Send + Sync {
+    /// Parses, checks every type, and compiles.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line.
+    fn compile(&self, expressions: &Expressions)
+    -> Result<Box<dyn Compiled>, Vec<ExpressionError>>;
+}

@@ -1,0 +1,311 @@
+//! From a batch of old rows to new rows of one rule.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use dunlin_model::moves::{Missing, OnRowError};
+use std::sync::Arc;
+
+use super::arrow_type::{arrow_schema, arrow_type};
+use super::columns::{Columns, bug};
+use super::ids::IdCipher;
+use super::key::{KeyColumns, RowKey};
+use super::key_set::{KeySet, key_hash};
+use super::plan::{Layout, PlannedReference, PlannedRule};
+use super::ports::Applied;
+use super::report::{Note, NoteKind};
+use super::translate::{Found, Ids};
+use crate::TargetError;
+
+/// What was decided before the first row is written.
+pub(super) struct Decided {
+    pub(super) cipher: IdCipher,
+    /// For each namespace of the plan.
+    pub(super) ids: Vec<Ids>,
+    /// For each rule: old keys of rows that merge into another's.
+    pub(super) merged: Vec<KeySet>,
+    /// For each rule: where several rows have one key in the target, by its hash: whose it is.
+    pub(super) winners: Vec<HashMap<u128, RowKey>>,
+}
+
+/// New rows.
+pub(super) struct Produced {
+    /// In the form of the rule's written fields.
+    pub(super) rows: RecordBatch,
+    /// For each, the old key.
+    pub(super) old: Vec<RowKey>,
+    /// What is to be told about rows.
+    pub(super) notes: Vec<Note>,
+    /// For each old row, whether the rule's filter took it.
+    pub(super) taken: BooleanArray,
+}
+
+/// The rows in the making: all columns, and which rows stay.
+struct Making<'a> {
+    rule: &'a PlannedRule,
+    decided: &'a Decided,
+    old: Vec<RowKey>,
+    keep: Vec<bool>,
+    columns: Vec<Option<ArrayRef>>,
+    notes: Vec<Note>,
+}
+
+/// Makes a rule's rows of a batch.
+pub(super) fn produce(
+    rule: &PlannedRule,
+    decided: &Decided,
+    rule_number: usize,
+    columns: &Columns,
+    batch: &RecordBatch,
+) -> Result<Produced, TargetError> {
+    let given = columns.project(batch, rule.compiled.used())?;
+    let keys = columns.keys(batch)?;
+    let applied = rule.compiled.apply(&given)?;
+    let mut making = Making::new(rule, decided, &applied, &keys);
+    making.merge(rule_number);
+    making.plain(&rule.layout, &applied);
+    making.references(&rule.layout.references, &applied)?;
+    making.own_id()?;
+    making.late(&given, &applied)?;
+    let (rows, old, notes) = making.finish(rule_number)?;
+    Ok(Produced { rows, old, notes, taken: applied.taken })
+}
+
+/// The target's key of each row, as far as the deciding expressions tell it; `None`: the row is left
+/// out, or its key can't be told.
+pub(super) fn deciding_keys(
+    rule: &PlannedRule,
+    layout: &Layout,
+    decided: &Decided,
+    rule_number: usize,
+    applied: &Applied,
+    keys: &KeyColumns,
+) -> Result<Vec<Option<(RowKey, RowKey)>>, TargetError> {
+    let mut making = Making::new(rule, decided, applied, keys);
+    making.merge(rule_number);
+    making.plain(layout, applied);
+    making.references(&layout.references, applied)?;
+    making.own_id()?;
+    let columns: Option<Vec<ArrayRef>> =
+        rule.written.key.iter().map(|place| making.columns[*place].clone()).collect();
+    let Some(columns) = columns else { return Ok(vec![None; making.old.len()]) };
+    let new = KeyColumns::of(&columns)?;
+    let rows = making.old.into_iter().zip(making.keep).enumerate();
+    Ok(rows.map(|(row, (old, keep))| keep.then(|| (old, new.key(row)))).collect())
+}
+
+impl<'a> Making<'a> {
+    fn new(
+        rule: &'a PlannedRule,
+        decided: &'a Decided,
+        applied: &Applied,
+        keys: &KeyColumns,
+    ) -> Self {
+        let old: Vec<RowKey> =
+            applied.of.values().iter().map(|row| keys.key(*row as usize)).collect();
+        let notes = applied.failures.iter().map(|failure| Note {
+            old: keys.key(failure.row as usize),
+            kind: kind_of(failure.on_error),
+            reason: format!("`{}` {}", failure.output, failure.reason),
+        });
+        Self {
+            rule,
+            decided,
+            keep: vec![true; old.len()],
+            columns: vec![None; rule.written.fields.len()],
+            notes: notes.collect(),
+            old,
+        }
+    }
+
+    fn drop_row(&mut self, row: usize, kind: NoteKind, reason: impl Into<String>) {
+        if std::mem::replace(&mut self.keep[row], false) {
+            self.notes.push(Note { old: self.old[row].clone(), kind, reason: reason.into() });
+        }
+    }
+
+    fn merge(&mut self, rule_number: usize) {
+        let merged = &self.decided.merged[rule_number];
+        if merged.is_empty() {
+            return;
+        }
+        for row in 0..self.old.len() {
+            if merged.contains(&self.old[row]) {
+                self.drop_row(row, NoteKind::Merged, "merged into another row");
+            }
+        }
+    }
+
+    fn plain(&mut self, layout: &Layout, applied: &Applied) {
+        for &(field, output) in &layout.plain {
+            self.columns[field] = Some(applied.rows.column(output).clone());
+        }
+    }
+
+    fn references(
+        &mut self,
+        references: &[PlannedReference],
+        applied: &Applied,
+    ) -> Result<(), TargetError> {
+        for reference in references {
+            let ids = &self.decided.ids[reference.namespace];
+            let field = &self.rule.written.fields[reference.field];
+            let of = applied.rows.column(reference.of);
+            let when = reference.when.map(|when| applied.rows.column(when).as_boolean().clone());
+            let counts =
+                |row: usize| when.as_ref().is_none_or(|when| when.is_valid(row) && when.value(row));
+            let (column, found) = ids.column(&self.decided.cipher, field, of, counts)?;
+            self.columns[reference.field] = Some(column);
+            for (row, found) in found.into_iter().enumerate() {
+                let is_missing =
+                    found == Found::Missing || (found == Found::Null && !field.nullable);
+                if is_missing && self.keep[row] {
+                    self.missing(row, reference, found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, row: usize, reference: &PlannedReference, found: Found) {
+        let field = &self.rule.written.fields[reference.field];
+        let name = &self.decided.ids[reference.namespace].name;
+        let reason = match found {
+            Found::Null => format!("`{}` refers to no {name}", field.name),
+            _ => format!("`{}` refers to a {name} that isn't there", field.name),
+        };
+        match reference.missing {
+            Missing::Null if field.nullable => {
+                let old = self.old[row].clone();
+                self.notes.push(Note { old, kind: NoteKind::Nulled, reason });
+            }
+            Missing::LeaveOut => self.drop_row(row, NoteKind::LeftOut, reason),
+            Missing::Null | Missing::Error => self.drop_row(row, NoteKind::Rejected, reason),
+        }
+    }
+
+    fn own_id(&mut self) -> Result<(), TargetError> {
+        let (Some(makes), Some(place)) = (self.rule.makes, self.rule.id_field) else {
+            return Ok(());
+        };
+        let field = &self.rule.written.fields[place];
+        let ids = &self.decided.ids[makes];
+        let mut new = Vec::with_capacity(self.old.len());
+        for row in 0..self.old.len() {
+            let id = ids.id(&self.decided.cipher, field, &self.old[row]);
+            if id.is_none() {
+                let reason = format!("its key has no place in `{}`", field.name);
+                self.drop_row(row, NoteKind::Rejected, reason);
+            }
+            new.push(id.unwrap_or_else(|| RowKey(vec![super::key::Part::Null])));
+        }
+        let columns = super::key::columns_of(&[arrow_type(&field.value_type, true)], new.iter())?;
+        self.columns[place] = columns.into_iter().next();
+        Ok(())
+    }
+
+    fn late(&mut self, given: &RecordBatch, applied: &Applied) -> Result<(), TargetError> {
+        let layout = &self.rule.layout;
+        if layout.late.is_empty() {
+            return Ok(());
+        }
+        let fields = &self.rule.written.fields;
+        let places: Vec<usize> = (0..fields.len())
+            .filter(|place| layout.late.iter().all(|(field, _)| field != place))
+            .collect();
+        let new_fields: Vec<_> = places.iter().map(|place| fields[*place].clone()).collect();
+        let columns = places.iter().map(|place| self.column(*place)).collect();
+        let new = batch(&new_fields, columns, self.old.len())?;
+        let (rows, failures) = self.rule.compiled.late(given, applied, &new)?;
+        for &(field, output) in &layout.late {
+            self.columns[field] = Some(rows.column(output).clone());
+        }
+        for failure in failures {
+            let row = failure.row as usize;
+            // A row that goes nowhere has no id either.
+            if !self.keep[row] {
+                continue;
+            }
+            let reason = format!("`{}` {}", failure.output, failure.reason);
+            match failure.on_error {
+                OnRowError::Null => {
+                    let old = self.old[row].clone();
+                    self.notes.push(Note { old, kind: NoteKind::Nulled, reason });
+                }
+                other => self.drop_row(row, kind_of(other), reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn column(&self, place: usize) -> ArrayRef {
+        self.columns[place].clone().unwrap_or_else(|| {
+            let of = arrow_type(&self.rule.written.fields[place].value_type, true);
+            new_null_array(&of, self.old.len())
+        })
+    }
+
+    /// Drops rows whose key in the target belongs to another old row.
+    fn duplicates(&mut self, rule_number: usize) -> Result<(), TargetError> {
+        let winners = &self.decided.winners[rule_number];
+        if self.rule.rule.duplicates == dunlin_model::moves::Duplicates::Refuse {
+            return Ok(());
+        }
+        let columns: Vec<ArrayRef> =
+            self.rule.written.key.iter().map(|place| self.column(*place)).collect();
+        let new = KeyColumns::of(&columns)?;
+        let mut of_row: HashSet<u128> = HashSet::new();
+        for row in 0..self.old.len() {
+            if row > 0 && self.old[row] != self.old[row - 1] {
+                of_row.clear();
+            }
+            if !self.keep[row] {
+                continue;
+            }
+            let hash = key_hash(&new.key(row));
+            let is_another = winners.get(&hash).is_some_and(|winner| *winner != self.old[row]);
+            if is_another || !of_row.insert(hash) {
+                self.drop_row(row, NoteKind::Duplicate, "its key in the target is another row's");
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        rule_number: usize,
+    ) -> Result<(RecordBatch, Vec<RowKey>, Vec<Note>), TargetError> {
+        self.duplicates(rule_number)?;
+        let count = self.old.len();
+        let columns = (0..self.columns.len()).map(|place| self.column(place)).collect();
+        let rows = batch(&self.rule.written.fields, columns, count)?;
+        if self.keep.iter().all(|keep| *keep) {
+            return Ok((rows, self.old, self.notes));
+        }
+        let keep = BooleanArray::from(self.keep.clone());
+        let rows = filter_record_batch(&rows, &keep).map_err(|error| bug(&error))?;
+        let old = self.old.into_iter().zip(self.keep).filter(|(_, keep)| *keep);
+        Ok((rows, old.map(|(old, _)| old).collect(), self.notes))
+    }
+}
+
+fn kind_of(on_error: OnRowError) -> NoteKind {
+    match on_error {
+        OnRowError::Error => NoteKind::Rejected,
+        OnRowError::Null => NoteKind::Nulled,
+        OnRowError::LeaveOut => NoteKind::LeftOut,
+    }
+}
+
+/// A batch of a target's columns.
+pub(super) fn batch(
+    fields: &[dunlin_model::moves::Field],
+    columns: Vec<ArrayRef>,
+    count: usize,
+) -> Result<RecordBatch, TargetError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(Arc::new(arrow_schema(fields, true)), columns, &options)
+        .map_err(|error| bug(&error))
+}

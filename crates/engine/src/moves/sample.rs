@@ -1,0 +1,192 @@
+//! One old row, and each new row that it becomes.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use dunlin_model::moves::{Value, ValueType};
+use serde::Serialize;
+
+use super::columns::{Columns, bug, read_all};
+use super::decide::decide;
+use super::ids::IdCipher;
+use super::plan::{MovePlan, PlannedRule, PlannedSource};
+use super::produce::{Decided, produce};
+use super::report::NoteKind;
+use super::run::{MoveJob, no_lease, planned, state};
+use super::session::Session;
+use crate::report::EngineError;
+use crate::{ErrorKind, TargetError};
+
+/// A column with its value, and where that comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SampledValue {
+    /// The column.
+    pub column: String,
+    /// Its value as text; `None`: NULL.
+    pub value: Option<String>,
+    /// The expression, or the reference, that it comes from.
+    pub from: String,
+}
+
+/// A new row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SampledRow {
+    /// The rule.
+    pub rule: String,
+    /// The target's table.
+    pub table: String,
+    /// Its columns.
+    pub values: Vec<SampledValue>,
+}
+
+/// What becomes of one old row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Sample {
+    /// The old row's columns.
+    pub old: Vec<SampledValue>,
+    /// The new rows.
+    pub rows: Vec<SampledRow>,
+    /// What else was done with it, and why: rule, what, reason.
+    pub notes: Vec<(String, NoteKind, String)>,
+}
+
+/// Shows what becomes of the row of a source with that key (its columns' texts with commas between
+/// them). It looks only.
+///
+/// # Errors
+/// There is no such source or row; the mapping's; the databases'.
+pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sample, EngineError> {
+    let mut reader = move_job.source.source().await?;
+    let mut target = move_job.target.move_target().await?;
+    let (plan, _) = planned(move_job, reader.as_mut(), target.as_mut()).await?;
+    let place = plan.sources.iter().position(|one| one.name == source);
+    let Some(place) = place else {
+        let names: Vec<&str> = plan.sources.iter().map(|one| one.name.as_str()).collect();
+        return Err(TargetError::new(ErrorKind::Refused, format!("no rule reads `{source}`"))
+            .help(format!("rules read: {}", names.join(", ")))
+            .into());
+    };
+    let (state, secret) = state(move_job, target.as_mut()).await?;
+    let name = &move_job.mapping.name;
+    let lease = no_lease(&move_job.job, name);
+    let mut session = Session::new(&move_job.job, target, lease, name, state.runs, true);
+    let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
+    let from = &plan.sources[place];
+    let everything: Vec<usize> = (0..from.relation.fields.len()).collect();
+    let columns = Columns::of(from, std::iter::once(everything.as_slice()));
+    let mut extract = columns.extract(from, false);
+    extract.only = key_texts(from, key)?;
+    let mut found: Option<RecordBatch> = None;
+    read_all(reader.as_mut(), &extract, |batch| {
+        if batch.num_rows() > 0 && found.is_none() {
+            found = Some(batch.slice(0, 1));
+        }
+        Ok(())
+    })
+    .await?;
+    let Some(batch) = found else {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("{source} has no row with the key {key}"),
+        )
+        .into());
+    };
+    let decided = decide(&plan, reader.as_mut(), &mut session, cipher).await?;
+    Ok(explain(&plan, from, &columns, &batch, &decided)?)
+}
+
+fn key_texts(source: &PlannedSource, key: &str) -> Result<Vec<(String, String)>, TargetError> {
+    let names = source.key.iter().map(|place| source.relation.fields[*place].name.clone());
+    let parts: Vec<&str> = if source.key.len() == 1 { vec![key] } else { key.split(',').collect() };
+    if parts.len() == source.key.len() {
+        Ok(names.zip(parts.into_iter().map(str::to_owned)).collect())
+    } else {
+        let names: Vec<String> = names.collect();
+        Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("the key of {} has {} columns: {}", source.name, names.len(), names.join(", ")),
+        )
+        .help("give their values with commas between them"))
+    }
+}
+
+fn explain(
+    plan: &MovePlan,
+    from: &PlannedSource,
+    columns: &Columns,
+    batch: &RecordBatch,
+    decided: &Decided,
+) -> Result<Sample, TargetError> {
+    let mut sample = Sample::default();
+    for (field, column) in from.relation.fields.iter().zip(batch.columns()) {
+        sample.old.push(SampledValue {
+            column: field.name.clone(),
+            value: shown(column, &field.value_type, 0)?,
+            from: field.type_name.clone(),
+        });
+    }
+    for &number in &from.rules {
+        let rule = &plan.rules[number];
+        let produced = produce(rule, decided, number, columns, batch)?;
+        let name = &rule.rule.name;
+        sample
+            .notes
+            .extend(produced.notes.into_iter().map(|note| (name.clone(), note.kind, note.reason)));
+        for row in 0..produced.rows.num_rows() {
+            sample.rows.push(SampledRow {
+                rule: name.clone(),
+                table: rule.written.table.to_string(),
+                values: values(plan, rule, &produced.rows, row)?,
+            });
+        }
+    }
+    for one in &from.leave_out {
+        let given = columns.project(batch, one.compiled.used())?;
+        if sample.rows.is_empty() && one.compiled.apply(&given)?.taken.value(0) {
+            sample.notes.push((from.name.clone(), NoteKind::LeftOut, one.because.clone()));
+        }
+    }
+    Ok(sample)
+}
+
+fn values(
+    plan: &MovePlan,
+    rule: &PlannedRule,
+    rows: &RecordBatch,
+    row: usize,
+) -> Result<Vec<SampledValue>, TargetError> {
+    let fields = rule.written.fields.iter().zip(rows.columns()).enumerate();
+    fields
+        .map(|(place, (field, column))| {
+            let setting = rule.rule.set.iter().find(|setting| setting.column == field.name);
+            let from = match setting.map(|setting| &setting.value) {
+                Some(Value::Expression { expression, .. }) => expression.text.clone(),
+                Some(Value::Reference(reference)) => {
+                    format!("the new {} of {}", reference.new, reference.of.text)
+                }
+                None => match rule.makes.filter(|_| rule.id_field == Some(place)) {
+                    Some(makes) => format!("its id as a {}", plan.namespaces[makes].spec.name),
+                    None => String::new(),
+                },
+            };
+            let value = shown(column, &field.value_type, row)?;
+            Ok(SampledValue { column: field.name.clone(), value, from })
+        })
+        .collect()
+}
+
+fn shown(column: &ArrayRef, of: &ValueType, row: usize) -> Result<Option<String>, TargetError> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    if let (ValueType::Uuid, DataType::FixedSizeBinary(16)) = (of, column.data_type())
+        && let Ok(id) = uuid::Uuid::from_slice(column.as_fixed_size_binary().value(row))
+    {
+        return Ok(Some(id.to_string()));
+    }
+    // Beyond what a calendar knows, infinities above all, the number is shown.
+    let options = FormatOptions::default().with_display_error(true);
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|e| bug(&e))?;
+    Ok(Some(formatter.value(row).to_string()))
+}

@@ -1,0 +1,206 @@
+//! One run's connection to its target, with the lease that every commit is fenced by.
+
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::record_batch::RecordBatch;
+use dunlin_model::Lease;
+use dunlin_model::moves::{Field, ValueType};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::columns::bug;
+use super::ports::{MoveTarget, Stored};
+use crate::job::{Job, Urgency};
+use crate::{ErrorKind, Remedy, TargetError};
+
+/// Entries that are read from the store at once.
+const STORED_AT_ONCE: u32 = 64;
+
+/// Texts whose form in the database is remembered, a column: addresses and the like come again.
+const FORMS_MAX: usize = 100_000;
+
+/// A run's target.
+pub(super) struct Session<'a> {
+    pub(super) job: &'a Job,
+    pub(super) target: Box<dyn MoveTarget>,
+    pub(super) lease: Lease,
+    /// The move's name.
+    pub(super) name: String,
+    /// This run's number.
+    pub(super) run: u32,
+    /// Nothing is written.
+    pub(super) dry_run: bool,
+    forms: HashMap<String, HashMap<String, String>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        job: &'a Job,
+        target: Box<dyn MoveTarget>,
+        lease: Lease,
+        name: &str,
+        run: u32,
+        dry_run: bool,
+    ) -> Self {
+        Self { job, target, lease, name: name.to_owned(), run, dry_run, forms: HashMap::new() }
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&mut self) -> Result<(), TargetError> {
+        if self.job.interrupt.urgency() >= Urgency::Finish {
+            return Err(interrupted());
+        }
+        self.target.begin(&self.lease, self.job.limits.lock_timeout).await
+    }
+
+    /// Commits it.
+    pub(super) async fn commit(&mut self) -> Result<(), TargetError> {
+        crate::failpoint("move.sending");
+        self.target.commit(&mut self.lease).await?;
+        crate::failpoint("move.committed");
+        Ok(())
+    }
+
+    /// After an error in the middle of a transaction: rolls back, and tells whether to try again.
+    pub(super) async fn failed(
+        &mut self,
+        error: TargetError,
+        attempt: u32,
+    ) -> Result<(), TargetError> {
+        if error.kind.remedy() == Remedy::Reconnect {
+            return Err(error);
+        }
+        self.target.rollback().await?;
+        let may_go_on = error.kind.remedy() == Remedy::RetryTransaction
+            && attempt < self.job.limits.attempt_count_max;
+        if !may_go_on {
+            return Err(error);
+        }
+        let pause = Duration::from_millis(50 << attempt.min(6));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.job.interrupt.reached(Urgency::Finish) => Err(interrupted()),
+        }
+    }
+
+    /// Entries of an area from a number on.
+    pub(super) async fn stored(
+        &mut self,
+        area: &str,
+        from: i64,
+    ) -> Result<Vec<Stored>, TargetError> {
+        self.target.stored(&self.name, area, from, STORED_AT_ONCE).await
+    }
+
+    /// All entries of an area.
+    pub(super) async fn all_stored(&mut self, area: &str) -> Result<Vec<Stored>, TargetError> {
+        let mut all: Vec<Stored> = Vec::new();
+        loop {
+            let from = all.last().map_or(i64::MIN, |last| last.number + 1);
+            let some = self.stored(area, from).await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+        }
+    }
+
+    /// Puts entries in a transaction of their own.
+    pub(super) async fn put(&mut self, entries: &[Stored]) -> Result<(), TargetError> {
+        if entries.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let done = self.try_put(entries).await;
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) => self.failed(error, attempt).await?,
+            }
+        }
+    }
+
+    async fn try_put(&mut self, entries: &[Stored]) -> Result<(), TargetError> {
+        self.begin().await?;
+        let name = self.name.clone();
+        self.target.put(&name, entries).await?;
+        self.commit().await
+    }
+
+    /// Gives texts the form that the database gives them: without it what was written and what is
+    /// read could not be compared. A text that it refuses stays as it is: writing the row will tell.
+    pub(super) async fn normalise(
+        &mut self,
+        fields: &[Field],
+        rows: RecordBatch,
+    ) -> Result<RecordBatch, TargetError> {
+        let is_foreign = |field: &&Field| field.value_type == ValueType::Other;
+        if rows.num_rows() == 0 || !fields.iter().any(|field| is_foreign(&field)) {
+            return Ok(rows);
+        }
+        let mut columns = rows.columns().to_vec();
+        for (column, field) in columns.iter_mut().zip(fields) {
+            if is_foreign(&field) {
+                *column = self.normalised(field, column).await?;
+            }
+        }
+        RecordBatch::try_new(rows.schema(), columns).map_err(|error| bug(&error))
+    }
+
+    async fn normalised(
+        &mut self,
+        field: &Field,
+        column: &ArrayRef,
+    ) -> Result<ArrayRef, TargetError> {
+        let texts = column.as_string::<i32>();
+        let known = self.forms.entry(field.type_name.clone()).or_default();
+        let mut unknown: Vec<Option<String>> = Vec::new();
+        for text in texts.iter().flatten() {
+            if !known.contains_key(text) {
+                known.insert(text.to_owned(), text.to_owned());
+                unknown.push(Some(text.to_owned()));
+            }
+        }
+        if !unknown.is_empty() {
+            let forms = self.forms_of(field, &unknown).await?;
+            let known = self.forms.entry(field.type_name.clone()).or_default();
+            for (text, form) in unknown.into_iter().zip(forms) {
+                if let (Some(text), Some(form)) = (text, form) {
+                    known.insert(text, form);
+                }
+            }
+        }
+        let known = self.forms.entry(field.type_name.clone()).or_default();
+        let of = |text: &str| known.get(text).cloned().unwrap_or_else(|| text.to_owned());
+        let result: StringArray = texts.iter().map(|text| text.map(of)).collect();
+        if known.len() > FORMS_MAX {
+            known.clear();
+        }
+        Ok(Arc::new(result))
+    }
+
+    async fn forms_of(
+        &mut self,
+        field: &Field,
+        texts: &[Option<String>],
+    ) -> Result<Vec<Option<String>>, TargetError> {
+        match self.target.normalise(field, texts).await {
+            Err(error) if error.by_row && texts.len() > 1 => {
+                let (left, right) = texts.split_at(texts.len() / 2);
+                let mut forms = Box::pin(self.forms_of(field, left)).await?;
+                forms.extend(Box::pin(self.forms_of(field, right)).await?);
+                Ok(forms)
+            }
+            Err(error) if error.by_row => Ok(texts.to_vec()),
+            other => other,
+        }
+    }
+}
+
+/// A person stopped it.
+pub(super) fn interrupted() -> TargetError {
+    TargetError::new(ErrorKind::Refused, "stopped by a person")
+        .help("what was committed stays; running again goes on")
+}

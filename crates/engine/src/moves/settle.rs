@@ -1,0 +1,300 @@
+//! After all rows are loaded: rows that changed their place among the packs, and rows that are gone.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::record_batch::RecordBatch;
+use dunlin_model::moves::{Changed, Gone, TableName};
+
+use super::arrow_type::arrow_type;
+use super::columns::bug;
+use super::key::{RowKey, columns_of};
+use super::pack::{Entry, Pack};
+use super::plan::{MovePlan, PlannedRule};
+use super::produce::batch;
+use super::report::{Note, NoteKind};
+use super::session::Session;
+use super::shapes::Shapes;
+use super::writer::{Postponed, RuleWriter};
+use crate::{ErrorKind, TargetError};
+
+/// Rows that are deleted in one transaction.
+const DELETE_ROWS: usize = 1_000;
+
+/// A table with fewer rows may lose as many as it likes.
+const SMALL_TABLE_ROWS: u64 = 100;
+
+/// What may be deleted of a table in one run where the mapping doesn't say: in hundredths.
+const MAX_DELETED_PERCENT: u64 = 10;
+
+/// Rows whose key was there: those that another old row left are taken over, others are told.
+pub(super) async fn take_over(
+    plan: &MovePlan,
+    session: &mut Session<'_>,
+    writers: &mut [RuleWriter<'_>],
+) -> Result<(), TargetError> {
+    for place in 0..writers.len() {
+        for postponed in std::mem::take(&mut writers[place].postponed) {
+            let from = (0..writers.len()).find_map(|other| {
+                if plan.rules[other].written.table != plan.rules[place].written.table {
+                    return None;
+                }
+                let gone = &writers[other].gone;
+                gone.iter()
+                    .position(|(_, entry)| entry.new == postponed.entry.new)
+                    .map(|found| (other, found))
+            });
+            match from {
+                Some((other, found)) => {
+                    let (pack, gone) = writers[other].gone.swap_remove(found);
+                    let from = (writers[other].area.clone(), pack, gone);
+                    adopt(&plan.rules[place], session, &mut writers[place], from, &postponed)
+                        .await?;
+                }
+                None => {
+                    let old = postponed.entry.old.clone();
+                    let reason =
+                        "a row with its key is there that the move did not write".to_owned();
+                    writers[place].notes.push(Note { old, kind: NoteKind::AlreadyThere, reason });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn adopt(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    writer: &mut RuleWriter<'_>,
+    from: (String, i64, Entry),
+    postponed: &Postponed,
+) -> Result<(), TargetError> {
+    let place = writer.index.partition_point(|(hi, _)| *hi < postponed.entry.old);
+    let Some((_, number)) = writer.index.get(place).or(writer.index.last()) else {
+        return Err(TargetError::new(ErrorKind::Bug, "a row has no pack to go to"));
+    };
+    let to = (writer.area.clone(), *number);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match try_adopt(rule, session, &to, &from, postponed).await {
+            Ok(()) => {
+                writer.report.updated += 1;
+                return Ok(());
+            }
+            Err(error) if error.by_row => {
+                session.target.rollback().await?;
+                let (old, reason) = (postponed.entry.old.clone(), error.message);
+                writer.notes.push(Note { old, kind: NoteKind::Rejected, reason });
+                return Ok(());
+            }
+            Err(error) => session.failed(error, attempt).await?,
+        }
+    }
+}
+
+async fn try_adopt(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    (area, number): &(String, i64),
+    (from_area, from_number, gone): &(String, i64, Entry),
+    postponed: &Postponed,
+) -> Result<(), TargetError> {
+    session.begin().await?;
+    let refused = session.target.update(&rule.written, &postponed.row).await?;
+    if let Some((_, reason)) = refused.rejected.first() {
+        let error = TargetError::new(ErrorKind::Statement, reason.clone());
+        return Err(TargetError { by_row: true, ..error });
+    }
+    let mut left = pack(session, from_area, *from_number).await?;
+    left.entries.retain(|entry| entry != gone);
+    let name = session.name.clone();
+    session.target.put(&name, &[left.store(from_area)]).await?;
+    let mut joined = pack(session, area, *number).await?;
+    joined.entries.push(postponed.entry.clone());
+    joined.entries.sort_by(|a, b| a.old.cmp(&b.old));
+    session.target.put(&name, &[joined.store(area)]).await?;
+    session.commit().await
+}
+
+async fn pack(session: &mut Session<'_>, area: &str, number: i64) -> Result<Pack, TargetError> {
+    let stored = session.target.stored(&session.name, area, number, 1).await?;
+    match stored.first().filter(|stored| stored.number == number) {
+        Some(stored) => Pack::read(stored),
+        None => Err(TargetError::new(
+            ErrorKind::LedgerFormat,
+            format!("entry {number} of {area} is gone from the move's store"),
+        )),
+    }
+}
+
+/// Refuses to delete too much: a source that is empty by mistake must not empty a table.
+pub(super) fn check_deletions(
+    plan: &MovePlan,
+    writers: &[RuleWriter<'_>],
+) -> Result<(), TargetError> {
+    let conflicts = plan.mapping.conflicts;
+    if conflicts.gone_here == Gone::Keep {
+        return Ok(());
+    }
+    let percent = conflicts.max_deleted_percent.map_or(MAX_DELETED_PERCENT, u64::from);
+    let mut tables: BTreeMap<&TableName, (u64, u64)> = BTreeMap::new();
+    for (writer, rule) in writers.iter().zip(&plan.rules) {
+        let (gone, all) = tables.entry(&rule.written.table).or_default();
+        *gone += writer.gone.len() as u64;
+        *all += writer.gone.len() as u64 + writer.report.rows;
+    }
+    for (table, (gone, all)) in tables {
+        if all > SMALL_TABLE_ROWS && gone * 100 > all * percent {
+            return Err(TargetError::new(
+                ErrorKind::Statement,
+                format!(
+                    "{gone} of {all} rows of {table} are gone from the source, which is more than \
+                     the {percent}% that one run may delete: none was deleted"
+                ),
+            )
+            .help(
+                "if the source is whole, raise `max_deleted` under [conflicts], run, and put it back",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what is gone from the source.
+pub(super) async fn delete_gone(
+    plan: &MovePlan,
+    number: usize,
+    session: &mut Session<'_>,
+    writer: &mut RuleWriter<'_>,
+) -> Result<(), TargetError> {
+    let mut gone = std::mem::take(&mut writer.gone);
+    let conflicts = plan.mapping.conflicts;
+    if conflicts.gone_here == Gone::Keep {
+        writer.notes.extend(gone.into_iter().map(|(_, entry)| Note {
+            old: entry.old,
+            kind: NoteKind::Kept,
+            reason: "gone from the source, and kept".to_owned(),
+        }));
+        return Ok(());
+    }
+    if session.dry_run {
+        writer.report.deleted += gone.len() as u64;
+        return Ok(());
+    }
+    gone.sort_by_key(|(number, _)| *number);
+    let rule = &plan.rules[number];
+    for some in gone.chunks(DELETE_ROWS) {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match try_delete(
+                rule,
+                &writer.shapes,
+                conflicts.changed_there,
+                session,
+                &writer.area,
+                some,
+            )
+            .await
+            {
+                Ok((deleted, notes)) => {
+                    writer.report.deleted += deleted;
+                    writer.notes.extend(notes);
+                    break;
+                }
+                Err(error) => session.failed(error, attempt).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn try_delete(
+    rule: &PlannedRule,
+    shapes: &Shapes,
+    changed_there: Changed,
+    session: &mut Session<'_>,
+    area: &str,
+    some: &[(i64, Entry)],
+) -> Result<(u64, Vec<Note>), TargetError> {
+    session.begin().await?;
+    let there = shapes.hashes_there(rule, session, some.iter().map(|(_, entry)| entry)).await?;
+    let mut notes = Vec::new();
+    let (mut drop_entries, mut delete): (Vec<&Entry>, Vec<&Entry>) = (Vec::new(), Vec::new());
+    for (_, entry) in some {
+        match there.get(&entry.new) {
+            None => drop_entries.push(entry),
+            Some(hash)
+                if entry.hash == 0
+                    || hash.is_none_or(|hash| hash == entry.hash)
+                    || changed_there == Changed::Overwrite =>
+            {
+                delete.push(entry);
+            }
+            Some(_) if changed_there == Changed::Stop => {
+                return Err(TargetError::new(
+                    ErrorKind::Statement,
+                    format!(
+                        "the application changed a row of {} that is gone from the source",
+                        rule.written.table
+                    ),
+                )
+                .help(
+                    "the mapping says `stop`: look at it, or choose another word under [conflicts]",
+                ));
+            }
+            Some(_) => notes.push(Note {
+                old: entry.old.clone(),
+                kind: NoteKind::ChangedThere,
+                reason: "gone from the source, but the application has changed it: kept".to_owned(),
+            }),
+        }
+    }
+    let keys = key_batch(rule, delete.iter().map(|entry| &entry.new))?;
+    let mut deleted = delete.len() as u64;
+    if !delete.is_empty() {
+        let refused = session.target.delete(&rule.written, &keys).await?;
+        deleted -= (refused.rejected.len() + refused.absent_or_there.len()) as u64;
+        let kept: HashMap<u32, String> = refused.rejected.into_iter().collect();
+        for (row, entry) in delete.into_iter().enumerate() {
+            match kept.get(&(row as u32)) {
+                Some(reason) => notes.push(Note {
+                    old: entry.old.clone(),
+                    kind: NoteKind::StillReferenced,
+                    reason: reason.clone(),
+                }),
+                None => drop_entries.push(entry),
+            }
+        }
+    }
+    let mut packs: BTreeMap<i64, Pack> = BTreeMap::new();
+    for (number, _) in some {
+        if !packs.contains_key(number) {
+            packs.insert(*number, pack(session, area, *number).await?);
+        }
+    }
+    for pack in packs.values_mut() {
+        pack.entries.retain(|entry| !drop_entries.contains(&entry));
+    }
+    let stored: Vec<_> = packs.values().map(|pack| pack.store(area)).collect();
+    let name = session.name.clone();
+    session.target.put(&name, &stored).await?;
+    session.commit().await?;
+    Ok((deleted, notes))
+}
+
+/// The keys of rows as a batch.
+pub(super) fn key_batch<'k>(
+    rule: &PlannedRule,
+    keys: impl Iterator<Item = &'k RowKey> + Clone,
+) -> Result<RecordBatch, TargetError> {
+    let fields: Vec<_> =
+        rule.written.key.iter().map(|place| rule.written.fields[*place].clone()).collect();
+    let types: Vec<_> = fields.iter().map(|field| arrow_type(&field.value_type, true)).collect();
+    let count = keys.clone().count();
+    batch(&fields, columns_of(&types, keys)?, count).map_err(|error| match error.kind {
+        ErrorKind::Bug => error,
+        _ => bug(&arrow::error::ArrowError::ComputeError(error.message)),
+    })
+}

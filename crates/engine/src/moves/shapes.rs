@@ -1,0 +1,81 @@
+//! The columns that a rule wrote, run by run.
+//!
+//! A row's hash is over the columns that the mapping had when the row was written. Whether the
+//! application has changed the row since can only be told over the same columns: an edit of the
+//! mapping that adds one must not make every row look changed.
+
+use std::collections::HashMap;
+
+use super::key::{KeyColumns, RowKey};
+use super::pack::Entry;
+use super::plan::PlannedRule;
+use super::ports::Written;
+use super::row_hash::{RowHash, row_hashes};
+use super::session::Session;
+use super::settle::key_batch;
+use super::state::MoveState;
+use crate::TargetError;
+
+/// What a rule's rows were written as.
+#[derive(Default)]
+pub(super) struct Shapes {
+    /// From which run on; the table's columns of then, `None` where one of them is gone.
+    known: Vec<(u32, Option<Written>)>,
+}
+
+impl Shapes {
+    pub(super) fn of(rule: &PlannedRule, state: &MoveState) -> Self {
+        let shape = |names: Vec<String>| {
+            let field = |name: &String| rule.table_fields.iter().find(|field| field.name == *name);
+            let fields: Option<Vec<_>> = names.iter().map(|name| field(name).cloned()).collect();
+            let fields = fields?;
+            let place = |key: &usize| {
+                let name = &rule.written.fields[*key].name;
+                fields.iter().position(|field| field.name == *name)
+            };
+            let key: Option<Vec<usize>> = rule.written.key.iter().map(place).collect();
+            Some(Written { key: key?, fields, ..rule.written.clone() })
+        };
+        let known = state.shapes(&rule.rule.name);
+        Self { known: known.into_iter().map(|(run, names)| (run, shape(names))).collect() }
+    }
+
+    fn place(&self, entry: &Entry) -> Option<usize> {
+        self.known.iter().rposition(|(run, _)| *run <= entry.run)
+    }
+
+    /// Whether a row was written with the columns that are written now.
+    pub(super) fn is_current(&self, entry: &Entry) -> bool {
+        self.place(entry).is_some_and(|place| place + 1 == self.known.len())
+    }
+
+    /// The hashes of rows as they stand in the target, each over the columns that it was written
+    /// with; those that aren't there are not among them. `None`: it can't be told any more.
+    pub(super) async fn hashes_there<'e>(
+        &self,
+        rule: &PlannedRule,
+        session: &mut Session<'_>,
+        entries: impl Iterator<Item = &'e Entry>,
+    ) -> Result<HashMap<RowKey, Option<RowHash>>, TargetError> {
+        let mut groups: HashMap<Option<usize>, Vec<&RowKey>> = HashMap::new();
+        for entry in entries {
+            groups.entry(self.place(entry)).or_default().push(&entry.new);
+        }
+        let mut there = HashMap::new();
+        for (place, keys) in groups {
+            let shape = place.and_then(|place| self.known[place].1.as_ref());
+            let written = shape.unwrap_or(&rule.written);
+            let keys = key_batch(rule, keys.into_iter())?;
+            let found = session.target.fetch(written, &keys, true).await?;
+            let found = session.normalise(&written.fields, found).await?;
+            let hashes = row_hashes(&written.fields, &found)?;
+            let columns: Vec<_> =
+                written.key.iter().map(|place| found.column(*place).clone()).collect();
+            let new = KeyColumns::of(&columns)?;
+            for (row, hash) in hashes.into_iter().enumerate() {
+                there.insert(new.key(row), shape.map(|_| hash));
+            }
+        }
+        Ok(there)
+    }
+}

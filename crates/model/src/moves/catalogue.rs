@@ -1,0 +1,180 @@
+//! What a database looks like to a move.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a column holds, whatever the database calls it. Each has one form in memory: see
+/// `dunlin_engine::moves::arrow_type`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueType {
+    /// True or false. MySQL: `tinyint(1)`. SQLite: declared `boolean`.
+    Boolean,
+    /// Whole numbers of 16 bits (and fewer).
+    Int16,
+    /// Of 32 bits.
+    Int32,
+    /// Of 64 bits. SQLite: every integer.
+    Int64,
+    /// Of 64 bits without a sign.
+    UInt64,
+    /// Binary floating point of 32 bits.
+    Float32,
+    /// Of 64 bits.
+    Float64,
+    /// A decimal of any precision, as its digits: `-12.50`, `NaN`. `scale`: digits after the point
+    /// where the column fixes them.
+    Numeric {
+        /// Digits after the point, where the column fixes them.
+        scale: Option<i16>,
+    },
+    /// Text. `padded`: PostgreSQL's `char(n)`, whose trailing blanks mean nothing.
+    Text {
+        /// Trailing blanks mean nothing.
+        padded: bool,
+    },
+    /// Bytes.
+    Bytes,
+    /// A day. PostgreSQL's infinities are the largest and the smallest number of days.
+    Date,
+    /// A time of day in microseconds; 24:00 is one.
+    Time,
+    /// A day and a time without a zone, in microseconds; infinities as for days.
+    Timestamp,
+    /// An instant, in microseconds; infinities as for days.
+    TimestampTz,
+    /// 16 bytes; as text in a source, `8-4-4-4-12` digits.
+    Uuid,
+    /// JSON. `binary`: the database keeps its meaning and not its text (`jsonb`).
+    Json {
+        /// The database keeps its meaning and not its text.
+        binary: bool,
+    },
+    /// Texts by name: PostgreSQL's `hstore`.
+    Map,
+    /// A list of one dimension.
+    List(Box<Self>),
+    /// One of these labels, as text.
+    Enum(Vec<String>),
+    /// Anything else, as the server's own text of it: `inet`, `interval`, ranges, shapes.
+    Other,
+}
+
+/// A table's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TableName {
+    /// PostgreSQL's schema, MySQL's database where it isn't the connection's; `None`: the default.
+    pub schema: Option<String>,
+    /// Its own name.
+    pub name: String,
+}
+
+impl TableName {
+    /// A table of the default schema.
+    pub fn of(name: impl Into<String>) -> Self {
+        Self { schema: None, name: name.into() }
+    }
+
+    /// `name`, or `schema.name`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('.') {
+            Some((schema, name)) => Self { schema: Some(schema.to_owned()), name: name.to_owned() },
+            None => Self::of(text),
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// Its name, as the database spells it.
+    pub name: String,
+    /// The database's own name of its type: `character varying(80)`.
+    pub type_name: String,
+    /// What it holds.
+    pub value_type: ValueType,
+    /// It may be NULL.
+    pub nullable: bool,
+    /// Something stands in it where nothing is given: a default, an identity.
+    pub has_default: bool,
+    /// The database numbers it itself: an identity, a serial, `AUTO_INCREMENT`, a rowid.
+    pub numbered: bool,
+    /// It is computed and can't be written.
+    pub generated: bool,
+    /// At most so many characters (`varchar(n)`), where that is limited.
+    pub max_chars: Option<u32>,
+}
+
+/// A foreign key of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForeignKey {
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// The columns that refer.
+    pub columns: Vec<String>,
+    /// To which table.
+    pub to: TableName,
+    /// To which of its columns, in the same order.
+    pub to_columns: Vec<String>,
+    /// What deleting the row referred to does: `NO ACTION`, `RESTRICT`, `CASCADE`, `SET NULL`,
+    /// `SET DEFAULT`.
+    pub on_delete: String,
+}
+
+/// A table or view, or a query's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Relation {
+    /// Its name; for a query, the name that the mapping gives it.
+    pub name: TableName,
+    /// The query, where it is one.
+    pub query: Option<String>,
+    /// Its columns, in order.
+    pub fields: Vec<Field>,
+    /// The primary key's columns, else those of the best unique index over NOT NULL columns. Empty:
+    /// it has none.
+    pub key: Vec<String>,
+    /// The columns of every unique index or constraint, the key's included; those over expressions
+    /// or parts of the rows are left out.
+    pub unique: Vec<Vec<String>>,
+    /// What it refers to.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// About how many rows it has, by the database's statistics.
+    pub row_count_estimate: Option<u64>,
+    /// It can be written: it is a table.
+    pub is_table: bool,
+}
+
+impl Relation {
+    /// The column of that name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// All tables and views of a database that its login sees on its search path, or named with their
+/// schema.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Catalogue {
+    /// By name, sorted. Ours are left out.
+    pub relations: Vec<Relation>,
+}
+
+impl Catalogue {
+    /// The relation of that name.
+    #[must_use]
+    pub fn relation(&self, name: &TableName) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.name == *name)
+    }
+}

@@ -1,0 +1,260 @@
+//! Casts, row by row: what can't be cast is its row's failure, and never a NULL or another value.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, FixedSizeBinaryArray, PrimitiveArray, StringBuilder,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
+};
+use arrow::error::ArrowError;
+
+use crate::reason::{Failures, Reason};
+use crate::text;
+use crate::zone::{DAY, DAYS, TIMES, Zone};
+
+/// An array with what failed; there it is NULL.
+pub(crate) type Cast = (ArrayRef, Failures);
+
+/// Microseconds, with a zone or without.
+fn micros(data_type: &DataType) -> Option<bool> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => Some(zone.is_some()),
+        _ => None,
+    }
+}
+
+/// Whether values of a type can be cast to another.
+pub(crate) fn can_cast(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::FixedSizeBinary(16), DataType::Utf8) => true,
+        (DataType::Boolean, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) => {
+            false
+        }
+        (from, DataType::Timestamp(..)) if from.is_integer() => true,
+        (from, DataType::Date32 | DataType::Timestamp(..)) if from.is_numeric() => false,
+        _ => can_cast_types(from, to),
+    }
+}
+
+/// Casts. Times without a zone are in `zone`.
+pub(crate) fn cast(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast, ArrowError> {
+    let from = array.data_type();
+    if from == to {
+        return Ok((Arc::clone(array), Vec::new()));
+    }
+    match (from, to) {
+        (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, to_zone)) => {
+            let of = |text: &str| match to_zone {
+                Some(_) => text::instant(text, zone),
+                None => text::local(text, zone),
+            };
+            Ok(from_text::<TimestampMicrosecondType>(array, to, of))
+        }
+        (DataType::Utf8, DataType::Date32) => Ok(from_text::<Date32Type>(array, to, text::day)),
+        (DataType::Utf8, DataType::Time64(TimeUnit::Microsecond)) => {
+            Ok(from_text::<Time64MicrosecondType>(array, to, text::clock))
+        }
+        (DataType::Date32, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            Ok(from_day(array.as_primitive(), to, zone))
+        }
+        (DataType::Timestamp(..), DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            let (array, failures) = to_micros(array)?;
+            let (array, more) = between(array, to, zone);
+            Ok((array, merged(failures, more)))
+        }
+        (DataType::Timestamp(..), DataType::Date32 | DataType::Time64(_)) => {
+            let (array, failures) = to_micros(array)?;
+            let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+            let (array, more) = between(array, &local, zone);
+            let failures = merged(failures, more);
+            let (array, more) = match to {
+                DataType::Date32 => to_day(array.as_primitive()),
+                _ => by_arrow(&array, to)?,
+            };
+            Ok((array, merged(failures, more)))
+        }
+        (from, DataType::Timestamp(..)) if from.is_integer() => {
+            // Seconds, as everywhere else in SQL.
+            let seconds = DataType::Timestamp(TimeUnit::Second, None);
+            let (whole, failures) = by_arrow(array, &DataType::Int64)?;
+            let (array, _) = by_arrow(&whole, &seconds)?;
+            let (array, more) = to_micros(&array)?;
+            let DataType::Timestamp(unit, to_zone) = to else { return by_arrow(&array, to) };
+            let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
+            let (array, _) = by_arrow(&array, &instant)?;
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, to_zone.clone());
+            let (array, again) = between(array, &micros, zone);
+            let failures = merged(merged(failures, more), again);
+            if *unit == TimeUnit::Microsecond {
+                return Ok((array, failures));
+            }
+            let (array, more) = by_arrow(&array, to)?;
+            Ok((array, merged(failures, more)))
+        }
+        (DataType::FixedSizeBinary(16), DataType::Utf8) => {
+            Ok((uuid_texts(array.as_fixed_size_binary()), Vec::new()))
+        }
+        _ => by_arrow(array, to),
+    }
+}
+
+/// One failure for each row, in order.
+pub(crate) fn merged(mut first: Failures, second: Failures) -> Failures {
+    if second.is_empty() {
+        return first;
+    }
+    first.extend(second);
+    first.sort_by_key(|(row, _)| *row);
+    first.dedup_by_key(|(row, _)| *row);
+    first
+}
+
+fn from_text<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    to: &DataType,
+    of: impl Fn(&str) -> Result<T::Native, &'static str>,
+) -> Cast {
+    let texts = array.as_string::<i32>();
+    each::<T, _>(texts.iter(), to, of)
+}
+
+/// A primitive array of values, each cast on its own.
+fn each<T: ArrowPrimitiveType, V>(
+    values: impl Iterator<Item = Option<V>>,
+    to: &DataType,
+    of: impl Fn(V) -> Result<T::Native, &'static str>,
+) -> Cast {
+    let mut failures = Failures::new();
+    let array: PrimitiveArray<T> = values
+        .enumerate()
+        .map(|(row, value)| match of(value?) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                failures.push((row, Reason::Borrowed(reason)));
+                None
+            }
+        })
+        .collect();
+    (Arc::new(array.with_data_type(to.clone())), failures)
+}
+
+fn from_day(days: &Date32Array, to: &DataType, zone: &Zone) -> Cast {
+    let with_zone = micros(to).unwrap_or(false);
+    each::<TimestampMicrosecondType, _>(days.iter(), to, |day| {
+        let local = match day {
+            i32::MIN => return Ok(i64::MIN),
+            i32::MAX => return Ok(i64::MAX),
+            day => i64::from(day).checked_mul(DAY).ok_or("is out of range")?,
+        };
+        if with_zone { zone.instant(local) } else { Ok(local) }
+    })
+}
+
+fn to_day(times: &TimestampMicrosecondArray) -> Cast {
+    each::<Date32Type, _>(times.iter(), &DataType::Date32, |time| match time {
+        i64::MIN => Ok(DAYS[0]),
+        i64::MAX => Ok(DAYS[1]),
+        time => i32::try_from(time.div_euclid(DAY)).map_err(|_| "is out of range"),
+    })
+}
+
+/// Times of any unit in microseconds; none is lost or rounded.
+fn to_micros(array: &ArrayRef) -> Result<Cast, ArrowError> {
+    let DataType::Timestamp(unit, zone) = array.data_type() else {
+        return Ok((Arc::clone(array), Vec::new()));
+    };
+    let factor = match unit {
+        TimeUnit::Microsecond => return Ok((Arc::clone(array), Vec::new())),
+        TimeUnit::Second => 1_000_000,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Nanosecond => 0,
+    };
+    let (counts, _) = by_arrow(array, &DataType::Int64)?;
+    let to = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+    let counts: &arrow::array::Int64Array = counts.as_primitive();
+    Ok(each::<TimestampMicrosecondType, _>(counts.iter(), &to, |count| {
+        if factor == 0 {
+            return if count % 1_000 == 0 {
+                Ok(count / 1_000)
+            } else {
+                Err("is finer than a microsecond")
+            };
+        }
+        count.checked_mul(factor).ok_or("is out of range")
+    }))
+}
+
+/// Between local times and instants.
+fn between(array: ArrayRef, to: &DataType, zone: &Zone) -> Cast {
+    let (Some(from_zone), Some(to_zone)) = (micros(array.data_type()), micros(to)) else {
+        return (array, Vec::new());
+    };
+    let times: &TimestampMicrosecondArray = array.as_primitive();
+    if from_zone == to_zone || zone.is_utc() {
+        return (Arc::new(times.clone().with_data_type(to.clone())), Vec::new());
+    }
+    each::<TimestampMicrosecondType, _>(times.iter(), to, |time| {
+        if to_zone { zone.instant(time) } else { zone.local(time) }
+    })
+}
+
+/// The texts of UUIDs.
+pub(crate) fn uuid_texts(values: &FixedSizeBinaryArray) -> ArrayRef {
+    let mut texts = StringBuilder::with_capacity(values.len(), values.len() * 36);
+    let mut text = String::with_capacity(36);
+    for value in values {
+        text.clear();
+        match value {
+            Some(bytes) => {
+                text::uuid_text(bytes, &mut text);
+                texts.append_value(&text);
+            }
+            None => texts.append_null(),
+        }
+    }
+    Arc::new(texts.finish())
+}
+
+/// Arrow's cast gives NULL for what it can't cast: those rows failed.
+fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
+    let from = array.data_type();
+    if *from == DataType::Null {
+        return Ok((arrow::array::new_null_array(to, array.len()), Vec::new()));
+    }
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let values = cast_with_options(array, to, &options)?;
+    let reason = match (from, to) {
+        (DataType::Utf8, to) if to.is_numeric() => "is not a number",
+        (DataType::Utf8, DataType::Boolean) => "is not true or false",
+        (from, DataType::Utf8) if from.is_binary() => "is not UTF-8 text",
+        _ => "is out of range",
+    };
+    let mut failures = Failures::new();
+    if values.null_count() > array.null_count() {
+        for row in 0..array.len() {
+            if values.is_null(row) && array.is_valid(row) {
+                failures.push((row, Reason::Borrowed(reason)));
+            }
+        }
+    }
+    if to.is_integer() && (from.is_floating() || matches!(from, DataType::Decimal128(..))) {
+        let back = cast_with_options(&values, from, &options)?;
+        let same = arrow::compute::kernels::cmp::not_distinct(&back, array)?;
+        let lost = (0..array.len())
+            .filter(|row| values.is_valid(*row) && !same.value(*row))
+            .map(|row| (row, Reason::Borrowed("has a fraction, or is too large")))
+            .collect();
+        failures = merged(failures, lost);
+    }
+    Ok((values, failures))
+}
+
+/// Whether a time is one of the infinities.
+pub(crate) fn is_infinite(time: i64) -> bool {
+    TIMES.contains(&time)
+}

@@ -1,0 +1,345 @@
+//! `to_json(x)` and `json_text(j, path…)`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion_common::{Result, plan_err};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use serde::de::IgnoredAny;
+
+use crate::cast::uuid_texts;
+use crate::reason::carry;
+
+/// JSON of any value: a map's keys are sorted and its values texts.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ToJson(Signature);
+
+impl ToJson {
+    pub(crate) fn new() -> Self {
+        Self(Signature::any(1, Volatility::Immutable))
+    }
+}
+
+impl ScalarUDFImpl for ToJson {
+    fn name(&self) -> &'static str {
+        "to_json"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(arg) = args.args.first() else {
+            return Err(carry("the expression fails"));
+        };
+        let array = arg.to_array(args.number_rows)?;
+        let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
+        let mut text = String::new();
+        let writer = Writer::of(&array)?;
+        for row in 0..array.len() {
+            if array.is_null(row) {
+                texts.append_null();
+                continue;
+            }
+            text.clear();
+            writer.write(row, &mut text)?;
+            texts.append_value(&text);
+        }
+        Ok(ColumnarValue::Array(Arc::new(texts.finish())))
+    }
+}
+
+/// Writes the JSON of an array's values.
+enum Writer {
+    Null,
+    Text(StringArray),
+    /// Whole numbers, decimals, true and false: their text is JSON.
+    Plain(ArrayRef),
+    /// Floating point, which may be no number at all.
+    Float(ArrayRef),
+    /// Their text, in quotes.
+    Quoted(ArrayRef),
+    List(arrow::array::ListArray, Box<Self>),
+    Record(arrow::array::StructArray, Vec<(String, Self)>),
+    Map(arrow::array::MapArray, StringArray, Box<Self>),
+}
+
+impl Writer {
+    fn of(array: &ArrayRef) -> Result<Self> {
+        let text = |array: &ArrayRef| -> Result<StringArray> {
+            Ok(arrow::compute::cast(array, &DataType::Utf8)?.as_string::<i32>().clone())
+        };
+        Ok(match array.data_type() {
+            DataType::Null => Self::Null,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text(text(array)?),
+            of if of.is_floating() => Self::Float(Arc::clone(array)),
+            of if of.is_numeric() || *of == DataType::Boolean => Self::Plain(Arc::clone(array)),
+            DataType::FixedSizeBinary(16) => Self::Quoted(uuid_texts(array.as_fixed_size_binary())),
+            DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => {
+                Self::Quoted(Arc::clone(array))
+            }
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                Self::List(list.clone(), Box::new(Self::of(list.values())?))
+            }
+            DataType::Struct(_) => {
+                let record = array.as_struct();
+                let fields = record.column_names().into_iter().zip(record.columns());
+                let fields = fields
+                    .map(|(name, column)| Ok((name.to_owned(), Self::of(column)?)))
+                    .collect::<Result<Vec<_>>>()?;
+                Self::Record(record.clone(), fields)
+            }
+            DataType::Map(..) => {
+                let map = array.as_map();
+                let values = Self::of(map.values())?;
+                Self::Map(map.clone(), text(map.keys())?, Box::new(values))
+            }
+            _ => return Err(carry("has no form in JSON")),
+        })
+    }
+
+    fn write(&self, row: usize, into: &mut String) -> Result<()> {
+        match self {
+            Self::Null => into.push_str("null"),
+            Self::Text(texts) if texts.is_null(row) => into.push_str("null"),
+            Self::Text(texts) => quote(texts.value(row), into),
+            Self::Plain(array) => write_shown(array, row, into)?,
+            Self::Float(array) => {
+                let finite = match array.data_type() {
+                    DataType::Float64 => array.as_primitive::<Float64Type>().value(row).is_finite(),
+                    DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_finite(),
+                    _ => true,
+                };
+                if !finite && array.is_valid(row) {
+                    return Err(carry("is no number in JSON"));
+                }
+                write_shown(array, row, into)?;
+            }
+            Self::Quoted(array) if array.is_null(row) => into.push_str("null"),
+            Self::Quoted(array) => {
+                let mut shown = String::new();
+                write_shown(array, row, &mut shown)?;
+                quote(&shown, into);
+            }
+            Self::List(list, _) if list.is_null(row) => into.push_str("null"),
+            Self::List(list, items) => {
+                into.push('[');
+                for (count, place) in range(list.value_offsets(), row).enumerate() {
+                    if count > 0 {
+                        into.push(',');
+                    }
+                    items.write(place, into)?;
+                }
+                into.push(']');
+            }
+            Self::Record(record, _) if record.is_null(row) => into.push_str("null"),
+            Self::Record(_, fields) => {
+                into.push('{');
+                for (count, (name, field)) in fields.iter().enumerate() {
+                    if count > 0 {
+                        into.push(',');
+                    }
+                    quote(name, into);
+                    into.push(':');
+                    field.write(row, into)?;
+                }
+                into.push('}');
+            }
+            Self::Map(map, _, _) if map.is_null(row) => into.push_str("null"),
+            Self::Map(map, keys, values) => {
+                let mut places: Vec<usize> = range(map.value_offsets(), row).collect();
+                places.sort_by_key(|place| keys.value(*place));
+                into.push('{');
+                for (count, place) in places.into_iter().enumerate() {
+                    if count > 0 {
+                        into.push(',');
+                    }
+                    quote(keys.value(place), into);
+                    into.push(':');
+                    values.write(place, into)?;
+                }
+                into.push('}');
+            }
+        }
+        Ok(())
+    }
+}
+
+fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+    let at = |place: usize| {
+        offsets.get(place).and_then(|at| usize::try_from(*at).ok()).unwrap_or_default()
+    };
+    at(row)..at(row + 1)
+}
+
+fn write_shown(array: &ArrayRef, row: usize, into: &mut String) -> Result<()> {
+    if array.is_null(row) {
+        into.push_str("null");
+        return Ok(());
+    }
+    let options = FormatOptions::default().with_display_error(false);
+    let shown = ArrayFormatter::try_new(array, &options)?;
+    shown.value(row).write(into).map_err(|_| carry("has no form in JSON"))
+}
+
+/// A JSON string.
+fn quote(text: &str, into: &mut String) {
+    match serde_json::to_string(text) {
+        Ok(quoted) => into.push_str(&quoted),
+        // Text always has a form.
+        Err(_) => into.push_str("null"),
+    }
+}
+
+/// The text of a value in JSON, by keys and places from 0; NULL where it isn't there or is null.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct JsonText(Signature);
+
+impl JsonText {
+    pub(crate) fn new() -> Self {
+        Self(Signature::user_defined(Volatility::Immutable))
+    }
+}
+
+impl ScalarUDFImpl for JsonText {
+    fn name(&self) -> &'static str {
+        "json_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let wrong = || plan_err!("json_text takes JSON and then keys ('name') and places (0)");
+        let Some((json, path)) = arg_types.split_first() else { return wrong() };
+        if !(json.is_string() || json.is_null()) {
+            return wrong();
+        }
+        let mut types = vec![DataType::Utf8];
+        for step in path {
+            match step {
+                of if of.is_string() => types.push(DataType::Utf8),
+                of if of.is_integer() => types.push(DataType::Int64),
+                _ => return wrong(),
+            }
+        }
+        Ok(types)
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays =
+            args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<ArrayRef>>>()?;
+        let Some((json, path)) = arrays.split_first() else {
+            return Err(carry("the expression fails"));
+        };
+        let mut texts = StringBuilder::with_capacity(rows, rows * 8);
+        for row in 0..json.len() {
+            if arrays.iter().any(|array| array.is_null(row)) {
+                texts.append_null();
+                continue;
+            }
+            let json = json.as_string::<i32>().value(row);
+            if !is_json(json) {
+                return Err(carry("is not JSON"));
+            }
+            let mut value = Some(json.trim_ascii());
+            for step in path {
+                value = value.and_then(|value| match step.as_string_opt::<i32>() {
+                    Some(keys) => member(value, keys.value(row)),
+                    None => {
+                        let places = step.as_primitive::<arrow::datatypes::Int64Type>();
+                        element(value, usize::try_from(places.value(row)).ok()?)
+                    }
+                });
+            }
+            match value {
+                None | Some("null") => texts.append_null(),
+                Some(text) if text.starts_with('"') => {
+                    let text: String = serde_json::from_str(text)
+                        .map_err(|_| carry("is no text that can be kept"))?;
+                    texts.append_value(text);
+                }
+                Some(text) => texts.append_value(text),
+            }
+        }
+        Ok(ColumnarValue::Array(Arc::new(texts.finish())))
+    }
+}
+
+/// Whether a text is JSON.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Where the value that begins here ends. The text is known to be JSON, so this need not check.
+fn value_end(json: &str) -> usize {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (place, byte) in json.bytes().enumerate() {
+        if quoted {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return place,
+            b'}' | b']' => depth -= 1,
+            b',' | b':' if depth == 0 => return place,
+            _ => {}
+        }
+    }
+    json.len()
+}
+
+/// The parts of an object or array, between commas and colons.
+fn parts(json: &str, open: char, close: char) -> Option<impl Iterator<Item = &str>> {
+    let mut rest = json.strip_prefix(open)?.strip_suffix(close)?;
+    Some(std::iter::from_fn(move || {
+        let end = value_end(rest);
+        let (part, after) = rest.split_at_checked(end)?;
+        rest = after.get(1..).unwrap_or_default();
+        let part = part.trim_ascii();
+        (!part.is_empty()).then_some(part)
+    }))
+}
+
+/// The last one counts of keys that stand twice, as in PostgreSQL's `jsonb`.
+fn member<'a>(json: &'a str, key: &str) -> Option<&'a str> {
+    let mut parts = parts(json, '{', '}')?;
+    let mut found = None;
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        let plain = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
+        let same = if plain.contains('\\') {
+            serde_json::from_str::<String>(name).is_ok_and(|name| name == key)
+        } else {
+            plain == key
+        };
+        if same {
+            found = Some(value);
+        }
+    }
+    found
+}
+
+fn element(json: &str, place: usize) -> Option<&str> {
+    parts(json, '[', ']')?.nth(place)
+}

@@ -1,0 +1,255 @@
+//! From what DataFusion understood to what we mean: casts, arithmetic and patterns that tell of
+//! each failure.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF};
+use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+
+use crate::cast::{can_cast, cast};
+use crate::functions::{CastTo, Groups, MapValue, Matches};
+use crate::reason::carry;
+use crate::words::type_name;
+use crate::zone::Zone;
+
+/// Checks and rewrites one planned expression.
+pub(crate) fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
+    check(&expr)?;
+    let expr = expr.transform_up(narrow_times)?.data;
+    let expr = expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data;
+    let expr = expr.transform_up(|expr| Ok(Transformed::yes(ours(expr, schema, zone)?)))?.data;
+    let expr = unaliased(expr);
+    match normal(&expr.get_type(schema)?) {
+        Some(to) => cast_to(expr, &to, false, schema, zone),
+        None => Ok(expr),
+    }
+}
+
+fn unaliased(expr: Expr) -> Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(*alias.expr),
+        other => other,
+    }
+}
+
+/// Only what sees one row.
+fn check(expr: &Expr) -> Result<()> {
+    let mut wrong = None;
+    expr.apply(|expr| {
+        let why = match expr {
+            Expr::ScalarSubquery(_)
+            | Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::SetComparison(_)
+            | Expr::OuterReferenceColumn(..) => "an expression sees one row and no other table",
+            Expr::Placeholder(_) => "there is nothing that $1 could stand for",
+            Expr::ScalarVariable(..) => "there are no variables",
+            Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::GroupingSet(_) => {
+                "an expression sees one row"
+            }
+            Expr::Unnest(_) => "one value each row; use `each` for several rows of one",
+            Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
+                "functions that take functions aren't offered"
+            }
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        wrong = Some(why);
+        Ok(TreeNodeRecursion::Stop)
+    })?;
+    wrong.map_or(Ok(()), |why| Err(carry(why)))
+}
+
+/// DataFusion's nanoseconds reach from 1677 to 2262 only.
+fn narrow(of: &DataType) -> Option<DataType> {
+    match of {
+        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        DataType::Time64(TimeUnit::Nanosecond) => Some(DataType::Time64(TimeUnit::Microsecond)),
+        _ => normal(of),
+    }
+}
+
+/// The one form of texts and bytes.
+fn normal(of: &DataType) -> Option<DataType> {
+    match of {
+        DataType::Utf8View | DataType::LargeUtf8 => Some(DataType::Utf8),
+        DataType::BinaryView | DataType::LargeBinary => Some(DataType::Binary),
+        _ => None,
+    }
+}
+
+fn narrow_times(expr: Expr) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::Cast(mut cast) => match narrow(cast.field.data_type()) {
+            Some(to) => {
+                cast.field = Arc::new(cast.field.as_ref().clone().with_data_type(to));
+                Transformed::yes(Expr::Cast(cast))
+            }
+            None => Transformed::no(Expr::Cast(cast)),
+        },
+        Expr::TryCast(mut cast) => match narrow(cast.field.data_type()) {
+            Some(to) => {
+                cast.field = Arc::new(cast.field.as_ref().clone().with_data_type(to));
+                Transformed::yes(Expr::TryCast(cast))
+            }
+            None => Transformed::no(Expr::TryCast(cast)),
+        },
+        other => Transformed::no(other),
+    })
+}
+
+fn call(function: impl Into<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function.into()), args))
+}
+
+fn ours(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
+    match expr {
+        Expr::Cast(cast) => {
+            let to = narrow(cast.field.data_type()).unwrap_or(cast.field.data_type().clone());
+            if let DataType::Timestamp(_, Some(name)) = &to
+                && name.as_ref() != "UTC"
+            {
+                return at_zone(*cast.expr, name, schema);
+            }
+            cast_to(*cast.expr, &to, false, schema, zone)
+        }
+        Expr::TryCast(cast) => {
+            let to = narrow(cast.field.data_type()).unwrap_or(cast.field.data_type().clone());
+            cast_to(*cast.expr, &to, true, schema, zone)
+        }
+        Expr::Negative(inner) => {
+            let of = inner.get_type(schema)?;
+            if !of.is_integer() {
+                return Ok(Expr::Negative(inner));
+            }
+            // A subtraction is checked.
+            let zero = Expr::Literal(ScalarValue::new_zero(&of)?, None);
+            Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(zero), Operator::Minus, inner)))
+        }
+        Expr::BinaryExpr(binary) => matches(binary),
+        Expr::ScalarFunction(function) => our_function(function, schema),
+        other => Ok(other),
+    }
+}
+
+/// A cast of ours. Constants are cast now, where they can be.
+pub(crate) fn cast_to(
+    expr: Expr,
+    to: &DataType,
+    or_null: bool,
+    schema: &DFSchema,
+    zone: &Zone,
+) -> Result<Expr> {
+    let from = expr.get_type(schema)?;
+    if from == *to {
+        return Ok(expr);
+    }
+    if !can_cast(&from, to) {
+        let (from, to) = (type_name(&from), type_name(to));
+        return Err(carry(format!("{from} can't become {to}")));
+    }
+    if let Expr::Literal(value, _) = &expr {
+        let (array, failures) = cast(&value.to_array()?, to, zone)?;
+        if failures.is_empty() || or_null {
+            return Ok(Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None));
+        }
+    }
+    Ok(call(CastTo::new(to.clone(), or_null, zone.clone()), vec![expr]))
+}
+
+/// `x AT TIME ZONE 'name'`: the instant of a local time there, or the local time of an instant.
+fn at_zone(expr: Expr, name: &str, schema: &DFSchema) -> Result<Expr> {
+    let Some(zone) = Zone::of(name) else {
+        return Err(carry(format!("there is no time zone `{name}`")));
+    };
+    let to = match expr.get_type(schema)? {
+        DataType::Timestamp(_, Some(_)) => None,
+        _ => Some(Arc::from("UTC")),
+    };
+    let to = DataType::Timestamp(TimeUnit::Microsecond, to);
+    cast_to(expr, &to, false, schema, &zone)
+}
+
+fn constant(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+fn matches(binary: BinaryExpr) -> Result<Expr> {
+    let (negated, ignores_case) = match binary.op {
+        Operator::RegexMatch => (false, false),
+        Operator::RegexIMatch => (false, true),
+        Operator::RegexNotMatch => (true, false),
+        Operator::RegexNotIMatch => (true, true),
+        _ => return Ok(Expr::BinaryExpr(binary)),
+    };
+    let Some(pattern) = constant(&binary.right) else { return Ok(Expr::BinaryExpr(binary)) };
+    let function = Matches::of(pattern, negated, ignores_case).map_err(not_a_pattern)?;
+    Ok(call(function, vec![*binary.left]))
+}
+
+fn not_a_pattern(why: &'static str) -> datafusion_common::DataFusionError {
+    carry(format!("the pattern {why}"))
+}
+
+fn our_function(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    let args = &function.args;
+    match (function.func.name(), args.as_slice()) {
+        // These exist as CASE only, so that what isn't needed isn't evaluated.
+        ("coalesce" | "nvl" | "nvl2", _) => {
+            let simple = function.func.simplify(function.args, &SimplifyContext::default())?;
+            match simple {
+                ExprSimplifyResult::Simplified(expr) => Ok(expr),
+                ExprSimplifyResult::Original(args) => {
+                    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args)))
+                }
+            }
+        }
+        ("regexp_match", [text, pattern, flags @ ..]) => {
+            let flags_known = flags.iter().all(|flags| constant(flags).is_some());
+            match constant(pattern).filter(|_| flags_known) {
+                Some(pattern) => {
+                    let flags = flags.first().and_then(constant);
+                    let groups = Groups::of(pattern, flags, None).map_err(not_a_pattern)?;
+                    Ok(call(groups, vec![text.clone()]))
+                }
+                None => Ok(Expr::ScalarFunction(function)),
+            }
+        }
+        ("array_element", [Expr::ScalarFunction(list), Expr::Literal(place, _)]) => {
+            let groups = list.func.inner().downcast_ref::<Groups>();
+            let place = place.cast_to(&DataType::Int64).ok();
+            match (groups.filter(|groups| groups.is_constant_list()), place) {
+                (Some(groups), Some(ScalarValue::Int64(Some(place)))) if place > 0 => {
+                    let place = usize::try_from(place).unwrap_or_default();
+                    Ok(call(groups.only(place), list.args.clone()))
+                }
+                _ => Ok(Expr::ScalarFunction(function)),
+            }
+        }
+        ("get_field", [map, key]) => match (map.get_type(schema)?, constant(key)) {
+            (DataType::Map(entries, _), Some(key)) if is_of_texts(entries.data_type()) => {
+                Ok(call(MapValue::new(key.to_owned()), vec![map.clone()]))
+            }
+            _ => Ok(Expr::ScalarFunction(function)),
+        },
+        _ => Ok(Expr::ScalarFunction(function)),
+    }
+}
+
+fn is_of_texts(entries: &DataType) -> bool {
+    match entries {
+        DataType::Struct(fields) => {
+            fields.len() == 2 && fields.iter().all(|field| *field.data_type() == DataType::Utf8)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,80 @@
+//! Local times and instants.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+
+/// Days from 1970-01-01 that PostgreSQL means as infinities.
+pub(crate) const DAYS: [i32; 2] = [i32::MIN, i32::MAX];
+/// Microseconds that it means as infinities.
+pub(crate) const TIMES: [i64; 2] = [i64::MIN, i64::MAX];
+/// Microseconds of a day.
+pub(crate) const DAY: i64 = 86_400_000_000;
+
+/// The zone of times that carry none. UTC costs nothing: a local time is its instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone {
+    name: Arc<str>,
+    other: Option<TimeZone>,
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Zone {}
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl Zone {
+    /// The zone of that name in the IANA database. `None`: there is none.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let other = match name {
+            "UTC" | "" | "Etc/UTC" | "Z" => None,
+            _ => Some(TimeZone::get(name).ok()?),
+        };
+        Some(Self { name: Arc::from(name), other })
+    }
+
+    /// Local times are their instants.
+    pub(crate) fn is_utc(&self) -> bool {
+        self.other.is_none()
+    }
+
+    /// The instant of a local time: the earlier of two where clocks went back. Infinities stay.
+    pub(crate) fn instant(&self, local: i64) -> Result<i64, &'static str> {
+        let Some(zone) = self.other.as_ref().filter(|_| !TIMES.contains(&local)) else {
+            return Ok(local);
+        };
+        let out = "is out of range of the time zone's rules";
+        let utc = Timestamp::from_microsecond(local).map_err(|_| out)?;
+        let civil = TimeZone::UTC.to_datetime(utc);
+        let offset = match zone.to_ambiguous_timestamp(civil).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Fold { before, .. } => before,
+            AmbiguousOffset::Gap { .. } => {
+                return Err("is a local time that clocks skipped");
+            }
+        };
+        local.checked_sub(i64::from(offset.seconds()) * 1_000_000).ok_or(out)
+    }
+
+    /// The local time of an instant. Infinities stay.
+    pub(crate) fn local(&self, instant: i64) -> Result<i64, &'static str> {
+        let Some(zone) = self.other.as_ref().filter(|_| !TIMES.contains(&instant)) else {
+            return Ok(instant);
+        };
+        let out = "is out of range of the time zone's rules";
+        let utc = Timestamp::from_microsecond(instant).map_err(|_| out)?;
+        let offset = i64::from(zone.to_offset(utc).seconds()) * 1_000_000;
+        instant.checked_add(offset).ok_or(out)
+    }
+}

@@ -1,0 +1,11 @@
+//! Expressions, through the compiler alone.
+
+#![expect(clippy::unwrap_used, reason = "what can't be had is a failed test")]
+
+mod copies;
+mod errors;
+mod queue;
+mod results;
+mod rows;
+mod stage;
+mod traps;

@@ -1,0 +1,113 @@
+//! Two databases of one round and the files between them.
+
+use std::path::Path;
+
+use dunlin_testkit::servers::{Product, Server, TestDatabase};
+
+use super::super::fresh;
+use crate::Failure;
+
+/// The move's name.
+pub(super) const NAME: &str = "workshop";
+
+/// A product's own texts of the world.
+struct Texts {
+    old: &'static str,
+    new: &'static str,
+    mapping: &'static str,
+    expected: &'static str,
+    actual: &'static str,
+}
+
+const POSTGRES: Texts = Texts {
+    old: include_str!("postgres/old.sql"),
+    new: include_str!("postgres/new.sql"),
+    mapping: include_str!("postgres/mapping.toml"),
+    expected: include_str!("postgres/expected.sql"),
+    actual: include_str!("postgres/actual.sql"),
+};
+
+const SQLITE: Texts = Texts {
+    old: include_str!("sqlite/old.sql"),
+    new: include_str!("sqlite/new.sql"),
+    mapping: include_str!("sqlite/mapping.toml"),
+    expected: include_str!("sqlite/expected.sql"),
+    actual: include_str!("sqlite/actual.sql"),
+};
+
+/// One round's databases.
+pub(super) struct World {
+    pub(super) product: Product,
+    pub(super) old: TestDatabase,
+    pub(super) new: TestDatabase,
+    /// Which edition of the mapping is in force: it stands in texts that rows get.
+    pub(super) version: u32,
+}
+
+impl World {
+    /// Makes the databases, with their tables empty, and the project's files.
+    pub(super) fn make(
+        product: Product,
+        server: Option<&Server>,
+        project: &Path,
+    ) -> Result<Self, Failure> {
+        let world = Self {
+            product,
+            old: fresh(product, server, "old"),
+            new: fresh(product, server, "new"),
+            version: 1,
+        };
+        let texts = world.texts();
+        for (database, text) in [(&world.old, texts.old), (&world.new, texts.new)] {
+            database
+                .sql(text)
+                .map_err(|error| Failure::because("cannot make the tables", &error))?;
+        }
+        let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
+        std::fs::create_dir(project.join("moves")).map_err(failed)?;
+        let databases = format!(
+            "[databases.old]\nurl = \"{}\"\n\n[databases.app]\nurl = \"{}\"\n",
+            world.old.url, world.new.url
+        );
+        std::fs::write(project.join("dunlin.toml"), databases).map_err(failed)?;
+        world.write_mapping(project)?;
+        Ok(world)
+    }
+
+    /// A person edits the mapping.
+    pub(super) fn edit_mapping(&mut self, project: &Path) -> Result<(), Failure> {
+        self.version += 1;
+        self.write_mapping(project)
+    }
+
+    fn write_mapping(&self, project: &Path) -> Result<(), Failure> {
+        let file = project.join("moves").join(format!("{NAME}.toml"));
+        std::fs::write(file, self.of_version(self.texts().mapping))
+            .map_err(|error| Failure::because("cannot write the mapping", &error))
+    }
+
+    /// What the old rows must become, as the database's own client tells it.
+    pub(super) fn expected(&self) -> Result<String, Failure> {
+        self.old
+            .sql(&self.of_version(self.texts().expected))
+            .map_err(|error| Failure::because("cannot look at the old database", &error))
+    }
+
+    /// What stands in the new database.
+    pub(super) fn actual(&self) -> Result<String, Failure> {
+        self.new
+            .sql(self.texts().actual)
+            .map_err(|error| Failure::because("cannot look at the new database", &error))
+    }
+
+    fn of_version(&self, text: &str) -> String {
+        text.replace("@VERSION@", &format!("v{}", self.version))
+    }
+
+    fn texts(&self) -> &'static Texts {
+        match self.product {
+            Product::Sqlite => &SQLITE,
+            Product::Postgres | Product::Pgbouncer | Product::Mysql => &POSTGRES,
+        }
+    }
+}
