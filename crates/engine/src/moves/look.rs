@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
-use super::decide::{read_ids, read_pairs};
 use super::ids::{IdCipher, Tag};
 use super::key::{Part, RowKey};
 use super::key_set::key_hash;
@@ -15,6 +14,7 @@ use super::ports::{MoveTarget, Stored};
 use super::report::Reject;
 use super::run::{MoveJob, prepare};
 use super::state::{AREA, MoveState};
+use super::stored_lists::{read_ids, read_pairs};
 use super::translate::Ids;
 use super::writer::pack_area;
 use crate::report::EngineError;

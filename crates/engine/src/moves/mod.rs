@@ -2,13 +2,20 @@
 //! stay.
 
 mod arrow_type;
+mod assign;
+mod candidates;
 mod columns;
+mod course;
 mod decide;
 mod ids;
 mod key;
 mod key_set;
+mod leaders;
 mod look;
 mod notes;
+mod order;
+mod outline;
+mod outputs;
 mod pack;
 mod pass;
 mod plan;
@@ -22,13 +29,16 @@ mod session;
 mod settle;
 mod shapes;
 mod state;
+mod stored_lists;
 mod translate;
+mod update;
 mod verify;
 mod writer;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
 pub use look::{export_ids, rejects, standing};
-pub use plan::{MovePlan, OutlineRule, OutlineStep, plan};
+pub use outline::{OutlineRule, OutlineStep};
+pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,

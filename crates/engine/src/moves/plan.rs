@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use dunlin_model::moves::{
-    Catalogue, Each, Expression, Field, IdSpec, Mapping, Missing, OnRowError, Relation, Rule,
-    SourceSpec, TableName, Value, ValueType,
+    Catalogue, Each, Field, IdSpec, Mapping, Missing, Relation, Rule, SourceSpec, TableName, Value,
 };
 use dunlin_model::{Diagnostic, Place};
 
 use super::ids::Tag;
-use super::ports::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Output, Written};
+use super::order::order;
+use super::outputs::Outputs;
+use super::ports::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Written};
 
 /// A namespace of ids.
 pub(super) struct Namespace {
@@ -115,8 +116,8 @@ pub fn plan(
     if planner.wrong.is_empty() { plan.ok_or_else(Vec::new) } else { Err(planner.wrong) }
 }
 
-struct Planner<'a> {
-    mapping: &'a Mapping,
+pub(super) struct Planner<'a> {
+    pub(super) mapping: &'a Mapping,
     source: &'a Catalogue,
     target: &'a Catalogue,
     compiler: &'a dyn Compiler,
@@ -166,7 +167,7 @@ impl Planner<'_> {
         Some(MovePlan { mapping: self.mapping.clone(), sources, rules, namespaces, passes })
     }
 
-    fn error(&mut self, rule: &'static str, line: usize, message: impl Into<String>) {
+    pub(super) fn error(&mut self, rule: &'static str, line: usize, message: impl Into<String>) {
         let mut diagnostic = Diagnostic::error(rule, message);
         diagnostic.place = Some(self.place(line));
         self.wrong.push(diagnostic);
@@ -380,319 +381,4 @@ fn rule_fields_before_late(written: &Written, layout: &Layout) -> Vec<Field> {
     let is_late = |place: usize| layout.late.iter().any(|(field, _)| *field == place);
     let fields = written.fields.iter().enumerate();
     fields.filter(|(place, _)| !is_late(*place)).map(|(_, field)| field.clone()).collect()
-}
-
-struct Outputs<'a, 'p> {
-    planner: &'a mut Planner<'p>,
-    sources: &'a [PlannedSource],
-    namespaces: &'a [Namespace],
-    rule: &'a Rule,
-    written: &'a Written,
-}
-
-impl Outputs<'_, '_> {
-    fn all(&mut self) -> Option<(Layout, Vec<Output>, Vec<Output>)> {
-        let mut layout = Layout::default();
-        let (mut plain, mut late) = (Vec::new(), Vec::new());
-        for setting in &self.rule.set {
-            let field =
-                self.written.fields.iter().position(|field| field.name == setting.column)?;
-            match &setting.value {
-                Value::Expression { expression, on_error } => {
-                    let output = Output {
-                        name: setting.column.clone(),
-                        expression: expression.clone(),
-                        column: Some(self.written.fields[field].clone()),
-                        condition: false,
-                        on_error: *on_error,
-                    };
-                    let (outputs, places) = if uses_new(&expression.text) {
-                        (&mut late, &mut layout.late)
-                    } else {
-                        (&mut plain, &mut layout.plain)
-                    };
-                    places.push((field, outputs.len()));
-                    outputs.push(output);
-                }
-                Value::Reference(reference) => {
-                    let namespace = self
-                        .namespaces
-                        .iter()
-                        .position(|namespace| namespace.spec.name == reference.new);
-                    let Some(namespace) = namespace else {
-                        let message = format!("no rule makes `{}`", reference.new);
-                        self.planner.error("unknown-namespace", setting.line, message);
-                        return None;
-                    };
-                    let column = self.old_key(namespace, setting.line)?;
-                    let of = plain.len();
-                    plain.push(Output {
-                        name: format!("{}: of", setting.column),
-                        expression: reference.of.clone(),
-                        column: Some(column),
-                        condition: false,
-                        on_error: OnRowError::Error,
-                    });
-                    let when = reference.when.as_ref().map(|when| {
-                        plain.push(condition(format!("{}: when", setting.column), when));
-                        plain.len() - 1
-                    });
-                    let missing = reference.missing;
-                    layout.references.push(PlannedReference {
-                        field,
-                        namespace,
-                        missing,
-                        of,
-                        when,
-                    });
-                }
-            }
-        }
-        if let Some(expression) = &self.rule.one_per {
-            layout.one_per = Some(plain.len());
-            plain.push(Output {
-                name: "one_per".to_owned(),
-                expression: expression.clone(),
-                column: None,
-                condition: false,
-                on_error: OnRowError::Error,
-            });
-        }
-        Some((layout, plain, late))
-    }
-
-    /// The old key that a reference must give, as a column.
-    fn old_key(&mut self, namespace: usize, line: usize) -> Option<Field> {
-        let maker = &self.planner.mapping.rules[self.namespaces[namespace].maker];
-        let source = self.sources.iter().find(|source| source.name == maker.from.value)?;
-        let [key] = source.key.as_slice() else {
-            let message = format!(
-                "`{}` has a key of several columns: nothing can refer to it by one",
-                source.name
-            );
-            self.planner.error("composite-reference", line, message);
-            return None;
-        };
-        let field = &source.relation.fields[*key];
-        let value_type = match &field.value_type {
-            ValueType::Int16 | ValueType::Int32 | ValueType::Int64 => ValueType::Int64,
-            ValueType::Uuid | ValueType::Enum(_) | ValueType::Other => {
-                ValueType::Text { padded: false }
-            }
-            other => other.clone(),
-        };
-        Some(Field {
-            nullable: true,
-            value_type,
-            max_chars: None,
-            generated: false,
-            ..field.clone()
-        })
-    }
-
-    /// What decides which rows there are: references for which rows are left out, values for which
-    /// they are, what merges, and the key where duplicates are dropped.
-    fn deciding(&self, layout: &Layout, plain: &[Output]) -> (Layout, Vec<Output>) {
-        let mut outputs = Vec::new();
-        let mut keep = |place: usize| {
-            outputs.push(plain[place].clone());
-            outputs.len() - 1
-        };
-        let drops = self.rule.duplicates == dunlin_model::moves::Duplicates::KeepTheFirst;
-        let in_key = |field: usize| drops && self.written.key.contains(&field);
-        let mut only = Layout::default();
-        for &(field, output) in &layout.plain {
-            if in_key(field) || plain[output].on_error == OnRowError::LeaveOut {
-                only.plain.push((field, keep(output)));
-            }
-        }
-        for reference in &layout.references {
-            if in_key(reference.field) || reference.missing == Missing::LeaveOut {
-                let of = keep(reference.of);
-                let when = reference.when.map(&mut keep);
-                only.references.push(PlannedReference { of, when, ..reference.clone() });
-            }
-        }
-        only.one_per = layout.one_per.map(&mut keep);
-        (only, outputs)
-    }
-}
-
-fn condition(name: String, expression: &Expression) -> Output {
-    Output {
-        name,
-        expression: expression.clone(),
-        column: None,
-        condition: true,
-        on_error: OnRowError::Error,
-    }
-}
-
-/// Whether an expression speaks of the new row: `new.` outside of texts.
-pub(super) fn uses_new(text: &str) -> bool {
-    let mut quote = None;
-    let mut before = ' ';
-    for (place, c) in text.char_indices() {
-        match quote {
-            Some(q) if c == q => quote = None,
-            Some(_) => {}
-            None if c == '\'' || c == '"' => quote = Some(c),
-            None if text[place..].starts_with("new.")
-                && !(before.is_alphanumeric() || before == '_' || before == '.') =>
-            {
-                return true;
-            }
-            None => {}
-        }
-        before = c;
-    }
-    false
-}
-
-/// Orders rules by the target's foreign keys, and puts those of one source that can be done together
-/// into one pass. Where they refer in a circle, columns that may be NULL wait.
-fn order(rules: &mut [PlannedRule], target: &Catalogue) -> Vec<Pass> {
-    link(rules, target);
-    let mut done: Vec<TableName> = Vec::new();
-    let mut open: Vec<usize> = (0..rules.len()).collect();
-    let mut passes = Vec::new();
-    while !open.is_empty() {
-        let left: Vec<TableName> =
-            open.iter().map(|&rule| rules[rule].written.table.clone()).collect();
-        let ready: Vec<usize> = open
-            .iter()
-            .copied()
-            .filter(|&rule| rules[rule].after.iter().all(|table| !left.contains(table)))
-            .collect();
-        let Some(&first) = ready.first() else {
-            // A circle: somebody has to begin, and what may be NULL is filled in later.
-            let first = pick_for_circle(rules, &open, target);
-            defer(&mut rules[first], &left, target);
-            continue;
-        };
-        let source = rules[first].source;
-        let together: Vec<usize> =
-            ready.into_iter().filter(|&rule| rules[rule].source == source).collect();
-        open.retain(|rule| !together.contains(rule));
-        done.extend(together.iter().map(|&rule| rules[rule].written.table.clone()));
-        passes.push(Pass { source, rules: together });
-    }
-    passes
-}
-
-fn link(rules: &mut [PlannedRule], target: &Catalogue) {
-    let tables: Vec<TableName> = rules.iter().map(|rule| rule.written.table.clone()).collect();
-    for rule in rules.iter_mut() {
-        let Some(relation) = target.relation(&rule.written.table) else { continue };
-        for key in &relation.foreign_keys {
-            let places: Vec<usize> = (0..rule.written.fields.len())
-                .filter(|&place| key.columns.contains(&rule.written.fields[place].name))
-                .collect();
-            if places.is_empty() {
-                continue;
-            }
-            if key.to == rule.written.table {
-                let nullable = places.iter().copied().filter(|&p| rule.written.fields[p].nullable);
-                rule.deferred.extend(nullable);
-            } else if tables.contains(&key.to) && !rule.after.contains(&key.to) {
-                rule.after.push(key.to.clone());
-            }
-        }
-    }
-}
-
-/// The rule of a circle with the most columns that may wait.
-fn pick_for_circle(rules: &[PlannedRule], open: &[usize], target: &Catalogue) -> usize {
-    let left: Vec<TableName> = open.iter().map(|&rule| rules[rule].written.table.clone()).collect();
-    let must = |rule: &PlannedRule| {
-        let Some(relation) = target.relation(&rule.written.table) else { return 0 };
-        let keys = relation
-            .foreign_keys
-            .iter()
-            .filter(|key| left.contains(&key.to) && rule.after.contains(&key.to));
-        keys.filter(|key| {
-            let fields = rule.written.fields.iter();
-            fields.filter(|field| key.columns.contains(&field.name)).all(|field| !field.nullable)
-        })
-        .count()
-    };
-    open.iter().copied().min_by_key(|&rule| must(&rules[rule])).unwrap_or(open[0])
-}
-
-fn defer(rule: &mut PlannedRule, left: &[TableName], target: &Catalogue) {
-    if let Some(relation) = target.relation(&rule.written.table) {
-        for key in relation.foreign_keys.iter().filter(|key| left.contains(&key.to)) {
-            for (place, field) in rule.written.fields.iter().enumerate() {
-                if field.nullable
-                    && key.columns.contains(&field.name)
-                    && !rule.deferred.contains(&place)
-                {
-                    rule.deferred.push(place);
-                }
-            }
-        }
-    }
-    rule.after.retain(|table| !left.contains(table));
-}
-
-/// One source that is read, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct OutlineStep {
-    /// The source.
-    pub source: String,
-    /// About how many rows it has.
-    pub rows: Option<u64>,
-    /// What is made of them.
-    pub rules: Vec<OutlineRule>,
-}
-
-/// One rule, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct OutlineRule {
-    /// Its name.
-    pub rule: String,
-    /// The target's table.
-    pub table: String,
-    /// Which ids it makes, and how.
-    pub id: Option<String>,
-    /// The namespaces that it refers to.
-    pub refers_to: Vec<String>,
-    /// Columns that are filled in once the rows that they refer to are there.
-    pub later: Vec<String>,
-}
-
-impl MovePlan {
-    /// What a run does, in its order.
-    #[must_use]
-    pub fn outline(&self) -> Vec<OutlineStep> {
-        let step = |pass: &Pass| OutlineStep {
-            source: self.sources[pass.source].name.clone(),
-            rows: self.sources[pass.source].relation.row_count_estimate,
-            rules: pass.rules.iter().map(|&rule| self.outline_of(&self.rules[rule])).collect(),
-        };
-        self.passes.iter().map(step).collect()
-    }
-
-    fn outline_of(&self, rule: &PlannedRule) -> OutlineRule {
-        let mut refers_to: Vec<String> = Vec::new();
-        for reference in &rule.layout.references {
-            let name = &self.namespaces[reference.namespace].spec.name;
-            if !refers_to.contains(name) {
-                refers_to.push(name.clone());
-            }
-        }
-        let id = rule.makes.map(|makes| {
-            let spec = &self.namespaces[makes].spec;
-            let kind = format!("{:?}", spec.kind).to_lowercase();
-            format!("makes {} ids ({kind})", spec.name)
-        });
-        let later = rule.deferred.iter().map(|place| rule.written.fields[*place].name.clone());
-        OutlineRule {
-            rule: rule.rule.name.clone(),
-            table: rule.written.table.to_string(),
-            id,
-            refers_to,
-            later: later.collect(),
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::record_batch::RecordBatch;
-use dunlin_model::moves::{Changed, Conflicts, Deleted};
+use dunlin_model::moves::Conflicts;
 
 use super::columns::bug;
 use super::key::{KeyColumns, RowKey};
@@ -18,7 +18,7 @@ use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
 use super::shapes::Shapes;
 use super::state::MoveState;
-use crate::{ErrorKind, TargetError};
+use crate::TargetError;
 
 /// Rows of a chunk at most: a transaction of about a second.
 const CHUNK_ROWS: usize = 20_000;
@@ -30,13 +30,13 @@ const CHUNK_BYTES: usize = 8 << 20;
 const LOAD_FROM: usize = 50;
 
 /// Rows with all that is known about them, in the order of old keys.
-struct Rows {
-    batch: RecordBatch,
-    old: Vec<RowKey>,
-    new: Vec<RowKey>,
-    hashes: Vec<RowHash>,
+pub(super) struct Rows {
+    pub(super) batch: RecordBatch,
+    pub(super) old: Vec<RowKey>,
+    pub(super) new: Vec<RowKey>,
+    pub(super) hashes: Vec<RowHash>,
     /// Of the rows as they go in at first, where some columns are to come later.
-    first_hashes: Option<Vec<RowHash>>,
+    pub(super) first_hashes: Option<Vec<RowHash>>,
 }
 
 /// A row that could not be inserted, since its key is there.
@@ -47,17 +47,17 @@ pub(super) struct Postponed {
 
 /// What a chunk does.
 #[derive(Default)]
-struct Chunk {
-    inserts: Vec<u32>,
+pub(super) struct Chunk {
+    pub(super) inserts: Vec<u32>,
     /// Places of rows, with the entry as it was.
-    updates: Vec<(u32, Entry)>,
-    puts: Vec<Pack>,
-    unchanged: u64,
+    pub(super) updates: Vec<(u32, Entry)>,
+    pub(super) puts: Vec<Pack>,
+    pub(super) unchanged: u64,
 }
 
 /// Writes one rule.
 pub(super) struct RuleWriter<'a> {
-    rule: &'a PlannedRule,
+    pub(super) rule: &'a PlannedRule,
     pub(super) conflicts: Conflicts,
     /// The packs' area in the store.
     pub(super) area: String,
@@ -194,7 +194,7 @@ impl<'a> RuleWriter<'a> {
         Ok(Rows { batch, old, new, hashes, first_hashes })
     }
 
-    fn new_keys(&self, batch: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
+    pub(super) fn new_keys(&self, batch: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
         let columns: Vec<ArrayRef> =
             self.rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
         let keys = KeyColumns::of(&columns)?;
@@ -472,173 +472,20 @@ impl<'a> RuleWriter<'a> {
         });
         batch(&self.rule.written.fields, columns.collect(), rows.num_rows())
     }
-
-    async fn update(
-        &self,
-        session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        outcome: &mut Outcome,
-    ) -> Result<(), TargetError> {
-        let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
-        let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
-        let entries = chunk.updates.iter().map(|(_, entry)| entry);
-        let there = self.shapes.hashes_there(self.rule, session, entries).await?;
-        let is_so = self.already_so(session, &wanted, chunk, &there).await?;
-        let (mut write, mut restore) = (Vec::new(), Vec::new());
-        for (row, (place, entry)) in chunk.updates.iter().enumerate() {
-            let place = *place as usize;
-            let there = there.get(&rows.new[place]).copied();
-            match self.judge(entry, rows.hashes[place], there, is_so.contains(&(row as u32)))? {
-                Verdict::Write => write.push(row as u32),
-                Verdict::Insert => restore.push(row as u32),
-                Verdict::IsSo => outcome.unchanged += 1,
-                Verdict::Theirs(kind, entry) => {
-                    outcome.notes.push(Note {
-                        old: rows.old[place].clone(),
-                        kind,
-                        reason: "by the application since the last run".to_owned(),
-                    });
-                    outcome.instead.insert(entry.new.clone(), entry);
-                }
-            }
-        }
-        self.write_updates(session, rows, chunk, &wanted, &write, outcome).await?;
-        if !restore.is_empty() {
-            let some = take_record_batch(&wanted, &UInt32Array::from(restore.clone()))
-                .map_err(|error| bug(&error))?;
-            let refused = session.target.insert(&self.rule.written, &some).await?;
-            outcome.inserted += restore.len() as u64 - refused.rejected.len() as u64;
-            for (row, reason) in refused.rejected {
-                self.refuse(rows, chunk, restore[row as usize], reason, outcome);
-            }
-        }
-        Ok(())
-    }
-
-    /// Which rows stand there already as they should be. Only those are looked at that are not as the
-    /// last run left them, or that were written with other columns: of all others none is.
-    async fn already_so(
-        &self,
-        session: &mut Session<'_>,
-        wanted: &RecordBatch,
-        chunk: &Chunk,
-        there: &HashMap<RowKey, Option<RowHash>>,
-    ) -> Result<HashSet<u32>, TargetError> {
-        let changed: Vec<u32> = (0..)
-            .zip(&chunk.updates)
-            .filter(|(_, (_, entry))| {
-                let is_other = |hash: &Option<RowHash>| *hash != Some(entry.hash);
-                there.get(&entry.new).is_some_and(is_other) || !self.shapes.is_current(entry)
-            })
-            .map(|(row, _)| row)
-            .collect();
-        if changed.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let places = UInt32Array::from(changed.clone());
-        let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
-        let keys = some.project(&self.rule.written.key).map_err(|error| bug(&error))?;
-        let found = session.target.fetch(&self.rule.written, &keys, true).await?;
-        let found = session.normalise(&self.rule.written.fields, found).await?;
-        let hashes = row_hashes(&self.rule.written.fields, &found)?;
-        let found: HashMap<RowKey, RowHash> =
-            self.new_keys(&found)?.into_iter().zip(hashes).collect();
-        let hashes = row_hashes(&self.rule.written.fields, &some)?;
-        let keys = self.new_keys(&some)?;
-        let is_so = |place: usize| found.get(&keys[place]) == Some(&hashes[place]);
-        Ok(changed.into_iter().enumerate().filter(|(p, _)| is_so(*p)).map(|(_, r)| r).collect())
-    }
-
-    async fn write_updates(
-        &self,
-        session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        wanted: &RecordBatch,
-        write: &[u32],
-        outcome: &mut Outcome,
-    ) -> Result<(), TargetError> {
-        if write.is_empty() {
-            return Ok(());
-        }
-        let places = UInt32Array::from(write.to_vec());
-        let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
-        let refused = session.target.update(&self.rule.written, &some).await?;
-        outcome.updated += write.len() as u64 - refused.rejected.len() as u64;
-        for (row, reason) in refused.rejected {
-            self.refuse(rows, chunk, write[row as usize], reason, outcome);
-        }
-        Ok(())
-    }
-
-    /// A changed row that the database refuses: what stands there stays, and so does its entry.
-    fn refuse(&self, rows: &Rows, chunk: &Chunk, row: u32, reason: String, outcome: &mut Outcome) {
-        let (place, entry) = &chunk.updates[row as usize];
-        let old = rows.old[*place as usize].clone();
-        outcome.notes.push(Note { old, kind: NoteKind::Rejected, reason });
-        outcome.instead.insert(entry.new.clone(), entry.clone());
-    }
-
-    fn judge(
-        &self,
-        entry: &Entry,
-        wanted: RowHash,
-        there: Option<Option<RowHash>>,
-        is_so: bool,
-    ) -> Result<Verdict, TargetError> {
-        let stop = |what: &str| {
-            TargetError::new(
-                ErrorKind::Statement,
-                format!(
-                    "the application {what} a row of {} that has changed in the source",
-                    self.rule.written.table
-                ),
-            )
-            .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")
-        };
-        Ok(match there {
-            None if entry.hash == 0 => Verdict::Insert,
-            None => match self.conflicts.deleted_there {
-                Deleted::LeaveDeleted => {
-                    let entry = Entry { hash: wanted, ..entry.clone() };
-                    Verdict::Theirs(NoteKind::DeletedThere, entry)
-                }
-                Deleted::Restore => Verdict::Insert,
-                Deleted::Stop => return Err(stop("deleted")),
-            },
-            Some(_) if is_so => Verdict::IsSo,
-            Some(there) if entry.hash == 0 || there.is_none_or(|hash| hash == entry.hash) => {
-                Verdict::Write
-            }
-            Some(_) => match self.conflicts.changed_there {
-                Changed::KeepTheirs => Verdict::Theirs(NoteKind::ChangedThere, entry.clone()),
-                Changed::Overwrite => Verdict::Write,
-                Changed::Stop => return Err(stop("changed")),
-            },
-        })
-    }
-}
-
-enum Verdict {
-    Write,
-    Insert,
-    IsSo,
-    Theirs(NoteKind, Entry),
 }
 
 /// What a committed chunk came to.
 #[derive(Default)]
-struct Outcome {
-    inserted: u64,
-    updated: u64,
-    unchanged: u64,
-    postponed: Vec<Postponed>,
-    notes: Vec<Note>,
+pub(super) struct Outcome {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) unchanged: u64,
+    pub(super) postponed: Vec<Postponed>,
+    pub(super) notes: Vec<Note>,
     /// New keys that are not ours after all.
-    without: HashSet<RowKey>,
+    pub(super) without: HashSet<RowKey>,
     /// Entries that stay as they were.
-    instead: HashMap<RowKey, Entry>,
+    pub(super) instead: HashMap<RowKey, Entry>,
 }
 
 impl Outcome {

@@ -1,0 +1,333 @@
+//! The course of a run: decide, load, settle, verify, record.
+
+use std::time::Instant;
+
+use dunlin_model::moves::IdKind;
+
+use super::decide::decide;
+use super::ids::IdCipher;
+use super::key_set::KeySet;
+use super::notes::{NOTES_AREA, count_notes, store_notes};
+use super::pass::{self, Coverage};
+use super::plan::{MovePlan, Pass};
+use super::ports::{Source, Stored};
+use super::produce::Decided;
+use super::report::{MoveReport, Note, NoteKind, SourceReport};
+use super::run::{MoveJob, millis};
+use super::session::Session;
+use super::settle::{check_deletions, delete_gone, take_over};
+use super::state::MoveState;
+use super::verify::{forget, verify};
+use super::writer::RuleWriter;
+use crate::TargetError;
+use crate::events::Event;
+use crate::report::EngineError;
+
+/// A run under way.
+pub(super) struct Course<'a> {
+    pub(super) move_job: &'a MoveJob,
+    pub(super) plan: &'a MovePlan,
+    pub(super) session: Session<'a>,
+    pub(super) state: MoveState,
+    pub(super) secret: [u8; 32],
+}
+
+impl<'a> Course<'a> {
+    pub(super) async fn run(mut self, source: &mut dyn Source) -> Result<MoveReport, EngineError> {
+        let plan = self.plan;
+        let mut report = MoveReport {
+            name: plan.mapping.name.clone(),
+            run: self.session.run,
+            dry_run: self.session.dry_run,
+            ..MoveReport::default()
+        };
+        let began = Instant::now();
+        self.tell("deciding", None);
+        let salt = plan.mapping.id_key.clone().unwrap_or_default();
+        let cipher = IdCipher::new(&self.secret, &salt);
+        let decided = decide(plan, source, &mut self.session, cipher).await?;
+        report.decide_ms = millis(began);
+        crate::failpoint("move.decided");
+        let began = Instant::now();
+        let mut writers: Vec<RuleWriter<'a>> = plan
+            .rules
+            .iter()
+            .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
+            .collect();
+        let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
+        self.second(source, &decided, &mut writers).await?;
+        take_over(plan, &mut self.session, &mut writers).await?;
+        check_deletions(plan, &writers)?;
+        for pass in plan.passes.iter().rev() {
+            for &rule in pass.rules.iter().rev() {
+                delete_gone(plan, rule, &mut self.session, &mut writers[rule]).await?;
+            }
+        }
+        self.retry(source, &decided, &mut writers).await?;
+        crate::failpoint("move.loaded");
+        self.numbers(&decided).await?;
+        report.load_ms = millis(began);
+        let began = Instant::now();
+        if self.move_job.verify && !self.session.dry_run {
+            let mut again = Vec::new();
+            for (rule, writer) in writers.iter_mut().enumerate() {
+                self.tell("verifying", Some(&plan.rules[rule].rule.name));
+                let back = verify(plan, rule, &mut self.session, writer).await?;
+                if !back.is_empty() {
+                    forget(&plan.rules[rule], &mut self.session, &back).await?;
+                    again.push(rule);
+                }
+            }
+            self.bring_back(source, &decided, &mut writers, &again).await?;
+        }
+        report.verify_ms = millis(began);
+        crate::failpoint("move.verified");
+        self.end(writers, &mut source_notes, &mut report).await?;
+        Ok(report)
+    }
+
+    fn tell(&self, what: &str, of: Option<&str>) {
+        self.move_job.job.observer.event(Event::MovePhase { phase: what, of });
+    }
+
+    async fn load(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+        report: &mut MoveReport,
+    ) -> Result<Vec<(String, Vec<Note>)>, TargetError> {
+        let plan = self.plan;
+        let mut seen: Vec<usize> = Vec::new();
+        let mut all_notes = Vec::new();
+        for pass in &plan.passes {
+            let from = &plan.sources[pass.source];
+            self.tell("loading", Some(&from.name));
+            let mut source_report =
+                SourceReport { source: from.name.clone(), ..SourceReport::default() };
+            let mut notes = Vec::new();
+            let is_first = !seen.contains(&pass.source);
+            let coverage =
+                is_first.then_some(Coverage { report: &mut source_report, notes: &mut notes });
+            let mut own = pick(writers, &pass.rules);
+            pass::run(plan, pass, source, &mut self.session, decided, &mut own, coverage).await?;
+            if is_first {
+                seen.push(pass.source);
+                report.sources.push(source_report);
+                all_notes.push((from.name.clone(), notes));
+            }
+        }
+        Ok(all_notes)
+    }
+
+    /// Rows that refer to rows that came later get those columns now.
+    async fn second(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+    ) -> Result<(), TargetError> {
+        if self.session.dry_run {
+            return Ok(());
+        }
+        let unfinished: Vec<usize> =
+            (0..writers.len()).filter(|rule| writers[*rule].unfinished > 0).collect();
+        self.once_more("linking", source, decided, writers, &unfinished).await.map(drop)
+    }
+
+    /// Rows that were refused: what stood in their way may be gone by now, such as a row with their
+    /// unique value that was deleted, or that got another. Then rows that the refused ones still
+    /// referred to may go as well, and what they stood in the way of may come: on, while it helps.
+    async fn retry(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+    ) -> Result<(), TargetError> {
+        let of = |writer: &RuleWriter<'a>, kind| {
+            writer.notes.iter().filter(|note| note.kind == kind).count()
+        };
+        let mut before = usize::MAX;
+        loop {
+            let count = writers.iter().map(|writer| of(writer, NoteKind::Rejected)).sum::<usize>();
+            if self.session.dry_run || count == 0 || count >= before {
+                return Ok(());
+            }
+            before = count;
+            let open: Vec<usize> = (0..writers.len())
+                .filter(|&rule| {
+                    let writer = &writers[rule];
+                    of(writer, NoteKind::Rejected) + of(writer, NoteKind::StillReferenced) > 0
+                })
+                .collect();
+            let done = self.once_more("retrying", source, decided, writers, &open).await?;
+            for (rule, mut again) in done.into_iter().rev() {
+                again.notes.clear();
+                delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
+                let RuleWriter { report, notes, .. } = &mut writers[rule];
+                report.inserted += again.report.inserted;
+                report.updated += again.report.updated;
+                report.deleted += again.report.deleted;
+                notes.retain(|note| note.kind != NoteKind::StillReferenced);
+                again.notes.retain(|note| note.kind == NoteKind::StillReferenced);
+                notes.append(&mut again.notes);
+            }
+        }
+    }
+
+    /// Rows that the application changed or deleted, and that the mapping wants back.
+    async fn bring_back(
+        &mut self,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+        rules: &[usize],
+    ) -> Result<(), TargetError> {
+        for (rule, again) in self.once_more("restoring", source, decided, writers, rules).await? {
+            let (writer, report) = (&mut writers[rule], again.report);
+            writer.report.inserted += report.inserted;
+            writer.report.updated += report.updated;
+            writer.report.unchanged =
+                writer.report.unchanged.saturating_sub(report.inserted + report.updated);
+            writer.report.verified = 0;
+            writer.notes.retain(|note| {
+                !matches!(
+                    note.kind,
+                    NoteKind::ChangedThere | NoteKind::DeletedThere | NoteKind::Differs
+                )
+            });
+            verify(self.plan, rule, &mut self.session, writer).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares these rules' rows once more, and writes what is not all written.
+    async fn once_more(
+        &mut self,
+        phase: &str,
+        source: &mut dyn Source,
+        decided: &Decided,
+        writers: &mut [RuleWriter<'a>],
+        rules: &[usize],
+    ) -> Result<Vec<(usize, RuleWriter<'a>)>, TargetError> {
+        let plan = self.plan;
+        let mut done = Vec::new();
+        for pass in &plan.passes {
+            let rules: Vec<usize> =
+                pass.rules.iter().copied().filter(|rule| rules.contains(rule)).collect();
+            if rules.is_empty() {
+                continue;
+            }
+            let pass = Pass { source: pass.source, rules };
+            self.tell(phase, Some(&plan.sources[pass.source].name));
+            let mut again: Vec<RuleWriter<'a>> = pass
+                .rules
+                .iter()
+                .map(|&rule| {
+                    RuleWriter::new(&plan.rules[rule], plan.mapping.conflicts, &self.state)
+                })
+                .collect();
+            again.iter_mut().for_each(|writer| writer.everything = true);
+            let mut own: Vec<&mut RuleWriter<'a>> = again.iter_mut().collect();
+            pass::run(plan, &pass, source, &mut self.session, decided, &mut own, None).await?;
+            for (mut writer, &rule) in again.into_iter().zip(&pass.rules) {
+                // Rows that were refused before may be taken now, and others not.
+                let known = &mut writers[rule].notes;
+                known.retain(|note| note.kind != NoteKind::Rejected);
+                let (rejected, others): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.notes)
+                    .into_iter()
+                    .partition(|note| note.kind == NoteKind::Rejected);
+                known.extend(rejected);
+                writer.notes = others;
+                writers[rule].index = std::mem::take(&mut writer.index);
+                done.push((rule, writer));
+            }
+        }
+        Ok(done)
+    }
+
+    /// The target's own numbers go on above the ids that were kept.
+    async fn numbers(&mut self, decided: &Decided) -> Result<(), TargetError> {
+        if self.session.dry_run {
+            return Ok(());
+        }
+        for rule in &self.plan.rules {
+            let (Some(makes), Some(place)) = (rule.makes, rule.id_field) else { continue };
+            let field = &rule.written.fields[place];
+            let spec = &self.plan.namespaces[makes].spec;
+            if spec.kind != IdKind::Keep || !field.numbered {
+                continue;
+            }
+            let Some(highest) = decided.ids[makes].made.as_ref().and_then(KeySet::highest) else {
+                continue;
+            };
+            let above =
+                highest.saturating_add(spec.headroom.unwrap_or(0).try_into().unwrap_or(i64::MAX));
+            self.session.begin().await?;
+            self.session.target.number_above(&rule.written.table, &field.name, above).await?;
+            self.session.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &mut self,
+        writers: Vec<RuleWriter<'a>>,
+        source_notes: &mut Vec<(String, Vec<Note>)>,
+        report: &mut MoveReport,
+    ) -> Result<(), TargetError> {
+        let mut all = Vec::new();
+        for writer in writers {
+            let mut rule = writer.report;
+            count_notes(&mut rule, &writer.notes);
+            all.push((rule.rule.clone(), writer.notes));
+            report.rules.push(rule);
+        }
+        all.append(source_notes);
+        report.problems = problems(report, self.move_job.verify);
+        report.verified = report.problems.is_empty() && !self.session.dry_run;
+        if self.session.dry_run {
+            return Ok(());
+        }
+        let stored: Vec<Stored> = self.session.all_stored(NOTES_AREA).await?;
+        self.session.put(&store_notes(&all, &stored)).await?;
+        self.state.verified = report.verified;
+        self.state.finished = report.verified && self.move_job.finish;
+        let state = self.state.store()?;
+        self.session.put(&[state]).await
+    }
+}
+
+fn pick<'w, 'a>(writers: &'w mut [RuleWriter<'a>], rules: &[usize]) -> Vec<&'w mut RuleWriter<'a>> {
+    let mut all: Vec<Option<&'w mut RuleWriter<'a>>> = writers.iter_mut().map(Some).collect();
+    rules.iter().filter_map(|rule| all[*rule].take()).collect()
+}
+
+/// Why a run is not verified, in a line each.
+fn problems(report: &MoveReport, verified: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let kinds = [
+        (NoteKind::Rejected, "rejected"),
+        (NoteKind::Differs, "not what they should be"),
+        (
+            NoteKind::AlreadyThere,
+            "not written, since a row of that key is there that is not the move's",
+        ),
+    ];
+    for rule in &report.rules {
+        for (kind, what) in kinds {
+            let count = rule.count(kind);
+            if count > 0 {
+                let rows = if count == 1 { "row" } else { "rows" };
+                found.push(format!("{}: {count} {rows} {what}", rule.rule));
+            }
+        }
+    }
+    for source in report.sources.iter().filter(|source| source.not_taken > 0) {
+        found.push(format!("{}: {} old rows that no rule takes", source.source, source.not_taken));
+    }
+    if !verified {
+        found.push("the rows were not compared".to_owned());
+    }
+    found
+}

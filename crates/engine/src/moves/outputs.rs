@@ -1,0 +1,175 @@
+//! What is wanted of each old row: the expressions of a rule, and where their results go.
+
+use dunlin_model::moves::{
+    Duplicates, Expression, Field, Missing, OnRowError, Rule, Value, ValueType,
+};
+
+use super::plan::{Layout, Namespace, PlannedReference, PlannedSource, Planner};
+use super::ports::{Output, Written};
+
+pub(super) struct Outputs<'a, 'p> {
+    pub(super) planner: &'a mut Planner<'p>,
+    pub(super) sources: &'a [PlannedSource],
+    pub(super) namespaces: &'a [Namespace],
+    pub(super) rule: &'a Rule,
+    pub(super) written: &'a Written,
+}
+
+impl Outputs<'_, '_> {
+    pub(super) fn all(&mut self) -> Option<(Layout, Vec<Output>, Vec<Output>)> {
+        let mut layout = Layout::default();
+        let (mut plain, mut late) = (Vec::new(), Vec::new());
+        for setting in &self.rule.set {
+            let field =
+                self.written.fields.iter().position(|field| field.name == setting.column)?;
+            match &setting.value {
+                Value::Expression { expression, on_error } => {
+                    let output = Output {
+                        name: setting.column.clone(),
+                        expression: expression.clone(),
+                        column: Some(self.written.fields[field].clone()),
+                        condition: false,
+                        on_error: *on_error,
+                    };
+                    let (outputs, places) = if uses_new(&expression.text) {
+                        (&mut late, &mut layout.late)
+                    } else {
+                        (&mut plain, &mut layout.plain)
+                    };
+                    places.push((field, outputs.len()));
+                    outputs.push(output);
+                }
+                Value::Reference(reference) => {
+                    let namespace = self
+                        .namespaces
+                        .iter()
+                        .position(|namespace| namespace.spec.name == reference.new);
+                    let Some(namespace) = namespace else {
+                        let message = format!("no rule makes `{}`", reference.new);
+                        self.planner.error("unknown-namespace", setting.line, message);
+                        return None;
+                    };
+                    let column = self.old_key(namespace, setting.line)?;
+                    let of = plain.len();
+                    plain.push(Output {
+                        name: format!("{}: of", setting.column),
+                        expression: reference.of.clone(),
+                        column: Some(column),
+                        condition: false,
+                        on_error: OnRowError::Error,
+                    });
+                    let when = reference.when.as_ref().map(|when| {
+                        plain.push(condition(format!("{}: when", setting.column), when));
+                        plain.len() - 1
+                    });
+                    let missing = reference.missing;
+                    layout.references.push(PlannedReference {
+                        field,
+                        namespace,
+                        missing,
+                        of,
+                        when,
+                    });
+                }
+            }
+        }
+        if let Some(expression) = &self.rule.one_per {
+            layout.one_per = Some(plain.len());
+            plain.push(Output {
+                name: "one_per".to_owned(),
+                expression: expression.clone(),
+                column: None,
+                condition: false,
+                on_error: OnRowError::Error,
+            });
+        }
+        Some((layout, plain, late))
+    }
+
+    /// The old key that a reference must give, as a column.
+    fn old_key(&mut self, namespace: usize, line: usize) -> Option<Field> {
+        let maker = &self.planner.mapping.rules[self.namespaces[namespace].maker];
+        let source = self.sources.iter().find(|source| source.name == maker.from.value)?;
+        let [key] = source.key.as_slice() else {
+            let message = format!(
+                "`{}` has a key of several columns: nothing can refer to it by one",
+                source.name
+            );
+            self.planner.error("composite-reference", line, message);
+            return None;
+        };
+        let field = &source.relation.fields[*key];
+        let value_type = match &field.value_type {
+            ValueType::Int16 | ValueType::Int32 | ValueType::Int64 => ValueType::Int64,
+            ValueType::Uuid | ValueType::Enum(_) | ValueType::Other => {
+                ValueType::Text { padded: false }
+            }
+            other => other.clone(),
+        };
+        Some(Field {
+            nullable: true,
+            value_type,
+            max_chars: None,
+            generated: false,
+            ..field.clone()
+        })
+    }
+
+    /// What decides which rows there are: references for which rows are left out, values for which
+    /// they are, what merges, and the key where duplicates are dropped.
+    pub(super) fn deciding(&self, layout: &Layout, plain: &[Output]) -> (Layout, Vec<Output>) {
+        let mut outputs = Vec::new();
+        let mut keep = |place: usize| {
+            outputs.push(plain[place].clone());
+            outputs.len() - 1
+        };
+        let drops = self.rule.duplicates == Duplicates::KeepTheFirst;
+        let in_key = |field: usize| drops && self.written.key.contains(&field);
+        let mut only = Layout::default();
+        for &(field, output) in &layout.plain {
+            if in_key(field) || plain[output].on_error == OnRowError::LeaveOut {
+                only.plain.push((field, keep(output)));
+            }
+        }
+        for reference in &layout.references {
+            if in_key(reference.field) || reference.missing == Missing::LeaveOut {
+                let of = keep(reference.of);
+                let when = reference.when.map(&mut keep);
+                only.references.push(PlannedReference { of, when, ..reference.clone() });
+            }
+        }
+        only.one_per = layout.one_per.map(&mut keep);
+        (only, outputs)
+    }
+}
+
+fn condition(name: String, expression: &Expression) -> Output {
+    Output {
+        name,
+        expression: expression.clone(),
+        column: None,
+        condition: true,
+        on_error: OnRowError::Error,
+    }
+}
+
+/// Whether an expression speaks of the new row: `new.` outside of texts.
+fn uses_new(text: &str) -> bool {
+    let mut quote = None;
+    let mut before = ' ';
+    for (place, c) in text.char_indices() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            Some(_) => {}
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if text[place..].starts_with("new.")
+                && !(before.is_alphanumeric() || before == '_' || before == '.') =>
+            {
+                return true;
+            }
+            None => {}
+        }
+        before = c;
+    }
+    false
+}
