@@ -174,7 +174,7 @@ impl<'a> Making<'a> {
         let name = &self.decided.ids[reference.namespace].name;
         let reason = match found {
             Found::Null => format!("`{}` refers to no {name}", field.name),
-            _ => format!("`{}` refers to a {name} that isn't there", field.name),
+            _ => format!("`{}` refers to {} that isn't there", field.name, with_article(name)),
         };
         match reference.missing {
             Missing::Null if field.nullable => {
@@ -289,6 +289,13 @@ impl<'a> Making<'a> {
         let old = self.old.into_iter().zip(self.keep).filter(|(_, keep)| *keep);
         Ok((rows, old.map(|(old, _)| old).collect(), self.notes))
     }
+}
+
+/// `a user`, `an order`.
+pub(super) fn with_article(name: &str) -> String {
+    let article =
+        if name.starts_with(['a', 'e', 'i', 'o', 'A', 'E', 'I', 'O']) { "an" } else { "a" };
+    format!("{article} {name}")
 }
 
 fn kind_of(on_error: OnRowError) -> NoteKind {

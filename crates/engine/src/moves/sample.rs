@@ -11,7 +11,7 @@ use super::columns::{Columns, bug, read_all};
 use super::decide::decide;
 use super::ids::IdCipher;
 use super::plan::{MovePlan, PlannedRule, PlannedSource};
-use super::produce::{Decided, produce};
+use super::produce::{Decided, produce, with_article};
 use super::report::NoteKind;
 use super::run::{MoveJob, no_lease, planned, state};
 use super::session::Session;
@@ -166,7 +166,9 @@ fn values(
                     format!("the new {} of {}", reference.new, reference.of.text)
                 }
                 None => match rule.makes.filter(|_| rule.id_field == Some(place)) {
-                    Some(makes) => format!("its id as a {}", plan.namespaces[makes].spec.name),
+                    Some(makes) => {
+                        format!("its id as {}", with_article(&plan.namespaces[makes].spec.name))
+                    }
                     None => String::new(),
                 },
             };
