@@ -44,6 +44,6 @@ pub use ports::{
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
-pub use run::{MoveJob, prepare, reopen, run, source_catalogue};
+pub use run::{MoveJob, SOURCE_NOTE, prepare, reopen, run, source_catalogue};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -20,6 +20,9 @@ use crate::leases::{Heartbeat, acquire};
 use crate::report::EngineError;
 use crate::{ErrorKind, Purpose, Remedy, Target, TargetError};
 
+/// What errors of the source's side carry as a note.
+pub const SOURCE_NOTE: &str = "the move's source";
+
 /// One move, and how to run it.
 #[derive(Clone)]
 pub struct MoveJob {
@@ -87,8 +90,7 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
 pub async fn prepare(
     move_job: &MoveJob,
 ) -> Result<(MovePlan, Vec<Diagnostic>, Box<dyn Source>), EngineError> {
-    let mut source =
-        move_job.source.source().await.map_err(|error| error.note("the move's source"))?;
+    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     Ok((plan, warnings, source))
@@ -172,8 +174,7 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
 
 async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let job = &move_job.job;
-    let mut source =
-        move_job.source.source().await.map_err(|error| error.note("the move's source"))?;
+    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
@@ -217,8 +218,7 @@ async fn under_lease(
     mut target: Box<dyn MoveTarget>,
     lease: Lease,
 ) -> Result<MoveReport, EngineError> {
-    let mut source =
-        move_job.source.source().await.map_err(|error| error.note("the move's source"))?;
+    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;

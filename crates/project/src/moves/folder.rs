@@ -78,10 +78,11 @@ fn missing(root: &Path, name: &str, file: &Path) -> Vec<Diagnostic> {
         Err(errors) => return errors,
     };
     let names = || known.iter().map(String::as_str);
+    let verb = if known.len() == 1 { "is" } else { "are" };
     let help = match suggestion::nearest(name, names()) {
-        Some(near) => format!("did you mean `{near}`? There are {}", suggestion::list(names())),
+        Some(near) => format!("did you mean `{near}`? There {verb} {}", suggestion::list(names())),
         None if known.is_empty() => format!("there are none yet: `dunlin new move {name}`"),
-        None => format!("there are {}", suggestion::list(names())),
+        None => format!("there {verb} {}", suggestion::list(names())),
     };
     vec![
         Diagnostic::error("unknown-mapping", format!("there is no mapping `{name}`"))

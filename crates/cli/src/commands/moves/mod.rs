@@ -10,7 +10,7 @@ mod standing;
 use std::sync::Arc;
 
 use dunlin::engine::events::Observer;
-use dunlin::engine::moves::{KEY_VARIABLE, MoveConnector, MoveJob, parse_secret};
+use dunlin::engine::moves::{KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, parse_secret};
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
 use dunlin::model::{Diagnostic, Place};
@@ -52,8 +52,25 @@ struct Opened {
 }
 
 impl Opened {
+    /// An error of one of its databases.
     fn error(&self, error: EngineError) -> CliError {
-        engine_error(&self.target, error)
+        engine_error(self.side(&error), error)
+    }
+
+    /// The same, where a run may have committed something before.
+    fn broken_off(&self, error: EngineError) -> CliError {
+        let database = self.side(&error).to_owned();
+        CliError::Engine { database, error: Box::new(error), changed: true }
+    }
+
+    /// The database that an error is about: the source's errors say so.
+    fn side(&self, error: &EngineError) -> &str {
+        match error {
+            EngineError::Target(error) if error.notes.iter().any(|note| note == SOURCE_NOTE) => {
+                &self.job.mapping.source.value
+            }
+            _ => &self.target,
+        }
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) async fn run(
         opened.job.source.describe(),
         opened.job.target.describe()
     ));
-    let report = moves::run(&opened.job).await.map_err(|error| opened.error(error))?;
+    let report = moves::run(&opened.job).await.map_err(|error| {
+        if args.dry_run { opened.error(error) } else { opened.broken_off(error) }
+    })?;
     render::failure::diagnostics(&report.warnings);
     let exit = if report.verified || args.dry_run { Exit::Done } else { Exit::RowsRemain };
     if context.global.json {
