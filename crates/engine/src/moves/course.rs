@@ -132,7 +132,14 @@ impl<'a> Course<'a> {
         }
         let unfinished: Vec<usize> =
             (0..writers.len()).filter(|rule| writers[*rule].unfinished > 0).collect();
-        self.once_more("linking", source, decided, writers, &unfinished).await.map(drop)
+        for (rule, again) in
+            self.once_more("linking", source, decided, writers, &unfinished).await?
+        {
+            // Rows that were only begun before have been counted already.
+            let linked = writers[rule].unfinished;
+            writers[rule].report.updated += again.report.updated.saturating_sub(linked);
+        }
+        Ok(())
     }
 
     /// Rows that were refused: what stood in their way may be gone by now, such as a row with their

@@ -15,7 +15,8 @@ use crate::{ErrorKind, TargetError};
 /// One column of a key. Whole numbers, days and times are numbers; all else is its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
-    /// A number; those without a sign as 64 bits.
+    /// A number. Those without a sign that are too large are their 20 digits, which come after all
+    /// numbers, and among each other in their order.
     Number(i64),
     /// A text's bytes, or bytes.
     Bytes(Box<[u8]>),
@@ -142,6 +143,7 @@ pub(super) struct KeyColumns {
 
 enum Parts {
     Numbers(PrimitiveArray<Int64Type>),
+    Unsigned(PrimitiveArray<UInt64Type>),
     Text(arrow::array::StringArray),
     Bytes(arrow::array::BinaryArray),
     Fixed(arrow::array::FixedSizeBinaryArray),
@@ -178,6 +180,10 @@ impl Parts {
         let bytes = |bytes: &[u8]| Part::Bytes(bytes.into());
         match self {
             Self::Numbers(array) if array.is_valid(row) => Part::Number(array.value(row)),
+            Self::Unsigned(array) if array.is_valid(row) => match i64::try_from(array.value(row)) {
+                Ok(number) => Part::Number(number),
+                Err(_) => bytes(format!("{:020}", array.value(row)).as_bytes()),
+            },
             Self::Text(array) if array.is_valid(row) => bytes(array.value(row).as_bytes()),
             Self::Bytes(array) if array.is_valid(row) => bytes(array.value(row)),
             Self::Fixed(array) if array.is_valid(row) => bytes(array.value(row)),
@@ -198,9 +204,7 @@ fn parts_of(column: &ArrayRef) -> Result<Parts, TargetError> {
         DataType::Int16 => widened::<Int16Type>(column),
         DataType::Int32 => widened::<Int32Type>(column),
         DataType::Int64 => Parts::Numbers(column.as_primitive::<Int64Type>().clone()),
-        DataType::UInt64 => {
-            Parts::Numbers(column.as_primitive::<UInt64Type>().unary(|number| number as i64))
-        }
+        DataType::UInt64 => Parts::Unsigned(column.as_primitive::<UInt64Type>().clone()),
         DataType::Date32 => widened::<Date32Type>(column),
         DataType::Time64(_) => widened::<Time64MicrosecondType>(column),
         DataType::Timestamp(_, _) => widened::<TimestampMicrosecondType>(column),
@@ -269,11 +273,15 @@ fn column_of<'a>(
             }
             Arc::new(builder.finish())
         }
-        DataType::UInt64 => Arc::new(
-            parts
-                .map(|part| number(part).map(|n| n as u64))
-                .collect::<PrimitiveArray<UInt64Type>>(),
-        ),
+        DataType::UInt64 => {
+            let digits = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+            let unsigned = |part: &Part| match part {
+                Part::Number(number) => u64::try_from(*number).ok(),
+                Part::Bytes(bytes) => digits(bytes),
+                Part::Null => None,
+            };
+            Arc::new(parts.map(unsigned).collect::<PrimitiveArray<UInt64Type>>())
+        }
         other => {
             let numbers: PrimitiveArray<Int64Type> = parts.map(number).collect();
             // Through numbers of its own width: a day is 32 bits, an instant 64.
@@ -307,6 +315,16 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(RowKey::read(&mut &bytes[..cut], 4), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn numbers_without_a_sign_keep_their_order() {
+        let all = [0, 7, i64::MAX as u64, i64::MAX as u64 + 1, 10_u64.pow(19), u64::MAX];
+        let column: ArrayRef = Arc::new(PrimitiveArray::<UInt64Type>::from(all.to_vec()));
+        let read = KeyColumns::of(std::slice::from_ref(&column)).unwrap();
+        let keys: Vec<RowKey> = (0..all.len()).map(|row| read.key(row)).collect();
+        assert!(keys.is_sorted());
+        assert_eq!(columns_of(&[DataType::UInt64], keys.iter()).unwrap(), [column]);
     }
 
     #[test]
