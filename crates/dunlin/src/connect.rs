@@ -28,37 +28,15 @@ pub struct ConnectOptions {
 /// # Errors
 /// The URL is malformed, or its driver was left out when this program was built.
 pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetError> {
-    let dialect =
-        check_url(&options.url).map_err(|message| TargetError::new(ErrorKind::Refused, message))?;
-    match dialect {
+    match dialect(options)? {
         #[cfg(feature = "postgres")]
-        Dialect::Postgres => Ok(Arc::new(
-            dunlin_postgres::PostgresConnector::new(
-                &options.url,
-                options.direct_url.as_deref(),
-                options.connect_timeout,
-            )?
-            .with_replicas(&options.replica_urls, options.connect_timeout)?,
-        )),
+        Dialect::Postgres => Ok(Arc::new(options.postgres()?)),
         #[cfg(feature = "mysql")]
-        Dialect::Mysql => Ok(Arc::new(dunlin_mysql::MysqlConnector::new(
-            &options.url,
-            options.direct_url.as_deref(),
-            &options.replica_urls,
-            options.connect_timeout,
-        )?)),
+        Dialect::Mysql => Ok(Arc::new(options.mysql()?)),
         #[cfg(feature = "sqlite")]
-        Dialect::Sqlite => Ok(Arc::new(dunlin_sqlite::SqliteConnector::new(
-            &options.url,
-            &options.root,
-            options.connect_timeout,
-        )?)),
+        Dialect::Sqlite => Ok(Arc::new(options.sqlite()?)),
         #[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
-        left_out => Err(TargetError::new(
-            ErrorKind::Refused,
-            format!("this program was built without {left_out}"),
-        )
-        .help("use a build that has it: the default features do")),
+        absent => Err(left_out(absent)),
     }
 }
 
@@ -70,33 +48,51 @@ pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetE
 pub fn move_connector(
     options: &ConnectOptions,
 ) -> Result<Arc<dyn dunlin_engine::moves::MoveConnector>, TargetError> {
-    let dialect =
-        check_url(&options.url).map_err(|message| TargetError::new(ErrorKind::Refused, message))?;
-    match dialect {
+    match dialect(options)? {
         #[cfg(feature = "postgres")]
-        Dialect::Postgres => Ok(Arc::new(dunlin_postgres::PostgresConnector::new(
-            &options.url,
-            options.direct_url.as_deref(),
-            options.connect_timeout,
-        )?)),
+        Dialect::Postgres => Ok(Arc::new(options.postgres()?)),
         #[cfg(feature = "mysql")]
-        Dialect::Mysql => Ok(Arc::new(dunlin_mysql::MysqlConnector::new(
-            &options.url,
-            options.direct_url.as_deref(),
-            &options.replica_urls,
-            options.connect_timeout,
-        )?)),
+        Dialect::Mysql => Ok(Arc::new(options.mysql()?)),
         #[cfg(feature = "sqlite")]
-        Dialect::Sqlite => Ok(Arc::new(dunlin_sqlite::SqliteConnector::new(
-            &options.url,
-            &options.root,
-            options.connect_timeout,
-        )?)),
+        Dialect::Sqlite => Ok(Arc::new(options.sqlite()?)),
         #[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
-        left_out => Err(TargetError::new(
-            ErrorKind::Refused,
-            format!("this program was built without {left_out}"),
-        )
-        .help("use a build that has it: the default features do")),
+        absent => Err(left_out(absent)),
     }
+}
+
+impl ConnectOptions {
+    #[cfg(feature = "postgres")]
+    fn postgres(&self) -> Result<dunlin_postgres::PostgresConnector, TargetError> {
+        dunlin_postgres::PostgresConnector::new(
+            &self.url,
+            self.direct_url.as_deref(),
+            self.connect_timeout,
+        )?
+        .with_replicas(&self.replica_urls, self.connect_timeout)
+    }
+
+    #[cfg(feature = "mysql")]
+    fn mysql(&self) -> Result<dunlin_mysql::MysqlConnector, TargetError> {
+        dunlin_mysql::MysqlConnector::new(
+            &self.url,
+            self.direct_url.as_deref(),
+            &self.replica_urls,
+            self.connect_timeout,
+        )
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn sqlite(&self) -> Result<dunlin_sqlite::SqliteConnector, TargetError> {
+        dunlin_sqlite::SqliteConnector::new(&self.url, &self.root, self.connect_timeout)
+    }
+}
+
+fn dialect(options: &ConnectOptions) -> Result<Dialect, TargetError> {
+    check_url(&options.url).map_err(|message| TargetError::new(ErrorKind::Refused, message))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+fn left_out(dialect: Dialect) -> TargetError {
+    TargetError::new(ErrorKind::Refused, format!("this program was built without {dialect}"))
+        .help("use a build that has it: the default features do")
 }
