@@ -260,11 +260,13 @@ pub(super) async fn settling_ends_the_old_statement(world: World) {
     let still = match world.product {
         Product::Mysql => {
             "SELECT count(*) FROM information_schema.processlist \
-             WHERE info LIKE '%SLEEP(900)%orphaned%' AND id <> CONNECTION_ID()"
+             WHERE db = DATABASE() AND info LIKE '%SLEEP(900)%orphaned%' \
+             AND id <> CONNECTION_ID()"
         }
         _ => {
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%orphaned%' \
-             AND state = 'active' AND pid <> pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND query LIKE '%pg_sleep%orphaned%' AND state = 'active' \
+             AND pid <> pg_backend_pid()"
         }
     };
     assert_eq!(world.sql(still).await, "0", "the old statement still runs");

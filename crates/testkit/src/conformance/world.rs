@@ -121,16 +121,17 @@ impl World {
         }
     }
 
-    /// Waits until a statement with that mark is at work on the server.
+    /// Waits until a statement with that mark is at work in this database: the same case may run on
+    /// the same server at the same time, through a pooler.
     pub(super) async fn until_at_work(&self, mark: &str) {
         let query = match self.product {
             Product::Mysql => format!(
                 "SELECT count(*) FROM information_schema.processlist \
-                 WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
+                 WHERE db = DATABASE() AND info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
             ),
             _ => format!(
-                "SELECT count(*) FROM pg_stat_activity \
-                 WHERE query LIKE '%{mark}%' AND state = 'active' AND pid <> pg_backend_pid()"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND query LIKE '%{mark}%' AND state = 'active' AND pid <> pg_backend_pid()"
             ),
         };
         while self.sql(&query).await == "0" {}

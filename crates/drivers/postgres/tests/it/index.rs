@@ -162,7 +162,8 @@ async fn a_detach_that_died_half_way_is_finished() {
     }
     drop(target);
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-         WHERE query LIKE 'ALTER TABLE t DETACH%' AND pid <> pg_backend_pid()";
+         WHERE query LIKE 'ALTER TABLE t DETACH%' AND pid <> pg_backend_pid() \
+         AND datname = current_database()";
     world.sql(kill).await;
     blocker.batch_execute("ROLLBACK").await.expect("the end of it");
     settle_and_finish(&world, &work, Settled::TookEffect).await;
