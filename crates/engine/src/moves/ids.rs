@@ -3,6 +3,10 @@
 //! For whole numbers it is a bijection, so there are no collisions: `x = tag58 ‖ key64` is permuted
 //! by a ten-round Feistel network over 61|61 bits, whose round function is AES-128, and spread
 //! around the version and variant bits of UUIDv8. Other keys go through keyed BLAKE3.
+//!
+//! One id in 64 has 0x80 as its ninth byte. MariaDB's `uuid` refuses such ids from version 8 on, as if
+//! their variant were none, so they are passed over: what was permuted is permuted again. Two numbers
+//! could then come to one id only if one's way led through the other, tag and all: 2⁻⁵⁸ for each.
 
 use aes::Aes128;
 use aes::cipher::generic_array::GenericArray;
@@ -56,24 +60,43 @@ impl IdCipher {
     }
 
     pub(super) fn of_number(&self, tag: Tag, number: i64) -> [u8; 16] {
-        let x = (u128::from(tag.0) << 64) | u128::from(number as u64);
-        let (mut left, mut right) = ((x >> HALF_BITS) as u64 & HALF_MASK, x as u64 & HALF_MASK);
+        let mut bits = (u128::from(tag.0) << 64) | u128::from(number as u64);
+        loop {
+            bits = self.permuted(bits);
+            let id = uuid_of(bits);
+            if is_taken_everywhere(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn permuted(&self, bits: u128) -> u128 {
+        let mut left = (bits >> HALF_BITS) as u64 & HALF_MASK;
+        let mut right = bits as u64 & HALF_MASK;
         for round in 0..ROUNDS {
             (left, right) = (right, left ^ self.round(round, right));
         }
-        uuid_of((u128::from(left) << HALF_BITS) | u128::from(right))
+        (u128::from(left) << HALF_BITS) | u128::from(right)
     }
 
     /// The old number of an id. `None`: it is no id of that namespace.
     #[cfg(test)]
     fn number_of(&self, tag: Tag, id: &[u8; 16]) -> Option<i64> {
-        let y = bits_of(id)?;
-        let (mut left, mut right) = ((y >> HALF_BITS) as u64 & HALF_MASK, y as u64 & HALF_MASK);
-        for round in (0..ROUNDS).rev() {
-            (left, right) = (right ^ self.round(round, left), left);
+        let mut bits = bits_of(id)?;
+        loop {
+            let mut left = (bits >> HALF_BITS) as u64 & HALF_MASK;
+            let mut right = bits as u64 & HALF_MASK;
+            for round in (0..ROUNDS).rev() {
+                (left, right) = (right ^ self.round(round, left), left);
+            }
+            bits = (u128::from(left) << HALF_BITS) | u128::from(right);
+            if (bits >> 64) as u64 == tag.0 {
+                return Some(bits as u64 as i64);
+            }
+            if is_taken_everywhere(&uuid_of(bits)) {
+                return None;
+            }
         }
-        let x = (u128::from(left) << HALF_BITS) | u128::from(right);
-        ((x >> 64) as u64 == tag.0).then_some(x as u64 as i64)
     }
 
     fn round(&self, round: u8, half: u64) -> u64 {
@@ -102,9 +125,15 @@ impl IdCipher {
                 }
             };
         }
-        let mut bits = [0_u8; 16];
-        bits.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        uuid_of(u128::from_be_bytes(bits) >> 6)
+        let mut digest = hasher.finalize_xof();
+        loop {
+            let mut bits = [0_u8; 16];
+            digest.fill(&mut bits);
+            let id = uuid_of(u128::from_be_bytes(bits) >> 6);
+            if is_taken_everywhere(&id) {
+                return id;
+            }
+        }
     }
 }
 
@@ -112,6 +141,11 @@ impl IdCipher {
 fn uuid_of(bits: u128) -> [u8; 16] {
     let (a, b, c) = (bits >> 74, (bits >> 62) & 0xfff, bits & ((1 << 62) - 1));
     ((a << 80) | (8 << 76) | (b << 64) | (0b10 << 62) | c).to_be_bytes()
+}
+
+/// Whether each database's own type of UUIDs takes it.
+fn is_taken_everywhere(id: &[u8; 16]) -> bool {
+    id[8] != 0x80
 }
 
 #[cfg(test)]
@@ -138,6 +172,18 @@ mod tests {
             assert_eq!(cipher.number_of(tag, &id), Some(number));
             assert_eq!(cipher.number_of(Tag::of("request"), &id), None);
             assert_eq!((id[6] >> 4, id[8] >> 6), (8, 0b10), "a UUIDv8");
+        }
+    }
+
+    #[test]
+    fn no_id_is_one_that_mariadb_refuses() {
+        let (cipher, tag) = (cipher(), Tag::of("user"));
+        for number in 0..2_000 {
+            let id = cipher.of_number(tag, number);
+            assert_ne!(id[8], 0x80, "{number}");
+            assert_eq!(cipher.number_of(tag, &id), Some(number));
+            let text = RowKey(vec![Part::Bytes(number.to_string().as_bytes().into())]);
+            assert_ne!(cipher.derive(tag, &text)[8], 0x80, "{number}");
         }
     }
 

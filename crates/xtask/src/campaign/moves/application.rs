@@ -186,7 +186,7 @@ impl Application {
                 let team = self.pick(there, "teams")?.key.clone();
                 let copy = self.pick(there, "tasks")?.key.clone();
                 let (more, none) = match product {
-                    Product::Sqlite => ("", ""),
+                    Product::Sqlite | Product::Mysql => ("", ""),
                     _ => (", wants", ", '{}'"),
                 };
                 format!(

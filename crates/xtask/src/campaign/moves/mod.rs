@@ -66,14 +66,11 @@ struct Tally {
 /// All rounds on all products.
 pub(super) fn run(options: &Options, binary: &Path, seed: u64) -> Result<(), Failure> {
     let products = match options.database {
-        On::All => vec![Product::Postgres, Product::Sqlite],
-        On::Postgres => vec![Product::Postgres],
-        On::Sqlite => vec![Product::Sqlite],
-        On::Mysql | On::Pgbouncer => {
-            return Err(Failure::new(
-                "moves are between PostgreSQL databases, or SQLite's, so far",
-            ));
+        On::All => vec![Product::Postgres, Product::Mysql, Product::Sqlite],
+        On::Pgbouncer => {
+            return Err(Failure::new("a move's target is PostgreSQL itself: name that"));
         }
+        on => on.products(),
     };
     let mut failed = false;
     for product in products {
@@ -198,7 +195,8 @@ impl Round {
         }
         let pinned = if used_meanwhile {
             // Somebody may come to stand on any account before the night is over.
-            self.people()?
+            self.world
+                .people()?
                 .lines()
                 .filter_map(|line| line.split_once(' '))
                 .map(|(_, mail)| mail.to_owned())
@@ -215,13 +213,6 @@ impl Round {
         Ok(())
     }
 
-    fn people(&self) -> Result<String, Failure> {
-        self.world
-            .old
-            .sql("SELECT id || ' ' || lower(mail) FROM people ORDER BY id")
-            .map_err(|error| Failure::because("cannot look at the old database", &error))
-    }
-
     fn night(&mut self, night: usize, tally: &mut Tally) -> Result<Vec<String>, Failure> {
         let (before, _) = snapshot(&self.world.actual()?)?;
         if let Some(complaint) = self.until_done(night, tally)? {
@@ -229,7 +220,7 @@ impl Round {
             return Ok(vec![complaint]);
         }
         let (there, mut complaints) = snapshot(&self.world.actual()?)?;
-        complaints.extend(self.ids.compare(&there, &self.people()?));
+        complaints.extend(self.ids.compare(&there, &self.world.people()?));
         let ideal = ideal(&self.world.expected()?)?;
         let judgement = judge(&ideal, &there, &before, &mut self.theirs, &self.ids);
         complaints.extend(judgement.complaints);
@@ -414,6 +405,11 @@ mod tests {
     #[test]
     fn psql_accepts_the_world() {
         the_world_is_sound(Product::Postgres, Some(servers::postgres()));
+    }
+
+    #[test]
+    fn mariadb_accepts_the_world() {
+        the_world_is_sound(Product::Mysql, Some(servers::mysql()));
     }
 
     #[test]

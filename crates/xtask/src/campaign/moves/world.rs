@@ -27,6 +27,15 @@ const POSTGRES: Texts = Texts {
     actual: include_str!("postgres/actual.sql"),
 };
 
+const MYSQL: Texts = Texts {
+    old: include_str!("mysql/old.sql"),
+    new: include_str!("mysql/new.sql"),
+    // Its columns have the names of SQLite's.
+    mapping: include_str!("sqlite/mapping.toml"),
+    expected: include_str!("mysql/expected.sql"),
+    actual: include_str!("mysql/actual.sql"),
+};
+
 const SQLITE: Texts = Texts {
     old: include_str!("sqlite/old.sql"),
     new: include_str!("sqlite/new.sql"),
@@ -88,16 +97,53 @@ impl World {
 
     /// What the old rows must become, as the database's own client tells it.
     pub(super) fn expected(&self) -> Result<String, Failure> {
-        self.old
+        let printed = self
+            .old
             .sql(&self.of_version(self.texts().expected))
-            .map_err(|error| Failure::because("cannot look at the old database", &error))
+            .map_err(|error| Failure::because("cannot look at the old database", &error))?;
+        self.lines(printed)
     }
 
     /// What stands in the new database.
     pub(super) fn actual(&self) -> Result<String, Failure> {
-        self.new
+        let printed = self
+            .new
             .sql(self.texts().actual)
-            .map_err(|error| Failure::because("cannot look at the new database", &error))
+            .map_err(|error| Failure::because("cannot look at the new database", &error))?;
+        self.lines(printed)
+    }
+
+    /// Old people and their addresses, a line each: number, address.
+    pub(super) fn people(&self) -> Result<String, Failure> {
+        let line = match self.product {
+            Product::Mysql => "concat(id, ' ', lower(mail))",
+            _ => "id || ' ' || lower(mail)",
+        };
+        self.old
+            .sql(&format!("SELECT {line} FROM people ORDER BY id"))
+            .map_err(|error| Failure::because("cannot look at the old database", &error))
+    }
+
+    /// MariaDB's client puts backslashes before what it prints, so its rows come as digits.
+    fn lines(&self, printed: String) -> Result<String, Failure> {
+        if self.product != Product::Mysql {
+            return Ok(printed);
+        }
+        let bad = || Failure::new("the client printed no line of hexadecimal digits");
+        let mut text = Vec::with_capacity(printed.len() / 2);
+        for line in printed.lines() {
+            let digits: Vec<u8> = line
+                .bytes()
+                .filter_map(|digit| char::from(digit).to_digit(16))
+                .map(|digit| digit as u8)
+                .collect();
+            if digits.len() != line.len() || !digits.len().is_multiple_of(2) {
+                return Err(bad());
+            }
+            text.extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]));
+            text.push(b'\n');
+        }
+        String::from_utf8(text).map_err(|_| bad())
     }
 
     fn of_version(&self, text: &str) -> String {
@@ -107,7 +153,8 @@ impl World {
     fn texts(&self) -> &'static Texts {
         match self.product {
             Product::Sqlite => &SQLITE,
-            Product::Postgres | Product::Pgbouncer | Product::Mysql => &POSTGRES,
+            Product::Mysql => &MYSQL,
+            Product::Postgres | Product::Pgbouncer => &POSTGRES,
         }
     }
 }
