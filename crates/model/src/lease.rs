@@ -53,6 +53,9 @@ pub struct Lease {
     /// The checkpoint under that token: how many commits the resource has seen. Each commit
     /// compares it and adds one.
     pub commits: i64,
+    /// Which of the resource's fences its transactions stand behind: 0, or a lane's number where
+    /// several connections write under it at once.
+    pub seg: u32,
 }
 
 /// Somebody else's lease.

@@ -117,6 +117,7 @@ impl MysqlTarget {
             owner: owner.clone(),
             token: holder.token,
             commits: 0,
+            seg: 0,
         };
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {

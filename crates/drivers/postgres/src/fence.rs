@@ -91,13 +91,50 @@ pub(crate) fn session_name(lease: &Lease) -> String {
 fn fence_sql(lease: &Lease) -> String {
     format!(
         "UPDATE dunlin.segments SET upto = CASE WHEN token = {token} AND upto = '{old}' \
-         AND hi = '' THEN '{new}' END WHERE job = {job} AND seg = 0 \
+         AND hi = '' THEN '{new}' END WHERE job = {job} AND seg = {seg} \
          AND (SELECT min_writer FROM dunlin.meta) <= {FORMAT}",
         token = lease.token,
         old = lease.commits,
         new = lease.commits + 1,
         job = quote::text(&lease.resource.to_string()),
+        seg = lease.seg,
     )
+}
+
+/// Makes a lane's fence, or takes up the one that an earlier run left: how many commits it has seen.
+/// The lease's own fence is held meanwhile, so that whoever takes the lease over finds this one too.
+pub(crate) async fn make_lane(
+    session: &Session,
+    lease: &Lease,
+    number_of: u32,
+) -> Result<Lease, TargetError> {
+    let sql = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED;{settings};\
+         WITH held AS (SELECT token FROM dunlin.segments WHERE job = {job} AND seg = 0 \
+         AND token = {token} AND (SELECT min_writer FROM dunlin.meta) <= {FORMAT} FOR SHARE) \
+         INSERT INTO dunlin.segments AS s (job, seg, lo, upto, hi, token) \
+         SELECT {job}, {number_of}, '', '0', '', held.token FROM held \
+         ON CONFLICT (job, seg) DO UPDATE SET token = EXCLUDED.token \
+         WHERE s.token <= EXCLUDED.token RETURNING upto",
+        settings = Limits::LEDGER.sql(session, &session_name(lease), true),
+        job = quote::text(&lease.resource.to_string()),
+        token = lease.token,
+    );
+    let answers = match session.ask(&sql).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            session.rollback().await;
+            return Err(as_ledger_error(session, error, Access::Write));
+        }
+    };
+    let Some(row) = answers.get(1 + LOCAL_SETTINGS).and_then(|answer| answer.rows.first()) else {
+        session.rollback().await;
+        check_writer(session).await?;
+        return Err(fenced(lease));
+    };
+    let commits = number(row, 0)?;
+    session.commit().await?;
+    Ok(Lease { commits, seg: number_of, ..lease.clone() })
 }
 
 /// Begins a transaction under a lease and sends `writes` (statements of the ledger's) with it, all

@@ -48,6 +48,7 @@ pub(crate) async fn claim(
         owner: owner.clone(),
         token: number(granted, 0)?,
         commits: 0,
+        seg: 0,
     };
     match fence_off(session, &lease, format).await {
         Ok(Some(commits)) => {

@@ -215,4 +215,23 @@ mod tests {
             [key(&["ab", "c"]), key(&["a", "bc"]), key(&["abc"])].map(|k| cipher.derive(tag, &k));
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
     }
+
+    #[test]
+    #[ignore = "a measurement: cargo xtask bench move --part ids"]
+    fn how_long_an_id_takes() {
+        const IDS: i64 = 5_000_000;
+        let (cipher, tag) = (IdCipher::new(&[7; 32], "bench"), Tag::of("comment"));
+        let mut all: Vec<f64> = (0..5)
+            .map(|_| {
+                let began = std::time::Instant::now();
+                let sum = (0..IDS).fold(0_u8, |sum, number| {
+                    sum ^ cipher.of_number(tag, std::hint::black_box(number))[15]
+                });
+                std::hint::black_box(sum);
+                began.elapsed().as_secs_f64() * 1e9 / IDS as f64
+            })
+            .collect();
+        all.sort_by(f64::total_cmp);
+        println!("an id: {:.1} ns (the middle of 5 times {IDS})", all[2]);
+    }
 }

@@ -2,14 +2,16 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder,
-    PrimitiveArray, StringBuilder,
+    PrimitiveArray, StringBuilder, UInt32Array,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
 };
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::columns::bug;
 use crate::{ErrorKind, TargetError};
 
 /// One column of a key. Whole numbers, days and times are numbers; all else is its bytes.
@@ -47,6 +49,11 @@ impl RowKey {
         parts.join(",")
     }
 
+    /// Appends what [`super::key_set::key_hash`] is taken of.
+    pub(super) fn write_plain(&self, to: &mut Vec<u8>) {
+        self.0.iter().for_each(|part| part.seen().write_plain(to));
+    }
+
     /// Appends it in a form that `read` understands.
     pub(super) fn write(&self, to: &mut Vec<u8>) {
         for part in &self.0 {
@@ -73,33 +80,18 @@ impl Part {
     }
 
     fn write(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Null => to.push(0),
-            Self::Number(number) => {
-                to.push(1);
-                write_varint(to, zigzag(*number));
-            }
-            Self::Bytes(bytes) => {
-                to.push(2);
-                write_varint(to, bytes.len() as u64);
-                to.extend_from_slice(bytes);
-            }
-        }
+        self.seen().write(to);
     }
 
     fn read(from: &mut &[u8]) -> Option<Self> {
-        let (&tag, rest) = from.split_first()?;
-        *from = rest;
-        match tag {
-            0 => Some(Self::Null),
-            1 => Some(Self::Number(unzigzag(read_varint(from)?))),
-            2 => {
-                let length = usize::try_from(read_varint(from)?).ok()?;
-                let (bytes, rest) = from.split_at_checked(length)?;
-                *from = rest;
-                Some(Self::Bytes(bytes.into()))
-            }
-            _ => None,
+        Seen::read(from).map(Seen::owned)
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        match self {
+            Self::Number(number) => Seen::Number(*number),
+            Self::Bytes(bytes) => Seen::Bytes(SeenBytes::There(bytes)),
+            Self::Null => Seen::Null,
         }
     }
 }
@@ -136,11 +128,13 @@ pub(super) fn read_varint(from: &mut &[u8]) -> Option<u64> {
 }
 
 /// Columns that hold keys, for reading them row by row.
+#[derive(Clone)]
 pub(super) struct KeyColumns {
     columns: Vec<Parts>,
     rows: usize,
 }
 
+#[derive(Clone)]
 enum Parts {
     Numbers(PrimitiveArray<Int64Type>),
     Unsigned(PrimitiveArray<UInt64Type>),
@@ -162,8 +156,94 @@ impl KeyColumns {
         self.rows
     }
 
+    /// How many columns a key has.
+    pub(super) fn parts(&self) -> usize {
+        self.columns.len()
+    }
+
     pub(super) fn key(&self, row: usize) -> RowKey {
-        RowKey(self.columns.iter().map(|column| column.part(row)).collect())
+        RowKey(self.columns.iter().map(|column| column.part(row).owned()).collect())
+    }
+
+    /// Appends a key as [`RowKey::write`] does, without making one.
+    pub(super) fn write(&self, row: usize, to: &mut Vec<u8>) {
+        self.columns.iter().for_each(|column| column.part(row).write(to));
+    }
+
+    /// What [`super::key_set::key_hash`] is taken of, without making a key.
+    pub(super) fn write_plain(&self, row: usize, to: &mut Vec<u8>) {
+        self.columns.iter().for_each(|column| column.part(row).write_plain(to));
+    }
+
+    /// How a row's key stands to another.
+    pub(super) fn order(&self, row: usize, other: &RowKey) -> Ordering {
+        let parts = self.columns.iter().map(|column| column.part(row));
+        parts.cmp(other.0.iter().map(Part::seen))
+    }
+
+    /// Whether two rows have one key.
+    pub(super) fn same(&self, row: usize, other: usize) -> bool {
+        self.columns.iter().all(|column| column.part(row) == column.part(other))
+    }
+
+    /// How many rows from `from` on have keys up to that one. The keys are in order.
+    pub(super) fn count_upto(&self, from: usize, upto: &RowKey) -> usize {
+        let (mut low, mut high) = (from, self.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.order(middle, upto) == Ordering::Greater {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low - from
+    }
+
+    /// The keys of these rows, in that order.
+    pub(super) fn take(&self, rows: &UInt32Array) -> Result<Self, TargetError> {
+        let is_all = rows.len() == self.rows
+            && rows.values().iter().enumerate().all(|(place, row)| place == *row as usize);
+        if is_all {
+            return Ok(self.clone());
+        }
+        self.map(rows.len(), |column| arrow::compute::take(column, rows, None))
+    }
+
+    /// The keys of the rows that are marked.
+    pub(super) fn filter(&self, keep: &BooleanArray) -> Result<Self, TargetError> {
+        self.map(keep.true_count(), |column| arrow::compute::filter(column, keep))
+    }
+
+    /// The keys of rows from one on.
+    pub(super) fn slice(&self, from: usize, rows: usize) -> Result<Self, TargetError> {
+        self.map(rows, |column| Ok(column.slice(from, rows)))
+    }
+
+    /// One after the other.
+    pub(super) fn concat(pieces: &[Self]) -> Result<Self, TargetError> {
+        let Some(first) = pieces.first() else { return Ok(Self { columns: Vec::new(), rows: 0 }) };
+        if pieces.len() == 1 {
+            return Ok(first.clone());
+        }
+        let mut columns = Vec::with_capacity(first.columns.len());
+        for place in 0..first.columns.len() {
+            let arrays: Vec<ArrayRef> =
+                pieces.iter().map(|piece| piece.columns[place].array()).collect();
+            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+            let whole = arrow::compute::concat(&arrays).map_err(|error| bug(&error))?;
+            columns.push(parts_of(&whole)?);
+        }
+        Ok(Self { columns, rows: pieces.iter().map(Self::len).sum() })
+    }
+
+    fn map(
+        &self,
+        rows: usize,
+        each: impl Fn(&dyn Array) -> Result<ArrayRef, arrow::error::ArrowError>,
+    ) -> Result<Self, TargetError> {
+        let one = |parts: &Parts| parts_of(&each(&parts.array()).map_err(|error| bug(&error))?);
+        Ok(Self { columns: self.columns.iter().map(one).collect::<Result<_, _>>()?, rows })
     }
 
     /// The numbers, where the key is one column of numbers.
@@ -175,22 +255,161 @@ impl KeyColumns {
     }
 }
 
-impl Parts {
-    fn part(&self, row: usize) -> Part {
-        let bytes = |bytes: &[u8]| Part::Bytes(bytes.into());
+/// One column of a key, where it stands. It is ordered as [`Part`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Seen<'a> {
+    Number(i64),
+    Bytes(SeenBytes<'a>),
+    Null,
+}
+
+/// Bytes that stand somewhere, or digits that stand nowhere else.
+#[derive(Debug, Clone, Copy)]
+enum SeenBytes<'a> {
+    There(&'a [u8]),
+    Digits([u8; 20]),
+}
+
+impl SeenBytes<'_> {
+    fn get(&self) -> &[u8] {
         match self {
-            Self::Numbers(array) if array.is_valid(row) => Part::Number(array.value(row)),
-            Self::Unsigned(array) if array.is_valid(row) => match i64::try_from(array.value(row)) {
-                Ok(number) => Part::Number(number),
-                Err(_) => bytes(format!("{:020}", array.value(row)).as_bytes()),
-            },
+            Self::There(bytes) => bytes,
+            Self::Digits(digits) => digits,
+        }
+    }
+}
+
+impl PartialEq for SeenBytes<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for SeenBytes<'_> {}
+
+impl PartialOrd for SeenBytes<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SeenBytes<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.get().cmp(other.get())
+    }
+}
+
+impl Seen<'_> {
+    fn owned(self) -> Part {
+        match self {
+            Self::Number(number) => Part::Number(number),
+            Self::Bytes(bytes) => Part::Bytes(bytes.get().into()),
+            Self::Null => Part::Null,
+        }
+    }
+
+    fn write(self, to: &mut Vec<u8>) {
+        match self {
+            Self::Null => to.push(0),
+            Self::Number(number) => {
+                to.push(1);
+                write_varint(to, zigzag(number));
+            }
+            Self::Bytes(bytes) => {
+                to.push(2);
+                write_varint(to, bytes.get().len() as u64);
+                to.extend_from_slice(bytes.get());
+            }
+        }
+    }
+
+    fn write_plain(self, to: &mut Vec<u8>) {
+        match self {
+            Self::Null => to.push(0),
+            Self::Number(number) => {
+                to.push(1);
+                to.extend_from_slice(&number.to_le_bytes());
+            }
+            Self::Bytes(bytes) => {
+                to.push(2);
+                to.extend_from_slice(&(bytes.get().len() as u64).to_le_bytes());
+                to.extend_from_slice(bytes.get());
+            }
+        }
+    }
+
+    fn read<'b>(from: &mut &'b [u8]) -> Option<Seen<'b>> {
+        let (&tag, rest) = from.split_first()?;
+        *from = rest;
+        match tag {
+            0 => Some(Seen::Null),
+            1 => Some(Seen::Number(unzigzag(read_varint(from)?))),
+            2 => {
+                let length = usize::try_from(read_varint(from)?).ok()?;
+                let (bytes, rest) = from.split_at_checked(length)?;
+                *from = rest;
+                Some(Seen::Bytes(SeenBytes::There(bytes)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Passes over a key that was written, of so many parts: its bytes.
+pub(super) fn skip_key<'b>(from: &mut &'b [u8], parts: usize) -> Option<&'b [u8]> {
+    let start = *from;
+    for _ in 0..parts {
+        Seen::read(from)?;
+    }
+    start.get(..start.len() - from.len())
+}
+
+/// From a key that was written to what [`super::key_set::key_hash`] is taken of.
+pub(super) fn plain_of_written(mut key: &[u8], to: &mut Vec<u8>) {
+    while let Some(part) = Seen::read(&mut key) {
+        part.write_plain(to);
+    }
+}
+
+impl Parts {
+    #[inline]
+    fn part(&self, row: usize) -> Seen<'_> {
+        let bytes = |bytes| Seen::Bytes(SeenBytes::There(bytes));
+        match self {
+            Self::Numbers(array) if array.is_valid(row) => Seen::Number(array.value(row)),
+            Self::Unsigned(array) if array.is_valid(row) => {
+                let value = array.value(row);
+                i64::try_from(value)
+                    .map_or_else(|_| Seen::Bytes(SeenBytes::Digits(digits(value))), Seen::Number)
+            }
             Self::Text(array) if array.is_valid(row) => bytes(array.value(row).as_bytes()),
             Self::Bytes(array) if array.is_valid(row) => bytes(array.value(row)),
             Self::Fixed(array) if array.is_valid(row) => bytes(array.value(row)),
-            Self::Boolean(array) if array.is_valid(row) => Part::Number(array.value(row).into()),
-            _ => Part::Null,
+            Self::Boolean(array) if array.is_valid(row) => Seen::Number(array.value(row).into()),
+            _ => Seen::Null,
         }
     }
+
+    fn array(&self) -> ArrayRef {
+        match self {
+            Self::Numbers(array) => Arc::new(array.clone()),
+            Self::Unsigned(array) => Arc::new(array.clone()),
+            Self::Text(array) => Arc::new(array.clone()),
+            Self::Bytes(array) => Arc::new(array.clone()),
+            Self::Fixed(array) => Arc::new(array.clone()),
+            Self::Boolean(array) => Arc::new(array.clone()),
+        }
+    }
+}
+
+/// A number's 20 digits.
+fn digits(mut number: u64) -> [u8; 20] {
+    let mut digits = [b'0'; 20];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 fn parts_of(column: &ArrayRef) -> Result<Parts, TargetError> {
@@ -315,6 +534,40 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(RowKey::read(&mut &bytes[..cut], 4), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn columns_tell_what_keys_tell() {
+        let numbers: ArrayRef =
+            Arc::new(PrimitiveArray::<Int64Type>::from(vec![Some(-3), Some(7), Some(7), None]));
+        let unsigned: ArrayRef =
+            Arc::new(PrimitiveArray::<UInt64Type>::from(vec![1, 2, u64::MAX, u64::MAX]));
+        let columns = KeyColumns::of(&[numbers, unsigned]).unwrap();
+        let keys: Vec<RowKey> = (0..4).map(|row| columns.key(row)).collect();
+        for (row, key) in keys.iter().enumerate() {
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            columns.write(row, &mut one);
+            key.write(&mut other);
+            assert_eq!(one, other);
+            assert_eq!(skip_key(&mut one.as_slice(), 2), Some(other.as_slice()));
+            let mut plain = Vec::new();
+            plain_of_written(&one, &mut plain);
+            (one, other) = (Vec::new(), Vec::new());
+            columns.write_plain(row, &mut one);
+            key.write_plain(&mut other);
+            assert_eq!((&one, &one), (&other, &plain));
+            for (place, than) in keys.iter().enumerate() {
+                assert_eq!(columns.order(row, than), key.cmp(than));
+                assert_eq!(columns.same(row, place), key == than);
+            }
+            assert_eq!(columns.count_upto(0, key), keys.iter().filter(|k| *k <= key).count());
+        }
+        let twice = KeyColumns::concat(&[columns.clone(), columns.slice(1, 2).unwrap()]).unwrap();
+        assert_eq!((twice.len(), twice.key(5)), (6, keys[2].clone()));
+        let some = twice.take(&UInt32Array::from(vec![5, 0])).unwrap();
+        assert_eq!((some.key(0), some.key(1)), (keys[2].clone(), keys[0].clone()));
+        let marked = BooleanArray::from(vec![false, true]);
+        assert_eq!(some.filter(&marked).unwrap().key(0), keys[0]);
     }
 
     #[test]

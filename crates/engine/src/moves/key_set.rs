@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roaring::RoaringTreemap;
 
-use super::key::{Part, RowKey};
+use super::key::{KeyColumns, RowKey, plain_of_written};
 use super::row_hash::hash;
 
 /// A set of keys: numbers as a bitmap, others by 128 bits of their hash.
@@ -53,26 +53,34 @@ fn place(number: i64) -> u64 {
 
 /// 128 bits that stand for a key.
 pub(super) fn key_hash(key: &RowKey) -> u128 {
-    let mut bytes = Vec::with_capacity(32);
-    for part in &key.0 {
-        match part {
-            Part::Null => bytes.push(0),
-            Part::Number(number) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-            Part::Bytes(part) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                bytes.extend_from_slice(part);
-            }
-        }
+    if let Some(number) = key.number() {
+        // As below, without the heap: most keys are one number.
+        let mut bytes = [1; 9];
+        bytes[1..].copy_from_slice(&number.to_le_bytes());
+        return hash(&bytes);
     }
+    let mut bytes = Vec::with_capacity(32);
+    key.write_plain(&mut bytes);
     hash(&bytes)
+}
+
+/// The same of a key in a column, without making one.
+pub(super) fn column_key_hash(keys: &KeyColumns, row: usize, buffer: &mut Vec<u8>) -> u128 {
+    buffer.clear();
+    keys.write_plain(row, buffer);
+    hash(buffer)
+}
+
+/// The same of a key as packs hold it.
+pub(super) fn written_key_hash(written: &[u8], buffer: &mut Vec<u8>) -> u128 {
+    buffer.clear();
+    plain_of_written(written, buffer);
+    hash(buffer)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::Part;
     use super::*;
 
     #[test]

@@ -4,12 +4,14 @@
 mod arrow_type;
 mod assign;
 mod candidates;
+mod chunk;
 mod columns;
 mod course;
 mod decide;
 mod ids;
 mod key;
 mod key_set;
+mod lanes;
 mod leaders;
 mod look;
 mod notes;
@@ -44,6 +46,6 @@ pub use ports::{
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
-pub use run::{MoveJob, SOURCE_NOTE, prepare, reopen, run, source_catalogue};
+pub use run::{MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -45,6 +45,7 @@ fn link(rules: &mut [PlannedRule], target: &Catalogue) {
                 continue;
             }
             if key.to == rule.written.table {
+                rule.in_order |= places.iter().any(|&place| !rule.written.fields[place].nullable);
                 let nullable = places.iter().copied().filter(|&p| rule.written.fields[p].nullable);
                 rule.deferred.extend(nullable);
             } else if tables.contains(&key.to) && !rule.after.contains(&key.to) {

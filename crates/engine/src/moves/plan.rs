@@ -2,6 +2,7 @@
 //! in which order. Pure, but for the compiler of expressions.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use dunlin_model::moves::{
     Catalogue, Each, Field, IdSpec, Mapping, Missing, Relation, Rule, SourceSpec, TableName, Value,
@@ -82,6 +83,8 @@ pub(super) struct PlannedRule {
     pub(super) deferred: Vec<usize>,
     /// The tables of `written.table`'s foreign keys that must be there before.
     pub(super) after: Vec<TableName>,
+    /// Its rows refer to earlier rows of its own table in a column that can't wait.
+    pub(super) in_order: bool,
 }
 
 /// Rules of one source that are done while it is read once.
@@ -95,7 +98,7 @@ pub(super) struct Pass {
 pub struct MovePlan {
     pub(super) mapping: Mapping,
     pub(super) sources: Vec<PlannedSource>,
-    pub(super) rules: Vec<PlannedRule>,
+    pub(super) rules: Vec<Arc<PlannedRule>>,
     pub(super) namespaces: Vec<Namespace>,
     /// In the order of their execution.
     pub(super) passes: Vec<Pass>,
@@ -164,6 +167,7 @@ impl Planner<'_> {
             sources[rule.source].rules.push(place);
         }
         let passes = order(&mut rules, self.target);
+        let rules = rules.into_iter().map(Arc::new).collect();
         Some(MovePlan { mapping: self.mapping.clone(), sources, rules, namespaces, passes })
     }
 
@@ -311,6 +315,7 @@ impl Planner<'_> {
             table_fields,
             deferred,
             after,
+            in_order: false,
         })
     }
 

@@ -116,6 +116,15 @@ pub trait MoveTarget: Send {
         limit: u32,
     ) -> Result<Vec<Stored>, TargetError>;
 
+    /// Makes this connection one of several that write under one lease at once: from now on its
+    /// transactions stand behind a fence of its own, which a new holder of the lease raises together
+    /// with the lease's. It is made only while the lease is ours. `None`: there is one writer at a
+    /// time here.
+    async fn lane(&mut self, lease: &Lease, number: u32) -> Result<Option<Lease>, TargetError> {
+        let _ = (lease, number);
+        Ok(None)
+    }
+
     /// Begins a transaction behind the lease's fence. Locks are waited for up to `lock_timeout`.
     async fn begin(
         &mut self,

@@ -12,7 +12,7 @@ use super::arrow_type::{arrow_schema, arrow_type};
 use super::columns::{Columns, bug};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
-use super::key_set::{KeySet, key_hash};
+use super::key_set::{KeySet, column_key_hash};
 use super::plan::{Layout, PlannedReference, PlannedRule};
 use super::ports::Applied;
 use super::report::{Note, NoteKind};
@@ -35,7 +35,7 @@ pub(super) struct Produced {
     /// In the form of the rule's written fields.
     pub(super) rows: RecordBatch,
     /// For each, the old key.
-    pub(super) old: Vec<RowKey>,
+    pub(super) old: KeyColumns,
     /// What is to be told about rows.
     pub(super) notes: Vec<Note>,
     /// For each old row, whether the rule's filter took it.
@@ -46,7 +46,7 @@ pub(super) struct Produced {
 struct Making<'a> {
     rule: &'a PlannedRule,
     decided: &'a Decided,
-    old: Vec<RowKey>,
+    old: KeyColumns,
     keep: Vec<bool>,
     columns: Vec<Option<ArrayRef>>,
     notes: Vec<Note>,
@@ -63,7 +63,7 @@ pub(super) fn produce(
     let given = columns.project(batch, rule.compiled.used())?;
     let keys = columns.keys(batch)?;
     let applied = rule.compiled.apply(&given)?;
-    let mut making = Making::new(rule, decided, &applied, &keys);
+    let mut making = Making::new(rule, decided, &applied, &keys)?;
     making.merge(rule_number);
     making.plain(&rule.layout, &applied);
     making.references(&rule.layout.references, &applied)?;
@@ -83,7 +83,7 @@ pub(super) fn deciding_keys(
     applied: &Applied,
     keys: &KeyColumns,
 ) -> Result<Vec<Option<(RowKey, RowKey)>>, TargetError> {
-    let mut making = Making::new(rule, decided, applied, keys);
+    let mut making = Making::new(rule, decided, applied, keys)?;
     making.merge(rule_number);
     making.plain(layout, applied);
     making.references(&layout.references, applied)?;
@@ -92,8 +92,8 @@ pub(super) fn deciding_keys(
         rule.written.key.iter().map(|place| making.columns[*place].clone()).collect();
     let Some(columns) = columns else { return Ok(vec![None; making.old.len()]) };
     let new = KeyColumns::of(&columns)?;
-    let rows = making.old.into_iter().zip(making.keep).enumerate();
-    Ok(rows.map(|(row, (old, keep))| keep.then(|| (old, new.key(row)))).collect())
+    let rows = making.keep.iter().enumerate();
+    Ok(rows.map(|(row, keep)| keep.then(|| (making.old.key(row), new.key(row)))).collect())
 }
 
 impl<'a> Making<'a> {
@@ -102,27 +102,26 @@ impl<'a> Making<'a> {
         decided: &'a Decided,
         applied: &Applied,
         keys: &KeyColumns,
-    ) -> Self {
-        let old: Vec<RowKey> =
-            applied.of.values().iter().map(|row| keys.key(*row as usize)).collect();
+    ) -> Result<Self, TargetError> {
+        let old = keys.take(&applied.of)?;
         let notes = applied.failures.iter().map(|failure| Note {
             old: keys.key(failure.row as usize),
             kind: kind_of(failure.on_error),
             reason: format!("`{}` {}", failure.output, failure.reason),
         });
-        Self {
+        Ok(Self {
             rule,
             decided,
             keep: vec![true; old.len()],
             columns: vec![None; rule.written.fields.len()],
             notes: notes.collect(),
             old,
-        }
+        })
     }
 
     fn drop_row(&mut self, row: usize, kind: NoteKind, reason: impl Into<String>) {
         if std::mem::replace(&mut self.keep[row], false) {
-            self.notes.push(Note { old: self.old[row].clone(), kind, reason: reason.into() });
+            self.notes.push(Note { old: self.old.key(row), kind, reason: reason.into() });
         }
     }
 
@@ -132,7 +131,7 @@ impl<'a> Making<'a> {
             return;
         }
         for row in 0..self.old.len() {
-            if merged.contains(&self.old[row]) {
+            if merged.contains(&self.old.key(row)) {
                 self.drop_row(row, NoteKind::Merged, "merged into another row");
             }
         }
@@ -178,7 +177,7 @@ impl<'a> Making<'a> {
         };
         match reference.missing {
             Missing::Null if field.nullable => {
-                let old = self.old[row].clone();
+                let old = self.old.key(row);
                 self.notes.push(Note { old, kind: NoteKind::Nulled, reason });
             }
             Missing::LeaveOut => self.drop_row(row, NoteKind::LeftOut, reason),
@@ -192,9 +191,13 @@ impl<'a> Making<'a> {
         };
         let field = &self.rule.written.fields[place];
         let ids = &self.decided.ids[makes];
+        if let Some(column) = ids.own(&self.decided.cipher, field, &self.old) {
+            self.columns[place] = Some(column);
+            return Ok(());
+        }
         let mut new = Vec::with_capacity(self.old.len());
         for row in 0..self.old.len() {
-            let id = ids.id(&self.decided.cipher, field, &self.old[row]);
+            let id = ids.id(&self.decided.cipher, field, &self.old.key(row));
             if id.is_none() {
                 let reason = format!("its key has no place in `{}`", field.name);
                 self.drop_row(row, NoteKind::Rejected, reason);
@@ -231,7 +234,7 @@ impl<'a> Making<'a> {
             let reason = format!("`{}` {}", failure.output, failure.reason);
             match failure.on_error {
                 OnRowError::Null => {
-                    let old = self.old[row].clone();
+                    let old = self.old.key(row);
                     self.notes.push(Note { old, kind: NoteKind::Nulled, reason });
                 }
                 other => self.drop_row(row, kind_of(other), reason),
@@ -256,16 +259,18 @@ impl<'a> Making<'a> {
         let columns: Vec<ArrayRef> =
             self.rule.written.key.iter().map(|place| self.column(*place)).collect();
         let new = KeyColumns::of(&columns)?;
+        let mut buffer = Vec::new();
         let mut of_row: HashSet<u128> = HashSet::new();
         for row in 0..self.old.len() {
-            if row > 0 && self.old[row] != self.old[row - 1] {
+            if row > 0 && !self.old.same(row, row - 1) {
                 of_row.clear();
             }
             if !self.keep[row] {
                 continue;
             }
-            let hash = key_hash(&new.key(row));
-            let is_another = winners.get(&hash).is_some_and(|winner| *winner != self.old[row]);
+            let hash = column_key_hash(&new, row, &mut buffer);
+            let is_another =
+                winners.get(&hash).is_some_and(|winner| self.old.order(row, winner).is_ne());
             if is_another || !of_row.insert(hash) {
                 self.drop_row(row, NoteKind::Duplicate, "its key in the target is another row's");
             }
@@ -276,7 +281,7 @@ impl<'a> Making<'a> {
     fn finish(
         mut self,
         rule_number: usize,
-    ) -> Result<(RecordBatch, Vec<RowKey>, Vec<Note>), TargetError> {
+    ) -> Result<(RecordBatch, KeyColumns, Vec<Note>), TargetError> {
         self.duplicates(rule_number)?;
         let count = self.old.len();
         let columns = (0..self.columns.len()).map(|place| self.column(place)).collect();
@@ -286,8 +291,8 @@ impl<'a> Making<'a> {
         }
         let keep = BooleanArray::from(self.keep.clone());
         let rows = filter_record_batch(&rows, &keep).map_err(|error| bug(&error))?;
-        let old = self.old.into_iter().zip(self.keep).filter(|(_, keep)| *keep);
-        Ok((rows, old.map(|(old, _)| old).collect(), self.notes))
+        let old = self.old.filter(&keep)?;
+        Ok((rows, old, self.notes))
     }
 }
 

@@ -3,10 +3,13 @@
 //! Two rows have one hash where all values are equal as the database sees them: a number's trailing
 //! zeros, the order of a JSON object's members and a `char(n)`'s trailing blanks do not count.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
 };
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Field, ValueType};
@@ -24,16 +27,76 @@ pub(super) fn row_hashes(
     fields: &[Field],
     rows: &RecordBatch,
 ) -> Result<Vec<RowHash>, TargetError> {
+    let columns: Vec<Values<'_>> = fields
+        .iter()
+        .zip(rows.columns())
+        .map(|(field, column)| Values::of(&field.value_type, column))
+        .collect();
     let mut hashes = Vec::with_capacity(rows.num_rows());
     let mut buffer = Vec::with_capacity(256);
     for row in 0..rows.num_rows() {
         buffer.clear();
-        for (field, column) in fields.iter().zip(rows.columns()) {
-            append(&mut buffer, &field.value_type, column, row)?;
+        for column in &columns {
+            column.append(&mut buffer, row)?;
         }
         hashes.push(xxh3_128(&buffer).max(1));
     }
     Ok(hashes)
+}
+
+/// A column whose type is looked at once, and not for each value.
+enum Values<'a> {
+    Int32(&'a Int32Array),
+    Int64(&'a Int64Array),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Text(&'a ValueType, &'a StringArray),
+    Fixed(&'a FixedSizeBinaryArray),
+    Other(&'a ValueType, &'a ArrayRef),
+}
+
+impl<'a> Values<'a> {
+    fn of(of: &'a ValueType, column: &'a ArrayRef) -> Self {
+        match column.data_type() {
+            DataType::Int32 => Self::Int32(column.as_primitive()),
+            DataType::Int64 => Self::Int64(column.as_primitive()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Self::Timestamp(column.as_primitive()),
+            DataType::Utf8 => Self::Text(of, column.as_string()),
+            DataType::FixedSizeBinary(_) => Self::Fixed(column.as_fixed_size_binary()),
+            _ => Self::Other(of, column),
+        }
+    }
+
+    /// As [`append`] does.
+    #[inline]
+    fn append(&self, to: &mut Vec<u8>, row: usize) -> Result<(), TargetError> {
+        fn number(to: &mut Vec<u8>, number: Option<i64>) {
+            match number {
+                None => to.push(0),
+                Some(number) => {
+                    to.push(1);
+                    to.extend_from_slice(&number.to_le_bytes());
+                }
+            }
+        }
+        match self {
+            Self::Int32(values) => {
+                number(to, values.is_valid(row).then(|| values.value(row).into()));
+            }
+            Self::Int64(values) => number(to, values.is_valid(row).then(|| values.value(row))),
+            Self::Timestamp(values) => number(to, values.is_valid(row).then(|| values.value(row))),
+            Self::Text(of, values) if values.is_valid(row) => {
+                to.push(1);
+                text(to, of, values.value(row));
+            }
+            Self::Fixed(values) if values.is_valid(row) => {
+                to.push(1);
+                bytes(to, values.value(row));
+            }
+            Self::Text(..) | Self::Fixed(_) => to.push(0),
+            Self::Other(of, column) => append(to, of, column, row)?,
+        }
+        Ok(())
+    }
 }
 
 /// The hash of some bytes.

@@ -8,6 +8,7 @@ use dunlin_model::{Diagnostic, Lease, Resource, Severity};
 use dunlin_project::moves::check_mapping;
 
 use super::course::Course;
+use super::lanes::Lanes;
 use super::look::never_ran;
 use super::plan::{MovePlan, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source};
@@ -22,6 +23,10 @@ use crate::{ErrorKind, Purpose, Remedy, Target, TargetError};
 
 /// What errors of the source's side carry as a note.
 pub const SOURCE_NOTE: &str = "the move's source";
+
+/// How many connections write to the target at once where nothing else is said: one is at work in
+/// the server while the other's rows are made and sent.
+pub const WORKERS: u32 = 2;
 
 /// One move, and how to run it.
 #[derive(Clone)]
@@ -44,6 +49,8 @@ pub struct MoveJob {
     pub verify: bool,
     /// Close the move after a run that is verified.
     pub finish: bool,
+    /// How many connections write to the target at once, where it can take more than one.
+    pub workers: u32,
 }
 
 /// Runs the move. After a broken connection it does what it does at its start: connect, claim, read,
@@ -231,6 +238,7 @@ async fn under_lease(
     let job = &move_job.job;
     let mut session = Session::new(job, target, lease, &plan.mapping.name, state.runs, false);
     session.put(&[state.store()?]).await?;
+    session.lanes = Lanes::open(move_job.target.as_ref(), &session, move_job.workers).await?;
     let course = Course { move_job, plan, session, state, secret };
     let mut report = course.run(source.as_mut()).await?;
     report.warnings = warnings;
@@ -268,6 +276,7 @@ pub(super) fn no_lease(job: &Job, name: &str) -> Lease {
         owner: job.owner.clone(),
         token: 0,
         commits: 0,
+        seg: 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One run's connection to its target, with the lease that every commit is fenced by.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::columns::bug;
+use super::lanes::Lanes;
 use super::ports::{MoveTarget, Stored};
 use crate::job::{Job, Urgency};
 use crate::{ErrorKind, Remedy, TargetError};
@@ -22,7 +24,7 @@ const FORMS_MAX: usize = 100_000;
 
 /// A run's target.
 pub(super) struct Session<'a> {
-    pub(super) job: &'a Job,
+    pub(super) job: Cow<'a, Job>,
     pub(super) target: Box<dyn MoveTarget>,
     pub(super) lease: Lease,
     /// The move's name.
@@ -31,6 +33,8 @@ pub(super) struct Session<'a> {
     pub(super) run: u32,
     /// Nothing is written.
     pub(super) dry_run: bool,
+    /// Connections that write beside this one.
+    pub(super) lanes: Option<Lanes>,
     forms: HashMap<String, HashMap<String, String>>,
 }
 
@@ -43,7 +47,19 @@ impl<'a> Session<'a> {
         run: u32,
         dry_run: bool,
     ) -> Self {
-        Self { job, target, lease, name: name.to_owned(), run, dry_run, forms: HashMap::new() }
+        Self::of(Cow::Borrowed(job), target, lease, name, run, dry_run)
+    }
+
+    pub(super) fn of(
+        job: Cow<'a, Job>,
+        target: Box<dyn MoveTarget>,
+        lease: Lease,
+        name: &str,
+        run: u32,
+        dry_run: bool,
+    ) -> Self {
+        let (name, forms) = (name.to_owned(), HashMap::new());
+        Self { job, target, lease, name, run, dry_run, lanes: None, forms }
     }
 
     /// Begins a transaction.

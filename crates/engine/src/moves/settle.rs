@@ -6,6 +6,7 @@ use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
+use super::chunk::Postponed;
 use super::columns::bug;
 use super::key::{RowKey, columns_of};
 use super::pack::{Entry, Pack};
@@ -14,7 +15,7 @@ use super::produce::batch;
 use super::report::{Note, NoteKind};
 use super::session::Session;
 use super::shapes::Shapes;
-use super::writer::{Postponed, RuleWriter};
+use super::writer::RuleWriter;
 use crate::{ErrorKind, TargetError};
 
 /// Rows that are deleted in one transaction.

@@ -77,11 +77,8 @@ impl Ids {
     ) -> Result<(ArrayRef, Vec<Found>), TargetError> {
         let keys = KeyColumns::of(std::slice::from_ref(old))?;
         let to = arrow_type(&field.value_type, true);
-        let is_plain = self.kind == IdKind::Derived
-            && self.leaders.is_empty()
-            && field.value_type == ValueType::Uuid;
-        if let (true, Some(numbers)) = (is_plain, keys.numbers()) {
-            return Ok(self.derived(cipher, numbers, counts));
+        if let (true, Some(numbers)) = (self.is_plain(field), keys.numbers()) {
+            return Ok(self.derived(cipher, numbers, true, counts));
         }
         let none = RowKey(vec![Part::Null]);
         let mut found = Vec::with_capacity(keys.len());
@@ -109,16 +106,35 @@ impl Ids {
         Ok((column, found))
     }
 
-    /// The common case without a step between: numbers become UUIDs.
+    /// The ids of rows of its own, where numbers become UUIDs; `None`: one by one, with `id`.
+    pub(super) fn own(
+        &self,
+        cipher: &IdCipher,
+        field: &Field,
+        old: &KeyColumns,
+    ) -> Option<ArrayRef> {
+        let numbers = old.numbers().filter(|numbers| numbers.null_count() == 0)?;
+        self.is_plain(field).then(|| self.derived(cipher, numbers, false, |_| true).0)
+    }
+
+    fn is_plain(&self, field: &Field) -> bool {
+        self.kind == IdKind::Derived && field.value_type == ValueType::Uuid
+    }
+
+    /// The common case without a step between: numbers become UUIDs. `must_exist`: only of rows that
+    /// there will be.
     fn derived(
         &self,
         cipher: &IdCipher,
         numbers: &arrow::array::Int64Array,
+        must_exist: bool,
         counts: impl Fn(usize) -> bool,
     ) -> (ArrayRef, Vec<Found>) {
         let mut builder = FixedSizeBinaryBuilder::with_capacity(numbers.len(), 16);
         let mut found = Vec::with_capacity(numbers.len());
         let mut key = RowKey(vec![Part::Null]);
+        // Rows of one parent often follow each other.
+        let mut last: Option<(i64, Option<[u8; 16]>)> = None;
         for row in 0..numbers.len() {
             if numbers.is_null(row) || !counts(row) {
                 builder.append_null();
@@ -126,10 +142,17 @@ impl Ids {
                 continue;
             }
             let number = numbers.value(row);
-            key.0[0] = Part::Number(number);
+            let id = match last {
+                Some((before, id)) if before == number => id,
+                _ => {
+                    key.0[0] = Part::Number(number);
+                    let is_there = !must_exist || self.exists(&key);
+                    is_there.then(|| cipher.derive(self.tag, self.leader(&key)))
+                }
+            };
+            last = Some((number, id));
             // The builder's only error is another width.
-            if self.exists(&key) && builder.append_value(cipher.of_number(self.tag, number)).is_ok()
-            {
+            if id.is_some_and(|id| builder.append_value(id).is_ok()) {
                 found.push(Found::Id);
             } else {
                 builder.append_null();

@@ -8,16 +8,16 @@ use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Changed, Deleted};
 
+use super::chunk::{Chunk, ChunkWriter, Outcome, Rows, new_keys};
 use super::columns::bug;
 use super::key::RowKey;
 use super::pack::Entry;
 use super::report::{Note, NoteKind};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
-use super::writer::{Chunk, Outcome, Rows, RuleWriter};
 use crate::{ErrorKind, TargetError};
 
-impl RuleWriter<'_> {
+impl ChunkWriter {
     pub(super) async fn update(
         &self,
         session: &mut Session<'_>,
@@ -28,19 +28,19 @@ impl RuleWriter<'_> {
         let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
         let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
         let entries = chunk.updates.iter().map(|(_, entry)| entry);
-        let there = self.shapes.hashes_there(self.rule, session, entries).await?;
+        let there = self.shapes.hashes_there(&self.rule, session, entries).await?;
         let is_so = self.already_so(session, &wanted, chunk, &there).await?;
         let (mut write, mut restore) = (Vec::new(), Vec::new());
         for (row, (place, entry)) in chunk.updates.iter().enumerate() {
             let place = *place as usize;
-            let there = there.get(&rows.new[place]).copied();
+            let there = there.get(&rows.new.key(place)).copied();
             match self.judge(entry, rows.hashes[place], there, is_so.contains(&(row as u32)))? {
                 Verdict::Write => write.push(row as u32),
                 Verdict::Insert => restore.push(row as u32),
                 Verdict::IsSo => outcome.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
                     outcome.notes.push(Note {
-                        old: rows.old[place].clone(),
+                        old: rows.old.key(place),
                         kind,
                         reason: "by the application since the last run".to_owned(),
                     });
@@ -87,11 +87,12 @@ impl RuleWriter<'_> {
         let found = session.target.fetch(&self.rule.written, &keys, true).await?;
         let found = session.normalise(&self.rule.written.fields, found).await?;
         let hashes = row_hashes(&self.rule.written.fields, &found)?;
+        let keys = new_keys(&self.rule, &found)?;
         let found: HashMap<RowKey, RowHash> =
-            self.new_keys(&found)?.into_iter().zip(hashes).collect();
+            hashes.into_iter().enumerate().map(|(row, hash)| (keys.key(row), hash)).collect();
         let hashes = row_hashes(&self.rule.written.fields, &some)?;
-        let keys = self.new_keys(&some)?;
-        let is_so = |place: usize| found.get(&keys[place]) == Some(&hashes[place]);
+        let keys = new_keys(&self.rule, &some)?;
+        let is_so = |place: usize| found.get(&keys.key(place)) == Some(&hashes[place]);
         Ok(changed.into_iter().enumerate().filter(|(p, _)| is_so(*p)).map(|(_, r)| r).collect())
     }
 
@@ -120,7 +121,7 @@ impl RuleWriter<'_> {
     /// A changed row that the database refuses: what stands there stays, and so does its entry.
     fn refuse(&self, rows: &Rows, chunk: &Chunk, row: u32, reason: String, outcome: &mut Outcome) {
         let (place, entry) = &chunk.updates[row as usize];
-        let old = rows.old[*place as usize].clone();
+        let old = rows.old.key(*place as usize);
         outcome.notes.push(Note { old, kind: NoteKind::Rejected, reason });
         outcome.instead.insert(entry.new.clone(), entry.clone());
     }

@@ -9,8 +9,8 @@ use dunlin_model::moves::{Changed, Deleted};
 use tokio::sync::mpsc;
 
 use super::key::{KeyColumns, RowKey};
-use super::key_set::key_hash;
-use super::pack::Pack;
+use super::key_set::{column_key_hash, key_hash, written_key_hash};
+use super::pack::{Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::Extract;
 use super::report::{Note, NoteKind};
@@ -176,18 +176,19 @@ async fn expected(
 ) -> Result<HashMap<u128, Expected>, TargetError> {
     let area = pack_area(rule);
     let mut all = HashMap::new();
+    let mut buffer = Vec::new();
     let mut from = i64::MIN;
     loop {
         let stored = session.stored(&area, from).await?;
         let Some(last) = stored.last() else { return Ok(all) };
         from = last.number + 1;
         for entry in &stored {
-            for entry in Pack::read(entry)?.entries {
-                let hash = key_hash(&entry.new);
+            each_entry(entry, |entry| {
+                let hash = written_key_hash(entry.new, &mut buffer);
                 if hash % shares == share {
                     all.insert(hash, Expected { hash: entry.hash, run: entry.run });
                 }
-            }
+            })?;
         }
     }
 }
@@ -218,6 +219,7 @@ async fn compare(
     };
     let comparing = async move {
         let mut found = HashMap::new();
+        let mut buffer = Vec::new();
         while let Some(batch) = received.recv().await {
             let batch = batch?;
             let columns: Vec<_> =
@@ -225,7 +227,7 @@ async fn compare(
             let keys = KeyColumns::of(&columns)?;
             let hashes = row_hashes(&rule.written.fields, &batch)?;
             for (row, there) in hashes.into_iter().enumerate() {
-                let key = key_hash(&keys.key(row));
+                let key = column_key_hash(&keys, row, &mut buffer);
                 if key % shares != share {
                     continue;
                 }

@@ -1,74 +1,71 @@
-//! Writes one rule's rows: compares them with what was written before, pack by pack, and writes what
-//! differs, with the packs, in one transaction a chunk.
+//! Compares one rule's rows with what was written before, pack by pack, and makes chunks of what
+//! differs: each is written, with its packs, in one transaction.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{Array, BooleanArray};
+use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::Conflicts;
 
+use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, new_keys, without_deferred};
 use super::columns::bug;
 use super::key::{KeyColumns, RowKey};
-use super::pack::{Entry, GAP, PACK_ROWS, Pack, cut};
+use super::lanes::Tasks;
+use super::pack::{Entry, GAP, PACK_ROWS, Pack, StoredPack, cut, packs_of};
 use super::plan::PlannedRule;
-use super::produce::batch;
-use super::report::{Note, NoteKind, RuleReport};
+use super::report::{Note, RuleReport};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
 use super::shapes::Shapes;
 use super::state::MoveState;
-use crate::TargetError;
+use crate::{ErrorKind, TargetError};
 
-/// Rows of a chunk at most: a transaction of about a second.
-const CHUNK_ROWS: usize = 20_000;
+/// Rows of a chunk at most: a transaction of about a second, also where indexes and constraints are
+/// kept meanwhile. What a transaction costs by itself is a hundredth of it.
+const CHUNK_ROWS: usize = 50_000;
 
-/// Bytes of a chunk's rows at most.
+/// Changed rows of a chunk at most. They stay locked until it commits.
+const UPDATE_ROWS: usize = 20_000;
+
+/// Bytes of a chunk's rows at most. Each lane holds one chunk, and its rows once more as they are
+/// sent, while the next chunk is made.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// From how many rows on inserting begins with the fast way.
-const LOAD_FROM: usize = 50;
-
-/// Rows with all that is known about them, in the order of old keys.
-pub(super) struct Rows {
-    pub(super) batch: RecordBatch,
-    pub(super) old: Vec<RowKey>,
-    pub(super) new: Vec<RowKey>,
-    pub(super) hashes: Vec<RowHash>,
-    /// Of the rows as they go in at first, where some columns are to come later.
-    pub(super) first_hashes: Option<Vec<RowHash>>,
+/// The last pack that was compared or made.
+struct Tail {
+    number: i64,
+    hi: RowKey,
+    rows: TailRows,
 }
 
-/// A row that could not be inserted, since its key is there.
-pub(super) struct Postponed {
-    pub(super) row: RecordBatch,
-    pub(super) entry: Entry,
-}
-
-/// What a chunk does.
-#[derive(Default)]
-pub(super) struct Chunk {
-    pub(super) inserts: Vec<u32>,
-    /// Places of rows, with the entry as it was.
-    pub(super) updates: Vec<(u32, Entry)>,
-    pub(super) puts: Vec<Pack>,
-    pub(super) unchanged: u64,
+/// What is known of the rows of the last pack, so that new ones can join it.
+enum TailRows {
+    /// They are as they were stored.
+    Stored(StoredPack),
+    /// They were changed.
+    Changed(Pack),
+    /// It is this run's own, and full enough.
+    Made,
 }
 
 /// Writes one rule.
 pub(super) struct RuleWriter<'a> {
-    pub(super) rule: &'a PlannedRule,
+    pub(super) rule: &'a Arc<PlannedRule>,
     pub(super) conflicts: Conflicts,
     /// The packs' area in the store.
     pub(super) area: String,
     buffer: Vec<RecordBatch>,
-    buffer_old: Vec<RowKey>,
+    buffer_old: Vec<KeyColumns>,
+    buffer_rows: usize,
     buffer_bytes: usize,
-    packs: VecDeque<Pack>,
+    packs: VecDeque<StoredPack>,
     next_stored: i64,
     read_all_packs: bool,
-    /// The last pack that was compared, for new rows to join.
-    tail: Option<Pack>,
+    /// For new rows to join.
+    tail: Option<Tail>,
     /// (end, number) of each pack, in order.
     pub(super) index: Vec<(RowKey, i64)>,
     /// Entries of packs that no old row stands for any more: (pack, entry).
@@ -81,17 +78,20 @@ pub(super) struct RuleWriter<'a> {
     /// Columns that refer to rows that come later are written now.
     pub(super) everything: bool,
     /// The columns that each run wrote.
-    pub(super) shapes: Shapes,
+    pub(super) shapes: Arc<Shapes>,
+    /// Chunks that lanes are writing.
+    tasks: Tasks,
 }
 
 impl<'a> RuleWriter<'a> {
-    pub(super) fn new(rule: &'a PlannedRule, conflicts: Conflicts, state: &MoveState) -> Self {
+    pub(super) fn new(rule: &'a Arc<PlannedRule>, conflicts: Conflicts, state: &MoveState) -> Self {
         Self {
             rule,
             conflicts,
             area: pack_area(&rule.rule.name),
             buffer: Vec::new(),
             buffer_old: Vec::new(),
+            buffer_rows: 0,
             buffer_bytes: 0,
             packs: VecDeque::new(),
             next_stored: i64::MIN,
@@ -109,7 +109,8 @@ impl<'a> RuleWriter<'a> {
             },
             unfinished: 0,
             everything: false,
-            shapes: Shapes::of(rule, state),
+            shapes: Arc::new(Shapes::of(rule, state)),
+            tasks: Tasks::new(),
         }
     }
 
@@ -118,23 +119,25 @@ impl<'a> RuleWriter<'a> {
         &mut self,
         session: &mut Session<'_>,
         rows: RecordBatch,
-        old: Vec<RowKey>,
+        old: KeyColumns,
         upto: &RowKey,
     ) -> Result<(), TargetError> {
-        self.buffer_bytes += rows.get_array_memory_size();
-        self.buffer_old.extend(old);
         if rows.num_rows() > 0 {
+            self.buffer_bytes += rows.get_array_memory_size();
+            self.buffer_rows += rows.num_rows();
             self.buffer.push(rows);
+            self.buffer_old.push(old);
         }
-        if self.buffer_old.len() >= CHUNK_ROWS || self.buffer_bytes >= CHUNK_BYTES {
+        if self.buffer_rows >= CHUNK_ROWS || self.buffer_bytes >= CHUNK_BYTES {
             self.flush(session, Some(upto)).await?;
         }
         Ok(())
     }
 
-    /// No more rows come.
+    /// No more rows come. All that was written is committed.
     pub(super) async fn end(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
-        self.flush(session, None).await
+        self.flush(session, None).await?;
+        self.finish_tasks(session).await
     }
 
     async fn flush(
@@ -142,7 +145,7 @@ impl<'a> RuleWriter<'a> {
         session: &mut Session<'_>,
         upto: Option<&RowKey>,
     ) -> Result<(), TargetError> {
-        let rows = self.gather(session).await?;
+        let rows = Arc::new(self.gather(session).await?);
         let mut chunk = Chunk::default();
         let mut place = 0;
         loop {
@@ -154,60 +157,55 @@ impl<'a> RuleWriter<'a> {
             };
             // A pack whose range goes on after the rows at hand stays for the next flush.
             let Some(pack) = (if is_whole { self.packs.pop_front() } else { None }) else { break };
-            let end = place + rows.old[place..].partition_point(|old| *old <= pack.hi);
+            let end = place + rows.old.count_upto(place, &pack.hi);
             self.settle_tail();
-            self.compare(&rows, place..end, pack, &mut chunk, session.run);
+            self.compare(&rows, place..end, pack, &mut chunk, session.run)?;
             place = end;
-            if chunk.inserts.len() + chunk.updates.len() >= CHUNK_ROWS {
+            if chunk.inserts.len() + chunk.updates.len() >= UPDATE_ROWS {
                 self.write(session, &rows, std::mem::take(&mut chunk)).await?;
             }
         }
         if self.read_all_packs && self.packs.is_empty() {
-            self.append(&rows, place, &mut chunk, session.run);
-            place = rows.old.len();
+            let end = rows.batch.num_rows();
+            self.append(session, &rows, place..end, &mut chunk).await?;
+            place = end;
         }
         if upto.is_none() {
             self.settle_tail();
         }
         self.write(session, &rows, chunk).await?;
-        self.keep_rest(&rows, place);
-        Ok(())
+        self.keep_rest(&rows, place)
     }
 
     async fn gather(&mut self, session: &mut Session<'_>) -> Result<Rows, TargetError> {
         let pieces = std::mem::take(&mut self.buffer);
-        let old = std::mem::take(&mut self.buffer_old);
-        self.buffer_bytes = 0;
+        let old = KeyColumns::concat(&std::mem::take(&mut self.buffer_old))?;
+        (self.buffer_rows, self.buffer_bytes) = (0, 0);
         let fields = &self.rule.written.fields;
         let batch = match pieces.first() {
+            Some(first) if pieces.len() == 1 => first.clone(),
             Some(first) => concat_batches(&first.schema(), &pieces).map_err(|error| bug(&error))?,
-            None => RecordBatch::new_empty(std::sync::Arc::new(super::arrow_schema(fields, true))),
+            None => RecordBatch::new_empty(Arc::new(super::arrow_schema(fields, true))),
         };
         drop(pieces);
         let batch = session.normalise(fields, batch).await?;
-        let new = self.new_keys(&batch)?;
+        let new = new_keys(self.rule, &batch)?;
         let hashes = row_hashes(fields, &batch)?;
         let first_hashes = match self.everything || self.rule.deferred.is_empty() {
             true => None,
-            false => Some(row_hashes(fields, &self.without_deferred(&batch)?)?),
+            false => Some(row_hashes(fields, &without_deferred(self.rule, &batch)?)?),
         };
         Ok(Rows { batch, old, new, hashes, first_hashes })
     }
 
-    pub(super) fn new_keys(&self, batch: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
-        let columns: Vec<ArrayRef> =
-            self.rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
-        let keys = KeyColumns::of(&columns)?;
-        Ok((0..batch.num_rows()).map(|row| keys.key(row)).collect())
-    }
-
-    fn keep_rest(&mut self, rows: &Rows, from: usize) {
-        if from < rows.old.len() {
-            let rest = rows.batch.slice(from, rows.old.len() - from);
-            self.buffer_bytes = rest.num_rows() * 64;
-            self.buffer_old = rows.old[from..].to_vec();
-            self.buffer = vec![rest];
+    fn keep_rest(&mut self, rows: &Rows, from: usize) -> Result<(), TargetError> {
+        let count = rows.batch.num_rows() - from;
+        if count > 0 {
+            self.buffer = vec![rows.batch.slice(from, count)];
+            self.buffer_old = vec![rows.old.slice(from, count)?];
+            (self.buffer_rows, self.buffer_bytes) = (count, count * 64);
         }
+        Ok(())
     }
 
     async fn fetch_packs(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
@@ -220,8 +218,8 @@ impl<'a> RuleWriter<'a> {
             Some(last) => self.next_stored = last.number + 1,
             None => self.read_all_packs = true,
         }
-        for entry in &stored {
-            self.packs.push_back(Pack::read(entry)?);
+        for entry in stored {
+            self.packs.push_back(StoredPack::read(entry)?);
         }
         Ok(())
     }
@@ -230,40 +228,71 @@ impl<'a> RuleWriter<'a> {
     fn compare(
         &mut self,
         rows: &Rows,
-        places: std::ops::Range<usize>,
-        mut pack: Pack,
+        places: Range<usize>,
+        stored: StoredPack,
         chunk: &mut Chunk,
         run: u32,
-    ) {
+    ) -> Result<(), TargetError> {
         self.report.rows += places.len() as u64;
-        let is_same = places.len() == pack.entries.len()
-            && places.clone().zip(&pack.entries).all(|(place, entry)| {
-                rows.hashes[place] == entry.hash
-                    && rows.new[place] == entry.new
-                    && rows.old[place] == entry.old
-            });
+        let (number, hi) = (stored.number, stored.hi.clone());
+        let is_same =
+            places.len() == stored.count && stored.is(&rows.keyed(&rows.hashes), places.clone());
         if is_same {
             chunk.unchanged += places.len() as u64;
-            self.tail = Some(pack);
-            return;
+            self.tail = Some(Tail { number, hi, rows: TailRows::Stored(stored) });
+            return Ok(());
         }
+        let mut pack = stored.open(&self.area)?;
+        let entries = self.compared(rows, places, &pack, chunk, run);
+        if entries == pack.entries {
+            self.tail = Some(Tail { number, hi, rows: TailRows::Changed(pack) });
+            return Ok(());
+        }
+        pack.entries = entries;
+        let next = self.packs.front().map(|next| next.number);
+        let mut packs = cut(number, next, &hi, pack.entries);
+        let tail = packs.pop();
+        for pack in packs.into_iter().chain(tail.clone()) {
+            chunk.put(pack.store(&self.area));
+            if tail.as_ref().is_none_or(|tail| tail.number != pack.number) {
+                self.index.push((pack.hi, pack.number));
+            }
+        }
+        self.tail = tail.map(|pack| Tail {
+            number: pack.number,
+            hi: pack.hi.clone(),
+            rows: TailRows::Changed(pack),
+        });
+        Ok(())
+    }
+
+    /// The entries that a pack has now, and into the chunk what that takes.
+    fn compared(
+        &mut self,
+        rows: &Rows,
+        places: Range<usize>,
+        pack: &Pack,
+        chunk: &mut Chunk,
+        run: u32,
+    ) -> Vec<Entry> {
         let mut before: HashMap<&RowKey, &Entry> =
             pack.entries.iter().map(|entry| (&entry.new, entry)).collect();
         let mut entries = Vec::with_capacity(places.len());
         for place in places {
-            let (old, new, hash) = (&rows.old[place], &rows.new[place], rows.hashes[place]);
-            let entry = match before.remove(new) {
+            let (old, new, hash) = (rows.old.key(place), rows.new.key(place), rows.hashes[place]);
+            let entry = match before.remove(&new) {
                 Some(entry) if entry.hash == hash => {
                     chunk.unchanged += 1;
-                    Entry { old: old.clone(), ..entry.clone() }
+                    Entry { old, ..entry.clone() }
                 }
                 Some(entry) => {
                     chunk.updates.push((place as u32, entry.clone()));
-                    Entry { old: old.clone(), new: new.clone(), hash, run }
+                    Entry { old, new, hash, run }
                 }
                 None => {
                     chunk.inserts.push(place as u32);
-                    self.entry(rows, place, run)
+                    let hash = self.begun_hash(rows, place);
+                    Entry { old, new, hash, run }
                 }
             };
             entries.push(entry);
@@ -274,36 +303,17 @@ impl<'a> RuleWriter<'a> {
         self.gone.extend(gone.iter().map(|entry| (pack.number, entry.clone())));
         entries.extend(gone);
         entries.sort_by(|a, b| a.old.cmp(&b.old));
-        let is_changed = entries != pack.entries;
-        pack.entries = entries;
-        if is_changed {
-            let next = self.packs.front().map(|next| next.number);
-            let mut packs = cut(pack.number, next, &pack.hi, std::mem::take(&mut pack.entries));
-            let tail = packs.pop();
-            packs.into_iter().for_each(|pack| self.put(pack, chunk));
-            self.tail = tail;
-            if let Some(tail) = self.tail.clone() {
-                chunk.puts.push(tail);
-            }
-        } else {
-            self.tail = Some(pack);
-        }
+        entries
     }
 
-    /// A new row's entry. One that refers to rows that come later is not all written yet: its hash is
+    /// A new row's hash. One that refers to rows that come later is not all written yet: its hash is
     /// that of what is, so that it can be told if the application changes it meanwhile.
-    fn entry(&mut self, rows: &Rows, place: usize, run: u32) -> Entry {
+    fn begun_hash(&mut self, rows: &Rows, place: usize) -> RowHash {
         let waits =
             self.rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place));
         let first = rows.first_hashes.as_ref().filter(|_| waits);
         self.unfinished += u64::from(first.is_some());
-        let hash = first.map_or(rows.hashes[place], |hashes| hashes[place]);
-        Entry { old: rows.old[place].clone(), new: rows.new[place].clone(), hash, run }
-    }
-
-    fn put(&mut self, pack: Pack, chunk: &mut Chunk) {
-        self.index.push((pack.hi.clone(), pack.number));
-        chunk.puts.push(pack);
+        first.map_or(rows.hashes[place], |hashes| hashes[place])
     }
 
     /// The last pack that was compared is done: no rows join it any more.
@@ -314,44 +324,80 @@ impl<'a> RuleWriter<'a> {
     }
 
     /// Rows after the last pack: all are new.
-    fn append(&mut self, rows: &Rows, from: usize, chunk: &mut Chunk, run: u32) {
-        if from == rows.old.len() {
-            return;
+    async fn append(
+        &mut self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        places: Range<usize>,
+        chunk: &mut Chunk,
+    ) -> Result<(), TargetError> {
+        if places.is_empty() {
+            return Ok(());
         }
-        self.report.rows += (rows.old.len() - from) as u64;
-        let mut entries = Vec::with_capacity(rows.old.len() - from);
-        for place in from..rows.old.len() {
-            chunk.inserts.push(place as u32);
-            entries.push(self.entry(rows, place, run));
+        self.report.rows += places.len() as u64;
+        chunk.inserts.extend(places.clone().map(|place| place as u32));
+        let hashes: Option<Vec<RowHash>> = rows.first_hashes.is_some().then(|| {
+            let (before, after) = (&rows.hashes[..places.start], &rows.hashes[places.end..]);
+            let begun = places.clone().map(|place| self.begun_hash(rows, place));
+            before.iter().copied().chain(begun).chain(after.iter().copied()).collect()
+        });
+        let hashes = hashes.as_deref().unwrap_or(&rows.hashes);
+        // Its rows may still be under way, and come to other entries than were wanted.
+        if self.tail.as_ref().is_some_and(|tail| matches!(tail.rows, TailRows::Changed(_))) {
+            self.finish_tasks(session).await?;
         }
-        let hi = rows.old[rows.old.len() - 1].clone();
         let number = match self.tail.take() {
-            Some(tail) if tail.entries.len() < PACK_ROWS => {
-                entries.splice(0..0, tail.entries);
-                tail.number
-            }
             Some(tail) => {
-                let number = tail.number + GAP;
+                let joined = match tail.rows {
+                    TailRows::Stored(stored) if stored.count < PACK_ROWS => {
+                        Some(stored.open(&self.area)?)
+                    }
+                    TailRows::Changed(pack) if pack.entries.len() < PACK_ROWS => Some(pack),
+                    _ => None,
+                };
+                if let Some(mut pack) = joined {
+                    pack.entries.extend(places.clone().map(|place| Entry {
+                        old: rows.old.key(place),
+                        new: rows.new.key(place),
+                        hash: hashes[place],
+                        run: session.run,
+                    }));
+                    let hi = rows.old.key(places.end - 1);
+                    let packs = cut(pack.number, None, &hi, pack.entries);
+                    let packs = packs.into_iter().map(|pack| (pack.hi.clone(), pack));
+                    self.made(
+                        packs.map(|(hi, pack)| (hi, pack.store(&self.area))).collect(),
+                        chunk,
+                    );
+                    return Ok(());
+                }
                 self.index.push((tail.hi, tail.number));
-                number
+                tail.number + GAP
             }
             None => self.index.last().map_or(0, |(_, number)| number + GAP),
         };
-        let mut packs = cut(number, None, &hi, entries);
-        let tail = packs.pop();
-        packs.into_iter().for_each(|pack| self.put(pack, chunk));
-        chunk.puts.extend(tail.clone());
-        self.tail = tail;
+        let packs = packs_of(&rows.keyed(hashes), places, number, session.run, &self.area);
+        self.made(packs, chunk);
+        Ok(())
+    }
+
+    /// Packs of new rows.
+    fn made(&mut self, packs: Vec<(RowKey, super::ports::Stored)>, chunk: &mut Chunk) {
+        for (hi, stored) in packs {
+            self.settle_tail();
+            self.tail = Some(Tail { number: stored.number, hi, rows: TailRows::Made });
+            chunk.put(stored);
+        }
     }
 
     async fn write(
         &mut self,
         session: &mut Session<'_>,
-        rows: &Rows,
+        rows: &Arc<Rows>,
         chunk: Chunk,
     ) -> Result<(), TargetError> {
         self.report.unchanged += chunk.unchanged;
-        if chunk.inserts.is_empty() && chunk.updates.is_empty() && chunk.puts.is_empty() {
+        if chunk.is_empty() {
             return Ok(());
         }
         if session.dry_run {
@@ -359,150 +405,62 @@ impl<'a> RuleWriter<'a> {
             self.report.updated += chunk.updates.len() as u64;
             return Ok(());
         }
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            match self.try_write(session, rows, &chunk, false).await {
-                Err(error) if error.by_row => {
-                    // A row is to blame: once more, slowly, to find which.
-                    session.target.rollback().await?;
-                    match self.try_write(session, rows, &chunk, true).await {
-                        Ok(outcome) => return self.written(outcome),
-                        Err(error) => session.failed(error, attempt).await?,
-                    }
-                }
-                Ok(outcome) => return self.written(outcome),
-                Err(error) => session.failed(error, attempt).await?,
+        let writer = ChunkWriter {
+            rule: Arc::clone(self.rule),
+            conflicts: self.conflicts,
+            shapes: Arc::clone(&self.shapes),
+            everything: self.everything,
+        };
+        // Changed rows are locked, and may refer to each other across chunks: one chunk at a time.
+        let stands_alone = chunk.updates.is_empty() && !self.rule.in_order && !self.everything;
+        if let (true, Some(lanes)) = (stands_alone, &mut session.lanes) {
+            lanes.write(&mut self.tasks, writer, Arc::clone(rows), chunk).await?;
+            while let Some(done) = self.tasks.try_join_next() {
+                self.joined(session, done).await?;
+            }
+            return Ok(());
+        }
+        self.finish_tasks(session).await?;
+        let outcome = writer.write(session, rows, &chunk).await?;
+        self.written(outcome);
+        Ok(())
+    }
+
+    /// Waits until lanes have committed all that they were given of this rule.
+    async fn finish_tasks(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
+        while let Some(done) = self.tasks.join_next().await {
+            self.joined(session, done).await?;
+        }
+        Ok(())
+    }
+
+    async fn joined(
+        &mut self,
+        session: &mut Session<'_>,
+        done: Result<Option<Outcome>, tokio::task::JoinError>,
+    ) -> Result<(), TargetError> {
+        match (done, &mut session.lanes) {
+            (Ok(Some(outcome)), _) => {
+                self.written(outcome);
+                Ok(())
+            }
+            (Ok(None), Some(lanes)) => Err(lanes.failure().await),
+            (Ok(None), None) => Err(TargetError::new(ErrorKind::Bug, "no lane is left")),
+            (Err(error), _) => {
+                Err(TargetError::new(ErrorKind::Bug, format!("a chunk was not written: {error}")))
             }
         }
     }
 
-    fn written(&mut self, mut outcome: Outcome) -> Result<(), TargetError> {
+    fn written(&mut self, mut outcome: Outcome) {
         self.report.inserted += outcome.inserted;
         self.report.updated += outcome.updated;
         self.report.unchanged += outcome.unchanged;
         self.postponed.append(&mut outcome.postponed);
         self.notes.append(&mut outcome.notes);
-        if let Some(tail) = &mut self.tail {
-            outcome.correct_entries(&mut tail.entries);
+        if let Some(Tail { rows: TailRows::Changed(pack), .. }) = &mut self.tail {
+            outcome.correct_entries(&mut pack.entries);
         }
-        Ok(())
-    }
-
-    async fn try_write(
-        &self,
-        session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        slowly: bool,
-    ) -> Result<Outcome, TargetError> {
-        let mut outcome = Outcome::default();
-        session.begin().await?;
-        self.insert(session, rows, chunk, slowly, &mut outcome).await?;
-        if !chunk.updates.is_empty() {
-            self.update(session, rows, chunk, &mut outcome).await?;
-        }
-        // A pack that was compared and then joined by new rows is there twice: the last counts.
-        let last: BTreeMap<i64, &Pack> =
-            chunk.puts.iter().map(|pack| (pack.number, pack)).collect();
-        let packs: Vec<_> =
-            last.into_values().map(|pack| outcome.correct(pack).store(&self.area)).collect();
-        let name = session.name.clone();
-        session.target.put(&name, &packs).await?;
-        crate::failpoint("move.written");
-        session.commit().await?;
-        Ok(outcome)
-    }
-
-    async fn insert(
-        &self,
-        session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        slowly: bool,
-        outcome: &mut Outcome,
-    ) -> Result<(), TargetError> {
-        if chunk.inserts.is_empty() {
-            return Ok(());
-        }
-        let places = UInt32Array::from(chunk.inserts.clone());
-        let batch = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
-        let first = if self.everything { batch.clone() } else { self.without_deferred(&batch)? };
-        let count = batch.num_rows() as u64;
-        if !slowly && chunk.inserts.len() >= LOAD_FROM {
-            session.target.load(&self.rule.written, &first).await?;
-            outcome.inserted += count;
-            return Ok(());
-        }
-        let refused = session.target.insert(&self.rule.written, &first).await?;
-        outcome.inserted += count - (refused.absent_or_there.len() + refused.rejected.len()) as u64;
-        for row in refused.absent_or_there {
-            let place = chunk.inserts[row as usize] as usize;
-            let entry = Entry {
-                old: rows.old[place].clone(),
-                new: rows.new[place].clone(),
-                hash: rows.hashes[place],
-                run: session.run,
-            };
-            outcome.without.insert(entry.new.clone());
-            outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
-        }
-        for (row, reason) in refused.rejected {
-            let place = chunk.inserts[row as usize] as usize;
-            outcome.without.insert(rows.new[place].clone());
-            outcome.notes.push(Note {
-                old: rows.old[place].clone(),
-                kind: NoteKind::Rejected,
-                reason,
-            });
-        }
-        Ok(())
-    }
-
-    fn without_deferred(&self, rows: &RecordBatch) -> Result<RecordBatch, TargetError> {
-        if self.rule.deferred.is_empty() {
-            return Ok(rows.clone());
-        }
-        let columns = rows.columns().iter().enumerate().map(|(place, column)| {
-            if self.rule.deferred.contains(&place) {
-                new_null_array(column.data_type(), column.len())
-            } else {
-                column.clone()
-            }
-        });
-        batch(&self.rule.written.fields, columns.collect(), rows.num_rows())
-    }
-}
-
-/// What a committed chunk came to.
-#[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) inserted: u64,
-    pub(super) updated: u64,
-    pub(super) unchanged: u64,
-    pub(super) postponed: Vec<Postponed>,
-    pub(super) notes: Vec<Note>,
-    /// New keys that are not ours after all.
-    pub(super) without: HashSet<RowKey>,
-    /// Entries that stay as they were.
-    pub(super) instead: HashMap<RowKey, Entry>,
-}
-
-impl Outcome {
-    fn correct_entries(&self, entries: &mut Vec<Entry>) {
-        entries.retain(|entry| !self.without.contains(&entry.new));
-        for entry in entries {
-            if let Some(other) = self.instead.get(&entry.new) {
-                *entry = other.clone();
-            }
-        }
-    }
-
-    /// A pack with what really came of its rows.
-    fn correct(&self, pack: &Pack) -> Pack {
-        let mut pack = pack.clone();
-        self.correct_entries(&mut pack.entries);
-        pack
     }
 }
 

@@ -3,6 +3,7 @@
 mod backfill;
 mod impact;
 mod migrate;
+mod moves;
 
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Backfill(backfill::Options),
     /// What the application feels of a backfill: its requests before and during.
     Impact(impact::Options),
+    /// A move: against COPY into COPY, pg_restore and pgloader; run again; the time of an id.
+    Move(moves::Options),
 }
 
 /// `cargo xtask bench …`
@@ -26,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Migrate(options) => migrate::run(&options),
         Command::Backfill(options) => backfill::run(&options),
         Command::Impact(options) => impact::run(&options),
+        Command::Move(options) => moves::run(&options),
     }
 }
 

@@ -10,7 +10,9 @@ mod standing;
 use std::sync::Arc;
 
 use dunlin::engine::events::Observer;
-use dunlin::engine::moves::{KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, parse_secret};
+use dunlin::engine::moves::{
+    KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, WORKERS, parse_secret,
+};
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
 use dunlin::model::{Diagnostic, Place};
@@ -96,6 +98,7 @@ fn open(
         dry_run: false,
         verify: true,
         finish: false,
+        workers: WORKERS,
     };
     Ok(Opened { job, target: name })
 }

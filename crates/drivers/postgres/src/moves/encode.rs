@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{
+    Array, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
@@ -91,14 +94,84 @@ pub(super) fn binary(rows: &RecordBatch, wires: &[Wire]) -> Option<Vec<u8>> {
     out.extend_from_slice(SIGNATURE);
     out.extend_from_slice(&[0; 8]);
     let count = i16::try_from(wires.len()).ok()?;
+    let columns: Vec<Values<'_>> = rows
+        .columns()
+        .iter()
+        .zip(wires)
+        .map(|(column, wire)| Values::of(column.as_ref(), wire))
+        .collect();
     for row in 0..rows.num_rows() {
         out.extend_from_slice(&count.to_be_bytes());
-        for (column, wire) in rows.columns().iter().zip(wires) {
-            push_sized(column.as_ref(), row, wire, &mut out)?;
+        for column in &columns {
+            column.push(row, &mut out)?;
         }
     }
     out.extend_from_slice(&(-1_i16).to_be_bytes());
     Some(out)
+}
+
+/// A column whose form is looked at once, and not for each value.
+enum Values<'a> {
+    Int4(&'a Int32Array),
+    Int8(&'a Int64Array),
+    Text(&'a StringArray),
+    Uuid(&'a FixedSizeBinaryArray),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Other(&'a dyn Array, &'a Wire),
+}
+
+impl<'a> Values<'a> {
+    fn of(column: &'a dyn Array, wire: &'a Wire) -> Self {
+        let known = match wire {
+            Wire::Int4 => column.as_primitive_opt().map(Self::Int4),
+            Wire::Int8 => column.as_primitive_opt().map(Self::Int8),
+            Wire::Text => column.as_string_opt().map(Self::Text),
+            Wire::Uuid => column
+                .as_fixed_size_binary_opt()
+                .filter(|values| values.value_length() == 16)
+                .map(Self::Uuid),
+            Wire::Timestamp => column.as_primitive_opt().map(Self::Timestamp),
+            _ => None,
+        };
+        known.unwrap_or(Self::Other(column, wire))
+    }
+
+    /// As [`push_sized`] does.
+    #[inline]
+    fn push(&self, row: usize, out: &mut Vec<u8>) -> Option<()> {
+        fn sized<const N: usize>(out: &mut Vec<u8>, value: Option<[u8; N]>) {
+            match value {
+                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Some(value) => {
+                    out.extend_from_slice(&(N as i32).to_be_bytes());
+                    out.extend_from_slice(&value);
+                }
+            }
+        }
+        match self {
+            Self::Int4(values) => {
+                sized(out, values.is_valid(row).then(|| values.value(row).to_be_bytes()));
+            }
+            Self::Int8(values) => {
+                sized(out, values.is_valid(row).then(|| values.value(row).to_be_bytes()));
+            }
+            Self::Timestamp(values) if values.is_valid(row) => {
+                let value = calendar::instant_for_server(values.value(row))?;
+                sized(out, Some(value.to_be_bytes()));
+            }
+            Self::Uuid(values) if values.is_valid(row) => {
+                sized(out, Some(<[u8; 16]>::try_from(values.value(row)).ok()?));
+            }
+            Self::Text(values) if values.is_valid(row) => {
+                let value = values.value(row).as_bytes();
+                out.extend_from_slice(&i32::try_from(value.len()).ok()?.to_be_bytes());
+                out.extend_from_slice(value);
+            }
+            Self::Timestamp(_) | Self::Uuid(_) | Self::Text(_) => sized::<0>(out, None),
+            Self::Other(column, wire) => push_sized(*column, row, wire, out)?,
+        }
+        Some(())
+    }
 }
 
 /// A value behind its length.

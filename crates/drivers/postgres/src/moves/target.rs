@@ -14,7 +14,7 @@ use dunlin_model::moves::{Catalogue, Field, TableName};
 use super::layout::Layout;
 use super::source::{in_table, of_table};
 use super::{FORMS, catalogue, delete, extract, fetch, normalise, sequence, store, write};
-use crate::fence::{Limits, begin_fenced_at, commit_fenced};
+use crate::fence::{Limits, begin_fenced_at, commit_fenced, make_lane};
 use crate::quote;
 use crate::rows::bug;
 use crate::session::{APPLICATION_NAME, Session};
@@ -189,6 +189,13 @@ impl MoveTarget for PostgresMoveTarget {
                 Ok(Vec::new())
             }
         })
+    }
+
+    async fn lane(&mut self, lease: &Lease, number: u32) -> Result<Option<Lease>, TargetError> {
+        if self.open.is_some() {
+            return Err(bug("a lane is made in a transaction"));
+        }
+        call!(self, make_lane(&self.session, lease, number)).map(Some)
     }
 
     async fn begin(&mut self, lease: &Lease, lock_timeout: Duration) -> Result<(), TargetError> {

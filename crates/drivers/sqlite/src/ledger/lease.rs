@@ -65,7 +65,8 @@ pub(crate) fn claim(
                    WHERE job = ?1 AND seg > 0";
         connection.prepare_cached(sql)?.execute(params![name, token])?;
     }
-    Ok(Claim::Granted(Lease { resource: resource.clone(), owner: owner.clone(), token, commits }))
+    let (resource, owner) = (resource.clone(), owner.clone());
+    Ok(Claim::Granted(Lease { resource, owner, token, commits, seg: 0 }))
 }
 
 /// Extends the lease, if it is still ours.

@@ -69,7 +69,9 @@ impl Way {
 pub(super) struct Measured {
     pub(super) time: Duration,
     /// The most memory that our process had, in bytes.
-    memory: u64,
+    pub(super) memory: u64,
+    /// Its processor's time, user's and system's, to a hundredth of a second.
+    pub(super) processor: Duration,
 }
 
 /// `cargo xtask bench backfill`
@@ -198,7 +200,7 @@ fn measure(
                     Err(_) => Err(Failure::new("a client's thread panicked")),
                 })
             })?;
-            Ok(Measured { time: started.elapsed(), memory: 0 })
+            Ok(Measured { time: started.elapsed(), memory: 0, processor: Duration::ZERO })
         }
         Way::Script { script, rows, .. } => {
             let mut command = Command::new(&options.python);
@@ -228,6 +230,11 @@ fn measure(
 
 /// Runs a program that must succeed, and watches its memory.
 pub(super) fn watched(command: &mut Command) -> Result<Measured, Failure> {
+    watched_to(command, &[0])
+}
+
+/// The same for one that may end with these codes.
+pub(super) fn watched_to(command: &mut Command, codes: &[i32]) -> Result<Measured, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(format!("cannot run {program}"), &error);
     let errors = tempfile::NamedTempFile::new().map_err(failed)?;
@@ -237,22 +244,31 @@ pub(super) fn watched(command: &mut Command) -> Result<Measured, Failure> {
     command.stderr(errors.reopen().map_err(failed)?);
     let started = Instant::now();
     let mut child = command.spawn().map_err(failed)?;
-    let mut memory = 0;
+    let (mut memory, mut ticks) = (0, 0);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
         memory = memory.max(peak(child.id()));
+        ticks = ticks.max(processor_ticks(child.id()));
         std::thread::sleep(Duration::from_millis(5));
     };
     let time = started.elapsed();
-    if status.success() {
-        return Ok(Measured { time, memory });
+    if status.code().is_some_and(|code| codes.contains(&code)) {
+        return Ok(Measured { time, memory, processor: Duration::from_millis(ticks * 10) });
     }
     let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
     let lines: Vec<&str> = said.lines().collect();
     let end = lines[lines.len().saturating_sub(15)..].join("\n");
     Err(Failure::new(format!("{program}: {status}\n{end}")))
+}
+
+/// The processor's time that a process has had, in hundredths of a second, where the system tells.
+fn processor_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: the 12th and 13th.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    rest.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 /// The most resident memory that a process has had, where the system tells.

@@ -1,0 +1,240 @@
+//! What one transaction writes of a rule: new rows, changed rows, and the packs that tell of them.
+//! It is complete in itself, so that any connection of the run can write it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::compute::take_record_batch;
+use arrow::record_batch::RecordBatch;
+use dunlin_model::moves::Conflicts;
+
+use super::columns::bug;
+use super::key::{KeyColumns, RowKey};
+use super::pack::{Entry, KeyedRows, Pack};
+use super::plan::PlannedRule;
+use super::ports::Stored;
+use super::produce::batch;
+use super::report::{Note, NoteKind};
+use super::row_hash::RowHash;
+use super::session::Session;
+use super::shapes::Shapes;
+use crate::TargetError;
+
+/// From how many rows on inserting begins with the fast way.
+const LOAD_FROM: usize = 50;
+
+/// Rows with all that is known about them, in the order of old keys.
+pub(super) struct Rows {
+    pub(super) batch: RecordBatch,
+    pub(super) old: KeyColumns,
+    pub(super) new: KeyColumns,
+    pub(super) hashes: Vec<RowHash>,
+    /// Of the rows as they go in at first, where some columns are to come later.
+    pub(super) first_hashes: Option<Vec<RowHash>>,
+}
+
+impl Rows {
+    /// By their keys, with these hashes.
+    pub(super) fn keyed<'a>(&'a self, hashes: &'a [RowHash]) -> KeyedRows<'a> {
+        KeyedRows { old: &self.old, new: &self.new, hashes }
+    }
+}
+
+/// A row that could not be inserted, since its key is there.
+pub(super) struct Postponed {
+    pub(super) row: RecordBatch,
+    pub(super) entry: Entry,
+}
+
+/// What a chunk does.
+#[derive(Default)]
+pub(super) struct Chunk {
+    /// Places of rows.
+    pub(super) inserts: Vec<u32>,
+    /// Places of rows, with the entry as it was.
+    pub(super) updates: Vec<(u32, Entry)>,
+    /// Packs by their numbers: of one that was compared and then joined by new rows the last counts.
+    pub(super) puts: BTreeMap<i64, Stored>,
+    pub(super) unchanged: u64,
+}
+
+impl Chunk {
+    pub(super) fn put(&mut self, stored: Stored) {
+        self.puts.insert(stored.number, stored);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inserts.is_empty() && self.updates.is_empty() && self.puts.is_empty()
+    }
+}
+
+/// What a committed chunk came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) unchanged: u64,
+    pub(super) postponed: Vec<Postponed>,
+    pub(super) notes: Vec<Note>,
+    /// New keys that are not ours after all.
+    pub(super) without: HashSet<RowKey>,
+    /// Entries that stay as they were.
+    pub(super) instead: HashMap<RowKey, Entry>,
+}
+
+impl Outcome {
+    pub(super) fn correct_entries(&self, entries: &mut Vec<Entry>) {
+        entries.retain(|entry| !self.without.contains(&entry.new));
+        for entry in entries {
+            if let Some(other) = self.instead.get(&entry.new) {
+                *entry = other.clone();
+            }
+        }
+    }
+
+    /// A pack with what really came of its rows.
+    fn correct(&self, stored: &Stored) -> Result<Stored, TargetError> {
+        if self.without.is_empty() && self.instead.is_empty() {
+            return Ok(stored.clone());
+        }
+        let mut pack = Pack::read(stored)?;
+        self.correct_entries(&mut pack.entries);
+        Ok(pack.store(&stored.area))
+    }
+}
+
+/// Writes chunks of one rule.
+pub(super) struct ChunkWriter {
+    pub(super) rule: Arc<PlannedRule>,
+    pub(super) conflicts: Conflicts,
+    pub(super) shapes: Arc<Shapes>,
+    /// Columns that refer to rows that come later are written now.
+    pub(super) everything: bool,
+}
+
+impl ChunkWriter {
+    /// Writes a chunk; after an error that may pass, again.
+    pub(super) async fn write(
+        &self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        chunk: &Chunk,
+    ) -> Result<Outcome, TargetError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.try_write(session, rows, chunk, false).await {
+                Err(error) if error.by_row => {
+                    // A row is to blame: once more, slowly, to find which.
+                    session.target.rollback().await?;
+                    match self.try_write(session, rows, chunk, true).await {
+                        Ok(outcome) => return Ok(outcome),
+                        Err(error) => session.failed(error, attempt).await?,
+                    }
+                }
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => session.failed(error, attempt).await?,
+            }
+        }
+    }
+
+    async fn try_write(
+        &self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        chunk: &Chunk,
+        slowly: bool,
+    ) -> Result<Outcome, TargetError> {
+        let mut outcome = Outcome::default();
+        session.begin().await?;
+        self.insert(session, rows, chunk, slowly, &mut outcome).await?;
+        if !chunk.updates.is_empty() {
+            self.update(session, rows, chunk, &mut outcome).await?;
+        }
+        let packs: Result<Vec<_>, _> =
+            chunk.puts.values().map(|stored| outcome.correct(stored)).collect();
+        let name = session.name.clone();
+        session.target.put(&name, &packs?).await?;
+        crate::failpoint("move.written");
+        session.commit().await?;
+        Ok(outcome)
+    }
+
+    async fn insert(
+        &self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        chunk: &Chunk,
+        slowly: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), TargetError> {
+        if chunk.inserts.is_empty() {
+            return Ok(());
+        }
+        let batch = picked(&rows.batch, &chunk.inserts)?;
+        let first =
+            if self.everything { batch.clone() } else { without_deferred(&self.rule, &batch)? };
+        let count = batch.num_rows() as u64;
+        if !slowly && chunk.inserts.len() >= LOAD_FROM {
+            session.target.load(&self.rule.written, &first).await?;
+            outcome.inserted += count;
+            return Ok(());
+        }
+        let refused = session.target.insert(&self.rule.written, &first).await?;
+        outcome.inserted += count - (refused.absent_or_there.len() + refused.rejected.len()) as u64;
+        for row in refused.absent_or_there {
+            let place = chunk.inserts[row as usize] as usize;
+            let entry = Entry {
+                old: rows.old.key(place),
+                new: rows.new.key(place),
+                hash: rows.hashes[place],
+                run: session.run,
+            };
+            outcome.without.insert(entry.new.clone());
+            outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
+        }
+        for (row, reason) in refused.rejected {
+            let place = chunk.inserts[row as usize] as usize;
+            outcome.without.insert(rows.new.key(place));
+            let (old, kind) = (rows.old.key(place), NoteKind::Rejected);
+            outcome.notes.push(Note { old, kind, reason });
+        }
+        Ok(())
+    }
+}
+
+/// Some of the rows: without a copy where they stand side by side.
+fn picked(rows: &RecordBatch, places: &[u32]) -> Result<RecordBatch, TargetError> {
+    if let (Some(first), Some(last)) = (places.first(), places.last())
+        && (last - first) as usize + 1 == places.len()
+    {
+        return Ok(rows.slice(*first as usize, places.len()));
+    }
+    take_record_batch(rows, &UInt32Array::from(places.to_vec())).map_err(|error| bug(&error))
+}
+
+/// The columns of the rows' keys in the target.
+pub(super) fn new_keys(rule: &PlannedRule, batch: &RecordBatch) -> Result<KeyColumns, TargetError> {
+    let columns: Vec<ArrayRef> =
+        rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
+    KeyColumns::of(&columns)
+}
+
+/// The rows as they go in at first: columns that refer to rows that come later are NULL.
+pub(super) fn without_deferred(
+    rule: &PlannedRule,
+    rows: &RecordBatch,
+) -> Result<RecordBatch, TargetError> {
+    if rule.deferred.is_empty() {
+        return Ok(rows.clone());
+    }
+    let columns = rows.columns().iter().enumerate().map(|(place, column)| {
+        if rule.deferred.contains(&place) {
+            new_null_array(column.data_type(), column.len())
+        } else {
+            column.clone()
+        }
+    });
+    batch(&rule.written.fields, columns.collect(), rows.num_rows())
+}
