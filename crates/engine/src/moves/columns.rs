@@ -9,8 +9,9 @@ use super::ports::{Extract, Source};
 use crate::TargetError;
 
 /// What a batch holds at most: large enough for columns to pay, small enough that several of them
-/// wait in queues within the memory that a move may take.
-const BATCH_BYTES: usize = 1 << 20;
+/// wait in queues within the memory that a move may take. In development builds so small that tests
+/// and campaigns have many.
+const BATCH_BYTES: usize = if cfg!(debug_assertions) { 8 << 10 } else { 1 << 20 };
 
 /// Batches that wait between a reader and what is done with them.
 const QUEUE: usize = 4;

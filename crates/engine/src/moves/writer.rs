@@ -24,11 +24,12 @@ use super::state::MoveState;
 use crate::{ErrorKind, TargetError};
 
 /// Rows of a chunk at most: a transaction of about a second, also where indexes and constraints are
-/// kept meanwhile. What a transaction costs by itself is a hundredth of it.
-const CHUNK_ROWS: usize = 50_000;
+/// kept meanwhile. What a transaction costs by itself is a hundredth of it. In development builds so
+/// few that tests and campaigns have many chunks, side by side.
+const CHUNK_ROWS: usize = if cfg!(debug_assertions) { 200 } else { 50_000 };
 
 /// Changed rows of a chunk at most. They stay locked until it commits.
-const UPDATE_ROWS: usize = 20_000;
+const UPDATE_ROWS: usize = if cfg!(debug_assertions) { 200 } else { 20_000 };
 
 /// Bytes of a chunk's rows at most. Each lane holds one chunk, and its rows once more as they are
 /// sent, while the next chunk is made.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::Int32Array;
 use arrow::record_batch::RecordBatch;
 use dunlin_engine::ErrorKind;
-use dunlin_engine::moves::{MoveConnector, Stored, Written, arrow_schema};
+use dunlin_engine::moves::{MoveConnector, MoveTarget, Stored, Written, arrow_schema};
+use dunlin_model::Lease;
 
 use super::{begun, claimed, relation, written};
 use crate::world::{LONG, World};
@@ -149,4 +150,48 @@ async fn a_lock_is_waited_for_no_longer_than_said() {
         target.fetch(&into, &rows(&into, &[1, 9, 1]), true).await.expect("rows").num_rows(),
         1
     );
+}
+
+/// Another connection that writes under a lease.
+async fn lane(world: &World, lease: &Lease, number: u32) -> (Box<dyn MoveTarget>, Lease) {
+    let mut target = world.connector.move_target().await.expect("a connection");
+    let lane = target.lane(lease, number).await.expect("a fence");
+    (target, lane.expect("there can be several"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_commit_side_by_side_and_are_lost_with_the_lease() {
+    let world = World::new("moves_lanes").await;
+    world.sql(TABLE).await;
+    let mut ledger = world.with_ledger().await;
+    let lease = claimed(&mut ledger, 1).await;
+    let (mut one, mut first) = lane(&world, &lease, 1).await;
+    let (mut two, mut second) = lane(&world, &lease, 2).await;
+    let into = written(&relation(&one.catalogue().await.expect("a catalogue"), "t"));
+    one.begin(&first, LONG).await.expect("a transaction");
+    two.begin(&second, LONG).await.expect("another one beside it");
+    one.load(&into, &rows(&into, &[1])).await.expect("COPY");
+    two.load(&into, &rows(&into, &[2])).await.expect("COPY");
+    two.commit(&mut second).await.expect("a commit");
+    one.commit(&mut first).await.expect("a commit");
+    assert_eq!(world.sql("SELECT count(*) FROM t").await, "2");
+    // The lease's own fence is none of theirs.
+    one.begin(&lease, LONG).await.expect("a transaction");
+    one.rollback().await.expect("a rollback");
+    // A later run takes the fence up where it stands.
+    let (mut again, third) = lane(&world, &lease, 1).await;
+    assert_eq!(third.commits, first.commits);
+    again.begin(&third, LONG).await.expect("a transaction");
+    again.rollback().await.expect("a rollback");
+
+    let new = claimed(&mut ledger, 2).await;
+    for (target, lane) in [(&mut one, &first), (&mut two, &second)] {
+        let error = target.begin(lane, LONG).await.expect_err("it went with the lease");
+        assert_eq!(error.kind, ErrorKind::Fenced);
+    }
+    for number in [1, 3] {
+        let error = one.lane(&lease, number).await.expect_err("the lease is lost");
+        assert_eq!(error.kind, ErrorKind::Fenced);
+    }
+    assert_eq!(lane(&world, &new, 1).await.1.commits, first.commits);
 }
