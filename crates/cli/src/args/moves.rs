@@ -25,6 +25,8 @@ pub(crate) enum MoveCommand {
     },
     /// The switch: the last run; later ones are refused
     Finish(MoveRunArgs),
+    /// Bring back the indexes and foreign keys that a run that died has left dropped
+    Restore(MoveRestoreArgs),
     /// Allow runs of a finished move again
     Reopen(MoveReopenArgs),
 }
@@ -90,6 +92,14 @@ pub(crate) enum MoveIdsCommand {
         /// The old key, or the id
         key: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveRestoreArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Args)]

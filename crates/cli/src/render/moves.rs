@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use dunlin::engine::moves::{MoveReport, NoteKind, OutlineStep, RuleReport, Sample, SampledValue};
+use dunlin::engine::moves::{
+    Dropped, MoveReport, NoteKind, OutlineStep, RuleReport, Sample, SampledValue, TableOutlook,
+};
 
 use super::backfill::grouped;
 use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, line, styled};
@@ -130,6 +132,44 @@ pub(crate) fn outline(steps: &[OutlineStep]) {
             data(&text);
         }
     }
+}
+
+/// How tables are loaded: what is dropped meanwhile, what stays, and why.
+pub(crate) fn outlook(tables: &[TableOutlook]) {
+    let mut alike: Vec<(&str, Vec<&str>)> = Vec::new();
+    for table in tables {
+        if table.bare {
+            let all: Vec<&str> =
+                table.indexes.iter().chain(&table.foreign_keys).map(String::as_str).collect();
+            let what = if all.is_empty() { "nothing to drop".to_owned() } else { all.join(", ") };
+            data(&format!("load {} while nobody else writes it; {REBUILT}: {what}", table.table));
+            table.stays.iter().for_each(|stays| data(&format!("  stays: {stays}")));
+        } else if let Some(stays) = table.stays.first() {
+            match alike.iter_mut().find(|(known, _)| known == stays) {
+                Some((_, tables)) => tables.push(&table.table),
+                None => alike.push((stays, vec![&table.table])),
+            }
+        }
+    }
+    for (stays, tables) in alike {
+        data(&format!("write {} in place; stays: {stays}", tables.join(", ")));
+    }
+}
+
+/// What happens to what is dropped.
+const REBUILT: &str = "dropped before and rebuilt after";
+
+/// What a run that did not come to its end has left dropped.
+pub(crate) fn dropped(name: &str, dropped: &Dropped) {
+    let all: Vec<&str> =
+        dropped.indexes.iter().chain(&dropped.foreign_keys).map(String::as_str).collect();
+    data(&format!(
+        "{}: {}; nobody else can write {}",
+        styled(WAITING, "dropped for loading"),
+        if all.is_empty() { "nothing any more".to_owned() } else { all.join(", ") },
+        dropped.tables.join(", ")
+    ));
+    data(&format!("  the next run goes on from there; without one: dunlin move restore {name}"));
 }
 
 /// One old row, and what becomes of it.

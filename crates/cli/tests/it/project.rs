@@ -167,6 +167,19 @@ impl Ran {
         self
     }
 
+    /// Stops the test unless a signal ended it, as at a failpoint.
+    #[track_caller]
+    pub(crate) fn was_killed(&self) {
+        let ended = self.output.status;
+        assert!(
+            ended.code().is_none(),
+            "dunlin {}\n{}{}",
+            self.words,
+            self.stdout(),
+            self.stderr()
+        );
+    }
+
     /// Everything, for a snapshot.
     pub(crate) fn all(&self) -> String {
         let mut text = format!("$ dunlin {}\n", self.words);

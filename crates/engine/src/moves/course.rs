@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use dunlin_model::moves::IdKind;
 
+use super::bare::{BareLoad, restore};
 use super::decide::decide;
 use super::ids::IdCipher;
 use super::key_set::KeySet;
@@ -19,9 +20,9 @@ use super::settle::{check_deletions, delete_gone, take_over};
 use super::state::MoveState;
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
-use crate::TargetError;
 use crate::events::Event;
 use crate::report::EngineError;
+use crate::{Remedy, TargetError};
 
 /// A run under way.
 pub(super) struct Course<'a> {
@@ -33,7 +34,31 @@ pub(super) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
+    /// Runs. Whatever ends it early, unless the connection is gone: the target gets back what was
+    /// dropped for loading.
     pub(super) async fn run(mut self, source: &mut dyn Source) -> Result<MoveReport, EngineError> {
+        let done = self.steps(source).await;
+        match done {
+            Err(EngineError::Target(error)) if error.kind.remedy() != Remedy::Reconnect => {
+                self.session.ending = true;
+                let restored = match self.session.target.rollback().await {
+                    Ok(()) => restore(&mut self.session).await,
+                    Err(error) => Err(error),
+                };
+                Err(match restored {
+                    Ok(_) => error,
+                    Err(other) => error.note(format!(
+                        "what was dropped for loading is not all back ({}): dunlin move restore {}",
+                        other.message, self.session.name
+                    )),
+                }
+                .into())
+            }
+            done => done,
+        }
+    }
+
+    async fn steps(&mut self, source: &mut dyn Source) -> Result<MoveReport, EngineError> {
         let plan = self.plan;
         let mut report = MoveReport {
             name: plan.mapping.name.clone(),
@@ -49,12 +74,15 @@ impl<'a> Course<'a> {
         report.decide_ms = millis(began);
         crate::failpoint("move.decided");
         let began = Instant::now();
+        let bare = BareLoad::begin(plan, &mut self.session).await?;
         let mut writers: Vec<RuleWriter<'a>> = plan
             .rules
             .iter()
             .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
             .collect();
+        writers.iter_mut().for_each(|writer| writer.everything = bare.is_whole(writer.rule));
         let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
+        bare.end(&mut self.session, &mut writers).await?;
         self.second(source, &decided, &mut writers).await?;
         take_over(plan, &mut self.session, &mut writers).await?;
         check_deletions(plan, &writers)?;

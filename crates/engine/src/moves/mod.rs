@@ -3,6 +3,7 @@
 
 mod arrow_type;
 mod assign;
+mod bare;
 mod candidates;
 mod chunk;
 mod columns;
@@ -38,6 +39,10 @@ mod verify;
 mod writer;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};
+pub use bare::{
+    BareTarget, Definition, DefinitionKind, Dropped, Restored, TableDefinitions, TableOutlook,
+    dropped, outlook, restore_move,
+};
 pub use look::{export_ids, rejects, standing};
 pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};

@@ -7,6 +7,7 @@ use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Expression, Field, OnRowError, TableName};
 use tokio::sync::mpsc;
 
+use super::bare::BareTarget;
 use crate::{Connector, TargetError};
 
 /// Makes connections for moves.
@@ -189,6 +190,11 @@ pub trait MoveTarget: Send {
 
     /// Rolls back.
     async fn rollback(&mut self) -> Result<(), TargetError>;
+
+    /// What it can do for tables that are loaded bare; `None`: here nothing is ever dropped.
+    fn bare(&mut self) -> Option<&mut dyn BareTarget> {
+        None
+    }
 
     /// Reads all rows of a table in batches, in any order (`extract.order` is empty), for comparing.
     async fn read(&mut self, extract: &Extract, batches: &Batches) -> Result<(), TargetError>;

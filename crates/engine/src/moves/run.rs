@@ -258,16 +258,39 @@ pub async fn reopen(move_job: &MoveJob, because: &str) -> Result<(), EngineError
         let message = format!("the move {name} is not finished: it may run");
         return Err(TargetError::new(ErrorKind::Refused, message).into());
     }
-    let mut ledger = job.connect(Purpose::Run).await?;
-    let resource = Resource::Move(name.clone());
-    let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
+    let held = lease_of(job, name).await?;
     let mut state = MoveState::read(stored)?;
     state.reopen(because);
     let entry = state.store()?;
-    let mut session = Session::new(job, target, lease.clone(), name, state.runs, false);
+    let mut session = Session::new(job, target, held.lease.clone(), name, state.runs, false);
     let done = session.put(&[entry]).await;
-    release(ledger.as_mut(), &lease).await;
+    held.release().await;
     Ok(done?)
+}
+
+/// The lease of a move, held for something short of a run.
+pub(super) struct Held {
+    pub(super) lease: Lease,
+    ledger: Box<dyn Target>,
+    heartbeat: Heartbeat,
+}
+
+/// Takes it.
+pub(super) async fn lease_of(job: &Job, name: &str) -> Result<Held, EngineError> {
+    let mut ledger = job.connect(Purpose::Run).await?;
+    let resource = Resource::Move(name.to_owned());
+    let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
+    let heartbeat = Heartbeat::start(job);
+    heartbeat.add(&lease);
+    Ok(Held { lease, ledger, heartbeat })
+}
+
+impl Held {
+    /// Gives it back.
+    pub(super) async fn release(mut self) {
+        self.heartbeat.remove(&self.lease.resource);
+        release(self.ledger.as_mut(), &self.lease).await;
+    }
 }
 
 pub(super) fn no_lease(job: &Job, name: &str) -> Lease {

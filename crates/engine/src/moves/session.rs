@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
     pub(super) dry_run: bool,
     /// Connections that write beside this one.
     pub(super) lanes: Option<Lanes>,
+    /// What was begun is brought to its end, although a person stopped the run.
+    pub(super) ending: bool,
     forms: HashMap<String, HashMap<String, String>>,
 }
 
@@ -59,15 +61,20 @@ impl<'a> Session<'a> {
         dry_run: bool,
     ) -> Self {
         let (name, forms) = (name.to_owned(), HashMap::new());
-        Self { job, target, lease, name, run, dry_run, lanes: None, forms }
+        Self { job, target, lease, name, run, dry_run, lanes: None, ending: false, forms }
     }
 
     /// Begins a transaction.
     pub(super) async fn begin(&mut self) -> Result<(), TargetError> {
-        if self.job.interrupt.urgency() >= Urgency::Finish {
+        if self.job.interrupt.urgency() >= self.stopped_by() {
             return Err(interrupted());
         }
         self.target.begin(&self.lease, self.job.limits.lock_timeout).await
+    }
+
+    /// How urgent a person's wish must be that it stops.
+    fn stopped_by(&self) -> Urgency {
+        if self.ending { Urgency::Abort } else { Urgency::Finish }
     }
 
     /// Commits it.
@@ -96,7 +103,7 @@ impl<'a> Session<'a> {
         let pause = Duration::from_millis(50 << attempt.min(6));
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            () = self.job.interrupt.reached(Urgency::Finish) => Err(interrupted()),
+            () = self.job.interrupt.reached(self.stopped_by()) => Err(interrupted()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a column holds, whatever the database calls it. Each has one form in memory: see
 /// `dunlin_engine::moves::arrow_type`.
@@ -62,7 +62,7 @@ pub enum ValueType {
 }
 
 /// A table's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableName {
     /// PostgreSQL's schema, MySQL's database where it isn't the connection's; `None`: the default.
     pub schema: Option<String>,

@@ -3,6 +3,7 @@
 mod ids;
 mod plan;
 mod rejects;
+mod restore;
 mod run;
 mod sample;
 mod standing;
@@ -33,6 +34,7 @@ pub(crate) async fn dispatch(context: &Context, command: MoveCommand) -> Result<
         MoveCommand::Finish(args) => run::run(context, &args, true).await,
         MoveCommand::Sample(args) => sample::run(context, &args).await,
         MoveCommand::Status(args) => standing::status(context, &args.name).await,
+        MoveCommand::Restore(args) => restore::run(context, &args).await,
         MoveCommand::Reopen(args) => standing::reopen(context, &args).await,
         MoveCommand::Rejects(args) => rejects::run(context, &args).await,
         MoveCommand::Ids { command } => match command {

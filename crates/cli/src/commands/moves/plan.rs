@@ -17,10 +17,12 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
         moves::prepare(&opened.job).await.map_err(|error| opened.error(error))?;
     render::failure::diagnostics(&warnings);
     let outline = plan.outline();
+    let tables = moves::outlook(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
     if context.global.json {
         render::json(&serde_json::json!({
             "name": name, "source": opened.job.source.describe(),
-            "target": opened.job.target.describe(), "steps": outline, "exit_code": 0,
+            "target": opened.job.target.describe(), "steps": outline, "tables": tables,
+            "exit_code": 0,
         }));
         return Ok(Exit::Done);
     }
@@ -30,5 +32,6 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
         opened.job.target.describe()
     ));
     render::moves::outline(&outline);
+    render::moves::outlook(&tables);
     Ok(Exit::Done)
 }

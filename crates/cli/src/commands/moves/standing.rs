@@ -19,12 +19,15 @@ pub(super) async fn status(context: &Context, name: &str) -> Result<Exit, CliErr
         opened.job.target.move_target().await.map_err(|error| opened.error(error.into()))?;
     let state =
         moves::standing(target.as_mut(), name).await.map_err(|error| opened.error(error.into()))?;
+    let dropped =
+        moves::dropped(target.as_mut(), name).await.map_err(|error| opened.error(error.into()))?;
     if context.global.json {
         render::json(&json!({
             "name": name,
             "runs": state.as_ref().map_or(0, |state| state.runs),
             "verified": state.as_ref().is_some_and(|state| state.verified),
             "finished": state.as_ref().is_some_and(|state| state.finished),
+            "dropped": dropped,
             "exit_code": 0,
         }));
         return Ok(Exit::Done);
@@ -39,6 +42,9 @@ pub(super) async fn status(context: &Context, name: &str) -> Result<Exit, CliErr
         ),
     };
     render::data(&format!("{name}: {text}"));
+    if let Some(dropped) = dropped {
+        render::moves::dropped(name, &dropped);
+    }
     Ok(Exit::Done)
 }
 

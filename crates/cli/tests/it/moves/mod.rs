@@ -1,5 +1,6 @@
 //! Moves, through the program: SQLite to SQLite, and an example on PostgreSQL.
 
+mod bare;
 mod conflicts;
 mod demo;
 mod design_queue;

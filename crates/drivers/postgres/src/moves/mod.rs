@@ -4,10 +4,12 @@
 //! server parses elsewhere. Whatever is asked for single rows goes through unnamed statements with
 //! arrays of texts, so nothing of it is left behind in a pooled session.
 
+mod bare;
 mod binary;
 mod calendar;
 mod catalogue;
 mod decode;
+mod definitions;
 mod delete;
 mod encode;
 mod extract;

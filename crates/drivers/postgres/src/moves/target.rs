@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, MoveTarget, Refused, Stored, Written};
+use dunlin_engine::moves::{BareTarget, Batches, Extract, MoveTarget, Refused, Stored, Written};
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
 
 use super::layout::Layout;
 use super::source::{in_table, of_table};
-use super::{FORMS, catalogue, delete, extract, fetch, normalise, sequence, store, write};
+use super::{FORMS, bare, catalogue, delete, extract, fetch, normalise, sequence, store, write};
 use crate::fence::{Limits, begin_fenced_at, commit_fenced, make_lane};
 use crate::quote;
 use crate::rows::bug;
@@ -34,7 +34,7 @@ struct Open {
 
 /// One connection that writes for moves.
 pub(super) struct PostgresMoveTarget {
-    session: Session,
+    pub(super) session: Session,
     open: Option<Open>,
     /// Tables as they are in this transaction.
     layouts: HashMap<TableName, Arc<Layout>>,
@@ -51,7 +51,10 @@ impl PostgresMoveTarget {
     }
 
     /// Ends a call: after an error nothing of the transaction remains.
-    async fn ended<T>(&mut self, result: Result<T, TargetError>) -> Result<T, TargetError> {
+    pub(super) async fn ended<T>(
+        &mut self,
+        result: Result<T, TargetError>,
+    ) -> Result<T, TargetError> {
         if let Err(error) = &result
             && self.open.take().is_some()
         {
@@ -65,7 +68,7 @@ impl PostgresMoveTarget {
     }
 
     /// Looks, in the open transaction or in one of its own; its end is `looked`.
-    async fn look(&mut self) -> Result<bool, TargetError> {
+    pub(super) async fn look(&mut self) -> Result<bool, TargetError> {
         if self.open.is_some() {
             return Ok(false);
         }
@@ -89,10 +92,19 @@ impl PostgresMoveTarget {
         Ok(true)
     }
 
-    async fn looked(&mut self, own: bool) {
+    pub(super) async fn looked(&mut self, own: bool) {
         if own {
             self.layouts.clear();
             self.session.rollback().await;
+        }
+    }
+
+    /// An error outside of a transaction of ours; and tables are no longer what they were known as.
+    pub(super) fn within(&mut self) -> Result<(), TargetError> {
+        self.layouts.clear();
+        match self.open {
+            Some(_) => Ok(()),
+            None => Err(bug("a table is changed outside of a transaction")),
         }
     }
 
@@ -214,7 +226,8 @@ impl MoveTarget for PostgresMoveTarget {
             // then. Constraints that could wait until COMMIT are checked at once, where their row
             // can still be told.
             let relaxed = if lease.seg > 0 { LANES_COMMIT } else { "" };
-            let settings = format!("{FORMS};{relaxed}SET CONSTRAINTS ALL IMMEDIATE");
+            let pass = bare::pass_sql(lease);
+            let settings = format!("{FORMS}{pass};{relaxed}SET CONSTRAINTS ALL IMMEDIATE");
             let level = " ISOLATION LEVEL READ COMMITTED";
             begin_fenced_at(&self.session, lease, limits, level, &settings).await?;
             self.open = Some(Open { lock_timeout, replica: false });
@@ -321,6 +334,10 @@ impl MoveTarget for PostgresMoveTarget {
             self.session.rollback().await;
             Ok(())
         })
+    }
+
+    fn bare(&mut self) -> Option<&mut dyn BareTarget> {
+        Some(self)
     }
 
     async fn read(&mut self, extract: &Extract, batches: &Batches) -> Result<(), TargetError> {

@@ -1,0 +1,176 @@
+//! Brings back what was dropped, and lets others write the tables again.
+
+use serde::Serialize;
+
+use super::super::report::Note;
+use super::super::run::{MoveJob, lease_of};
+use super::super::session::Session;
+use super::super::state::{AREA, MoveState};
+use super::journal::{Journal, gone};
+use super::orphans::remove;
+use super::port::{Definition, DefinitionKind};
+use super::strip::hands;
+use crate::TargetError;
+use crate::events::Event;
+use crate::report::EngineError;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Restored {
+    /// Indexes.
+    pub indexes: usize,
+    /// Foreign keys.
+    pub foreign_keys: usize,
+    /// Rows that were taken out again, since they referred to nothing.
+    pub rows_taken_out: usize,
+    /// Those rows, by rule.
+    #[serde(skip)]
+    pub(in super::super) removed: Vec<(String, Note)>,
+}
+
+/// Brings everything back that the journal has, in transactions of one thing each. What is done is
+/// done, also if the next fails.
+pub(in super::super) async fn restore(
+    session: &mut Session<'_>,
+) -> Result<Option<Restored>, TargetError> {
+    let Some(journal) = Journal::read(session).await? else { return Ok(None) };
+    let mut restored = Restored::default();
+    let of = |kind| journal.definitions.iter().filter(move |(_, one)| one.kind == kind);
+    for (number, definition) in of(DefinitionKind::Index) {
+        tell(session, "indexing", definition);
+        bring_back(session, &journal, *number, definition, &mut restored).await?;
+        restored.indexes += 1;
+    }
+    for kept in &journal.tables {
+        counted(session, kept).await?;
+    }
+    for (number, definition) in of(DefinitionKind::ForeignKey) {
+        tell(session, "checking", definition);
+        bring_back(session, &journal, *number, definition, &mut restored).await?;
+        restored.foreign_keys += 1;
+    }
+    open(session, &journal).await?;
+    Ok(Some(restored))
+}
+
+fn tell(session: &Session<'_>, phase: &str, definition: &Definition) {
+    let of = format!("{} of {}", definition.name, definition.table);
+    session.job.observer.event(Event::MovePhase { phase, of: Some(&of) });
+}
+
+async fn counted(
+    session: &mut Session<'_>,
+    kept: &super::journal::KeptTable,
+) -> Result<(), TargetError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let done = async {
+            session.begin().await?;
+            hands(session)?.analyse(&kept.table).await?;
+            session.commit().await
+        };
+        match done.await {
+            Ok(()) => return Ok(()),
+            Err(error) => session.failed(error, attempt).await?,
+        }
+    }
+}
+
+async fn bring_back(
+    session: &mut Session<'_>,
+    journal: &Journal,
+    number: i64,
+    definition: &Definition,
+    restored: &mut Restored,
+) -> Result<(), TargetError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match try_bring_back(session, number, definition).await {
+            Ok(()) => {
+                crate::failpoint("move.rebuilt");
+                return Ok(());
+            }
+            // Rows that were to be referred to were rejected, or have not been written yet.
+            Err(error) if error.by_row && definition.kind == DefinitionKind::ForeignKey => {
+                session.target.rollback().await?;
+                let removed = remove(session, journal, definition).await?;
+                if removed.is_empty() {
+                    return Err(stays_away(session, error, definition));
+                }
+                restored.rows_taken_out += removed.len();
+                restored.removed.extend(removed);
+            }
+            Err(error) => {
+                if let Err(error) = session.failed(error, attempt).await {
+                    return Err(stays_away(session, error, definition));
+                }
+            }
+        }
+    }
+}
+
+async fn try_bring_back(
+    session: &mut Session<'_>,
+    number: i64,
+    definition: &Definition,
+) -> Result<(), TargetError> {
+    session.begin().await?;
+    hands(session)?.restore_definition(definition).await?;
+    let name = session.name.clone();
+    session.target.put(&name, &[gone(number)]).await?;
+    session.commit().await
+}
+
+/// Others may write the tables again.
+async fn open(session: &mut Session<'_>, journal: &Journal) -> Result<(), TargetError> {
+    let tables = journal.names();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let done = async {
+            session.begin().await?;
+            let name = session.name.clone();
+            hands(session)?.open(&name, &tables).await?;
+            session.target.put(&name, &[gone(0)]).await?;
+            session.commit().await
+        };
+        match done.await {
+            Ok(()) => break,
+            Err(error) => session.failed(error, attempt).await?,
+        }
+    }
+    crate::failpoint("move.opened");
+    Ok(())
+}
+
+fn stays_away(session: &Session<'_>, error: TargetError, definition: &Definition) -> TargetError {
+    let what = match definition.kind {
+        DefinitionKind::Index => "index",
+        DefinitionKind::ForeignKey => "foreign key",
+    };
+    error.note(format!(
+        "the {what} {} of {} was dropped for loading and is not back yet: the next run brings it \
+         back, or `dunlin move restore {}`",
+        definition.name, definition.table, session.name
+    ))
+}
+
+/// Brings back what a run that did not come to its end has left dropped. `None`: nothing is.
+///
+/// # Errors
+/// The database's; a lease that is held; rows of others that are in the way.
+pub async fn restore_move(move_job: &MoveJob) -> Result<Option<Restored>, EngineError> {
+    let (job, name) = (&move_job.job, &move_job.mapping.name);
+    let mut target = move_job.target.move_target().await?;
+    let Some(stored) = target.stored(name, AREA, 0, 1).await?.into_iter().next() else {
+        return Ok(None);
+    };
+    let runs = MoveState::read(&stored)?.runs;
+    let held = lease_of(job, name).await?;
+    let mut session = Session::new(job, target, held.lease.clone(), name, runs, false);
+    let done = restore(&mut session).await;
+    held.release().await;
+    Ok(done?)
+}
