@@ -23,12 +23,15 @@ use source::Old;
 use world::{NAME, World};
 
 /// Failpoints of a move, in its order.
-const FAILPOINTS: [&str; 7] = [
+const FAILPOINTS: [&str; 10] = [
     "claim.granted",
     "move.decided",
+    "move.stripped",
     "move.written",
     "move.sending",
     "move.committed",
+    "move.rebuilt",
+    "move.opened",
     "move.loaded",
     "move.verified",
 ];
@@ -119,6 +122,8 @@ struct Round {
     random: fastrand::Rng,
     turn: usize,
     old: Old,
+    /// The new database's indexes and constraints.
+    definitions: String,
     application: Application,
     theirs: Theirs,
     ids: Ids,
@@ -147,9 +152,11 @@ impl Round {
             used: use_of_it > 0,
             used_meanwhile: use_of_it > 1,
         };
+        let world = World::make(product, server, project.path())?;
         let mut round = Self {
             circumstances,
-            world: World::make(product, server, project.path())?,
+            definitions: world.definitions()?,
+            world,
             project,
             binary: binary.to_owned(),
             turn: number,
@@ -220,6 +227,9 @@ impl Round {
             return Ok(vec![complaint]);
         }
         let (there, mut complaints) = snapshot(&self.world.actual()?)?;
+        if self.world.definitions()? != self.definitions {
+            complaints.push("indexes or constraints are not what they were".to_owned());
+        }
         complaints.extend(self.ids.compare(&there, &self.world.people()?));
         let ideal = ideal(&self.world.expected()?)?;
         let judgement = judge(&ideal, &there, &before, &mut self.theirs, &self.ids);
@@ -256,7 +266,10 @@ impl Round {
                     if let Sabotage::KillAt { failpoint, .. } = sabotage {
                         *tally.by_failpoint.entry(failpoint).or_default() += 1;
                     }
-                    if self.circumstances.used_meanwhile && self.random.bool() {
+                    if self.circumstances.used_meanwhile
+                        && self.random.bool()
+                        && !self.world.is_kept()?
+                    {
                         let (there, _) = snapshot(&self.world.actual()?)?;
                         if let Some(complaint) = self.ids.see(&there).pop() {
                             return Ok(Some(complaint));

@@ -83,6 +83,37 @@ impl World {
         Ok(world)
     }
 
+    /// Whether the tables are kept from the application, since they are being loaded.
+    pub(super) fn is_kept(&self) -> Result<bool, Failure> {
+        if self.product != Product::Postgres {
+            return Ok(false);
+        }
+        let sql = "SELECT count(*) FROM pg_trigger WHERE tgname = 'dunlin_loading'";
+        self.looked(sql).map(|count| count.trim() != "0")
+    }
+
+    /// Every index, constraint and trigger of the new database's tables, where any is ever dropped.
+    pub(super) fn definitions(&self) -> Result<String, Failure> {
+        if self.product != Product::Postgres {
+            return Ok(String::new());
+        }
+        self.looked(
+            "SELECT pg_get_indexdef(indexrelid) AS d FROM pg_index JOIN pg_class c ON c.oid = indrelid
+               WHERE relnamespace = 'public'::regnamespace
+             UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+               FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+             UNION ALL SELECT pg_get_triggerdef(t.oid) || tgenabled FROM pg_trigger t JOIN pg_class c
+               ON c.oid = tgrelid WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal
+             ORDER BY d",
+        )
+    }
+
+    fn looked(&self, sql: &str) -> Result<String, Failure> {
+        self.new
+            .sql(sql)
+            .map_err(|error| Failure::because("cannot look at the new database", &error))
+    }
+
     /// A person edits the mapping.
     pub(super) fn edit_mapping(&mut self, project: &Path) -> Result<(), Failure> {
         self.version += 1;
