@@ -80,7 +80,10 @@ impl<'a> Course<'a> {
             .iter()
             .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
             .collect();
-        writers.iter_mut().for_each(|writer| writer.everything = bare.is_whole(writer.rule));
+        for writer in &mut writers {
+            writer.bare = bare.is_whole(writer.rule);
+            writer.everything = writer.bare;
+        }
         let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
         bare.end(&mut self.session, &mut writers).await?;
         self.second(source, &decided, &mut writers).await?;

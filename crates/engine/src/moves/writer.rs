@@ -78,6 +78,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) unfinished: u64,
     /// Columns that refer to rows that come later are written now.
     pub(super) everything: bool,
+    /// They refer through no foreign key that is in force, so that chunks have no order.
+    pub(super) bare: bool,
     /// The columns that each run wrote.
     pub(super) shapes: Arc<Shapes>,
     /// Chunks that lanes are writing.
@@ -110,6 +112,7 @@ impl<'a> RuleWriter<'a> {
             },
             unfinished: 0,
             everything: false,
+            bare: false,
             shapes: Arc::new(Shapes::of(rule, state)),
             tasks: Tasks::new(),
         }
@@ -413,7 +416,8 @@ impl<'a> RuleWriter<'a> {
             everything: self.everything,
         };
         // Changed rows are locked, and may refer to each other across chunks: one chunk at a time.
-        let stands_alone = chunk.updates.is_empty() && !self.rule.in_order && !self.everything;
+        let is_free = self.bare || !self.everything;
+        let stands_alone = chunk.updates.is_empty() && !self.rule.in_order && is_free;
         if let (true, Some(lanes)) = (stands_alone, &mut session.lanes) {
             lanes.write(&mut self.tasks, writer, Arc::clone(rows), chunk).await?;
             while let Some(done) = self.tasks.try_join_next() {
