@@ -62,9 +62,11 @@ impl Context {
 
     /// Who is at this terminal, for people who look at the ledger.
     pub(crate) fn person(&self) -> String {
+        let Owner { host, pid, .. } = &self.owner;
         match self.user.as_deref().filter(|user| !user.is_empty()) {
-            Some(user) => format!("{user}@{}", self.owner.host),
-            None => self.owner.host.clone(),
+            Some(user) => format!("{user}@{host} (process {pid})"),
+            // A container's process has a number where it has no name.
+            None => format!("uid {}@{host} (process {pid})", rustix::process::getuid().as_raw()),
         }
     }
 

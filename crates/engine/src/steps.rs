@@ -3,19 +3,21 @@
 //! An error of this module's functions means that the run must look at the ledger again or end;
 //! a failed migration is a value.
 
+mod stepwise;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
     Action, Direction, EntryState, EntryWrite, Lease, LedgerEvent, LedgerView, MigrationId, Mode,
-    PlannedStep, Restart, StepRecord, StepState,
+    PlannedStep, StepRecord, StepState,
 };
 
 use crate::events::Event;
 use crate::job::{Job, Urgency};
 use crate::proof;
 use crate::report::{Cause, EngineError, Failure};
-use crate::{ErrorKind, Remedy, Settled, Target, TargetError, Work};
+use crate::{ErrorKind, Remedy, Target, TargetError, Work};
 
 /// How a step ended.
 pub(crate) enum Ended {
@@ -270,167 +272,6 @@ impl Bench<'_> {
         }
     }
 
-    async fn stepwise(
-        &self,
-        target: &mut dyn Target,
-        lease: &mut Lease,
-        step: &PlannedStep,
-        work: &Work,
-    ) -> Result<Ended, EngineError> {
-        let count = work.statements.len();
-        if count == 0 {
-            return self.one_transaction(target, lease, step, work).await;
-        }
-        let first = (step.resume_at as usize).min(count);
-        let mut rows = vec![None; first];
-        let mut owed = None;
-        for index in first..count {
-            if self.job.interrupt.urgency() >= Urgency::Finish {
-                pay(target, lease, work, &mut owed).await?;
-                let failed = failure(step, Some(index), Cause::Interrupted, index);
-                return Ok(Ended::Badly(Box::new(failed)));
-            }
-            match self.one_statement(target, lease, step, work, index, &mut owed).await? {
-                Ok(touched) => rows.push(touched),
-                Err(ended) => return Ok(ended),
-            }
-            let id = step.migration.id;
-            self.job.observer.event(Event::StatementDone { id, number: index + 1, count });
-        }
-        Ok(Ended::Well(rows))
-    }
-
-    async fn one_statement(
-        &self,
-        target: &mut dyn Target,
-        lease: &mut Lease,
-        step: &PlannedStep,
-        work: &Work,
-        index: usize,
-        owed: &mut Option<u32>,
-    ) -> Result<Result<Option<u64>, Ended>, EngineError> {
-        let number = ordinal(index);
-        if let Some(open) = self.open_step(step, number) {
-            pay(target, lease, work, owed).await?;
-            match self.settle(target, lease, step, work, open).await? {
-                Ok(true) => return Ok(Ok(None)),
-                Ok(false) => {}
-                Err(ended) => return Ok(Err(ended)),
-            }
-        }
-        let mut attempt = 1;
-        loop {
-            let stopper = target.stopper();
-            let sending = self.send(target, lease, work, index, owed);
-            let outcome = tokio::select! {
-                outcome = sending => outcome,
-                () = self.job.interrupt.reached(Urgency::Abort) => {
-                    stopper.stop().await;
-                    let failed = failure(step, Some(index), Cause::Interrupted, index);
-                    return Ok(Err(Ended::Aborted(Box::new(failed))));
-                }
-            };
-            let error = match outcome {
-                Ok(touched) => return Ok(Ok(touched)),
-                Err(error) => error,
-            };
-            if error.kind.remedy() != Remedy::Reconnect {
-                // Whatever comes next may take long, or not come at all.
-                pay(target, lease, work, owed).await?;
-            }
-            if !self.try_again(step, &error, &mut attempt).await {
-                let error = error.in_statement(index);
-                return self.fail(target, lease, step, error, index).await.map(Err);
-            }
-        }
-    }
-
-    /// Finds out what became of a step of an earlier runner, and journals it if it is done. Says
-    /// whether it is.
-    async fn settle(
-        &self,
-        target: &mut dyn Target,
-        lease: &mut Lease,
-        step: &PlannedStep,
-        work: &Work,
-        open: &StepRecord,
-    ) -> Result<Result<bool, Ended>, EngineError> {
-        let index = open.ordinal as usize;
-        let mut attempt = 1;
-        let settled = loop {
-            match target.settle_step(lease, work, open).await {
-                Ok(settled) => break settled,
-                // What is left of it may be locked by somebody else for a while.
-                Err(error) if self.try_again(step, &error, &mut attempt).await => {}
-                Err(error) => {
-                    let error = error.in_statement(index);
-                    return self.fail(target, lease, step, error, index).await.map(Err);
-                }
-            }
-        };
-        match settled {
-            Settled::TookEffect => {
-                self.tell_settled(step, index, true);
-                target.close_step(lease, work, open.ordinal, StepState::Done).await?;
-                Ok(Ok(true))
-            }
-            Settled::DidNot => {
-                self.tell_settled(step, index, false);
-                Ok(Ok(false))
-            }
-            Settled::Unknown { evidence } => {
-                let failed = failure(step, Some(index), Cause::Unknown { evidence }, index);
-                Ok(Err(Ended::Badly(Box::new(failed))))
-            }
-        }
-    }
-
-    /// Sends one statement: with its journal row in one transaction where that is possible,
-    /// otherwise journalled before and after.
-    ///
-    /// `owed` is a step that took effect and is still open in the journal: its close goes with the
-    /// next journal, which saves a commit for each definition. That costs no knowledge. A step is
-    /// owed only where the driver promised, when it opened it, that the catalogue will tell for
-    /// certain that it took effect. No other statement takes effect while it is open: the next one
-    /// that runs by itself is sent after the journal that closes this one; and one that runs in a
-    /// transaction closes it in that transaction, or is rolled back and leaves it as it was. So a
-    /// death at any point leaves what one right behind the owed statement leaves, and that is
-    /// settled in the same way: its connection is ended first, and then its definition, which
-    /// nothing of ours has touched since, differs from the one that was noted.
-    async fn send(
-        &self,
-        target: &mut dyn Target,
-        lease: &mut Lease,
-        work: &Work,
-        index: usize,
-        owed: &mut Option<u32>,
-    ) -> Result<Option<u64>, TargetError> {
-        let number = ordinal(index);
-        let facts = &work.statements[index].facts;
-        if facts.restart == Restart::Transactional && facts.outside_transaction.is_none() {
-            let touched = target.commit_step(lease, work, number, *owed).await?;
-            *owed = None;
-            return Ok(touched);
-        }
-        let may_wait = target.open_step(lease, work, number, *owed).await?;
-        *owed = None;
-        match target.send_step(lease, work, number).await {
-            Ok(touched) if may_wait && index + 1 < work.statements.len() => {
-                *owed = Some(number);
-                Ok(touched)
-            }
-            Ok(touched) => {
-                target.close_step(lease, work, number, StepState::Done).await?;
-                Ok(touched)
-            }
-            Err(error) if error.kind.remedy() == Remedy::Reconnect => Err(error),
-            Err(error) => {
-                target.close_step(lease, work, number, StepState::Failed).await?;
-                Err(error)
-            }
-        }
-    }
-
     pub(crate) fn open_step(&self, step: &PlannedStep, number: u32) -> Option<&StepRecord> {
         self.ledger.steps.iter().find(|record| {
             record.id == step.migration.id
@@ -439,11 +280,6 @@ impl Bench<'_> {
                 && record.ordinal == number
                 && record.state == StepState::Open
         })
-    }
-
-    fn tell_settled(&self, step: &PlannedStep, index: usize, took_effect: bool) {
-        let id = step.migration.id;
-        self.job.observer.event(Event::StepSettled { id, number: index + 1, took_effect });
     }
 
     /// Turns a database's error into a failed migration, or hands it on where the run must look
@@ -499,24 +335,6 @@ impl Bench<'_> {
         }
         let _ = target.record(lease, &[entry]).await;
     }
-}
-
-/// Journals a step as done whose close was to go with the next one.
-async fn pay(
-    target: &mut dyn Target,
-    lease: &mut Lease,
-    work: &Work,
-    owed: &mut Option<u32>,
-) -> Result<(), TargetError> {
-    if let Some(number) = *owed {
-        target.close_step(lease, work, number, StepState::Done).await?;
-        *owed = None;
-    }
-    Ok(())
-}
-
-fn ordinal(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 /// 0.2 s, doubled each time up to 8 s, and up to half as much again at random so that two who met

@@ -29,6 +29,7 @@ mod process;
 mod session;
 mod settle;
 mod step;
+mod stopper;
 mod target;
 mod transaction;
 mod url;

@@ -19,8 +19,8 @@ use crate::dial::Dialler;
 use crate::facts::{Facts, Role, require_writable, set_up};
 use crate::ledger::{self, Ledger};
 use crate::literal;
-use crate::process;
 use crate::session::{Answer, Cells, Session};
+use crate::stopper::MysqlStopper;
 use crate::work::WorkSession;
 
 /// How often a statement of ours that lost a deadlock is tried again.
@@ -48,9 +48,9 @@ pub(crate) struct MysqlTarget {
 
 /// The server's numbers for a target's connections; 0 where there is none.
 #[derive(Debug, Default)]
-struct Connections {
-    ledger: AtomicU64,
-    work: AtomicU64,
+pub(crate) struct Connections {
+    pub(crate) ledger: AtomicU64,
+    pub(crate) work: AtomicU64,
 }
 
 impl MysqlTarget {
@@ -478,27 +478,4 @@ fn view(read: &[Answer]) -> Result<LedgerView, TargetError> {
         steps: ledger::steps(steps)?,
         leases: ledger::leases(leases),
     })
-}
-
-/// Ends a target's connections by a connection of its own.
-struct MysqlStopper {
-    dialler: Arc<Dialler>,
-    connections: Arc<Connections>,
-}
-
-#[async_trait]
-impl Stopper for MysqlStopper {
-    async fn stop(&self) {
-        let Ok(conn) = self.dialler.open(false).await else {
-            return;
-        };
-        let mut session = Session::new(conn);
-        for connection in [&self.connections.work, &self.connections.ledger] {
-            let id = connection.load(Ordering::Relaxed);
-            if id != 0 {
-                // Best effort: what cannot be ended now ends with its client.
-                let _ = process::kill(&mut session, id).await;
-            }
-        }
-    }
 }

@@ -12,7 +12,7 @@ use dunlin_model::Dialect;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::address::{Access, DatabaseFile};
-use crate::control::{Control, Waited};
+use crate::control::Control;
 use crate::fault::{self, Fault, Outcome};
 use crate::header::{self, Header};
 use crate::look;
@@ -23,7 +23,6 @@ pub struct SqliteConnector {
     url: String,
     file: Arc<DatabaseFile>,
     length: Arc<LeaseLength>,
-    waited: Waited,
 }
 
 impl SqliteConnector {
@@ -39,7 +38,6 @@ impl SqliteConnector {
             url: url.to_owned(),
             file: Arc::new(DatabaseFile::parse(url, root, busy_timeout)?),
             length: Arc::default(),
-            waited: Waited::default(),
         })
     }
 }
@@ -75,8 +73,7 @@ impl Connector for SqliteConnector {
 
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError> {
         let length = Arc::clone(&self.length);
-        let waited = Arc::clone(&self.waited);
-        let mut target = SqliteTarget::new(Arc::clone(&self.file), purpose, length, waited);
+        let mut target = SqliteTarget::new(Arc::clone(&self.file), purpose, length);
         target.check().await?;
         Ok(Box::new(target))
     }

@@ -17,10 +17,6 @@ const STEPS_BETWEEN_CHECKS: i32 = 20_000;
 /// They start short, since most locks are held for one small transaction.
 const LOCK_PAUSES_MS: [u64; 7] = [1, 2, 5, 10, 15, 20, 25];
 
-/// How long the connections of one connector waited for locks while they wrote chunks, in
-/// microseconds.
-pub(crate) type Waited = Arc<AtomicU64>;
-
 /// Shared between a connection, its callbacks, and whoever may stop it.
 #[derive(Default)]
 pub(crate) struct Control {
@@ -36,30 +32,11 @@ pub(crate) struct Control {
     refused: AtomicBool,
     timed_out: AtomicBool,
     wait_ms: AtomicU64,
-    /// Waits are counted at present.
-    counting: AtomicBool,
-    /// Shared by all connections of one connector: how long they waited for locks, in
-    /// microseconds.
-    waited: Waited,
     deadline: Mutex<Option<Instant>>,
     interrupt: Mutex<Option<InterruptHandle>>,
 }
 
 impl Control {
-    pub(crate) fn counting_into(waited: Waited) -> Self {
-        Self { waited, ..Self::default() }
-    }
-
-    /// Whether waits for locks are counted from now on.
-    pub(crate) fn count_waits(&self, counted: bool) {
-        self.counting.store(counted, Ordering::SeqCst);
-    }
-
-    /// How long this and its sister connections waited for locks.
-    pub(crate) fn waited(&self) -> Duration {
-        Duration::from_micros(self.waited.load(Ordering::SeqCst))
-    }
-
     /// Puts the callbacks onto a new connection.
     pub(crate) fn attach(self: &Arc<Self>, connection: &mut Connection) -> rusqlite::Result<()> {
         let control = Arc::clone(self);
@@ -145,10 +122,6 @@ impl Control {
             reason = "a file's lock tells nobody when it is given back: it can only be tried again"
         )]
         std::thread::sleep(pause.min(limit.saturating_sub(since.elapsed())));
-        if self.counting.load(Ordering::SeqCst) {
-            let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
-            self.waited.fetch_add(micros, Ordering::SeqCst);
-        }
         true
     }
 

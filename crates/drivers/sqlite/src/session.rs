@@ -8,7 +8,7 @@ use dunlin_model::{Direction, MigrationId};
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::address::{Access, DatabaseFile};
-use crate::chunks::{Known, Reading};
+use crate::chunks::Known;
 use crate::control::Control;
 use crate::fault::{self, Fault, Outcome};
 use crate::look;
@@ -42,8 +42,6 @@ pub(crate) struct Session {
     locked: Option<Instant>,
     /// The table that chunks were about last, as long as the schema does not change.
     pub(crate) known: Option<Known>,
-    /// The waiting for locks at the last look at the health.
-    pub(crate) reading: Option<Reading>,
 }
 
 /// A chunk whose transaction is open.
@@ -77,7 +75,6 @@ impl Session {
             held: None,
             locked: None,
             known: None,
-            reading: None,
         }
     }
 
@@ -240,10 +237,8 @@ impl Session {
         let (file, control) = (Arc::clone(&self.file), Arc::clone(&self.control));
         self.may_write()?;
         self.let_go();
-        let counted = self.purpose == Purpose::Lane;
         let connection = self.connection()?;
         control.wait_for_locks(wait);
-        control.count_waits(counted);
         let mut locked = None;
         let answer = connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -297,7 +292,6 @@ impl Session {
     /// Rolls back whatever transaction is still open.
     pub(crate) fn leave_transaction(&mut self) {
         let wait = self.file.busy_timeout;
-        self.control.count_waits(false);
         let Some(connection) = &self.connection else { return };
         self.control.wait_for_locks(wait);
         if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {

@@ -14,7 +14,7 @@ use dunlin_model::{
 };
 
 use crate::address::DatabaseFile;
-use crate::control::{Control, SqliteStopper, Waited};
+use crate::control::{Control, SqliteStopper};
 use crate::ledger::{self, Attempt};
 use crate::session::Session;
 use crate::step::{self, Step};
@@ -48,13 +48,8 @@ pub(crate) struct SqliteTarget {
 }
 
 impl SqliteTarget {
-    pub(crate) fn new(
-        file: Arc<DatabaseFile>,
-        purpose: Purpose,
-        length: Arc<LeaseLength>,
-        waited: Waited,
-    ) -> Self {
-        let control = Arc::new(Control::counting_into(waited));
+    pub(crate) fn new(file: Arc<DatabaseFile>, purpose: Purpose, length: Arc<LeaseLength>) -> Self {
+        let control = Arc::new(Control::default());
         let session = Session::new(Arc::clone(&file), Arc::clone(&control), purpose);
         Self { file, length, worker: Worker::new(control, session) }
     }

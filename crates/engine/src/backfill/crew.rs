@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::doer::Doer;
 use super::lane::{ChunkFailure, Lane, LaneEnd};
+use super::pulse::Pulse;
 use super::rows::Rows;
 use super::shared::{News, Shared};
 use crate::events::{BackfillNews, Event};
@@ -20,12 +21,6 @@ use crate::{ErrorKind, Purpose, Remedy, Stopper, Target, TargetError};
 
 /// How often the crew looks around.
 const TICK: Duration = Duration::from_millis(250);
-
-/// How often it reads the server's health.
-const HEALTH_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a reading may take: meanwhile nobody minds the lanes, or what people want.
-const HEALTH_MAX: Duration = Duration::from_secs(5);
 
 /// How often it writes to the ledger how far it is, and reads what people want.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
@@ -92,16 +87,10 @@ impl Lanes {
 }
 
 struct Watch {
-    health: Option<Box<dyn Target>>,
-    /// Connections to replicas; `None` until they are needed, and after one broke.
-    replicas: Option<Vec<Box<dyn Target>>>,
-    read_at: Option<Instant>,
+    pulse: Pulse,
     reported_at: Instant,
     estimated_at: Option<Instant>,
     left: Option<u64>,
-    absent_told: Vec<&'static str>,
-    unread_told: bool,
-    advice_told: bool,
 }
 
 impl Crew<'_> {
@@ -112,15 +101,10 @@ impl Crew<'_> {
     ) -> Result<(WalkEnd, BackfillRecord), TargetError> {
         let mut lanes = Lanes::default();
         let mut watch = Watch {
-            health: None,
-            replicas: None,
-            read_at: None,
+            pulse: Pulse::default(),
             reported_at: Instant::now(),
             estimated_at: None,
             left: self.record.row_count_estimate,
-            absent_told: Vec::new(),
-            unread_told: false,
-            advice_told: false,
         };
         let mut ended: Option<WalkEnd> = None;
         let interrupt = self.shared.job.interrupt.clone();
@@ -286,11 +270,12 @@ impl Crew<'_> {
         if self.shared.job.limits.mind_health
             && !paused
             && !self.shared.one_connection()
-            && watch.read_at.is_none_or(|at| now.duration_since(at) >= HEALTH_EVERY)
+            && watch.pulse.is_due(now)
         {
-            watch.read_at = Some(now);
             self.shared.sizing().pace.expect_readings(now);
-            self.read_health(watch).await;
+            if let Some(health) = watch.pulse.read(&self.shared.job, &self.shared.work).await {
+                self.shared.read_health(&health);
+            }
         }
         self.apply_rate();
         self.refresh(now, watch);
@@ -316,8 +301,7 @@ impl Crew<'_> {
             }
             if paused {
                 self.shared.rest_scout().await;
-                watch.health = None;
-                watch.replicas = None;
+                watch.pulse.rest();
             }
         }
         let news = BackfillNews::Progress {
@@ -377,70 +361,5 @@ impl Crew<'_> {
         self.record.workers = if intent.wish == Wish::Run { self.wanted() } else { 0 };
         self.record.quarantined = self.shared.quarantined.load(Ordering::Relaxed);
         self.record.intent = intent;
-    }
-
-    /// Reads the server's health. A reading that fails leaves the one before, which goes stale.
-    async fn read_health(&self, watch: &mut Watch) {
-        let reading = async {
-            if watch.health.is_none() {
-                watch.health = Some(self.shared.job.connector.connect(Purpose::Lane).await?);
-            }
-            if watch.replicas.is_none() {
-                watch.replicas = Some(self.shared.job.connector.replicas().await?);
-            }
-            let mut health = crate::Health::default();
-            if let Some(target) = &mut watch.health {
-                health = target.health(&self.shared.work).await?;
-            }
-            // Who reads a replica is not in a chunk's way.
-            for target in watch.replicas.iter_mut().flatten() {
-                let one = target.health(&self.shared.work).await?;
-                health.signals.extend(one.signals);
-                health.absent.extend(one.absent);
-                health.advice.extend(one.advice);
-            }
-            Ok::<_, TargetError>(health)
-        };
-        let health = match tokio::time::timeout(HEALTH_MAX, reading).await {
-            Ok(Ok(health)) => health,
-            Ok(Err(error)) => {
-                if error.kind.remedy() == Remedy::Reconnect {
-                    watch.health = None;
-                    watch.replicas = None;
-                }
-                if !watch.unread_told {
-                    watch.unread_told = true;
-                    let news = BackfillNews::Absent {
-                        name: "the server's health",
-                        help: &error.to_string(),
-                    };
-                    self.shared
-                        .job
-                        .observer
-                        .event(Event::Backfill { id: self.shared.work.id, news });
-                }
-                return;
-            }
-            Err(_) => {
-                watch.health = None;
-                return;
-            }
-        };
-        self.shared.read_health(&health);
-        let id = self.shared.work.id;
-        for absent in &health.absent {
-            if !watch.absent_told.contains(&absent.name) {
-                watch.absent_told.push(absent.name);
-                let news = BackfillNews::Absent { name: absent.name, help: &absent.help };
-                self.shared.job.observer.event(Event::Backfill { id, news });
-            }
-        }
-        if let (Some(text), false) = (health.advice.first(), watch.advice_told) {
-            watch.advice_told = true;
-            self.shared
-                .job
-                .observer
-                .event(Event::Backfill { id, news: BackfillNews::Advice { text } });
-        }
     }
 }

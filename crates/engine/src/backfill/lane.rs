@@ -1,30 +1,20 @@
 //! One worker: takes a segment, and commits chunk after chunk of it over its own connection.
 
+mod failing;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Bound, Key, KeyRange, OnError, Segment};
+use dunlin_model::{Bound, Key, Segment};
 
+use self::failing::broken_or_failed;
 use super::board::{Offer, Seat, Stretch};
 use super::doer::{Doer, Done};
 use super::marks::{next_chunk, spacing, walk};
-use super::shared::{News, Order, Shared};
+use super::shared::{Order, Shared};
 use super::sizer::Sample;
 use crate::job::Urgency;
-use crate::steps::backoff;
-use crate::{Checkpoint, Chunk, Deed, ErrorKind, Remedy, Target, TargetError, failpoint};
-
-/// How often a chunk is tried again after locks and deadlocks before the backfill fails: with
-/// backoff and shrinking chunks this takes some minutes.
-const RETRIES_MAX: u32 = 30;
-
-/// After so many claims without one commit a segment's beginning gets a segment of its own, half as
-/// long each time, to find out which row kills its workers.
-const APART_AFTER: u32 = 3;
-
-/// After so many a row that stands apart is held to be the killer, and is not tried again.
-const KILLER_AFTER: u32 = 16;
+use crate::{Checkpoint, Chunk, Deed, ErrorKind, Target, TargetError, failpoint};
 
 /// How long a lane holds for the server's health before it gives its connection back.
 const HOLD_MAX: Duration = Duration::from_secs(10);
@@ -144,48 +134,6 @@ impl Lane {
             }
         }
         None
-    }
-
-    /// Where claims in a row led to no commit, the first rows get a segment of their own, fewer with
-    /// each claim: a worker that died took with it what it knew, and this is kept in the ledger. If
-    /// one row alone goes on killing, it is at fault. `Some`: what became of it without a try.
-    async fn apart(&mut self, seat: &mut Seat) -> Result<Option<Turn>, TargetError> {
-        let attempts = seat.segment.attempts;
-        let (true, Bound::Key(hi)) = (attempts >= APART_AFTER, seat.segment.hi.clone()) else {
-            return Ok(None);
-        };
-        let from = seat.segment.upto.clone();
-        let halvings = (attempts - APART_AFTER + 1).min(63);
-        let spacing = (self.shared.chunk_rows() >> halvings).max(1);
-        let marks = self.target.walk(&self.shared.work, &from, &hi, spacing, 1).await?;
-        let Some(first) = marks.into_iter().next() else { return Ok(None) };
-        if first.key != hi {
-            self.cut_at(seat, Bound::Key(first.key)).await?;
-            // Claims count for all segments alike, also for those that nobody came to. So a row
-            // that has just been set apart is tried, whatever the count says; dying at it leaves
-            // the count as it is in the ledger, and the row apart.
-            seat.segment.attempts = 0;
-            return Ok(None);
-        }
-        if attempts < KILLER_AFTER || first.rows > 1 {
-            return Ok(None);
-        }
-        let error = TargetError::new(
-            ErrorKind::Statement,
-            format!("its worker died {attempts} times in a row while it was at this row"),
-        );
-        let chunk = Chunk {
-            checkpoint: Checkpoint::Segment {
-                seg: seat.segment.seg,
-                from: from.clone(),
-                to: Bound::Key(hi.clone()),
-                hi: Bound::Key(hi.clone()),
-            },
-            range: KeyRange::Between { after: from, upto: hi },
-            deed: Deed::Statements,
-            lock_first: false,
-        };
-        Ok(Some(self.poison(seat, &chunk, error).await))
     }
 
     async fn turn(&mut self, seat: &mut Seat) -> Turn {
@@ -361,110 +309,6 @@ impl Lane {
         Turn::Next
     }
 
-    /// After a chunk that was rolled back.
-    async fn failed(
-        &mut self,
-        seat: &mut Seat,
-        chunk: &Chunk,
-        rows: u64,
-        error: TargetError,
-    ) -> Turn {
-        // The next try may be finer.
-        seat.walk_again();
-        match error.kind {
-            ErrorKind::ShapeChanged => return Turn::End(LaneEnd::Shape),
-            ErrorKind::LockTimeout | ErrorKind::Conflict => return self.again(error).await,
-            ErrorKind::StatementTimeout if rows > 1 => {
-                self.suspect = Some(Suspect { rows });
-                return self.again(error).await;
-            }
-            _ => {}
-        }
-        if error.kind.remedy() == Remedy::Reconnect {
-            return Turn::End(LaneEnd::Broken(error));
-        }
-        if !error.by_row || chunk.range == KeyRange::Nulls {
-            let failure = ChunkFailure { error, key: None };
-            return Turn::End(LaneEnd::Failed(Box::new(failure)));
-        }
-        if rows > 1 {
-            self.suspect = Some(Suspect { rows });
-            return Turn::Next;
-        }
-        self.poison(seat, chunk, error).await
-    }
-
-    /// Before a chunk could begin: a lock that somebody has on the table is waited for as a chunk
-    /// waits for it.
-    async fn unprepared(&mut self, error: TargetError) -> Turn {
-        if error.is_passing() {
-            self.again(error).await
-        } else {
-            Turn::End(broken_or_failed(error))
-        }
-    }
-
-    /// Smaller, later, and with the rows' locks taken without waiting.
-    async fn again(&mut self, error: TargetError) -> Turn {
-        self.retries += 1;
-        if self.retries > RETRIES_MAX {
-            let failure = ChunkFailure { error, key: None };
-            return Turn::End(LaneEnd::Failed(Box::new(failure)));
-        }
-        self.lock_first |= error.kind == ErrorKind::Conflict;
-        self.shared.stumble();
-        let pause = backoff(self.retries.min(6));
-        self.shared.tell(News::Retrying { error, attempt: self.retries + 1, pause });
-        self.shared.sleep(pause).await;
-        Turn::Next
-    }
-
-    /// A row that fails alone.
-    async fn poison(&mut self, seat: &mut Seat, chunk: &Chunk, error: TargetError) -> Turn {
-        let (Checkpoint::Segment { to, .. }, KeyRange::Between { upto, .. }) =
-            (&chunk.checkpoint, &chunk.range)
-        else {
-            let failure = ChunkFailure { error, key: None };
-            return Turn::End(LaneEnd::Failed(Box::new(failure)));
-        };
-        self.suspect = None;
-        let full = self.shared.quarantined.load(Ordering::Relaxed) >= self.shared.quarantine_max();
-        if self.shared.on_error == OnError::Stop || full {
-            let error = if full && self.shared.on_error == OnError::Quarantine {
-                error.note("the quarantine is full: so many rows fail that it is not about rows")
-            } else {
-                error
-            };
-            let failure = ChunkFailure { error, key: Some(upto.clone()) };
-            return Turn::End(LaneEnd::Failed(Box::new(failure)));
-        }
-        let aside = Chunk {
-            deed: Deed::SetAside { error: error.to_string() },
-            lock_first: false,
-            ..chunk.clone()
-        };
-        match self.target.commit_chunk(&self.shared.lease, &self.shared.work, &aside).await {
-            Ok(noted) => {
-                // Rows may have come into the range since it was walked, or have left it.
-                let count = noted.rows.first().copied().flatten().unwrap_or(1);
-                self.shared.quarantined.fetch_add(count, Ordering::Relaxed);
-                let to = to.clone();
-                self.advance(seat, to);
-                seat.walk_again();
-                self.shared.tell(News::SetAside { error, count });
-                Turn::Next
-            }
-            Err(error) => self.failed_aside(error).await,
-        }
-    }
-
-    async fn failed_aside(&mut self, error: TargetError) -> Turn {
-        match error.kind.remedy() {
-            Remedy::RetryTransaction => self.again(error).await,
-            _ => Turn::End(broken_or_failed(error)),
-        }
-    }
-
     /// Gives the far half of a segment to an idle lane.
     async fn cut(&mut self, seat: &mut Seat) -> Result<(), TargetError> {
         let seg = seat.segment.seg;
@@ -517,13 +361,5 @@ impl Seat {
     fn walk_again_after(&mut self, to: &Bound) {
         self.ahead.clear();
         self.walked = self.next.as_ref().map_or(to, |next| &next.to).clone();
-    }
-}
-
-fn broken_or_failed(error: TargetError) -> LaneEnd {
-    match error.kind {
-        ErrorKind::ShapeChanged => LaneEnd::Shape,
-        kind if kind.remedy() == Remedy::Reconnect => LaneEnd::Broken(error),
-        _ => LaneEnd::Failed(Box::new(ChunkFailure { error, key: None })),
     }
 }

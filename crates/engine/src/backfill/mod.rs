@@ -7,6 +7,7 @@
 //! Invariants: a chunk's effect and its checkpoint are one transaction; keys are compared by the
 //! server alone; every wait has a limit and a reason that is told. What is left out: SQL.
 
+mod barrier;
 mod board;
 mod control;
 mod crew;
@@ -18,6 +19,7 @@ mod pace;
 mod prepare;
 mod program;
 mod progress;
+mod pulse;
 mod rows;
 mod shared;
 mod sizer;
@@ -33,6 +35,7 @@ use dunlin_model::{
 };
 use tokio::sync::mpsc;
 
+use self::barrier::wait_behind;
 use self::board::Board;
 pub use self::control::{
     Preview, Released, discard, intend, preview, quarantined, release, rows_done, standing,
@@ -51,7 +54,7 @@ use crate::job::Urgency;
 use crate::proof;
 use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
-use crate::{Barrier, ErrorKind, Remedy, Target, TargetError, Work};
+use crate::{ErrorKind, Remedy, Target, TargetError, Work};
 
 /// Rows of one chunk of row code: they are in our memory twice, as they were read and as they are to be
 /// written, and more of them gain nothing.
@@ -60,9 +63,6 @@ const ROW_CODE_ROWS_MAX: u64 = 5_000;
 /// Captured values that one run forgets: so many at once, so often.
 const FORGET_ROWS: u64 = 5_000;
 const FORGET_BATCHES: u32 = 20;
-
-/// How often waiting for older transactions is told again.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// A walk that lasted so long had a server that worked, whatever it waited for.
 const LONG_WALK: Duration = Duration::from_secs(60);
@@ -430,46 +430,6 @@ impl<'a> Course<'a> {
         record.seconds_left = (0, 0);
         let written = self.target.write_backfill(self.lease, &record, None, None, None).await;
         written.is_ok()
-    }
-}
-
-/// Waits until everything that was under way at a barrier has ended.
-pub(crate) async fn wait_behind(
-    job: &crate::job::Job,
-    target: &mut dyn Target,
-    step: &PlannedStep,
-    barrier: &Barrier,
-) -> Result<(), Halt> {
-    let began = Instant::now();
-    let mut told: Option<Instant> = None;
-    loop {
-        let who = target.behind(barrier).await?;
-        if who.is_empty() {
-            return Ok(());
-        }
-        if began.elapsed() > job.limits.barrier_wait {
-            let mut error = TargetError::new(
-                ErrorKind::Refused,
-                "transactions that began before still hold rows that can't be seen",
-            )
-            .help("end them, or wait for them, and run it again");
-            error.notes = who;
-            return Err(Cause::Target(error).into());
-        }
-        if began.elapsed() > Duration::from_secs(1)
-            && told.is_none_or(|at| at.elapsed() >= TELL_AGAIN)
-        {
-            told = Some(Instant::now());
-            let id = step.migration.id;
-            let news = BackfillNews::WaitingFor { who: &who };
-            job.observer.event(Event::Backfill { id, news });
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            () = job.interrupt.reached(Urgency::Finish) => {
-                return Err(Cause::Interrupted.into());
-            }
-        }
     }
 }
 

@@ -139,6 +139,11 @@ impl Pace {
         self.rate
     }
 
+    /// When what was done so far is paid for at the rate; `None`: nothing is owed.
+    pub(crate) fn paid_until(&self) -> Option<Instant> {
+        self.paid_until
+    }
+
     /// Readings are asked for from now on.
     pub(crate) fn expect_readings(&mut self, now: Instant) {
         self.began.get_or_insert(now);
@@ -249,7 +254,12 @@ impl Pace {
         worst
     }
 
-    /// What to do after a chunk.
+    /// Whether the server is so unwell that no chunk should begin.
+    pub(crate) fn must_hold(&self, now: Instant) -> bool {
+        self.load(now).0 >= HOLD_FROM
+    }
+
+    /// What to do after a chunk. It may be to halve, which is said once a second.
     pub(crate) fn advice(&mut self, now: Instant) -> Advice {
         let (load, _) = self.load(now);
         let halve = load >= 1.0
@@ -269,12 +279,16 @@ impl Pace {
 
     /// How long to wait after a chunk that took so long.
     pub(crate) fn pause(&self, now: Instant, advice: &Advice, took: Duration) -> Duration {
-        let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
-        let for_company = took.mul_f64(COMPANY_PAUSE).min(COMPANY_PAUSE_MAX);
-        let for_company = if self.leaves_room() { for_company } else { Duration::ZERO };
         let for_rate =
             self.paid_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        for_health.max(for_company).max(for_rate)
+        self.breather(advice, took).max(for_rate)
+    }
+
+    /// The same for the server and for others alone, whatever the rate.
+    pub(crate) fn breather(&self, advice: &Advice, took: Duration) -> Duration {
+        let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
+        let for_company = took.mul_f64(COMPANY_PAUSE).min(COMPANY_PAUSE_MAX);
+        if self.leaves_room() { for_health.max(for_company) } else { for_health }
     }
 
     /// Whether it makes room for others. Whoever names a rate has decided how much they need.

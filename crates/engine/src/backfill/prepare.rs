@@ -7,7 +7,8 @@ use dunlin_model::{
 };
 use dunlin_project::backfill::{Timeouts, plan};
 
-use super::{Halt, half_undone, new_record, wait_behind};
+use super::barrier::wait_behind;
+use super::{Halt, half_undone, new_record};
 use crate::job::Job;
 use crate::proof;
 use crate::report::Cause;

@@ -218,7 +218,7 @@ impl Shared {
 
     /// Whether the server is so unwell that no chunk should begin.
     pub(crate) fn must_hold(&self) -> bool {
-        self.sizing().pace.advice(Instant::now()).hold
+        self.sizing().pace.must_hold(Instant::now())
     }
 
     pub(crate) fn read_health(&self, health: &Health) {

@@ -1,17 +1,18 @@
-//! Puts the values that a backfill captured back, chunk by chunk, and minds what people want of it
-//! meanwhile, as a walk does.
+//! Puts the values that a backfill captured back, chunk by chunk, and minds the server's health and
+//! what people want of it meanwhile, as a walk does.
 
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    Backfill, BackfillState, EntryState, EntryWrite, LedgerEvent, MigrationId, Phase, PlannedStep,
-    Version, Wish,
+    Backfill, BackfillState, Capabilities, EntryState, EntryWrite, LedgerEvent, MigrationId, Phase,
+    PlannedStep, Version, Wish,
 };
 
 use super::control::{Held, step_of, told};
 use super::pace::Pace;
 use super::prepare::{check_numbers, planned};
 use super::progress::Progress;
+use super::pulse::Pulse;
 use crate::events::{BackfillNews, Event};
 use crate::job::{Job, Urgency};
 use crate::report::{Cause, EngineError};
@@ -20,6 +21,13 @@ use crate::{ErrorKind, Remedy, TargetError};
 /// Rows that one transaction puts back at first, and at most.
 const ROWS_FIRST: u64 = 500;
 const ROWS_MAX: u64 = 20_000;
+
+/// Chunks are not made smaller for the sake of health or company below this: what a transaction costs
+/// by itself is most of it then.
+const ROWS_MIN: u64 = 10;
+
+/// Nor are they made to take less time than this.
+const TIME_MIN: Duration = Duration::from_millis(10);
 
 /// How long it waits at most before it asks again what people want.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -73,14 +81,25 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
             .into());
     }
+    let mut pace = Pace::new(job.limits.mind_health, chunking.rate);
+    let one_writer = Capabilities::of(job.connector.dialect()).one_writer;
+    if one_writer || chunking.time.is_some() {
+        // Readings of who waits don't lead it there, or a person said how long.
+        pace.take_full_time();
+    }
+    let usual = job.limits.chunk_time_on(job.connector.dialect());
     let mut way = WayBack {
         job,
         held,
         work,
         file_rate: chunking.rate,
-        pace: Pace::new(false, chunking.rate),
+        time: chunking.time.unwrap_or(usual),
+        one_writer,
+        pace,
+        pulse: Pulse::default(),
         progress: Progress::default(),
         rows: ROWS_FIRST,
+        goes_on_at: Instant::now(),
     };
     way.begin(&step).await?;
     let end = way.go().await?;
@@ -105,10 +124,17 @@ struct WayBack<'a> {
     work: Backfill,
     /// The rate that the file asks for.
     file_rate: Option<u64>,
+    /// How long a chunk should take.
+    time: Duration,
+    /// Health is not read there: a reader is in the writer's way.
+    one_writer: bool,
     pace: Pace,
+    pulse: Pulse,
     progress: Progress,
     /// Rows of the next chunk, the rate aside.
     rows: u64,
+    /// When the pause after the chunk before is over.
+    goes_on_at: Instant,
 }
 
 impl WayBack<'_> {
@@ -144,8 +170,14 @@ impl WayBack<'_> {
             self.hear().await?;
             let wait = match self.held.record.intent.wish {
                 Wish::Cancel => return Ok(End::Cancelled),
-                Wish::Pause => LOOK_EVERY,
-                Wish::Run => self.unpaid(),
+                Wish::Pause => {
+                    self.pulse.rest();
+                    LOOK_EVERY
+                }
+                Wish::Run => {
+                    self.feel().await;
+                    self.wait()
+                }
             };
             if wait.is_zero() {
                 if !self.chunk().await? {
@@ -157,11 +189,30 @@ impl WayBack<'_> {
         }
     }
 
-    /// How long to wait before the next chunk, at the rate.
-    fn unpaid(&mut self) -> Duration {
+    /// Reads how the server is, where that is asked for.
+    async fn feel(&mut self) {
         let now = Instant::now();
-        let advice = self.pace.advice(now);
-        self.pace.pause(now, &advice, Duration::ZERO)
+        if !self.job.limits.mind_health || self.one_writer || !self.pulse.is_due(now) {
+            return;
+        }
+        self.pace.expect_readings(now);
+        tokio::select! {
+            health = self.pulse.read(self.job, &self.work) => {
+                if let Some(health) = health {
+                    self.pace.read(Instant::now(), &health);
+                }
+            }
+            () = self.job.interrupt.reached(Urgency::Finish) => {}
+        }
+    }
+
+    /// How long to wait before the next chunk: for the rate, for others, and for the server.
+    fn wait(&self) -> Duration {
+        let now = Instant::now();
+        if self.pace.must_hold(now) {
+            return LOOK_EVERY;
+        }
+        self.goes_on_at.max(self.pace.paid_until().unwrap_or(now)).saturating_duration_since(now)
     }
 
     /// Waits, but not for a person who wants to stop it.
@@ -244,7 +295,7 @@ impl WayBack<'_> {
         };
         crate::failpoint("undo.chunk");
         let (now, took) = (Instant::now(), began.elapsed());
-        let met = undone.restored + undone.changed_since;
+        let met = undone.met();
         self.pace.observe(now, met, took, Duration::ZERO);
         self.progress.observe(now, met);
         let record = &mut held.record;
@@ -252,13 +303,26 @@ impl WayBack<'_> {
         record.row_count_estimate = Some(record.row_count_estimate.unwrap_or(0) + met);
         record.chunk_rows = rows;
         record.chunk_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let usual = self.job.limits.chunk_time_on(self.job.connector.dialect());
-        if took < usual / 2 && rows == self.rows {
-            self.rows = (self.rows * 2).min(ROWS_MAX);
-        } else if took > usual {
-            self.rows = (rows / 2).max(1);
-        }
+        self.adapt(now, rows, took);
         Ok(undone.left)
+    }
+
+    /// The next chunk's size, and when it may begin, after one of so many rows.
+    fn adapt(&mut self, now: Instant, rows: u64, took: Duration) {
+        let advice = self.pace.advice(now);
+        let target = self.time.mul_f64(self.pace.time_share()).max(TIME_MIN).min(self.time);
+        if advice.halve || took > target {
+            // One that is small for another reason is no larger for this.
+            self.rows = (rows / 2).max(ROWS_MIN).min(rows);
+        } else if advice.grow && took < target / 2 && rows == self.rows {
+            self.rows = (self.rows * 2).min(ROWS_MAX);
+        }
+        let mut pause = self.pace.breather(&advice, took);
+        if self.one_writer && self.job.limits.mind_health {
+            // Others who wait for the file poll for it: they need gaps to find.
+            pause = pause.max(took / 10);
+        }
+        self.goes_on_at = now + pause;
     }
 
     /// Leaves it done, or at a place to go on from.

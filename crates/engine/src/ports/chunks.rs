@@ -181,6 +181,14 @@ pub struct Undone {
     pub left: bool,
 }
 
+impl Undone {
+    /// Rows that the chunk came to, whatever became of them.
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.restored + self.changed_since
+    }
+}
+
 /// The part of a connection that backfills need.
 ///
 /// Fencing: every commit of a chunk begins with one UPDATE of its segment's row that compares token,
@@ -347,7 +355,8 @@ pub trait Chunks: Send {
     async fn discard(&mut self, lease: &mut Lease, key: Option<&Key>) -> Result<u64, TargetError>;
 
     /// Puts captured values of at most so many rows back, newest first, and forgets them, in one
-    /// transaction fenced as `record` is.
+    /// transaction fenced as `record` is, which also adds to the backfill's row how many it put back
+    /// (`rows_before`) and came to (`row_count_estimate`).
     async fn undo_chunk(
         &mut self,
         lease: &mut Lease,

@@ -35,7 +35,9 @@ pub fn missing(products: &[Product]) -> Vec<Missing> {
     let mut missing = Vec::new();
     for &product in products {
         let needed: &[&[&str]] = match product {
-            Product::Postgres => &[&["postgres"], &["initdb"], &["psql"], &["pg_dump"]],
+            Product::Postgres => {
+                &[&["postgres"], &["initdb"], &["psql"], &["pg_dump"], &["pg_basebackup"]]
+            }
             Product::Pgbouncer => &[&["pgbouncer"]],
             Product::Mysql => &[SERVER_NAMES, CLIENT_NAMES, DUMP_NAMES],
             Product::Sqlite => &[&["sqlite3"]],

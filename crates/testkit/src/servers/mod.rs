@@ -136,6 +136,14 @@ impl Server {
         retried(|| postgres::start(durability, settings))
     }
 
+    /// Starts a streaming standby of this PostgreSQL, with a copy of all that it has now.
+    ///
+    /// # Errors
+    /// A server that we did not start may not let anybody replicate it.
+    pub fn standby(&self, durability: Durability) -> Result<Self, ServerError> {
+        retried(|| postgres::standby(self, durability))
+    }
+
     /// Starts a MariaDB (or MySQL). `settings` are options without their dashes
     /// (`("read-only", "1")`).
     pub fn mysql(durability: Durability, settings: &[(&str, &str)]) -> Result<Self, ServerError> {

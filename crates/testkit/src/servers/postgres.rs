@@ -11,10 +11,8 @@ pub(super) fn start(
     durability: Durability,
     settings: &[(&str, &str)],
 ) -> Result<Server, ServerError> {
-    let postgres = binaries::find(Product::Postgres, &["postgres"])?;
     let initdb = binaries::find(Product::Postgres, &["initdb"])?;
-    let psql = binaries::find(Product::Postgres, &["psql"])?;
-    let login = Login::instead_of_root(&["postgres", "nobody"]);
+    let login = Login::instead_of_root(LOGINS);
     let folder = new_folder(WHAT, login)?;
     let path = folder.path();
     let io = |source| ServerError::Io { what: WHAT, path: path.to_owned(), source };
@@ -27,7 +25,37 @@ pub(super) fn start(
         .arg(format!("--pwfile={}", password.display()))
         .arg(format!("--pgdata={}", path.join("data").display()));
     run(WHAT, init)?;
+    serve(folder, login, durability, settings)
+}
 
+/// Starts a streaming standby of a server that we started.
+pub(super) fn standby(primary: &Server, durability: Durability) -> Result<Server, ServerError> {
+    let basebackup = binaries::find(Product::Postgres, &["pg_basebackup"])?;
+    let login = Login::instead_of_root(LOGINS);
+    let folder = new_folder(WHAT, login)?;
+    let mut copy = command(&basebackup, folder.path(), login);
+    // It also writes how the standby finds its primary.
+    copy.args(["--no-sync", "--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"])
+        .arg(format!("--pgdata={}", folder.path().join("data").display()))
+        .arg(format!("--dbname={}", primary.url));
+    run(WHAT, copy)?;
+    serve(folder, login, durability, &[])
+}
+
+/// Whom a server runs as where we are root.
+const LOGINS: &[&str] = &["postgres", "nobody"];
+
+/// Starts a server on the data in a folder.
+fn serve(
+    folder: tempfile::TempDir,
+    login: Option<Login>,
+    durability: Durability,
+    settings: &[(&str, &str)],
+) -> Result<Server, ServerError> {
+    let postgres = binaries::find(Product::Postgres, &["postgres"])?;
+    let psql = binaries::find(Product::Postgres, &["psql"])?;
+    let path = folder.path();
+    let io = |source| ServerError::Io { what: WHAT, path: path.to_owned(), source };
     let port = free_port().map_err(io)?;
     let mut server =
         vec![postgres.display().to_string(), "-D".into(), path.join("data").display().to_string()];

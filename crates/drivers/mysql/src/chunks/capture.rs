@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_engine::{ErrorKind, TargetError, Undone};
+use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, RowChange};
 
 use super::commit::key_hash;
@@ -233,7 +233,9 @@ impl MysqlTarget {
         }
         match self.put_values_back(session, work, columns, count_max).await {
             Ok(undone) => {
+                failpoint("undo.executed");
                 super::commit::commit(session).await?;
+                failpoint("undo.done");
                 Ok(undone)
             }
             Err(error) => Err(session.session.rolled_back(error).await),
@@ -275,13 +277,21 @@ impl MysqlTarget {
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         undone.changed_since = count.saturating_sub(undone.restored);
         let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
+        // How far the undo is, in the transaction of what it did: a death can't make the two differ.
+        let counted = format!(
+            "UPDATE {} SET rows_before = rows_before + {}, row_count_estimate = \
+             COALESCE(row_count_estimate, 0) + {count} WHERE job = {}",
+            self.ledger.table("backfills"),
+            undone.restored,
+            text(&format!("data/{}", work.id.version)),
+        );
         let packet = format!(
-            "DELETE FROM {table} WHERE number IN ({}); SELECT EXISTS (SELECT 1 FROM {table} \
-             WHERE {of})",
+            "{counted}; DELETE FROM {table} WHERE number IN ({}); SELECT EXISTS (SELECT 1 FROM \
+             {table} WHERE {of})",
             numbers.join(", ")
         );
         let answers = session.session.run_rows(&packet).await?;
-        undone.left = answers.get(1..).and_then(first_number) == Some(1);
+        undone.left = answers.get(2..).and_then(first_number) == Some(1);
         Ok(undone)
     }
 

@@ -156,9 +156,26 @@ pub(super) async fn undo(
             return Err(error);
         }
     };
+    let counted = count_undone(lease, undone);
+    if let Err(error) = session.ask(&counted).await {
+        session.rollback().await;
+        return Err(as_ledger_error(session, error, Access::Write));
+    }
+    failpoint("undo.executed");
     commit_fenced(session, lease).await?;
     failpoint("undo.done");
     Ok(undone)
+}
+
+/// How far the undo is, in the transaction of what it did: a death can't make the two differ.
+fn count_undone(lease: &Lease, undone: Undone) -> String {
+    format!(
+        "UPDATE dunlin.backfills SET rows_before = rows_before + {}, \
+         row_count_estimate = COALESCE(row_count_estimate, 0) + {} WHERE job = {}",
+        undone.restored,
+        undone.met(),
+        job(lease)
+    )
 }
 
 /// A ledger that was made before an undo looked older captures of a row up by its key lacks the index

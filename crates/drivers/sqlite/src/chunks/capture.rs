@@ -135,11 +135,13 @@ pub(super) fn undo(
         if let Some(oldest) = rows.last() {
             undone.left = ledger::uncapture(connection, &job, work.pass, oldest.number)?;
         }
+        ledger::count_undone(connection, &job, undone)?;
         ledger::leave(connection, lease, ttl, 0)?;
         failpoint("undo.executed");
         Ok(undone)
     });
     session.known = known;
+    failpoint("undo.done");
     undone
 }
 

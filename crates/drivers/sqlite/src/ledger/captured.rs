@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dunlin_engine::Undone;
 use dunlin_model::Key;
 use rusqlite::{Connection, params};
 
@@ -72,6 +73,16 @@ pub(crate) fn uncapture(connection: &Connection, job: &str, pass: u32, from: i64
     connection.prepare_cached(sql)?.execute(params![job, pass, from])?;
     let sql = "SELECT 1 FROM dunlin_captured WHERE job = ?1 AND pass = ?2";
     Ok(connection.prepare_cached(sql)?.exists(params![job, pass])?)
+}
+
+/// How far the undo is, in the transaction of what it did: a death can't make the two differ.
+pub(crate) fn count_undone(connection: &Connection, job: &str, undone: Undone) -> Outcome<()> {
+    let sql = "UPDATE dunlin_backfills SET rows_before = rows_before + ?1, row_count_estimate =
+               coalesce(row_count_estimate, 0) + ?2 WHERE job = ?3";
+    let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+    let (restored, met) = (count(undone.restored), count(undone.met()));
+    connection.prepare_cached(sql)?.execute(params![restored, met, job])?;
+    Ok(())
 }
 
 /// Forgets rows whose time is over; returns how many.

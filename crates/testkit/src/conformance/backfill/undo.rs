@@ -66,7 +66,16 @@ pub(in super::super) async fn updates_are_undone_where_nothing_changed_since(wor
     stale.token -= 1;
     let error = under_way.target.undo_chunk(&mut stale, &under_way.work, 5).await.unwrap_err();
     assert_eq!(error.kind, dunlin_engine::ErrorKind::Fenced, "{error:?}");
+    let counts = async || {
+        let sql = "SELECT rows_before, COALESCE(row_count_estimate, 0) FROM";
+        let row = world.sql(&format!("{sql} {}", world.ledger_table("backfills"))).await;
+        let counts = row.split(['|', '\t']).map(|one| one.trim().parse().expect("a count"));
+        counts.collect::<Vec<u64>>()
+    };
+    let before = counts().await;
     assert_eq!(undo_all(&mut under_way, 4).await, (17, 2));
+    let after: Vec<u64> = before.iter().zip([17, 19]).map(|(count, more)| count + more).collect();
+    assert_eq!(counts().await, after, "counted with what was done");
     assert_eq!(captured(&world).await, "0");
     assert_eq!(world.sql("SELECT n FROM posts WHERE id = 2 AND title IS NULL").await, "777");
     assert_eq!(

@@ -13,6 +13,7 @@ mod people;
 mod poison;
 mod shapes;
 mod signals;
+mod standby;
 mod undo;
 mod values;
 

@@ -18,13 +18,15 @@ fn old_values_go_back_except_where_rows_changed_since(product: Product) {
     world.run("data run --lease-wait 60s").exits(0);
     assert_each_once(&world, ROWS, "before the undo");
     world.sql("UPDATE accounts SET balance = 5000 WHERE id IN (3, 44); DELETE FROM accounts WHERE id = 70");
-    let killed = world.command("data undo 1 --yes").variable("DUNLIN_FAILPOINT", "undo.chunk");
-    dies(killed, "undo.chunk");
+    // Committed, and nobody was told.
+    let killed = world.command("data undo 1 --yes").variable("DUNLIN_FAILPOINT", "undo.done");
+    dies(killed, "undo.done");
     // Some rows have their old values and some have not: it counts as neither done nor undone.
     world.run("check --data 1").exits(3);
     world.run("data run 1").exits(1).says("data undo 1");
     let undone = json(&world.run("data undo 1 --yes --json").exits(0));
     assert_eq!(undone["interrupted"], false);
+    assert_eq!((&undone["restored"], &undone["changed_since"]), (&97.into(), &3.into()));
     assert_eq!(
         world.sql("SELECT count(*) FROM accounts WHERE id NOT IN (3, 44) AND balance <> was"),
         "0"
