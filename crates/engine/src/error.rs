@@ -119,11 +119,15 @@ impl TargetError {
         }
     }
 
-    /// Nothing is wrong but the moment: a lock, a deadlock, a server that was slow.
+    /// Nothing is wrong but the moment: a lock, a deadlock, a server that was slow, or that has no room
+    /// or no connection left for now.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::LockTimeout | ErrorKind::Conflict | ErrorKind::StatementTimeout
+            ErrorKind::LockTimeout
+                | ErrorKind::Conflict
+                | ErrorKind::StatementTimeout
+                | ErrorKind::Exhausted
         )
     }
 

@@ -50,6 +50,9 @@ pub struct Capabilities {
     /// Whether the whole database takes one writer at a time: a second connection of ours would
     /// only be in its way.
     pub one_writer: bool,
+    /// A table's pages can be sampled, so that cutting a stretch of keys into thousands of parts costs
+    /// no more than into two.
+    pub samples_pages: bool,
 }
 
 impl Capabilities {
@@ -63,6 +66,7 @@ impl Capabilities {
                 timeouts: true,
                 made_by_run: false,
                 one_writer: false,
+                samples_pages: true,
             },
             Dialect::Mysql => Self {
                 dialect,
@@ -70,6 +74,7 @@ impl Capabilities {
                 timeouts: true,
                 made_by_run: false,
                 one_writer: false,
+                samples_pages: false,
             },
             Dialect::Sqlite => Self {
                 dialect,
@@ -77,6 +82,7 @@ impl Capabilities {
                 timeouts: false,
                 made_by_run: true,
                 one_writer: true,
+                samples_pages: false,
             },
         }
     }

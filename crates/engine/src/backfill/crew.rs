@@ -69,8 +69,9 @@ pub(crate) struct Crew<'a> {
 struct Lanes {
     tasks: JoinSet<LaneEnd>,
     present: BTreeMap<u32, (Id, Arc<dyn Stopper>)>,
-    /// When the server had no connection left for another one.
+    /// When the server had no connection left for another one, and since when it has had none.
     refused_at: Option<Instant>,
+    refused_since: Option<Instant>,
 }
 
 impl Lanes {
@@ -187,14 +188,22 @@ impl Crew<'_> {
             }
             let target = match self.shared.job.connector.connect(Purpose::Lane).await {
                 Ok(target) => target,
-                // Fewer lanes than were asked for are slower, and no failure.
-                Err(error) if error.kind == ErrorKind::Exhausted && !lanes.present.is_empty() => {
-                    lanes.refused_at = Some(Instant::now());
+                // Fewer lanes than were asked for are slower, and no failure. None at all is one, in the
+                // end; but whoever takes the segments up anew for it seems to have died at them.
+                Err(error) if error.kind == ErrorKind::Exhausted => {
+                    let now = Instant::now();
+                    let since = *lanes.refused_since.get_or_insert(now);
+                    let longest = self.shared.job.limits.reconnect_max;
+                    if lanes.present.is_empty() && now.duration_since(since) > longest {
+                        return Err(error);
+                    }
+                    lanes.refused_at = Some(now);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
             };
             lanes.refused_at = None;
+            lanes.refused_since = None;
             let stopper = target.stopper();
             let doer = match &self.code {
                 None => Doer::Statements,
@@ -341,6 +350,7 @@ impl Crew<'_> {
     /// Brings the record up to date.
     fn refresh(&mut self, now: Instant, watch: &mut Watch) {
         let intent = self.shared.intent();
+        let reason = self.shared.reason(now);
         let sizing = self.shared.sizing();
         let rate = sizing.progress.rate(now);
         let since = watch.estimated_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
@@ -350,7 +360,7 @@ impl Crew<'_> {
         self.record.reason = match (intent.wish, &intent.by) {
             (Wish::Pause, Some(by)) => Some(format!("paused by {by}")),
             (Wish::Pause, None) => Some("paused".to_owned()),
-            _ => sizing.pace.reason(now),
+            _ => reason,
         };
         let rows = sizing.sizer.rows();
         self.record.chunk_rows = sizing.pace.rows_max().map_or(rows, |most| rows.min(most));

@@ -272,6 +272,7 @@ impl Lane {
         done: Done,
     ) -> Turn {
         self.retries = 0;
+        self.shared.set_trouble(None);
         let written = done.written.unwrap_or(rows);
         // How many rows have no key is known only now.
         let rows = if to == Bound::Nulls { written } else { rows };

@@ -1,7 +1,7 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, EntryState,
+    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, Dialect, EntryState,
     EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
     Table, Wish,
 };
@@ -168,7 +168,12 @@ async fn planned_since(
         return Err(TargetError::new(ErrorKind::Bug, "a chunked step without chunk-by").into());
     };
     let Some(table) = target.table(&chunking.table).await? else {
-        return Err(no_table(migration, &chunking, began).into());
+        let error = no_table(migration, &chunking, began);
+        return Err(match job.connector.dialect() {
+            Dialect::Mysql => error.note("this server shows a table only to who has a right to it"),
+            Dialect::Postgres | Dialect::Sqlite => error,
+        }
+        .into());
     };
     let timeouts =
         Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };

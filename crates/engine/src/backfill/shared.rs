@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     sizing: Mutex<Sizing>,
     orders: Mutex<Orders>,
     orders_changed: Notify,
+    /// What the server has run out of, as long as no chunk was committed since.
+    trouble: Mutex<Option<String>>,
     /// Walks ahead for all lanes; `None` until it is needed, and after it broke.
     scout: tokio::sync::Mutex<Option<Box<dyn Target>>>,
     one_connection: bool,
@@ -97,6 +99,7 @@ impl Shared {
             sizing: Mutex::new(start.sizing),
             orders: Mutex::new(Orders { lanes: u32::MAX, intent: start.intent }),
             orders_changed: Notify::new(),
+            trouble: Mutex::new(None),
             scout: tokio::sync::Mutex::new(None),
             one_connection: start.one_connection,
             row_count_estimate: start.row_count_estimate,
@@ -214,6 +217,17 @@ impl Shared {
     /// A chunk met a lock, or took too long.
     pub(crate) fn stumble(&self) {
         self.sizing().sizer.halve();
+    }
+
+    /// Notes what the server has run out of, or that it has not any more.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What holds the work up at present, for people; `None`: nothing.
+    pub(crate) fn reason(&self, now: Instant) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| self.sizing().pace.reason(now))
     }
 
     /// Whether the server is so unwell that no chunk should begin.

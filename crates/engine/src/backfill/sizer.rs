@@ -27,6 +27,10 @@ const ROWS_MAX: u64 = 2_000_000;
 /// then, and fewer rows would only mean more of them.
 const ROWS_MIN: f64 = 10.0;
 
+/// So many times more or fewer bytes a row than was thought mean that it is about other rows now: those
+/// of a filter that takes few, or the first that it takes all of.
+const BYTES_FAR_OFF: f64 = 4.0;
+
 /// Rows of the first chunk: a few milliseconds' worth on any table.
 const ROWS_FIRST: u64 = 1_000;
 
@@ -118,7 +122,9 @@ impl Sizer {
         if let Some(bytes) = sample.bytes {
             let per_row = (bytes as f64 / sample.rows as f64).max(1.0);
             let before = self.bytes_per_row.unwrap_or(per_row);
-            self.bytes_per_row = Some(before * 0.7 + per_row * 0.3);
+            let is_far_off = per_row < before / BYTES_FAR_OFF || per_row > before * BYTES_FAR_OFF;
+            let weight = if is_far_off { 0.8 } else { 0.3 };
+            self.bytes_per_row = Some(before * (1.0 - weight) + per_row * weight);
         }
         if self.recent.len() == SAMPLE_COUNT {
             self.recent.pop_front();
@@ -249,6 +255,22 @@ mod tests {
         let mut sizer = Sizer::new(Targets { bytes: 1 << 20, ..TARGETS }, Some(1024));
         run(&mut sizer, 1e-7, 20);
         assert_eq!(sizer.rows(), 1024);
+        // A filter takes hardly any row: the table's average must not hold chunks small for long,
+        // and where it takes all of them again that shows at once.
+        let mut sizer = Sizer::new(Targets { bytes: 1 << 20, ..TARGETS }, Some(1024));
+        let chunk = |sizer: &mut Sizer, bytes_per_row: u64| {
+            let rows = sizer.rows();
+            let took = Duration::from_secs_f64(rows as f64 * 1e-7);
+            let bytes = Some(rows * bytes_per_row);
+            sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes }, true);
+            rows
+        };
+        for _ in 0..8 {
+            chunk(&mut sizer, 0);
+        }
+        assert!(chunk(&mut sizer, 0) > 400_000, "{}", sizer.rows());
+        chunk(&mut sizer, 1024);
+        assert!(sizer.rows() < 1_500, "{}", sizer.rows());
         let mut sizer = Sizer::new(Targets { rows_max: Some(10), ..TARGETS }, None);
         run(&mut sizer, 1e-7, 20);
         assert_eq!(sizer.rows(), 10);

@@ -25,7 +25,8 @@ pub struct Extent {
 pub struct Mark {
     /// The key.
     pub key: Key,
-    /// Rows from the mark before (or the walk's beginning) up to and with this one.
+    /// Rows from the mark before (or the walk's beginning) up to and with this one; about so many
+    /// where marks were taken from a sample.
     pub rows: u64,
 }
 

@@ -3,19 +3,22 @@
 //! Four sessions of the database's own client read and update single rows of the same table at a
 //! fixed rate, before and during. A request that comes late because the one before was slow counts
 //! from when it was due, so that a stall is not hidden by the requests that it kept from being made.
+//!
+//! With several rates they take turns, so that a machine's mood is shared by all; and so does a time
+//! without a backfill, which says what two equal times differ by.
 
 #![expect(clippy::disallowed_methods, reason = "an application's requests come at their times")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dunlin_testkit::servers::Product;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::backfill::table::{Ground, Keys};
-use super::backfill::watched;
 use crate::{Failure, install};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -29,6 +32,12 @@ pub(crate) struct Options {
     /// How long the time before is measured, in seconds.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    /// How long a backfill goes on at most, in seconds; what is left of it is left undone.
+    #[arg(long, default_value_t = 20)]
+    during: u64,
+    /// Rows a second that a backfill is told to do, in turn; 0: as it does by itself.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    rate: Vec<u64>,
     /// How often all of it is measured.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -55,54 +64,114 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             continue;
         }
         let ground = Ground::new(product, Keys::Integer, options.rows, false)?;
-        let mut all = Vec::new();
+        let ways: Vec<Way> = std::iter::once(Way::Nothing)
+            .chain(options.rate.iter().copied().map(Way::of))
+            .collect();
+        let mut all: Vec<Vec<Once>> = ways.iter().map(|_| Vec::new()).collect();
         for _ in 0..options.repeats {
-            ground.reset()?;
-            all.push(once(&ground, &binary, options)?);
+            for (way, measured) in ways.iter().zip(&mut all) {
+                ground.reset()?;
+                measured.push(once(&ground, &binary, *way, options)?);
+            }
         }
         println!(
-            "\n{}: {} rows, {} requests a second of the application",
+            "\n{}: {} rows, {} requests a second of the application, {} times",
             product.as_str(),
             options.rows,
-            options.requests
+            options.requests,
+            options.repeats
         );
-        for (name, share) in [("median", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
-            let of = |times: &[Duration]| percentile(times, share).as_secs_f64() * 1e3;
-            let before = middle(all.iter().map(|one| of(&one.before)).collect());
-            let during = middle(all.iter().map(|one| of(&one.during)).collect());
-            println!(
-                "  {name:<8} before {before:>8.2} ms   during {during:>8.2} ms   {:.2} x",
-                during / before
-            );
+        for (way, measured) in ways.iter().zip(&all) {
+            report(*way, measured);
         }
-        let rate =
-            middle(all.iter().map(|one| options.rows as f64 / one.took.as_secs_f64()).collect());
-        println!("  the backfill meanwhile: {rate:.0} rows/s");
     }
     Ok(())
+}
+
+/// What goes on while the application is measured for the second time.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Nothing: how much two equal times differ.
+    Nothing,
+    /// A backfill at the pace that it chooses.
+    Unasked,
+    /// A backfill at a rate, in rows a second.
+    Rate(u64),
+}
+
+impl Way {
+    fn of(rate: u64) -> Self {
+        if rate == 0 { Self::Unasked } else { Self::Rate(rate) }
+    }
+}
+
+fn report(way: Way, all: &[Once]) {
+    let rate = middle(all.iter().map(|one| one.rows as f64 / one.took.as_secs_f64()).collect());
+    match way {
+        Way::Nothing => println!("  without a backfill"),
+        Way::Unasked => println!("  with a backfill that does {rate:.0} rows/s"),
+        Way::Rate(asked) => {
+            println!("  with a backfill at {asked} rows/s that does {rate:.0} rows/s")
+        }
+    }
+    for (name, share) in [("median", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+        let of = |times: &[Duration]| percentile(times, share).as_secs_f64() * 1e3;
+        let before = middle(all.iter().map(|one| of(&one.before)).collect());
+        let during = middle(all.iter().map(|one| of(&one.during)).collect());
+        // Each with the time right before it: the machine is another one a minute later.
+        let times = middle(all.iter().map(|one| of(&one.during) / of(&one.before)).collect());
+        println!("    {name:<8} before {before:>8.2} ms   during {during:>8.2} ms   {times:.2} x");
+    }
 }
 
 struct Once {
     before: Vec<Duration>,
     during: Vec<Duration>,
+    /// Rows that the backfill did, and in what time.
+    rows: u64,
     took: Duration,
 }
 
-fn once(ground: &Ground, binary: &Path, options: &Options) -> Result<Once, Failure> {
+fn once(ground: &Ground, binary: &Path, way: Way, options: &Options) -> Result<Once, Failure> {
     let application = Application::start(ground, options);
     // What is cold at first is no measure of what comes later.
     std::thread::sleep(Duration::from_secs(3));
     application.begin();
     std::thread::sleep(Duration::from_secs(options.seconds));
     let before = application.begin();
-    let took = backfill(ground, binary, &options.line)?;
+    let longest = Duration::from_secs(options.during);
+    let took = match way {
+        Way::Nothing => {
+            std::thread::sleep(longest);
+            longest
+        }
+        Way::Unasked => backfill(ground, binary, &options.line, longest)?,
+        Way::Rate(rate) => {
+            let mut lines = options.line.clone();
+            lines.push(format!("rate {rate} rows/s"));
+            backfill(ground, binary, &lines, longest)?
+        }
+    };
     let during = application.begin();
     application.stop();
-    ground.check("dunlin")?;
-    Ok(Once { before, during, took })
+    let done = ground
+        .database
+        .sql("SELECT count(*) FROM posts WHERE published_at IS NOT NULL")
+        .map_err(|error| Failure::because("cannot look at the rows", &error))?;
+    let rows = done.trim().parse().map_err(|error| Failure::because("no count", &error))?;
+    if rows == 0 && !matches!(way, Way::Nothing) {
+        return Err(Failure::new("the backfill did nothing"));
+    }
+    Ok(Once { before, during, rows, took })
 }
 
-fn backfill(ground: &Ground, binary: &Path, lines: &[String]) -> Result<Duration, Failure> {
+/// Runs until it is done, or for so long at most; how long it took.
+fn backfill(
+    ground: &Ground,
+    binary: &Path,
+    lines: &[String],
+    longest: Duration,
+) -> Result<Duration, Failure> {
     let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
     let project = tempfile::tempdir().map_err(failed)?;
     let folder = project.path().join("data_migrations");
@@ -117,7 +186,27 @@ fn backfill(ground: &Ground, binary: &Path, lines: &[String]) -> Result<Duration
     command.current_dir(project.path()).env_remove("DATABASE_URL").env_remove("DUNLIN_ENV");
     command.args(["data", "run", "--database-url", &ground.database.url]);
     command.args(["--data-migrations", "data_migrations"]);
-    watched(&mut command).map(|measured| measured.time)
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let failed = |error: std::io::Error| Failure::because("cannot run the program", &error);
+    let started = Instant::now();
+    let mut child = command.spawn().map_err(failed)?;
+    while started.elapsed() < longest {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            let took = started.elapsed();
+            return if status.success() {
+                Ok(took)
+            } else {
+                Err(Failure::new(format!("the backfill: {status}")))
+            };
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // As Ctrl-C: it finishes its chunk.
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        kill_process(pid, Signal::INT).map_err(|error| failed(error.into()))?;
+    }
+    child.wait().map_err(failed)?;
+    Ok(started.elapsed())
 }
 
 type Times = Arc<std::sync::Mutex<Vec<Duration>>>;

@@ -158,13 +158,6 @@ impl MysqlTarget {
         }
         Ok(())
     }
-
-    /// The login, as GRANT wants it.
-    fn grantee(&self) -> String {
-        let user = &self.facts.server.user;
-        let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
-        format!("'{name}'@'{host}'")
-    }
 }
 
 /// Sessions of others at work; `None` where this login sees fewer sessions than there are.

@@ -8,6 +8,7 @@ mod capture;
 mod catalogue;
 mod commit;
 mod derived;
+mod grant;
 mod health;
 mod kind;
 mod position;
@@ -40,12 +41,15 @@ impl Chunks for MysqlTarget {
 
     async fn explain(&mut self, work: &Backfill) -> Result<Vec<Access>, TargetError> {
         self.let_go().await?;
-        self.explain_access(work).await
+        let access = self.explain_access(work).await;
+        access
+            .map_err(|error| self.with_grant(error, "asking how chunks would reach rows of", work))
     }
 
     async fn extent(&mut self, work: &Backfill) -> Result<Extent, TargetError> {
         self.let_go().await?;
-        self.find_extent(work).await
+        let extent = self.find_extent(work).await;
+        extent.map_err(|error| self.with_grant(error, "reading the keys of", work))
     }
 
     /// None is needed: chunks read their rows by locking reads, which wait for rows whose insertion

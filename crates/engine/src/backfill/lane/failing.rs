@@ -76,7 +76,11 @@ impl Lane {
         seat.walk_again();
         match error.kind {
             ErrorKind::ShapeChanged => return Turn::End(LaneEnd::Shape),
-            ErrorKind::LockTimeout | ErrorKind::Conflict => return self.again(error).await,
+            // Whoever has no room left has not died: taking the segment up anew would count as that,
+            // and in the end blame the row that comes next.
+            ErrorKind::LockTimeout | ErrorKind::Conflict | ErrorKind::Exhausted => {
+                return self.again(error).await;
+            }
             ErrorKind::StatementTimeout if rows > 1 => {
                 self.suspect = Some(Suspect { rows });
                 return self.again(error).await;
@@ -115,7 +119,11 @@ impl Lane {
             return Turn::End(LaneEnd::Failed(Box::new(failure)));
         }
         self.lock_first |= error.kind == ErrorKind::Conflict;
-        self.shared.stumble();
+        if error.kind == ErrorKind::Exhausted {
+            self.shared.set_trouble(Some(error.to_string()));
+        } else {
+            self.shared.stumble();
+        }
         let pause = backoff(self.retries.min(6));
         self.shared.tell(News::Retrying { error, attempt: self.retries + 1, pause });
         self.shared.sleep(pause).await;
@@ -163,7 +171,7 @@ impl Lane {
 
     async fn failed_aside(&mut self, error: TargetError) -> Turn {
         match error.kind.remedy() {
-            Remedy::RetryTransaction => self.again(error).await,
+            _ if error.is_passing() => self.again(error).await,
             _ => Turn::End(broken_or_failed(error)),
         }
     }

@@ -119,7 +119,15 @@ fn set_ways(ground: &Ground) -> Vec<Way> {
 }
 
 fn sparse_ways(ground: &Ground) -> Vec<Way> {
-    vec![ground.one_scan(), ground.one_update(), ground.ours(1)]
+    let mut ways = vec![ground.one_scan(true)];
+    if ground.product == Product::Postgres {
+        ways.push(ground.one_scan(false));
+    }
+    ways.extend([ground.one_update(), ground.ours(1)]);
+    if ground.product != Product::Sqlite {
+        ways.push(ground.ours(2));
+    }
+    ways
 }
 
 fn code_ways(ground: &Ground, options: &Options) -> Vec<Way> {

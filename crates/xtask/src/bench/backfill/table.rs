@@ -212,12 +212,16 @@ impl Ground {
         }
     }
 
-    /// What any way must read once, if no index tells where the rows are.
-    pub(super) fn one_scan(&self) -> Way {
-        Way::Clients {
-            name: "one scan".to_owned(),
-            sqls: vec!["SELECT count(*) FROM posts WHERE published_at IS NULL;".to_owned()],
-        }
+    /// What any way must read once, if no index tells where the rows are. `parallel`: by as many
+    /// processes as the server takes by itself, else by one.
+    pub(super) fn one_scan(&self, parallel: bool) -> Way {
+        let scan = "SELECT count(*) FROM posts WHERE published_at IS NULL;";
+        let (name, settings) = if parallel {
+            ("one scan", "")
+        } else {
+            ("one scan by one process", "SET max_parallel_workers_per_gather = 0;\n")
+        };
+        Way::Clients { name: name.to_owned(), sqls: vec![format!("{settings}{scan}")] }
     }
 
     /// Loops on the server that commit every 10,000 rows, each over a part of the table, side by

@@ -11,6 +11,7 @@ mod keys;
 mod network;
 mod people;
 mod poison;
+mod room;
 mod shapes;
 mod signals;
 mod standby;

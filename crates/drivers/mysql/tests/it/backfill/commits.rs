@@ -4,6 +4,7 @@ use dunlin_engine::{Checkpoint, Deed, ErrorKind};
 use dunlin_model::{Bound, KeyRange, Verb};
 
 use super::{begun, chunk, chunked, data_lease, number, numbers, planned, segment, update};
+use crate::support::World;
 
 const TWICE: &str = "UPDATE t SET v = v * 2 + 1 WHERE :chunk";
 
@@ -196,4 +197,24 @@ async fn two_statements_are_one_chunk() {
     assert_eq!(done.len(), 3);
     assert_eq!(eyes.one("SELECT COUNT(*) FROM gone").await, "50");
     assert_eq!(eyes.one("SELECT COUNT(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named() {
+    let (world, _) = numbers("rights", 50).await;
+    let mut eyes = world.eyes().await;
+    let user = format!("walker{}", std::process::id());
+    eyes.run(&format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'pass-word'")).await;
+    eyes.run(&format!("GRANT SELECT ON `{}`.* TO '{user}'@'%'", world.name)).await;
+    let mut url = url::Url::parse(&world.url).expect("a URL");
+    url.set_username(&user).expect("set");
+    url.set_password(Some("pass-word")).expect("set");
+    let reader = World { name: world.name.clone(), url: url.into() };
+    let mut looking = reader.target().await;
+    let work = planned(&mut looking, vec![update(TWICE)]).await;
+    let denied = looking.explain(&work).await.expect_err("denied");
+    assert_eq!(denied.kind, ErrorKind::Permission, "{denied:?}");
+    let help = denied.help.unwrap_or_default();
+    assert!(help.contains("GRANT SELECT, UPDATE ON") && help.contains(&user), "{help}");
+    eyes.run(&format!("DROP USER '{user}'@'%'")).await;
 }
