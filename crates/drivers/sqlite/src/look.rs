@@ -52,6 +52,8 @@ pub(crate) fn look<T>(
     control: &Arc<Control>,
     mut job: impl FnMut(&Connection) -> Outcome<T>,
 ) -> Result<T, TargetError> {
+    // With a rollback journal nobody reads while somebody commits.
+    control.wait_for_locks(file.busy_timeout);
     let mut copy = false;
     for _ in 0..TRIES_MAX {
         let way = if copy { Way::Copied } else { way_in(file)? };

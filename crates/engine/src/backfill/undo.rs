@@ -24,7 +24,7 @@ const ROWS_MAX: u64 = 20_000;
 
 /// Chunks are not made smaller for the sake of health or company below this: what a transaction costs
 /// by itself is most of it then.
-const ROWS_MIN: u64 = 10;
+const ROWS_MIN: u64 = 100;
 
 /// Nor are they made to take less time than this.
 const TIME_MIN: Duration = Duration::from_millis(10);

@@ -349,3 +349,20 @@ fn held(outcome: RowsOutcome) -> Duration {
     let RowsOutcome::Committed(committed) = outcome else { panic!("{outcome:?}") };
     committed.held.unwrap()
 }
+
+#[tokio::test]
+async fn a_look_waits_for_whoever_commits() {
+    let scratch = Scratch::new();
+    scratch.sql("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let patience = Duration::from_millis(100);
+    let connector = scratch.waiting(patience);
+    let mut target = connector.connect(Purpose::Look).await.unwrap();
+    let writer = scratch.raw();
+    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let began = std::time::Instant::now();
+    let error = target.table("t").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::LockTimeout, "{error:?}");
+    assert!(began.elapsed() >= patience, "it gave up at once");
+    writer.execute_batch("COMMIT").unwrap();
+    assert!(target.table("t").await.unwrap().is_some());
+}

@@ -65,7 +65,7 @@ fn an_undo_heeds_what_people_want(product: Product) {
     const MANY: u32 = 3_000;
     let world = accounts(product, "chunk_undo_heeds", MANY);
     doubling(&world, 1, "-- dunlin: undo capture for 1 day\n");
-    world.run("data run").exits(0);
+    world.run("data run --no-throttle").exits(0);
     world.sql(&format!("UPDATE accounts SET balance = -1 WHERE id = {MANY}"));
     let undo = world
         .command("data undo 1 --yes")
