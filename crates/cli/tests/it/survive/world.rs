@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A state that has not come by then will not come: every wait ends earlier on a slow machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How long to leave the processors to others between two looks at a state.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
