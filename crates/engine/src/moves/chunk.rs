@@ -148,17 +148,29 @@ impl ChunkWriter {
     ) -> Result<Outcome, TargetError> {
         let mut outcome = Outcome::default();
         session.begin().await?;
-        self.insert(session, rows, chunk, slowly, &mut outcome).await?;
+        self.apply(session, rows, chunk, slowly, &mut outcome).await?;
+        crate::failpoint("move.written");
+        session.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Writes a chunk and its packs in the transaction that is open.
+    pub(super) async fn apply(
+        &self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        chunk: &Chunk,
+        slowly: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), TargetError> {
+        self.insert(session, rows, chunk, slowly, outcome).await?;
         if !chunk.updates.is_empty() {
-            self.update(session, rows, chunk, &mut outcome).await?;
+            self.update(session, rows, chunk, outcome).await?;
         }
         let packs: Result<Vec<_>, _> =
             chunk.puts.values().map(|stored| outcome.correct(stored)).collect();
         let name = session.name.clone();
-        session.target.put(&name, &packs?).await?;
-        crate::failpoint("move.written");
-        session.commit().await?;
-        Ok(outcome)
+        session.target.put(&name, &packs?).await
     }
 
     async fn insert(

@@ -1,5 +1,6 @@
 //! The course of a run: decide, load, settle, verify, record.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_model::moves::IdKind;
@@ -18,6 +19,7 @@ use super::run::{MoveJob, millis};
 use super::session::Session;
 use super::settle::{check_deletions, delete_gone, take_over};
 use super::state::MoveState;
+use super::swap::{self, Aside, Room};
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::events::Event;
@@ -74,7 +76,15 @@ impl<'a> Course<'a> {
         report.decide_ms = millis(began);
         crate::failpoint("move.decided");
         let began = Instant::now();
-        let bare = BareLoad::begin(plan, &mut self.session).await?;
+        let reload = self.reload(source, &decided).await?;
+        let swaps = self.swaps().await?;
+        let bare = match (swaps, &reload) {
+            (true, _) => BareLoad::default(),
+            (false, Some(reload)) => {
+                BareLoad::begin(plan, &mut self.session, Some(&reload.in_place)).await?
+            }
+            (false, None) => BareLoad::begin(plan, &mut self.session, None).await?,
+        };
         let mut writers: Vec<RuleWriter<'a>> = plan
             .rules
             .iter()
@@ -84,8 +94,20 @@ impl<'a> Course<'a> {
             writer.bare = bare.is_whole(writer.rule);
             writer.everything = writer.bare;
         }
+        if let Some(reload) = &reload {
+            reload.tell_deleted(&bare, &mut writers);
+        }
+        if swaps {
+            let room = Arc::new(Room::default());
+            writers.iter_mut().for_each(|writer| writer.aside = Some(Aside::new(&room)));
+        }
         let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
         bare.end(&mut self.session, &mut writers).await?;
+        if swaps {
+            check_deletions(plan, &writers)?;
+            self.tell("applying", None);
+            swap::apply(plan, &mut self.session, &mut writers).await?;
+        }
         self.second(source, &decided, &mut writers).await?;
         take_over(plan, &mut self.session, &mut writers).await?;
         check_deletions(plan, &writers)?;
@@ -117,11 +139,11 @@ impl<'a> Course<'a> {
         Ok(report)
     }
 
-    fn tell(&self, what: &str, of: Option<&str>) {
+    pub(super) fn tell(&self, what: &str, of: Option<&str>) {
         self.move_job.job.observer.event(Event::MovePhase { phase: what, of });
     }
 
-    async fn load(
+    pub(super) async fn load(
         &mut self,
         source: &mut dyn Source,
         decided: &Decided,

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dunlin_model::moves::{
-    Catalogue, Each, Field, IdSpec, Mapping, Missing, Relation, Rule, SourceSpec, TableName, Value,
+    Catalogue, Changed, Deleted, Each, Field, IdSpec, Mapping, Missing, MoveMode, Relation, Rule,
+    SourceSpec, TableName, Value,
 };
 use dunlin_model::{Diagnostic, Place};
 
@@ -168,7 +169,13 @@ impl Planner<'_> {
         }
         let passes = order(&mut rules, self.target);
         let rules = rules.into_iter().map(Arc::new).collect();
-        Some(MovePlan { mapping: self.mapping.clone(), sources, rules, namespaces, passes })
+        let mut mapping = self.mapping.clone();
+        if mapping.mode == MoveMode::Reload {
+            // Whatever the application did to the move's rows: they are loaded again.
+            mapping.conflicts.changed_there = Changed::Overwrite;
+            mapping.conflicts.deleted_there = Deleted::Restore;
+        }
+        Some(MovePlan { mapping, sources, rules, namespaces, passes })
     }
 
     pub(super) fn error(&mut self, rule: &'static str, line: usize, message: impl Into<String>) {

@@ -169,9 +169,6 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
         diagnostic.help = Some(help.to_owned());
         found.push(diagnostic);
     };
-    if mapping.mode != dunlin_model::moves::MoveMode::Sync {
-        refuse(None, "only `mode = \"sync\"` is supported so far".to_owned(), "leave `mode` away");
-    }
     for spec in mapping.ids.iter().filter(|spec| spec.kind == IdKind::Matched) {
         let message = format!("`{}`: ids that are matched are not supported so far", spec.name);
         refuse(Some(spec.line), message, "use keep, derived or assigned");

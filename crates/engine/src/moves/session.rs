@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
     pub(super) dry_run: bool,
     /// Connections that write beside this one.
     pub(super) lanes: Option<Lanes>,
+    /// A transaction is open that more belongs to than what begins and commits now.
+    pub(super) within: bool,
     /// What was begun is brought to its end, although a person stopped the run.
     pub(super) ending: bool,
     forms: HashMap<String, HashMap<String, String>>,
@@ -61,13 +63,27 @@ impl<'a> Session<'a> {
         dry_run: bool,
     ) -> Self {
         let (name, forms) = (name.to_owned(), HashMap::new());
-        Self { job, target, lease, name, run, dry_run, lanes: None, ending: false, forms }
+        Self {
+            job,
+            target,
+            lease,
+            name,
+            run,
+            dry_run,
+            lanes: None,
+            within: false,
+            ending: false,
+            forms,
+        }
     }
 
     /// Begins a transaction.
     pub(super) async fn begin(&mut self) -> Result<(), TargetError> {
         if self.job.interrupt.urgency() >= self.stopped_by() {
             return Err(interrupted());
+        }
+        if self.within {
+            return Ok(());
         }
         self.target.begin(&self.lease, self.job.limits.lock_timeout).await
     }
@@ -79,6 +95,9 @@ impl<'a> Session<'a> {
 
     /// Commits it.
     pub(super) async fn commit(&mut self) -> Result<(), TargetError> {
+        if self.within {
+            return Ok(());
+        }
         crate::failpoint("move.sending");
         self.target.commit(&mut self.lease).await?;
         crate::failpoint("move.committed");
@@ -91,7 +110,8 @@ impl<'a> Session<'a> {
         error: TargetError,
         attempt: u32,
     ) -> Result<(), TargetError> {
-        if error.kind.remedy() == Remedy::Reconnect {
+        // Of a larger transaction nothing is left: who began it begins again.
+        if self.within || error.kind.remedy() == Remedy::Reconnect {
             return Err(error);
         }
         self.target.rollback().await?;

@@ -83,7 +83,7 @@ async fn adopt(
                 writer.report.updated += 1;
                 return Ok(());
             }
-            Err(error) if error.by_row => {
+            Err(error) if error.by_row && !session.within => {
                 session.target.rollback().await?;
                 let (old, reason) = (postponed.entry.old.clone(), error.message);
                 writer.notes.push(Note { old, kind: NoteKind::Rejected, reason });

@@ -21,6 +21,7 @@ use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
 use super::shapes::Shapes;
 use super::state::MoveState;
+use super::swap::Aside;
 use crate::{ErrorKind, TargetError};
 
 /// Rows of a chunk at most: a transaction of about a second, also where indexes and constraints are
@@ -80,6 +81,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) everything: bool,
     /// They refer through no foreign key that is in force, so that chunks have no order.
     pub(super) bare: bool,
+    /// Where what differs is kept instead of being written.
+    pub(super) aside: Option<Aside>,
     /// The columns that each run wrote.
     pub(super) shapes: Arc<Shapes>,
     /// Chunks that lanes are writing.
@@ -113,6 +116,7 @@ impl<'a> RuleWriter<'a> {
             unfinished: 0,
             everything: false,
             bare: false,
+            aside: None,
             shapes: Arc::new(Shapes::of(rule, state)),
             tasks: Tasks::new(),
         }
@@ -195,7 +199,8 @@ impl<'a> RuleWriter<'a> {
         let batch = session.normalise(fields, batch).await?;
         let new = new_keys(self.rule, &batch)?;
         let hashes = row_hashes(fields, &batch)?;
-        let first_hashes = match self.everything || self.rule.deferred.is_empty() {
+        let is_whole = self.everything || self.aside.is_some();
+        let first_hashes = match is_whole || self.rule.deferred.is_empty() {
             true => None,
             false => Some(row_hashes(fields, &without_deferred(self.rule, &batch)?)?),
         };
@@ -409,12 +414,10 @@ impl<'a> RuleWriter<'a> {
             self.report.updated += chunk.updates.len() as u64;
             return Ok(());
         }
-        let writer = ChunkWriter {
-            rule: Arc::clone(self.rule),
-            conflicts: self.conflicts,
-            shapes: Arc::clone(&self.shapes),
-            everything: self.everything,
-        };
+        if let Some(aside) = &mut self.aside {
+            return aside.keep(rows, chunk);
+        }
+        let writer = self.chunks();
         // Changed rows are locked, and may refer to each other across chunks: one chunk at a time.
         let is_free = self.bare || !self.everything;
         let stands_alone = chunk.updates.is_empty() && !self.rule.in_order && is_free;
@@ -429,6 +432,16 @@ impl<'a> RuleWriter<'a> {
         let outcome = writer.write(session, rows, &chunk).await?;
         self.written(outcome);
         Ok(())
+    }
+
+    /// What writes its chunks.
+    pub(super) fn chunks(&self) -> ChunkWriter {
+        ChunkWriter {
+            rule: Arc::clone(self.rule),
+            conflicts: self.conflicts,
+            shapes: Arc::clone(&self.shapes),
+            everything: self.everything,
+        }
     }
 
     /// Waits until lanes have committed all that they were given of this rule.
@@ -457,7 +470,7 @@ impl<'a> RuleWriter<'a> {
         }
     }
 
-    fn written(&mut self, mut outcome: Outcome) {
+    pub(super) fn written(&mut self, mut outcome: Outcome) {
         self.report.inserted += outcome.inserted;
         self.report.updated += outcome.updated;
         self.report.unchanged += outcome.unchanged;

@@ -34,6 +34,18 @@ pub enum MoveMode {
     Swap,
 }
 
+impl MoveMode {
+    /// As the mapping says it: `sync`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Reload => "reload",
+            Self::Swap => "swap",
+        }
+    }
+}
+
 /// How an old key becomes a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdKind {

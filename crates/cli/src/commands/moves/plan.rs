@@ -18,16 +18,17 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
     render::failure::diagnostics(&warnings);
     let outline = plan.outline();
     let tables = moves::outlook(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
+    let mode = opened.job.mapping.mode.as_str();
     if context.global.json {
         render::json(&serde_json::json!({
-            "name": name, "source": opened.job.source.describe(),
+            "name": name, "mode": mode, "source": opened.job.source.describe(),
             "target": opened.job.target.describe(), "steps": outline, "tables": tables,
             "exit_code": 0,
         }));
         return Ok(Exit::Done);
     }
     render::line(&format!(
-        "{name}: {} -> {}",
+        "{name}: {} -> {}; mode {mode}",
         opened.job.source.describe(),
         opened.job.target.describe()
     ));

@@ -65,14 +65,14 @@ set.twin_id = { new = "job", of = "twin", missing = "null" }
 const ROWS: &str = "SELECT count(*), count(b.id), (SELECT count(*) FROM jobs JOIN people w ON w.id = who_id
      JOIN jobs t ON t.id = jobs.twin_id AND t.twin_id = jobs.id) FROM people p LEFT JOIN people b ON b.id = p.boss_id";
 
-struct Staff {
-    project: Project,
-    old: TestDatabase,
-    new: TestDatabase,
+pub(super) struct Staff {
+    pub(super) project: Project,
+    pub(super) old: TestDatabase,
+    pub(super) new: TestDatabase,
 }
 
 impl Staff {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let server = servers::postgres();
         let staff = Self {
             project: Project::empty(),
@@ -94,23 +94,23 @@ impl Staff {
         self.project.write("dunlin.toml", &text);
     }
 
-    fn run(&self, words: &str) -> Ran {
+    pub(super) fn run(&self, words: &str) -> Ran {
         self.project.run_with(words, &[KEY])
     }
 
     /// Runs and dies at a failpoint.
-    fn die_at(&self, failpoint: &str) -> Ran {
+    pub(super) fn die_at(&self, failpoint: &str) -> Ran {
         let lease = ("DUNLIN_LEASE_TTL_MS", "1500");
         self.project.run_with("move run staff", &[KEY, lease, ("DUNLIN_FAILPOINT", failpoint)])
     }
 
     #[track_caller]
-    fn sql(&self, sql: &str) -> String {
+    pub(super) fn sql(&self, sql: &str) -> String {
         self.new.sql(sql).expect("the client can do it").trim_end().to_owned()
     }
 
     /// The application's schema as pg_dump tells it.
-    fn dump(&self) -> String {
+    pub(super) fn dump(&self) -> String {
         let made = Command::new("pg_dump")
             .args(["--schema-only", "--schema=public", "--no-owner", "--no-privileges"])
             .arg(&self.new.url)

@@ -5,6 +5,7 @@ mod conflicts;
 mod demo;
 mod design_queue;
 mod mistakes;
+mod modes;
 mod nights;
 mod scaffold;
 

@@ -45,26 +45,29 @@ pub(super) fn pass_sql(lease: &Lease) -> String {
     }
 }
 
-/// An expression: the trigger `t` keeps its table for this move.
+/// An expression: the trigger `t` keeps its table for this move, or did.
 fn keeps(name: &str) -> String {
     format!(
-        "t.tgname = '{KEEPER}' AND t.tgenabled = 'A' AND t.tgargs = pg_catalog.convert_to({}, \
+        "t.tgname = '{KEEPER}' AND t.tgargs = pg_catalog.convert_to({}, \
          pg_catalog.getdatabaseencoding()) || pg_catalog.decode('00', 'hex')",
         quote::text(name)
     )
 }
 
+/// Tables with our trigger: that keeps others out, or any.
 async fn kept(
     session: &Session,
     name: &str,
     tables: &[TableName],
+    is_shut: bool,
 ) -> Result<Vec<TableName>, TargetError> {
+    let shut = if is_shut { " AND t.tgenabled = 'A'" } else { "" };
     let mut kept = Vec::new();
     for table in tables {
         let answers = session
             .ask(&format!(
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = \
-                 pg_catalog.to_regclass({}) AND {})",
+                 pg_catalog.to_regclass({}) AND {}{shut})",
                 quote::text(&table_sql(table)),
                 keeps(name)
             ))
@@ -103,9 +106,19 @@ async fn keep(session: &Session, name: &str, tables: &[TableName]) -> Result<(),
     Ok(())
 }
 
+async fn admit(session: &Session, name: &str, tables: &[TableName]) -> Result<(), TargetError> {
+    let mut sorted: Vec<String> =
+        kept(session, name, tables, true).await?.iter().map(table_sql).collect();
+    sorted.sort();
+    for table in &sorted {
+        session.run(&format!("ALTER TABLE {table} DISABLE TRIGGER {KEEPER}")).await?;
+    }
+    Ok(())
+}
+
 async fn open(session: &Session, name: &str, tables: &[TableName]) -> Result<(), TargetError> {
     let mut sorted: Vec<String> =
-        kept(session, name, tables).await?.iter().map(table_sql).collect();
+        kept(session, name, tables, false).await?.iter().map(table_sql).collect();
     sorted.sort();
     for table in &sorted {
         session.run(&format!("DROP TRIGGER {KEEPER} ON {table}")).await?;
@@ -194,7 +207,7 @@ impl BareTarget for PostgresMoveTarget {
     ) -> Result<Vec<TableName>, TargetError> {
         call!(self, async {
             let own = self.look().await?;
-            let found = kept(&self.session, name, tables).await;
+            let found = kept(&self.session, name, tables, true).await;
             self.looked(own).await;
             found
         })
@@ -203,6 +216,11 @@ impl BareTarget for PostgresMoveTarget {
     async fn keep(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError> {
         self.within()?;
         call!(self, async { explained(keep(&self.session, name, tables).await) })
+    }
+
+    async fn admit(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError> {
+        self.within()?;
+        call!(self, async { explained(admit(&self.session, name, tables).await) })
     }
 
     async fn open(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError> {

@@ -85,7 +85,12 @@ pub(super) async fn read(
         let oid = number(row, 0)?;
         let Some(table) = numbers.get(&oid) else { continue };
         let stays = field(row, 1)?.map(str::to_owned);
-        let made = TableDefinitions { table: table.clone(), stays, definitions: Vec::new() };
+        let made = TableDefinitions {
+            table: table.clone(),
+            stays,
+            referred_by: texts(field(row, 2)?)?,
+            definitions: Vec::new(),
+        };
         found.insert(oid, made);
     }
     for row in &keys.rows {
@@ -124,7 +129,12 @@ async fn numbers(
 }
 
 fn tables_sql(listed: &str) -> String {
-    format!("SELECT c.oid, {TABLE_STAYS} FROM pg_catalog.pg_class AS c WHERE c.oid IN ({listed})")
+    format!(
+        "SELECT c.oid, {TABLE_STAYS}, (SELECT pg_catalog.json_agg(DISTINCT \
+         f.conrelid::pg_catalog.regclass::pg_catalog.text) FROM pg_catalog.pg_constraint AS f \
+         WHERE f.contype = 'f' AND f.confrelid = c.oid AND f.conrelid NOT IN ({listed})) \
+         FROM pg_catalog.pg_class AS c WHERE c.oid IN ({listed})"
+    )
 }
 
 fn indexes_sql(listed: &str) -> String {

@@ -1,5 +1,7 @@
 //! A run that loads empty tables bare: from the first look to the last thing restored.
 
+use std::collections::BTreeSet;
+
 use dunlin_model::moves::TableName;
 
 use super::super::plan::{MovePlan, PlannedRule};
@@ -7,6 +9,7 @@ use super::super::session::Session;
 use super::super::writer::{RuleWriter, pack_area};
 use super::journal::{Journal, KeptTable};
 use super::port::DefinitionKind;
+use super::reload::empty_ours;
 use super::restore::restore;
 use super::strip::{droppable, hands, strip};
 use crate::events::Event;
@@ -25,9 +28,13 @@ impl BareLoad {
     /// Keeps the tables that this run is the first to fill, and drops what is rebuilt afterwards; or
     /// goes on where a run that died has left them bare. Where that can't be done, nothing is
     /// dropped.
+    ///
+    /// `reload`: tables that hold nothing but the move's rows are emptied first, but for those that
+    /// are named.
     pub(in super::super) async fn begin(
         plan: &MovePlan,
         session: &mut Session<'_>,
+        reload: Option<&BTreeSet<TableName>>,
     ) -> Result<Self, TargetError> {
         if session.dry_run || session.target.bare().is_none() {
             return Ok(Self::default());
@@ -35,12 +42,19 @@ impl BareLoad {
         if let Some(journal) = Journal::read(session).await? {
             return Self::go_on(session, &journal).await;
         }
-        let tables = empty(plan, session).await?;
-        let tables = eligible(session, tables).await?;
-        if tables.is_empty() {
-            return Ok(Self::default());
-        }
-        match strip(session, &tables).await {
+        let begun = match reload {
+            Some(but) => {
+                let mut tables = tables_of(plan);
+                tables.retain(|kept| !but.contains(&kept.table));
+                empty_ours(session, tables).await
+            }
+            None => {
+                let tables = empty(plan, session).await?;
+                let tables = eligible(session, tables).await?;
+                if tables.is_empty() { Ok(None) } else { strip(session, &tables).await }
+            }
+        };
+        match begun {
             Ok(Some(journal)) => {
                 let count = journal.definitions.len();
                 let of = format!("{count} indexes and foreign keys are dropped, to be rebuilt");
@@ -51,6 +65,8 @@ impl BareLoad {
             Err(error) if may_go_without(error.kind) => {
                 let of = format!("nothing: {}", error.message);
                 session.job.observer.event(Event::MovePhase { phase: "baring", of: Some(&of) });
+                // A reload may have kept tables already.
+                restore(session).await?;
                 Ok(Self::default())
             }
             Err(error) => Err(error),
@@ -77,6 +93,18 @@ impl BareLoad {
             .map(|key| (key.table, key.columns))
             .collect();
         Ok(Self { tables, in_force })
+    }
+
+    /// Whether a run before this one has left tables bare, to be filled further.
+    pub(in super::super) async fn is_under_way(
+        session: &mut Session<'_>,
+    ) -> Result<bool, TargetError> {
+        Ok(Journal::read(session).await?.is_some())
+    }
+
+    /// Whether a table is loaded bare.
+    pub(in super::super) fn has(&self, table: &TableName) -> bool {
+        self.tables.contains(table)
     }
 
     /// Whether columns that wait for later rows elsewhere can be written at once: no foreign key

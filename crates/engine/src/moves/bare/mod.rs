@@ -7,11 +7,13 @@
 //! nothing would check what is written. So whoever dies in between leaves tables that are whole but
 //! for what the store names, and the next run, or `move restore`, does the rest.
 
+mod foreign;
 mod journal;
 mod load;
 mod orphans;
 mod outlook;
 mod port;
+mod reload;
 mod restore;
 mod strip;
 

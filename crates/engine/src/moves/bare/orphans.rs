@@ -49,7 +49,10 @@ pub(super) async fn remove(
 }
 
 /// A table with the columns of its key alone.
-async fn keyed(session: &mut Session<'_>, table: &TableName) -> Result<Written, TargetError> {
+pub(super) async fn keyed(
+    session: &mut Session<'_>,
+    table: &TableName,
+) -> Result<Written, TargetError> {
     let catalogue = session.target.catalogue().await?;
     let relation = catalogue.relation(table);
     let fields: Option<Vec<_>> = relation.and_then(|relation| {

@@ -1,5 +1,6 @@
 //! What a run would drop, for people.
 
+use dunlin_model::moves::MoveMode;
 use serde::Serialize;
 
 use super::super::plan::MovePlan;
@@ -7,6 +8,7 @@ use super::super::run::{MoveJob, no_lease};
 use super::super::session::Session;
 use super::load::{empty, tables_of};
 use super::port::DefinitionKind;
+use super::reload::apart;
 use super::strip::hands;
 use crate::report::EngineError;
 
@@ -15,7 +17,8 @@ use crate::report::EngineError;
 pub struct TableOutlook {
     /// The table.
     pub table: String,
-    /// It is loaded bare: it is empty, and nobody else may write it meanwhile.
+    /// It is loaded bare: it is empty, or `reload` empties it if all of its rows are the move's; and
+    /// nobody else may write it meanwhile.
     pub bare: bool,
     /// Indexes that are dropped and rebuilt.
     pub indexes: Vec<String>,
@@ -46,13 +49,17 @@ pub async fn outlook(
         }
         return Ok(all);
     }
-    let empty: Vec<_> =
-        empty(plan, &mut session).await?.into_iter().map(|kept| kept.table).collect();
+    let all_tables: Vec<_> = tables_of(plan).into_iter().map(|kept| kept.table).collect();
+    let loaded = match plan.mapping.mode {
+        MoveMode::Reload => apart(&mut session, tables_of(plan)).await?,
+        MoveMode::Sync | MoveMode::Swap => empty(plan, &mut session).await?,
+    };
+    let empty: Vec<_> = loaded.into_iter().map(|kept| kept.table).collect();
     let found = hands(&mut session)?.definitions(&empty).await?;
     let free: Vec<_> =
         found.into_iter().filter(|table| table.stays.is_none()).map(|table| table.table).collect();
     let bare = hands(&mut session)?.definitions(&free).await?;
-    let refused = hands(&mut session)?.definitions(&empty).await?;
+    let refused = hands(&mut session)?.definitions(&all_tables).await?;
     for kept in tables_of(plan) {
         let name = kept.table.to_string();
         if let Some(table) = bare.iter().find(|table| table.table == kept.table) {
@@ -71,7 +78,13 @@ pub async fn outlook(
             let why = refused
                 .iter()
                 .find(|table| table.table == kept.table)
-                .and_then(|table| table.stays.clone())
+                .and_then(|table| match (&table.stays, table.referred_by.first()) {
+                    (Some(why), _) => Some(why.clone()),
+                    (None, Some(other)) if plan.mapping.mode == MoveMode::Reload => {
+                        Some(format!("{other} refers to it, and is not loaded with it"))
+                    }
+                    (None, _) => None,
+                })
                 .unwrap_or_else(|| "it has rows".to_owned());
             all.push(TableOutlook::in_place(name, format!("everything: {why}")));
         }

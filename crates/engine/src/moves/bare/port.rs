@@ -49,6 +49,8 @@ pub struct TableDefinitions {
     pub table: TableName,
     /// Why nothing of it may be dropped, and what would change that.
     pub stays: Option<String>,
+    /// Tables that refer to it and are none of those that were asked about.
+    pub referred_by: Vec<String>,
     /// Its foreign keys and indexes, in the order in which they were made.
     pub definitions: Vec<Definition>,
 }
@@ -75,7 +77,11 @@ pub trait BareTarget: Send {
     /// write them any more, whether we live or not.
     async fn keep(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError>;
 
-    /// Lets others write them again. One that isn't kept stays as it is.
+    /// Lets others write them from the commit on, without waiting for those who only read; what kept
+    /// them out may still be there.
+    async fn admit(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError>;
+
+    /// Lets others write them again, and takes away what kept them out. One that isn't kept stays as it is.
     async fn open(&mut self, name: &str, tables: &[TableName]) -> Result<(), TargetError>;
 
     /// Whether there is a row.

@@ -123,9 +123,24 @@ async fn try_bring_back(
     session.commit().await
 }
 
-/// Others may write the tables again.
+/// Others may write the tables again. First that, which waits for no reader, and then the rest, which
+/// may have to wait for a backup.
 async fn open(session: &mut Session<'_>, journal: &Journal) -> Result<(), TargetError> {
     let tables = journal.names();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let done = async {
+            let name = session.name.clone();
+            session.begin().await?;
+            hands(session)?.admit(&name, &tables).await?;
+            session.commit().await
+        };
+        match done.await {
+            Ok(()) => break,
+            Err(error) => session.failed(error, attempt).await?,
+        }
+    }
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -8,6 +8,9 @@ use super::journal::{Journal, KeptTable};
 use super::port::{BareTarget, Definition, TableDefinitions};
 use crate::{ErrorKind, TargetError};
 
+/// How often it is tried to get the tables' locks.
+const STRIP_TRIES: u32 = 3;
+
 /// The target's hands for this; asked for only where it is known that it has some.
 pub(super) fn hands<'s>(
     session: &'s mut Session<'_>,
@@ -33,6 +36,11 @@ pub(super) async fn strip(
         attempt += 1;
         match try_strip(session, tables.to_vec()).await {
             Ok(journal) => return Ok(journal),
+            // While we wait for the lock others wait behind us: rather not, than long.
+            Err(error) if attempt >= STRIP_TRIES => {
+                session.target.rollback().await?;
+                return Err(error);
+            }
             Err(error) => session.failed(error, attempt).await?,
         }
     }
@@ -77,7 +85,10 @@ async fn try_strip(
 }
 
 /// Puts the journal, and drops what it says.
-async fn drop_all(session: &mut Session<'_>, journal: &Journal) -> Result<(), TargetError> {
+pub(super) async fn drop_all(
+    session: &mut Session<'_>,
+    journal: &Journal,
+) -> Result<(), TargetError> {
     let name = session.name.clone();
     session.target.put(&name, &journal.entries()?).await?;
     // The last made first: a foreign key before what it stands on.

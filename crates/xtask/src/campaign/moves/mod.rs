@@ -23,15 +23,17 @@ use source::Old;
 use world::{NAME, World};
 
 /// Failpoints of a move, in its order.
-const FAILPOINTS: [&str; 10] = [
+const FAILPOINTS: [&str; 12] = [
     "claim.granted",
     "move.decided",
+    "move.kept",
     "move.stripped",
     "move.written",
     "move.sending",
     "move.committed",
     "move.rebuilt",
     "move.opened",
+    "move.swapping",
     "move.loaded",
     "move.verified",
 ];
@@ -111,6 +113,8 @@ struct Circumstances {
     used: bool,
     /// And between a run that was killed and the next.
     used_meanwhile: bool,
+    /// The mapping's mode. A reload writes over what the application did, so then it does nothing.
+    mode: &'static str,
 }
 
 /// One round: two databases, and what has become of them.
@@ -146,13 +150,15 @@ impl Round {
             .tempdir()
             .map_err(|error| Failure::because("cannot make a folder", &error))?;
         let use_of_it = random.u8(0..3);
+        let mode = ["sync", "sync", "reload", "swap"][random.usize(0..4)];
         let circumstances = Circumstances {
             // Large enough for several packs of a thousand, one round in six.
             scale: if random.u8(0..6) == 0 { 20 } else { random.u32(1..=2) },
-            used: use_of_it > 0,
-            used_meanwhile: use_of_it > 1,
+            used: mode != "reload" && use_of_it > 0,
+            used_meanwhile: mode != "reload" && use_of_it > 1,
+            mode,
         };
-        let world = World::make(product, server, project.path())?;
+        let world = World::make(product, server, project.path(), circumstances.mode)?;
         let mut round = Self {
             circumstances,
             definitions: world.definitions()?,
@@ -397,7 +403,7 @@ mod tests {
     /// The clients take the tables, the rows and the questions, and without a move all rows are lost.
     fn the_world_is_sound(product: Product, server: Option<&Server>) {
         let project = tempfile::tempdir().unwrap();
-        let world = World::make(product, server, project.path()).unwrap();
+        let world = World::make(product, server, project.path(), "sync").unwrap();
         let mut old = Old::new(product, 7);
         world.old.sql(&old.years(2)).unwrap();
         for _ in 0..20 {

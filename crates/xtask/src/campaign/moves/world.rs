@@ -51,6 +51,8 @@ pub(super) struct World {
     pub(super) new: TestDatabase,
     /// Which edition of the mapping is in force: it stands in texts that rows get.
     pub(super) version: u32,
+    /// `mode` of the mapping.
+    pub(super) mode: &'static str,
 }
 
 impl World {
@@ -59,12 +61,14 @@ impl World {
         product: Product,
         server: Option<&Server>,
         project: &Path,
+        mode: &'static str,
     ) -> Result<Self, Failure> {
         let world = Self {
             product,
             old: fresh(product, server, "old"),
             new: fresh(product, server, "new"),
             version: 1,
+            mode,
         };
         let texts = world.texts();
         for (database, text) in [(&world.old, texts.old), (&world.new, texts.new)] {
@@ -122,7 +126,8 @@ impl World {
 
     fn write_mapping(&self, project: &Path) -> Result<(), Failure> {
         let file = project.join("moves").join(format!("{NAME}.toml"));
-        std::fs::write(file, self.of_version(self.texts().mapping))
+        let mapping = self.of_version(self.texts().mapping);
+        std::fs::write(file, format!("mode = \"{}\"\n{mapping}", self.mode))
             .map_err(|error| Failure::because("cannot write the mapping", &error))
     }
 
