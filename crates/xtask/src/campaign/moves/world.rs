@@ -106,7 +106,7 @@ impl World {
                WHERE relnamespace = 'public'::regnamespace
              UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
                FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-             UNION ALL SELECT pg_get_triggerdef(t.oid) || tgenabled FROM pg_trigger t JOIN pg_class c
+             UNION ALL SELECT pg_get_triggerdef(t.oid) || tgenabled::text FROM pg_trigger t JOIN pg_class c
                ON c.oid = tgrelid WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal
              ORDER BY d",
         )
