@@ -7,6 +7,8 @@ use std::time::Duration;
 use dunlin_engine::{Connector, ErrorKind, TargetError};
 use dunlin_model::Dialect;
 use dunlin_project::settings::check_url;
+#[cfg(feature = "move")]
+use dunlin_project::settings::files_folder;
 
 /// How to reach a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn connector(options: &ConnectOptions) -> Result<Arc<dyn Connector>, TargetE
     }
 }
 
-/// The driver for a URL, as a source or a target of moves.
+/// The driver for a URL, as a target of moves.
 ///
 /// # Errors
 /// The URL is malformed, or its driver was left out when this program was built.
@@ -58,6 +60,47 @@ pub fn move_connector(
         #[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
         absent => Err(left_out(absent)),
     }
+}
+
+/// A source of moves: the driver for a URL, or a folder of files.
+///
+/// # Errors
+/// The URL is malformed, or its driver was left out when this program was built.
+#[cfg(feature = "move")]
+pub fn source_connector(
+    options: &ConnectOptions,
+) -> Result<Arc<dyn dunlin_engine::moves::SourceConnector>, TargetError> {
+    if let Some(folder) = files_folder(&options.url) {
+        return files(folder, options);
+    }
+    match dialect(options)? {
+        #[cfg(feature = "postgres")]
+        Dialect::Postgres => Ok(Arc::new(options.postgres()?)),
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => Ok(Arc::new(options.mysql()?)),
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite => Ok(Arc::new(options.sqlite()?)),
+        #[cfg(not(all(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+        absent => Err(left_out(absent)),
+    }
+}
+
+#[cfg(feature = "files")]
+fn files(
+    folder: &str,
+    options: &ConnectOptions,
+) -> Result<Arc<dyn dunlin_engine::moves::SourceConnector>, TargetError> {
+    Ok(Arc::new(dunlin_files::FilesConnector::new(folder, &options.root)))
+}
+
+#[cfg(all(feature = "move", not(feature = "files")))]
+fn files(
+    _folder: &str,
+    _options: &ConnectOptions,
+) -> Result<Arc<dyn dunlin_engine::moves::SourceConnector>, TargetError> {
+    let message = "this program was built without files as sources";
+    Err(TargetError::new(ErrorKind::Refused, message)
+        .help("use a build that has them: the default features do"))
 }
 
 impl ConnectOptions {

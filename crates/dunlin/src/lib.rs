@@ -6,9 +6,9 @@
 mod connect;
 mod migrator;
 
-#[cfg(feature = "move")]
-pub use connect::move_connector;
 pub use connect::{ConnectOptions, connector};
+#[cfg(feature = "move")]
+pub use connect::{move_connector, source_connector};
 pub use dunlin_engine as engine;
 pub use dunlin_model as model;
 pub use dunlin_project as project;

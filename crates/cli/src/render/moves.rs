@@ -23,6 +23,12 @@ pub(crate) fn report(report: &MoveReport) {
         for (because, count) in &source.left_out {
             data(&format!("  {} left out of {}: {because}", rows(*count), source.source));
         }
+        if source.unread > 0 {
+            let records = if source.unread == 1 { "record" } else { "records" };
+            let rejected = styled(BAD, "rejected");
+            let count = grouped(source.unread);
+            data(&format!("  {}: {count} {records} {rejected}: can't be read", source.source));
+        }
         if source.not_taken > 0 {
             data(&format!(
                 "  {} of {}: no rule takes them, and no [[leave_out]] says why",

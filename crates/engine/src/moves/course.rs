@@ -8,11 +8,12 @@ use dunlin_model::moves::IdKind;
 use super::bare::{BareLoad, restore};
 use super::decide::decide;
 use super::ids::IdCipher;
+use super::key::{Part, RowKey};
 use super::key_set::KeySet;
 use super::notes::{NOTES_AREA, count_notes, store_notes};
 use super::pass::{self, Coverage};
 use super::plan::{MovePlan, Pass};
-use super::ports::{Source, Stored};
+use super::ports::{Source, Stored, Unread};
 use super::produce::Decided;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
@@ -165,6 +166,12 @@ impl<'a> Course<'a> {
             let mut own = pick(writers, &pass.rules);
             pass::run(plan, pass, source, &mut self.session, decided, &mut own, coverage).await?;
             if is_first {
+                let unread = source.unread(&from.relation.name).await?;
+                source_report.unread = unread.count;
+                notes.extend(unread.first.into_iter().map(unread_note));
+                for &rule in from.rules.iter().filter(|_| unread.count > 0) {
+                    writers[rule].keep_gone = true;
+                }
                 seen.push(pass.source);
                 report.sources.push(source_report);
                 all_notes.push((from.name.clone(), notes));
@@ -223,6 +230,7 @@ impl<'a> Course<'a> {
             let done = self.once_more("retrying", source, decided, writers, &open).await?;
             for (rule, mut again) in done.into_iter().rev() {
                 again.notes.clear();
+                again.keep_gone = writers[rule].keep_gone;
                 delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
                 let RuleWriter { report, notes, .. } = &mut writers[rule];
                 report.inserted += again.report.inserted;
@@ -358,6 +366,12 @@ impl<'a> Course<'a> {
     }
 }
 
+/// A record without a key goes by its place.
+fn unread_note(unread: Unread) -> Note {
+    let old = RowKey(vec![Part::Bytes(unread.place.into_bytes().into())]);
+    Note { old, kind: NoteKind::Rejected, reason: unread.reason }
+}
+
 fn pick<'w, 'a>(writers: &'w mut [RuleWriter<'a>], rules: &[usize]) -> Vec<&'w mut RuleWriter<'a>> {
     let mut all: Vec<Option<&'w mut RuleWriter<'a>>> = writers.iter_mut().map(Some).collect();
     rules.iter().filter_map(|rule| all[*rule].take()).collect()
@@ -382,6 +396,10 @@ fn problems(report: &MoveReport, verified: bool) -> Vec<String> {
                 found.push(format!("{}: {count} {rows} {what}", rule.rule));
             }
         }
+    }
+    for source in report.sources.iter().filter(|source| source.unread > 0) {
+        let records = if source.unread == 1 { "record" } else { "records" };
+        found.push(format!("{}: {} {records} can't be read", source.source, source.unread));
     }
     for source in report.sources.iter().filter(|source| source.not_taken > 0) {
         found.push(format!("{}: {} old rows that no rule takes", source.source, source.not_taken));

@@ -50,7 +50,8 @@ pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
-    MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
+    MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, SourceConnector, Stored,
+    Unread, UnreadRecords, Written,
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use run::{MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue};

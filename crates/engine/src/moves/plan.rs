@@ -130,15 +130,8 @@ pub(super) struct Planner<'a> {
 
 /// The table or query that rules know by a name.
 pub(super) fn source_spec(mapping: &Mapping, name: &str) -> SourceSpec {
-    mapping.sources.iter().find(|spec| spec.name == name).cloned().unwrap_or_else(|| SourceSpec {
-        name: name.to_owned(),
-        table: None,
-        query: None,
-        key: Vec::new(),
-        unused: Vec::new(),
-        lets: Vec::new(),
-        line: 1,
-    })
+    let said = mapping.sources.iter().find(|spec| spec.name == name);
+    said.cloned().unwrap_or_else(|| SourceSpec::of(name, 1))
 }
 
 impl Planner<'_> {

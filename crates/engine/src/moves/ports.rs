@@ -4,7 +4,9 @@ use arrow::array::{BooleanArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_model::Lease;
-use dunlin_model::moves::{Catalogue, Expression, Field, OnRowError, TableName};
+use dunlin_model::moves::{
+    Catalogue, Expression, Field, FileMistake, Mapping, OnRowError, TableName,
+};
 use tokio::sync::mpsc;
 
 use super::bare::BareTarget;
@@ -18,6 +20,27 @@ pub trait MoveConnector: Connector {
 
     /// Connects to it as a target.
     async fn move_target(&self) -> Result<Box<dyn MoveTarget>, TargetError>;
+}
+
+/// Opens a source of moves: a database, or something else that has tables.
+#[async_trait]
+pub trait SourceConnector: Send + Sync {
+    /// Where it is, for people; never a password.
+    fn place(&self) -> String;
+
+    /// Opens it under one snapshot, to look only.
+    async fn open(&self) -> Result<Box<dyn Source>, TargetError>;
+}
+
+#[async_trait]
+impl<T: MoveConnector> SourceConnector for T {
+    fn place(&self) -> String {
+        self.describe()
+    }
+
+    async fn open(&self) -> Result<Box<dyn Source>, TargetError> {
+        self.source().await
+    }
 }
 
 /// Where a reader puts what it has read. It waits while the queue is full.
@@ -43,9 +66,43 @@ pub struct Extract {
     pub batch_bytes: usize,
 }
 
+/// A record of a file that could not be read as a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Where it stands: `orders.csv:17`.
+    pub place: String,
+    /// Why, without values.
+    pub reason: String,
+}
+
+/// Records of one table that could not be read as rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnreadRecords {
+    /// How many.
+    pub count: u64,
+    /// The first of them, in the order of the files.
+    pub first: Vec<Unread>,
+}
+
 /// A source under one snapshot. All its readers see the same rows.
 #[async_trait]
 pub trait Source: Send {
+    /// Tells a folder of files, before anything else, how the mapping says that they are read.
+    /// `false`: it is a database, which knows that itself.
+    ///
+    /// # Errors
+    /// What is said and doesn't fit the files.
+    fn files(&mut self, mapping: &Mapping) -> Result<bool, Vec<FileMistake>> {
+        let _ = mapping;
+        Ok(false)
+    }
+
+    /// The records of a table that were no rows, once it has been read.
+    async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {
+        let _ = table;
+        Ok(UnreadRecords::default())
+    }
+
     /// Its tables and views.
     async fn catalogue(&mut self) -> Result<Catalogue, TargetError>;
 

@@ -102,6 +102,8 @@ pub struct SourceReport {
     pub left_out: BTreeMap<String, u64>,
     /// Rows that no rule takes.
     pub not_taken: u64,
+    /// Records of files that could not be read as rows; `rows` doesn't count them.
+    pub unread: u64,
 }
 
 /// A run's whole report.

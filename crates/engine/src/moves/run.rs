@@ -11,7 +11,7 @@ use super::course::Course;
 use super::lanes::Lanes;
 use super::look::never_ran;
 use super::plan::{MovePlan, plan, source_spec};
-use super::ports::{Compiler, MoveConnector, MoveTarget, Source};
+use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector};
 use super::report::MoveReport;
 use super::session::Session;
 use super::state::{AREA, MoveState};
@@ -36,7 +36,7 @@ pub struct MoveJob {
     /// The mapping.
     pub mapping: Mapping,
     /// Where rows come from.
-    pub source: Arc<dyn MoveConnector>,
+    pub source: Arc<dyn SourceConnector>,
     /// Where they go.
     pub target: Arc<dyn MoveConnector>,
     /// Compiles expressions.
@@ -97,7 +97,7 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
 pub async fn prepare(
     move_job: &MoveJob,
 ) -> Result<(MovePlan, Vec<Diagnostic>, Box<dyn Source>), EngineError> {
-    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     Ok((plan, warnings, source))
@@ -108,6 +108,7 @@ pub(super) async fn planned(
     source: &mut dyn Source,
     target: &mut dyn MoveTarget,
 ) -> Result<(MovePlan, Vec<Diagnostic>), EngineError> {
+    reads_files(&move_job.mapping, source).map_err(EngineError::Refused)?;
     let from = source_catalogue(&move_job.mapping, source).await?;
     let to = target.catalogue().await?;
     let mut found = check_mapping(&move_job.mapping, &from, &to);
@@ -129,6 +130,42 @@ pub(super) async fn planned(
             Err(EngineError::Refused(all))
         }
     }
+}
+
+/// Tells a folder of files how it is read; refuses what means something for files only.
+fn reads_files(mapping: &Mapping, source: &mut dyn Source) -> Result<(), Vec<Diagnostic>> {
+    let place = |line| dunlin_model::Place::line(mapping.file.clone(), line);
+    match source.files(mapping) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let found = said_of_files(mapping);
+            if found.is_empty() { Ok(()) } else { Err(found) }
+        }
+        Err(mistakes) => Err(mistakes
+            .into_iter()
+            .map(|wrong| {
+                Diagnostic::error("files", wrong.message).at(place(wrong.line)).help(wrong.help)
+            })
+            .collect()),
+    }
+}
+
+/// What a mapping says of files.
+fn said_of_files(mapping: &Mapping) -> Vec<Diagnostic> {
+    let all = mapping.files.iter().map(|files| ("files".to_owned(), files.line));
+    let some = mapping.sources.iter().flat_map(|spec| {
+        let file = spec.file.iter().map(|file| (format!("from.{}.file", spec.name), file.line));
+        let types = spec.types.first().map(|one| (format!("from.{}.types", spec.name), one.line));
+        file.chain(types)
+    });
+    all.chain(some)
+        .map(|(what, line)| {
+            let database = &mapping.source.value;
+            Diagnostic::error("files", format!("`{what}` means something for files only"))
+                .at(dunlin_model::Place::line(mapping.file.clone(), line))
+                .help(format!("take it away: `{database}` is a database, which knows its types"))
+        })
+        .collect()
 }
 
 /// The source's tables, and the mapping's queries as if they were some.
@@ -178,7 +215,7 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
 
 async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let job = &move_job.job;
-    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
@@ -222,7 +259,7 @@ async fn under_lease(
     mut target: Box<dyn MoveTarget>,
     lease: Lease,
 ) -> Result<MoveReport, EngineError> {
-    let mut source = move_job.source.source().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;

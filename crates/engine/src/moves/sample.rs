@@ -57,7 +57,7 @@ pub struct Sample {
 /// # Errors
 /// There is no such source or row; the mapping's; the databases'.
 pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sample, EngineError> {
-    let mut reader = move_job.source.source().await?;
+    let mut reader = move_job.source.open().await?;
     let mut target = move_job.target.move_target().await?;
     let (plan, _) = planned(move_job, reader.as_mut(), target.as_mut()).await?;
     let place = plan.sources.iter().position(|one| one.name == source);

@@ -140,7 +140,7 @@ pub(super) fn check_deletions(
     }
     let percent = conflicts.max_deleted_percent.map_or(MAX_DELETED_PERCENT, u64::from);
     let mut tables: BTreeMap<&TableName, (u64, u64)> = BTreeMap::new();
-    for (writer, rule) in writers.iter().zip(&plan.rules) {
+    for (writer, rule) in writers.iter().zip(&plan.rules).filter(|(one, _)| !one.keep_gone) {
         let (gone, all) = tables.entry(&rule.written.table).or_default();
         *gone += writer.gone.len() as u64;
         *all += writer.gone.len() as u64 + writer.report.rows;
@@ -171,11 +171,16 @@ pub(super) async fn delete_gone(
 ) -> Result<(), TargetError> {
     let mut gone = std::mem::take(&mut writer.gone);
     let conflicts = plan.mapping.conflicts;
-    if conflicts.gone_here == Gone::Keep {
+    if conflicts.gone_here == Gone::Keep || writer.keep_gone {
+        let reason = if writer.keep_gone {
+            "gone, and kept: a record that can't be read may be it"
+        } else {
+            "gone from the source, and kept"
+        };
         writer.notes.extend(gone.into_iter().map(|(_, entry)| Note {
             old: entry.old,
             kind: NoteKind::Kept,
-            reason: "gone from the source, and kept".to_owned(),
+            reason: reason.to_owned(),
         }));
         return Ok(());
     }

@@ -87,6 +87,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) shapes: Arc<Shapes>,
     /// Chunks that lanes are writing.
     tasks: Tasks,
+    /// Rows that are gone are kept: a record that can't be read may be theirs.
+    pub(super) keep_gone: bool,
 }
 
 impl<'a> RuleWriter<'a> {
@@ -119,6 +121,7 @@ impl<'a> RuleWriter<'a> {
             aside: None,
             shapes: Arc::new(Shapes::of(rule, state)),
             tasks: Tasks::new(),
+            keep_gone: false,
         }
     }
 

@@ -169,6 +169,8 @@ impl Relation {
 pub struct Catalogue {
     /// By name, sorted. Ours are left out.
     pub relations: Vec<Relation>,
+    /// They are files: nothing but the mapping knows their keys.
+    pub is_of_files: bool,
 }
 
 impl Catalogue {

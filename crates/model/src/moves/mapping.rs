@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::TableName;
+use super::{DeclaredType, FileOptions, TableName};
 
 /// An expression with where it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +138,30 @@ pub struct SourceSpec {
     pub unused: Vec<Placed<String>>,
     /// Named expressions, in order; later ones may use earlier ones.
     pub lets: Vec<(String, Expression)>,
+    /// Files: what their columns hold, where that isn't text.
+    pub types: Vec<DeclaredType>,
+    /// Files: how these are written, where that differs from the others.
+    pub file: Option<Placed<FileOptions>>,
     /// Where it is said.
     pub line: usize,
+}
+
+impl SourceSpec {
+    /// A source of which nothing more is said than its name.
+    #[must_use]
+    pub fn of(name: &str, line: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            table: None,
+            query: None,
+            key: Vec::new(),
+            unused: Vec::new(),
+            lets: Vec::new(),
+            types: Vec::new(),
+            file: None,
+            line,
+        }
+    }
 }
 
 /// One row for each of these.
@@ -289,6 +311,8 @@ pub struct Mapping {
     pub ids: Vec<IdSpec>,
     /// What happens where the application is used meanwhile.
     pub conflicts: Conflicts,
+    /// How files are written, where the source is a folder of them.
+    pub files: Option<Placed<FileOptions>>,
     /// What is said about sources; those that aren't mentioned are tables of their own name.
     pub sources: Vec<SourceSpec>,
     /// What goes where, in the order of the file.

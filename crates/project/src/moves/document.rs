@@ -24,6 +24,7 @@ pub(super) enum Scope {
     Ids,
     Conflicts,
     From,
+    Files,
     Into,
     Set,
     Reference,
@@ -43,6 +44,7 @@ const KEYS: &[(Scope, &str, &[&str])] = &[
             "id_key",
             "ids",
             "conflicts",
+            "files",
             "from",
             "into",
             "leave_out",
@@ -54,7 +56,16 @@ const KEYS: &[(Scope, &str, &[&str])] = &[
         "under [conflicts]",
         &["changed_there", "deleted_there", "gone_here", "max_deleted"],
     ),
-    (Scope::From, "under [from.NAME]", &["table", "query", "key", "unused", "let"]),
+    (
+        Scope::From,
+        "under [from.NAME]",
+        &["table", "query", "key", "unused", "types", "file", "let"],
+    ),
+    (
+        Scope::Files,
+        "under [files]",
+        &["encoding", "delimiter", "quote", "skip", "names", "null", "decimal_comma"],
+    ),
     (
         Scope::Into,
         "under [into.NAME]",

@@ -6,6 +6,7 @@
 
 mod check;
 mod document;
+mod files;
 mod folder;
 mod identifiers;
 mod reader;

@@ -10,7 +10,7 @@ use dunlin_model::moves::{
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Item, Key, Scope, is_key, is_plain};
-use super::rule;
+use super::{files, rule};
 use crate::directive::is_name;
 use crate::folder::toml_error;
 
@@ -63,6 +63,7 @@ pub fn parse_mapping(name: &str, file: &Path, text: &str) -> Result<Mapping, Vec
         id_key: None,
         ids: Vec::new(),
         conflicts: Conflicts::default(),
+        files: None,
         sources: Vec::new(),
         rules: Vec::new(),
         leave_out: Vec::new(),
@@ -106,6 +107,7 @@ fn read(document: &mut Document<'_>, table: &DeTable<'_>, mapping: &mut Mapping)
                     mapping.conflicts = conflicts(document, table);
                 }
             }
+            path @ "files" => mapping.files = files::options(document, path, value),
             path @ "from" => {
                 for (key, table) in document.tables(path, value) {
                     mapping.sources.push(source(document, key, table));
@@ -259,15 +261,7 @@ fn percent(value: Item<'_, '_>) -> Option<u8> {
 
 fn source(document: &mut Document<'_>, key: &Key<'_>, table: &DeTable<'_>) -> SourceSpec {
     let name = key.get_ref().as_ref();
-    let mut spec = SourceSpec {
-        name: name.to_owned(),
-        table: None,
-        query: None,
-        key: Vec::new(),
-        unused: Vec::new(),
-        lets: Vec::new(),
-        line: document.line(key.span().start),
-    };
+    let mut spec = SourceSpec::of(name, document.line(key.span().start));
     let path = format!("from.{name}");
     for (key, value) in table {
         let inner = format!("{path}.{}", key.get_ref());
@@ -281,6 +275,8 @@ fn source(document: &mut Document<'_>, key: &Key<'_>, table: &DeTable<'_>) -> So
             }
             "key" => spec.key = key_columns(document, &inner, value),
             "unused" => spec.unused = document.names(&inner, value, "[\"flavor\"]"),
+            "types" => spec.types = files::types(document, &inner, value),
+            "file" => spec.file = files::options(document, &inner, value),
             "let" => {
                 if let Some(table) = document.table(&inner, value) {
                     lets(document, &inner, table, &mut spec);

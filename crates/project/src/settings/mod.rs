@@ -23,7 +23,7 @@ use crate::folder::{self, Folder};
 
 pub use reference::{json_schema, reference};
 pub use template::template;
-pub use url::check_url;
+pub use url::{check_url, files_folder};
 
 /// The database's name where there is no configuration.
 pub const DEFAULT_DATABASE: &str = "main";

@@ -56,6 +56,11 @@ pub fn check_url(url: &str) -> Result<Dialect, String> {
     if url.is_empty() {
         return Err("the database URL is empty".to_owned());
     }
+    if files_folder(url).is_some() {
+        return Err("`files:` is a folder of files: a move reads from it, and nothing else works \
+                    with it"
+            .to_owned());
+    }
     let scheme = url
         .split_once(':')
         .map(|(scheme, _)| scheme)
@@ -75,6 +80,14 @@ pub fn check_url(url: &str) -> Result<Dialect, String> {
         Dialect::Postgres | Dialect::Mysql => check_server(name, rest)?,
     }
     Ok(dialect)
+}
+
+/// The folder of a URL such as `files:exports` or `files:///srv/exports`, which moves read; `None`:
+/// the URL is a database's.
+#[must_use]
+pub fn files_folder(url: &str) -> Option<&str> {
+    let rest = url.trim().strip_prefix("files:")?;
+    Some(rest.strip_prefix("//").unwrap_or(rest))
 }
 
 fn known(scheme: &str) -> Option<(&'static str, Dialect)> {
@@ -195,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn folders_of_files() {
+        assert_eq!(files_folder("files:exports/old"), Some("exports/old"));
+        assert_eq!(files_folder(" files:///srv/exports"), Some("/srv/exports"));
+        assert_eq!(files_folder("files://exports"), Some("exports"));
+        assert_eq!(files_folder("sqlite:files"), None);
+    }
+
+    #[test]
     fn bad_urls_say_what_to_write_and_never_quote_the_secret() {
         for (url, message) in [
             ("", "empty"),
@@ -217,6 +238,7 @@ mod tests {
             ("postgres://u:hunter2@/d", "no host"),
             ("postgres://u:hunter2 @h/d", "%20"),
             ("sqlite:", "no file"),
+            ("files:hunter2", "a move reads from it"),
         ] {
             let error = check_url(url).expect_err(url);
             assert!(error.contains(message), "{url}: {error}");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dunlin::engine::events::Observer;
 use dunlin::engine::moves::{
-    KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, WORKERS, parse_secret,
+    KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, SourceConnector, WORKERS, parse_secret,
 };
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
@@ -20,7 +20,7 @@ use dunlin::model::{Diagnostic, Place};
 use dunlin::project::moves::read_mapping;
 use dunlin::project::settings::DatabaseSettings;
 use dunlin::transform::DataFusion;
-use dunlin::{ConnectOptions, move_connector};
+use dunlin::{ConnectOptions, move_connector, source_connector};
 
 use crate::args::{MoveCommand, MoveIdsCommand};
 use crate::context::{Context, engine_error};
@@ -86,13 +86,13 @@ fn open(
     observer: Arc<dyn Observer>,
 ) -> Result<Opened, CliError> {
     let mapping = read_mapping(&context.settings.root, name).map_err(CliError::Diagnostics)?;
-    let source = database(context, &mapping, &mapping.source, "source")?;
+    let from = database(context, &mapping, &mapping.source, "source")?;
     let target = database(context, &mapping, &mapping.target, "target")?;
     let job = context.job(target, command, observer)?;
     let name = target.name.clone();
     let job = MoveJob {
         job,
-        source: connector(context, source)?,
+        source: source(context, from)?,
         target: connector(context, target)?,
         mapping,
         compiler: Arc::new(DataFusion::new()),
@@ -141,18 +141,31 @@ fn database<'a>(
     })
 }
 
-/// The driver of one side of a move.
+/// What a move reads.
+pub(in crate::commands) fn source(
+    context: &Context,
+    database: &DatabaseSettings,
+) -> Result<Arc<dyn SourceConnector>, CliError> {
+    source_connector(&options(context, database)?)
+        .map_err(|error| engine_error(&database.name, error.into()))
+}
+
+/// The driver of what a move writes.
 pub(in crate::commands) fn connector(
     context: &Context,
     database: &DatabaseSettings,
 ) -> Result<Arc<dyn MoveConnector>, CliError> {
+    move_connector(&options(context, database)?)
+        .map_err(|error| engine_error(&database.name, error.into()))
+}
+
+fn options(context: &Context, database: &DatabaseSettings) -> Result<ConnectOptions, CliError> {
     let url = database.url().map_err(|message| CliError::usage(message, "set it"))?;
-    move_connector(&ConnectOptions {
+    Ok(ConnectOptions {
         url: url.to_owned(),
         direct_url: database.direct_url.clone(),
         replica_urls: Vec::new(),
         root: context.settings.root.clone(),
         connect_timeout: database.connect_timeout,
     })
-    .map_err(|error| engine_error(&database.name, error.into()))
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(
     render::line(&format!(
         "{}: {} -> {}",
         args.name,
-        opened.job.source.describe(),
+        opened.job.source.place(),
         opened.job.target.describe()
     ));
     let report = moves::run(&opened.job).await.map_err(|error| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::from_here;
 use super::name::snake_case;
 use crate::args::{Global, NewMoveArgs};
-use crate::commands::moves::connector;
+use crate::commands::moves::{connector, source as source_of};
 use crate::context::{Context, target_error};
 use crate::exit::{CliError, Exit};
 use crate::new_file::{Written, write_new};
@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, args: &NewMoveArgs) -> Result<Exit, Cli
         // Before anybody waits for two databases.
         return Err(there());
     }
-    let mut old = connector(&context, source)?.source().await.map_err(|error| at(source, error))?;
+    let mut old = source_of(&context, source)?.open().await.map_err(|error| at(source, error))?;
     let old = old.catalogue().await.map_err(|error| at(source, error))?;
     let mut new =
         connector(&context, target)?.move_target().await.map_err(|error| at(target, error))?;

@@ -81,7 +81,7 @@ pub(super) async fn read(
         })
         .collect();
     relations.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Catalogue { relations })
+    Ok(Catalogue { relations, is_of_files: false })
 }
 
 /// The columns of a query's result.

@@ -45,7 +45,9 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
     let is_moved = check.mapping.rules.iter().any(|rule| rule.from.value == name);
     // Rows that all go nowhere are only counted.
     if key.is_empty() && is_moved {
+        let is_of_files = check.source.is_of_files;
         let what = match relation {
+            _ if is_of_files => "is a file",
             Some(relation) if relation.query.is_none() => {
                 "has no primary key and no unique index over NOT NULL columns"
             }
@@ -55,7 +57,14 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
             "source-without-key",
             line,
             format!("`{name}` {what}: it isn't known which columns tell its rows apart"),
-            format!("name them: key = [\"…\"] under [from.{name}]"),
+            if is_of_files {
+                format!(
+                    "name them: key = [\"…\"] under [from.{name}]; key = \"line\" goes by the \
+                     number of the line, for files that only grow"
+                )
+            } else {
+                format!("name them: key = [\"…\"] under [from.{name}]")
+            },
         );
     }
     let Some(relation) = relation else { return };
@@ -100,6 +109,16 @@ fn said_columns(check: &mut Check<'_>, spec: &SourceSpec, relation: &Relation) {
                 unused.line,
                 format!("`unused` names `{}.{}`, which doesn't exist", spec.name, unused.value),
                 help_columns(&unused.value, relation),
+            );
+        }
+    }
+    for declared in &spec.types {
+        if relation.field(&declared.column).is_none() {
+            check.error(
+                "unknown-column",
+                declared.line,
+                format!("`types` names `{}.{}`, which doesn't exist", spec.name, declared.column),
+                help_columns(&declared.column, relation),
             );
         }
     }
