@@ -73,7 +73,12 @@ impl Context {
     /// The databases that `--database` chooses: all where it is not given.
     pub(crate) fn databases(&self) -> Result<Vec<&DatabaseSettings>, CliError> {
         let Some(name) = &self.global.database else {
-            return Ok(self.settings.databases.iter().collect());
+            // Folders of files are for moves to read.
+            let all = self.settings.databases.iter();
+            let is_database = |one: &&DatabaseSettings| {
+                one.url().ok().is_none_or(|url| settings::files_folder(url).is_none())
+            };
+            return Ok(all.filter(is_database).collect());
         };
         match self.settings.databases.iter().find(|database| database.name == *name) {
             Some(database) => Ok(vec![database]),

@@ -9,7 +9,7 @@ use arrow::datatypes::{
     TimestampNanosecondType,
 };
 use arrow::error::ArrowError;
-use arrow::json::LineDelimitedWriter;
+use arrow_json::LineDelimitedWriter;
 use dunlin_engine::moves::arrow_type;
 use dunlin_model::moves::ValueType;
 use serde::Deserialize;

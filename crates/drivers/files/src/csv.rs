@@ -115,6 +115,48 @@ fn header(table: &Table, file: &TableFile, record: &Record) -> Result<Vec<String
     Ok(names)
 }
 
+/// What stands between the fields of a file of which nobody said it, by its header. `None`: what is
+/// usual.
+pub(crate) fn delimiter(table: &Table) -> Result<Option<u8>, TargetError> {
+    let Some(file) = table.files.files.first() else { return Ok(None) };
+    let bytes = stream::text(file, table.options.encoding.as_deref())?;
+    // One that is in no header: the header is one field.
+    let mut records = Records::new(bytes, 0, Some(b'"'), 1);
+    let mut record = Record::default();
+    let is_there = records.next(&mut record).map_err(|error| reading(&file.shown, &error))?;
+    if !is_there || record.len() == 0 {
+        return Ok(None);
+    }
+    let usual = if table.files.format == Format::Tsv { b'\t' } else { b',' };
+    let count = |byte: u8| record.field(0).0.iter().filter(|one| **one == byte).count();
+    let others = [b';', b'\t', b'|', b','].into_iter().filter(|other| count(*other) > 0);
+    Ok(others.max_by_key(|other| count(*other)).filter(|_| count(usual) == 0))
+}
+
+/// The columns of a table's first file, and its first rows that are whole. NULL is `None`.
+pub(crate) fn first_rows(
+    table: &Table,
+    most: usize,
+) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), TargetError> {
+    let Some(file) = table.files.files.first() else { return Ok((Vec::new(), Vec::new())) };
+    let (mut records, names) = begin(table, file)?;
+    let (mut record, mut rows) = (Record::default(), Vec::new());
+    while rows.len() < most
+        && records.next(&mut record).map_err(|error| reading(&file.shown, &error))?
+    {
+        if record.fault.is_some() || record.len() != names.len() {
+            continue;
+        }
+        let text = |place| {
+            let (bytes, quoted) = record.field(place);
+            let is_null = bytes.is_empty() && !quoted;
+            (!is_null).then(|| String::from_utf8_lossy(bytes).into_owned())
+        };
+        rows.push((0..record.len()).map(text).collect());
+    }
+    Ok((names, rows))
+}
+
 /// About how many rows there are, by the length of the first.
 fn estimate(table: &Table) -> Result<Option<u64>, TargetError> {
     let Some(file) = table.files.files.first() else { return Ok(Some(0)) };

@@ -19,6 +19,7 @@ mod csv;
 mod fault;
 mod filling;
 mod folder;
+mod guess;
 mod json;
 mod merge;
 mod moment;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::compute::interleave_record_batch;
-use arrow::ipc::reader::FileReader;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, Rows};
+use arrow_ipc::reader::FileReader;
 use dunlin_engine::TargetError;
 use dunlin_engine::moves::UnreadRecords;
 

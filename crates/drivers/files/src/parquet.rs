@@ -1,5 +1,6 @@
 //! Parquet as rows.
 
+use arrow::record_batch::RecordBatch;
 use dunlin_engine::TargetError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
@@ -54,6 +55,14 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
         return Err(unusable(table.shown(), format!("has two columns that are called `{twice}`")));
     }
     Ok(Shape::of_fields(table, fields, Some(rows)))
+}
+
+/// The first rows of a table's first file, as they stand there.
+pub(crate) fn first_batch(table: &Table) -> Result<Option<RecordBatch>, TargetError> {
+    let Some(file) = table.files.files.first() else { return Ok(None) };
+    let opened = open(file)?.with_batch_size(ROWS);
+    let mut batches = opened.build().map_err(|error| damaged(file, &error))?;
+    batches.next().transpose().map_err(|error| damaged(file, &error))
 }
 
 /// Reads a file's rows. Their numbers, from 1, are what lines are to other files.

@@ -11,10 +11,10 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
-use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+use arrow_ipc::reader::FileReader;
+use arrow_ipc::writer::FileWriter;
 use dunlin_engine::TargetError;
 use dunlin_engine::moves::UnreadRecords;
 
@@ -83,6 +83,8 @@ pub(crate) struct Sorter {
     spool: PathBuf,
     buffer: Vec<RecordBatch>,
     bytes: usize,
+    /// What is sorted in memory at once.
+    at_once: usize,
     /// Parts that are done, in the order in which their rows came.
     parts: Vec<PathBuf>,
     part: Option<Part>,
@@ -104,6 +106,7 @@ impl Sorter {
             spool: spool.to_owned(),
             buffer: Vec::new(),
             bytes: 0,
+            at_once: SORT_BYTES,
             parts: Vec::new(),
             part: None,
             numbered: 0,
@@ -117,7 +120,7 @@ impl Sorter {
     ) -> Result<(), TargetError> {
         self.bytes += batch.get_array_memory_size();
         self.buffer.push(batch);
-        if self.bytes >= SORT_BYTES { self.flush(unread) } else { Ok(()) }
+        if self.bytes >= self.at_once { self.flush(unread) } else { Ok(()) }
     }
 
     /// All rows have come.
@@ -288,5 +291,87 @@ impl Part {
     fn end(mut self) -> Result<PathBuf, TargetError> {
         self.writer.finish().map_err(|error| spooling(&error))?;
         Ok(self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int32Array, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("key", DataType::Int64, true),
+            Field::new("text", DataType::Utf8, true),
+            Field::new("file", DataType::Int32, false),
+            Field::new("line", DataType::Int64, false),
+        ]))
+    }
+
+    /// Sorts keys as they come, in batches of so many, sorting `at_once` bytes in memory.
+    fn sorted(keys: &[i64], batch: usize, at_once: usize) -> (Vec<(i64, String)>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sorter = Sorter::new(schema(), &[0], vec!["t".into()], dir.path()).unwrap();
+        sorter.at_once = at_once;
+        let mut unread = UnreadRecords::default();
+        let mut line = 0;
+        for some in keys.chunks(batch) {
+            let lines = Int64Array::from_iter_values((line + 1..).take(some.len()));
+            let texts = StringArray::from_iter_values(some.iter().map(|key| format!("row {key}")));
+            line += some.len() as i64;
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from(some.to_vec())),
+                Arc::new(texts),
+                Arc::new(Int32Array::from(vec![0; some.len()])),
+                Arc::new(lines),
+            ];
+            sorter.push(RecordBatch::try_new(schema(), columns).unwrap(), &mut unread).unwrap();
+        }
+        let sorted = sorter.finish(&mut unread, &AtomicBool::new(false)).unwrap();
+        let mut found = Vec::new();
+        for batch in sorted.read(vec![0, 1]).unwrap() {
+            let batch = batch.unwrap();
+            let keys = batch.column(0).as_primitive::<Int64Type>();
+            let texts = batch.column(1).as_string::<i32>();
+            let row = |row| (keys.value(row), texts.value(row).to_owned());
+            found.extend((0..batch.num_rows()).map(row));
+        }
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "one part stays");
+        (
+            found,
+            unread.first.into_iter().map(|one| format!("{} {}", one.place, one.reason)).collect(),
+        )
+    }
+
+    #[test]
+    fn parts_are_merged_and_the_first_of_a_key_stays() {
+        // Some thousand keys in no order; each seventh comes again.
+        let mut keys: Vec<i64> = (0..30_000).map(|n| n * 7_919 % 30_011 - 15_000).collect();
+        let again: Vec<i64> = keys.iter().copied().step_by(7).collect();
+        keys.extend(&again);
+        let mut wanted: Vec<i64> = keys.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for (batch, at_once) in [(100_000, 1 << 30), (1_000, 200_000), (100, 1)] {
+            let (found, unread) = sorted(&keys, batch, at_once);
+            let (found, texts): (Vec<i64>, Vec<String>) = found.into_iter().unzip();
+            assert_eq!(found, wanted, "{batch}");
+            assert!(texts.iter().zip(&wanted).all(|(text, key)| *text == format!("row {key}")));
+            assert_eq!(unread.len(), again.len());
+            assert!(unread.contains(&"t:30001 has the key of t:1".to_owned()), "{batch}");
+        }
+    }
+
+    #[test]
+    fn files_in_order_need_no_merging_and_none_is_no_trouble() {
+        let keys: Vec<i64> = (0..10_000).collect();
+        let (found, unread) = sorted(&keys, 100, 1_000);
+        assert_eq!((found.len(), unread.len()), (10_000, 0));
+        assert_eq!(sorted(&[], 1, 1), (Vec::new(), Vec::new()));
     }
 }

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use dunlin_engine::moves::{Batches, Extract, Source, UnreadRecords, arrow_schema};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{
-    Catalogue, Field, FileMistake, FileOptions, Mapping, Relation, SourceSpec, TableName,
+    Catalogue, Field, FileGuess, FileMistake, FileOptions, Mapping, Relation, SourceSpec, TableName,
 };
 use tempfile::TempDir;
 
 use crate::fault::{bug, spooling};
 use crate::filling::stopped;
 use crate::folder::{self, Format};
+use crate::guess::guess;
 use crate::only::only;
 use crate::shape::{Shape, Table};
 use crate::stage::{Staged, shape, stage};
@@ -33,6 +34,8 @@ struct Shared {
     /// Held while files are read: they are read once, whoever asks first.
     copies: Mutex<Copies>,
     stop: Arc<AtomicBool>,
+    /// A mapping has said how files are read.
+    told: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl FilesSource {
                 shapes: Mutex::default(),
                 copies: Mutex::default(),
                 stop: Arc::default(),
+                told: AtomicBool::new(false),
             })
         });
         Ok(Self { shared: Arc::new(shared.await?) })
@@ -103,7 +107,24 @@ impl Shared {
         Ok(found)
     }
 
+    /// Where no mapping says anything, files are taken for what they seem to be.
+    fn guess(&self) -> Result<Vec<FileGuess>, TargetError> {
+        if self.told.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        let mut guesses = Vec::new();
+        for table in held(&self.tables).iter_mut() {
+            let guess = guess(table)?;
+            table.options = guess.options.clone();
+            table.types.clone_from(&guess.types);
+            table.key.clone_from(&guess.key);
+            guesses.push(guess);
+        }
+        Ok(guesses)
+    }
+
     fn catalogue(&self) -> Result<Catalogue, TargetError> {
+        let guesses = self.guess()?;
         let tables = held(&self.tables).clone();
         let any_read = tables.iter().any(|table| table.is_read);
         let mut relations = Vec::with_capacity(tables.len());
@@ -126,7 +147,7 @@ impl Shared {
             });
         }
         relations.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Catalogue { relations, is_of_files: true })
+        Ok(Catalogue { relations, files: Some(guesses) })
     }
 
     /// A table's rows. With the first that is asked for, all files are read that the mapping speaks
@@ -275,6 +296,7 @@ impl Source for FilesSource {
             });
         }
         held(&self.shared.shapes).clear();
+        self.shared.told.store(true, Ordering::Relaxed);
         if mistakes.is_empty() { Ok(true) } else { Err(mistakes) }
     }
 

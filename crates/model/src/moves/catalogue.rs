@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::FileGuess;
+
 /// What a column holds, whatever the database calls it. Each has one form in memory: see
 /// `dunlin_engine::moves::arrow_type`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -169,8 +171,8 @@ impl Relation {
 pub struct Catalogue {
     /// By name, sorted. Ours are left out.
     pub relations: Vec<Relation>,
-    /// They are files: nothing but the mapping knows their keys.
-    pub is_of_files: bool,
+    /// Files: what those seem to be of which no mapping says anything. `None`: it is a database.
+    pub files: Option<Vec<FileGuess>>,
 }
 
 impl Catalogue {

@@ -1,9 +1,11 @@
 //! How files are read as tables, as a mapping says it.
 
-use super::ValueType;
+use serde::Serialize;
+
+use super::{TableName, ValueType};
 
 /// How the files of a source are written. What isn't said is `None`, and stands in the reader.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct FileOptions {
     /// The encoding of text files, by its name in [`ENCODINGS`]. A byte order mark comes first.
     pub encoding: Option<String>,
@@ -80,7 +82,8 @@ pub const ENCODINGS: &[&str] = &[
 ];
 
 /// What a column of texts holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileType {
     /// Text as it stands.
     Text,
@@ -181,7 +184,7 @@ impl FileType {
 }
 
 /// The type that a mapping gives a file's column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeclaredType {
     /// The column.
     pub column: String,
@@ -189,6 +192,19 @@ pub struct DeclaredType {
     pub file_type: FileType,
     /// Where it is said.
     pub line: usize,
+}
+
+/// What a file seems to be, by its first rows: a beginning for a mapping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileGuess {
+    /// The table.
+    pub table: TableName,
+    /// How it is written, where that isn't the usual.
+    pub options: FileOptions,
+    /// The columns that may be its key.
+    pub key: Vec<String>,
+    /// What its columns hold, where that isn't text.
+    pub types: Vec<DeclaredType>,
 }
 
 /// Something that a mapping says of files and that does not fit them.

@@ -5,7 +5,9 @@ mod files;
 mod mapping;
 
 pub use catalogue::{Catalogue, Field, ForeignKey, Relation, TableName, ValueType};
-pub use files::{DeclaredType, ENCODINGS, FILE_TYPES, FileMistake, FileOptions, FileType};
+pub use files::{
+    DeclaredType, ENCODINGS, FILE_TYPES, FileGuess, FileMistake, FileOptions, FileType,
+};
 pub use mapping::{
     Changed, Conflicts, Deleted, Duplicates, Each, Expression, Gone, IdKind, IdSpec, LeaveOut,
     Mapping, Missing, MoveMode, NewReference, OnRowError, Placed, Rule, Setting, SourceSpec, Value,

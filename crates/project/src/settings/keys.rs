@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
         takes: Takes::Url,
         scopes: DATABASE,
         meaning: "Where the database is: `sqlite:app.db`, `postgres://user@host/name`, \
-                  `mysql://user@host/name`. `${VARIABLE}` and `${VARIABLE:-default}` stand for \
+                  `mysql://user@host/name`; for moves also `files:folder`. `${VARIABLE}` and `${VARIABLE:-default}` stand for \
                   variables of the environment, so that no password is in the file; `$${` stands \
                   for `${` itself.",
         default: "not set: the commands that use this database ask for it",

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
     let mode = opened.job.mapping.mode.as_str();
     if context.global.json {
         render::json(&serde_json::json!({
-            "name": name, "mode": mode, "source": opened.job.source.describe(),
+            "name": name, "mode": mode, "source": opened.job.source.place(),
             "target": opened.job.target.describe(), "steps": outline, "tables": tables,
             "exit_code": 0,
         }));
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
     }
     render::line(&format!(
         "{name}: {} -> {}; mode {mode}",
-        opened.job.source.describe(),
+        opened.job.source.place(),
         opened.job.target.describe()
     ));
     render::moves::outline(&outline);

@@ -4,6 +4,7 @@ mod bare;
 mod conflicts;
 mod demo;
 mod design_queue;
+mod files;
 mod mistakes;
 mod modes;
 mod nights;

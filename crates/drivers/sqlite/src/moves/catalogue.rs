@@ -43,7 +43,7 @@ pub(super) fn catalogue(connection: &Connection) -> Outcome<Catalogue> {
             Err(fault) => return Err(fault),
         }
     }
-    Ok(Catalogue { relations, is_of_files: false })
+    Ok(Catalogue { relations, files: None })
 }
 
 /// The columns of a query's result. One that is no column of a table has no declared type: its

@@ -45,7 +45,7 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
     let is_moved = check.mapping.rules.iter().any(|rule| rule.from.value == name);
     // Rows that all go nowhere are only counted.
     if key.is_empty() && is_moved {
-        let is_of_files = check.source.is_of_files;
+        let is_of_files = check.source.files.is_some();
         let what = match relation {
             _ if is_of_files => "is a file",
             Some(relation) if relation.query.is_none() => {

@@ -1,5 +1,6 @@
 //! A first mapping between two databases: what is plain is written, what isn't is asked.
 
+mod files;
 mod lines;
 mod pairing;
 mod words;
@@ -7,7 +8,7 @@ mod words;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use dunlin_model::moves::{Catalogue, Field, IdKind, Relation, TableName};
+use dunlin_model::moves::{Catalogue, Field, FileOptions, IdKind, Relation, TableName};
 
 use self::lines::Lines;
 use self::pairing::Pair;
@@ -38,7 +39,8 @@ pub fn scaffold(
         let columns = rule(&mut rules, pair, &pairs);
         used.extend(pair.old.map(|old| (old, columns)));
     }
-    sources(&mut text, &used);
+    files(&mut text, source);
+    sources(&mut text, &used, source);
     if !rules.is_empty() {
         text.push_str("\n# --- What goes where\n");
         text.push_str(&rules);
@@ -94,8 +96,25 @@ fn ids(text: &mut String, pairs: &[Pair<'_>]) {
     lines.write(text);
 }
 
+/// How most files are written.
+fn usual_options(source: &Catalogue) -> Option<FileOptions> {
+    let all: Vec<&FileOptions> =
+        source.files.iter().flatten().map(|guess| &guess.options).collect();
+    let count = |one: &FileOptions| all.iter().filter(|other| **other == one).count();
+    all.iter().copied().max_by_key(|one| count(one)).cloned()
+}
+
+/// `[files]`, where files are not written in the usual way.
+fn files(text: &mut String, source: &Catalogue) {
+    let Some(usual) = usual_options(source).filter(|usual| *usual != FileOptions::default()) else {
+        return;
+    };
+    text.push_str("\n[files]   # how the files are written, as their beginnings look\n");
+    text.push_str(&files::lines(&usual));
+}
+
 /// `[from.NAME]` of each old table of which something must be said.
-fn sources(text: &mut String, used: &[(&Relation, BTreeSet<String>)]) {
+fn sources(text: &mut String, used: &[(&Relation, BTreeSet<String>)], source: &Catalogue) {
     let mut said = String::new();
     for (old, columns) in used {
         let left: Vec<String> = old
@@ -104,10 +123,15 @@ fn sources(text: &mut String, used: &[(&Relation, BTreeSet<String>)]) {
             .filter(|field| !columns.contains(&field.name) && !old.key.contains(&field.name))
             .map(|field| toml_string(&field.name))
             .collect();
-        if left.is_empty() && !old.key.is_empty() {
+        let guess = source.files.iter().flatten().find(|guess| guess.table == old.name);
+        if left.is_empty() && !old.key.is_empty() && guess.is_none() {
             continue;
         }
         let _ = writeln!(said, "\n[from.{}]", toml_key(&old.name.to_string()));
+        if let Some(guess) = guess {
+            let usual = usual_options(source);
+            said.push_str(&files::said(guess, usual.as_ref()));
+        }
         if old.key.is_empty() {
             said.push_str(
                 "# key = [\"?\"]   # it has no key: which columns tell its rows apart?\n",

@@ -1,0 +1,192 @@
+//! Moves out of folders of files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dunlin_testkit::servers::{self, run_sql};
+use serde_json::Value;
+
+use super::KEY;
+use crate::project::{Project, Ran, snapshot, story};
+
+const CONFIGURATION: &str =
+    "[databases.old]\nurl = \"files:export\"\n\n[databases.app]\nurl = \"sqlite:new.db\"\n";
+
+const NEW: &str = "
+CREATE TABLE people (id integer PRIMARY KEY AUTOINCREMENT, name text NOT NULL, born date);
+CREATE TABLE visits (id char(36) PRIMARY KEY, person_id integer NOT NULL REFERENCES people, at timestamp NOT NULL);
+";
+
+const MAPPING: &str = r#"source = "old"
+target = "app"
+id_key = "clinic"
+
+[ids]
+person = "keep"
+visit  = "derived"
+
+[files]
+delimiter = ";"
+
+[from.people]
+key   = "id"
+types = { id = "int64", born = "date" }
+
+[from.visits]
+key   = "file, line"
+types = { person = "int64" }
+
+[into.people]
+from  = "people"
+makes = "person"
+set.name = "name"
+set.born = "born"
+
+[into.visits]
+from  = "visits"
+makes = "visit"
+set.person_id = { new = "person", of = "person", missing = "leave out" }
+set.at        = "CAST(at AS TIMESTAMP)"
+"#;
+
+/// An export of an old clinic, and a new one's SQLite file.
+struct Clinic {
+    project: Project,
+}
+
+impl Clinic {
+    fn new() -> Self {
+        let project = Project::empty();
+        project.write("dunlin.toml", CONFIGURATION);
+        project.write("moves/clinic.toml", MAPPING);
+        let clinic = Self { project };
+        clinic.people("id;name;born\n2;Grace;1906-12-09\n1;Ada;1815-12-10\n");
+        clinic.project.write("export/visits/2025.csv", "person;at\n1;2025-01-01 10:00\n");
+        clinic.project.write("export/visits/2026.csv", "at;person\n2026-01-01;2\n2026-02-01;9\n");
+        clinic.new_one(NEW);
+        clinic
+    }
+
+    fn people(&self, text: &str) {
+        self.project.write("export/people.csv", text);
+    }
+
+    fn run(&self, words: &str) -> Ran {
+        self.project.run_with(words, &[KEY])
+    }
+
+    #[track_caller]
+    fn new_one(&self, sql: &str) -> String {
+        let url = format!("sqlite://{}", self.project.path("new.db").display());
+        run_sql(&url, sql).expect("the client can do it").trim_end().to_owned()
+    }
+}
+
+fn document(run: &Ran) -> Value {
+    serde_json::from_str(&run.stdout()).unwrap_or_else(|error| panic!("{error}\n{}", run.all()))
+}
+
+#[test]
+fn night_after_night_from_files() {
+    let clinic = Clinic::new();
+    let mut runs = vec![
+        clinic.run("move plan clinic").exits(0),
+        clinic.run("move sample clinic people 1").exits(0),
+        clinic.run("move run clinic --dry-run").exits(0),
+        clinic.run("move run clinic").exits(0),
+        clinic.run("move run clinic").exits(0),
+    ];
+    let people = "SELECT id, name, born FROM people ORDER BY id";
+    assert_eq!(clinic.new_one(people), "1|Ada|1815-12-10\n2|Grace|1906-12-09");
+    assert_eq!(clinic.new_one("SELECT count(*) FROM visits"), "2");
+
+    // A line that can't be read may be any row's: none is deleted while there is one.
+    clinic.people("id;name;born\n1;Ada;1815-12-10\n3;Alan;1912-06-23\n4;\"Emmy;1882\n2;Grace\n");
+    runs.push(clinic.run("move run clinic").exits(6));
+    runs.push(clinic.run("move rejects clinic --csv").exits(0));
+    assert_eq!(clinic.new_one("SELECT group_concat(id) FROM people"), "1,2,3");
+    // Once all can be read, what is gone is gone.
+    clinic.people("id;name;born\n1;Ada;1815-12-10\n3;Alan;1912-06-23\n4;Emmy;1882-03-23\n");
+    runs.push(clinic.run("move run clinic").exits(0));
+    assert_eq!(clinic.new_one("SELECT group_concat(id) FROM people"), "1,3,4");
+    snapshot!("move_files", clinic.project, story(&runs));
+}
+
+#[test]
+fn what_files_can_not_be_is_said() {
+    let clinic = Clinic::new();
+    let mut runs = Vec::new();
+    for (old, new) in [
+        ("key   = \"id\"", "key   = \"number\""),
+        ("[from.people]\nkey   = \"id\"", "[from.people]\n"),
+        ("id = \"int64\"", "id = \"integer\""),
+        ("born = \"date\" }", "birn = \"date\" }"),
+        ("delimiter = \";\"", "delimiter = \"tab\""),
+        ("delimiter = \";\"", "encoding = \"latin-2\""),
+        ("delimiter = \";\"", ""),
+        ("source = \"old\"", "source = \"app\""),
+        ("target = \"app\"", "target = \"old\""),
+    ] {
+        let edited = MAPPING.replacen(old, new, 1);
+        assert_ne!(edited, MAPPING, "{old}");
+        clinic.project.write("moves/clinic.toml", &edited);
+        runs.push(clinic.run("move plan clinic").exits(2));
+    }
+    clinic.project.write("moves/clinic.toml", MAPPING);
+    clinic.project.write("dunlin.toml", &CONFIGURATION.replace("files:export", "files:exports"));
+    runs.push(clinic.run("move plan clinic").exits(2));
+    // Everything else leaves the folder alone.
+    clinic.project.write("dunlin.toml", CONFIGURATION);
+    runs.push(clinic.run("status").exits(0));
+    runs.push(clinic.run("status --database old").exits(2));
+    snapshot!("move_files_mistakes", clinic.project, story(&runs));
+}
+
+#[test]
+fn a_first_mapping_is_made_of_files() {
+    let clinic = Clinic::new();
+    clinic.run("new move first --source old --target app").exits(0);
+    snapshot!("new_move_files", clinic.project, clinic.project.read("moves/first.toml"));
+}
+
+fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/csv_export").join(file)
+}
+
+/// `examples/csv_export`, on PostgreSQL.
+#[test]
+fn the_example_of_files_does_what_its_readme_says() {
+    let project = Project::empty();
+    for file in ["dunlin.toml", "moves/shop.toml", "export/customers.csv", "export/orders.ndjson"] {
+        let path = project.path(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::copy(example(file), path).expect("a file");
+    }
+    let new = servers::postgres().database("csv_export");
+    new.sql(&fs::read_to_string(example("new.sql")).expect("a file")).expect("the tables");
+    let run = |words: &str| project.run_with(words, &[("APP_URL", &new.url), KEY]);
+    let ran = run("move run shop").exits(6);
+    let rejects = run("move rejects shop --csv").exits(0);
+    let readme = fs::read_to_string(example("README.md")).expect("a file");
+    for line in ran.stdout().lines().chain(rejects.stdout().lines()) {
+        assert!(readme.contains(line), "{line}\n{}{}", ran.all(), rejects.all());
+    }
+    let select = |sql: &str| new.sql(sql).expect("the client can do it").trim_end().to_owned();
+    assert_eq!(
+        select("SELECT id, name, email, born, balance FROM customers ORDER BY id"),
+        "1|Zoë Größer|zoe@example.org||0.00\n\
+         3|Müller, Jürgen|juergen@example.org|1975-02-28|1234.50\n\
+         4|Gebr. Schäfer\r\nGmbH & Co. KG||1999-01-01|99.00\n\
+         9|Renée Dupré|renee@example.org|1955-05-05|7.25"
+    );
+    assert_eq!(
+        select("SELECT customer_id, total, note FROM orders ORDER BY ordered_at"),
+        "3|49.90|für Opa\n9|5.00|\n|12.50|"
+    );
+    assert_eq!(select("SELECT count(*) FROM order_tags"), "3");
+    let again = document(&run("move run shop --json").exits(6));
+    let written =
+        |rule: &Value| rule["inserted"].as_u64().unwrap() + rule["updated"].as_u64().unwrap();
+    assert_eq!(again["rules"].as_array().unwrap().iter().map(written).sum::<u64>(), 0);
+    assert_eq!(again["sources"][0]["unread"], 4);
+}
