@@ -9,6 +9,7 @@ use dunlin_model::moves::FileType;
 use crate::fault::{reading, unusable};
 use crate::filling::Filling;
 use crate::folder::{Format, Packing, TableFile};
+use crate::guess::FirstRows;
 use crate::record::{Record, Records};
 use crate::shape::{Column, Holds, Shape, Table};
 use crate::stream;
@@ -133,12 +134,9 @@ pub(crate) fn delimiter(table: &Table) -> Result<Option<u8>, TargetError> {
     Ok(others.max_by_key(|other| count(*other)).filter(|_| count(usual) == 0))
 }
 
-/// The columns of a table's first file, and its first rows that are whole. NULL is `None`.
-pub(crate) fn first_rows(
-    table: &Table,
-    most: usize,
-) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), TargetError> {
-    let Some(file) = table.files.files.first() else { return Ok((Vec::new(), Vec::new())) };
+/// The first rows of a table's first file that are whole.
+pub(crate) fn first_rows(table: &Table, most: usize) -> Result<FirstRows, TargetError> {
+    let Some(file) = table.files.files.first() else { return Ok(FirstRows::default()) };
     let (mut records, names) = begin(table, file)?;
     let (mut record, mut rows) = (Record::default(), Vec::new());
     while rows.len() < most
@@ -154,7 +152,7 @@ pub(crate) fn first_rows(
         };
         rows.push((0..record.len()).map(text).collect());
     }
-    Ok((names, rows))
+    Ok(FirstRows { names, rows })
 }
 
 /// About how many rows there are, by the length of the first.

@@ -30,6 +30,15 @@ const TYPES: &[FileType] = &[
     FileType::Uuid,
 ];
 
+/// The first rows of a file.
+#[derive(Default)]
+pub(crate) struct FirstRows {
+    /// The columns.
+    pub(crate) names: Vec<String>,
+    /// Their values' texts; NULL is `None`.
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
 /// Looks at the first rows of a table's first file.
 pub(crate) fn guess(table: &Table) -> Result<FileGuess, TargetError> {
     let mut table = table.clone();
@@ -40,9 +49,9 @@ pub(crate) fn guess(table: &Table) -> Result<FileGuess, TargetError> {
     if is_csv {
         table.options.delimiter = csv::delimiter(&table)?;
     }
-    let (names, rows) = match table.files.format {
+    let FirstRows { names, rows } = match table.files.format {
         Format::Csv | Format::Tsv => csv::first_rows(&table, ROWS)?,
-        Format::Ndjson => (Vec::new(), Vec::new()),
+        Format::Ndjson => FirstRows::default(),
         Format::Parquet => first_rows(&table)?,
     };
     let columns = names.iter().enumerate();
@@ -96,8 +105,8 @@ fn type_of<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Option<FileType>
     TYPES.iter().find(|of| texts.clone().all(|text| fits(of, text))).cloned()
 }
 
-fn first_rows(table: &Table) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), TargetError> {
-    let Some(batch) = parquet::first_batch(table)? else { return Ok((Vec::new(), Vec::new())) };
+fn first_rows(table: &Table) -> Result<FirstRows, TargetError> {
+    let Some(batch) = parquet::first_batch(table)? else { return Ok(FirstRows::default()) };
     let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     let options = FormatOptions::default().with_display_error(true);
     let shown = |row: usize| {
@@ -107,5 +116,5 @@ fn first_rows(table: &Table) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), 
         };
         batch.columns().iter().map(text).collect()
     };
-    Ok((names, (0..batch.num_rows()).map(shown).collect()))
+    Ok(FirstRows { names, rows: (0..batch.num_rows()).map(shown).collect() })
 }

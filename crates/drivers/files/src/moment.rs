@@ -87,9 +87,9 @@ fn iso_day(text: &[u8]) -> Option<Date> {
 fn iso_time(text: &str, why: Why) -> Result<Time, Why> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
     let clock = clock.as_bytes();
-    let (hour, minute, second) = match clock {
-        &[a, b, b':', c, d] if fraction.is_empty() => ([a, b], [c, d], *b"00"),
-        &[a, b, b':', c, d, b':', e, f] => ([a, b], [c, d], [e, f]),
+    let (hour, minute, second) = match *clock {
+        [a, b, b':', c, d] if fraction.is_empty() => ([a, b], [c, d], *b"00"),
+        [a, b, b':', c, d, b':', e, f] => ([a, b], [c, d], [e, f]),
         _ => return Err(why),
     };
     let two = |two: &[u8]| digits(two).and_then(|n| i8::try_from(n).ok()).ok_or(why);

@@ -110,6 +110,9 @@ impl<'a> Course<'a> {
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }
         self.second(source, &decided, &mut writers).await?;
+        // A record that could not be read may be any of the rows that seem to be gone.
+        let unread = report.sources.iter().any(|source| source.unread > 0);
+        writers.iter_mut().for_each(|writer| writer.keep_gone = unread);
         take_over(plan, &mut self.session, &mut writers).await?;
         check_deletions(plan, &writers)?;
         for pass in plan.passes.iter().rev() {
@@ -169,9 +172,6 @@ impl<'a> Course<'a> {
                 let unread = source.unread(&from.relation.name).await?;
                 source_report.unread = unread.count;
                 notes.extend(unread.first.into_iter().map(unread_note));
-                for &rule in from.rules.iter().filter(|_| unread.count > 0) {
-                    writers[rule].keep_gone = true;
-                }
                 seen.push(pass.source);
                 report.sources.push(source_report);
                 all_notes.push((from.name.clone(), notes));

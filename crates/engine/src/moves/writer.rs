@@ -87,7 +87,7 @@ pub(super) struct RuleWriter<'a> {
     pub(super) shapes: Arc<Shapes>,
     /// Chunks that lanes are writing.
     tasks: Tasks,
-    /// Rows that are gone are kept: a record that can't be read may be theirs.
+    /// Rows that are gone are kept: a record that could not be read may be theirs.
     pub(super) keep_gone: bool,
 }
 

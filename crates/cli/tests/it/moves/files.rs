@@ -100,11 +100,12 @@ fn night_after_night_from_files() {
     assert_eq!(clinic.new_one(people), "1|Ada|1815-12-10\n2|Grace|1906-12-09");
     assert_eq!(clinic.new_one("SELECT count(*) FROM visits"), "2");
 
-    // A line that can't be read may be any row's: none is deleted while there is one.
+    // A line that can't be read may be any row's: nothing is deleted while there is one.
     clinic.people("id;name;born\n1;Ada;1815-12-10\n3;Alan;1912-06-23\n4;\"Emmy;1882\n2;Grace\n");
     runs.push(clinic.run("move run clinic").exits(6));
     runs.push(clinic.run("move rejects clinic --csv").exits(0));
     assert_eq!(clinic.new_one("SELECT group_concat(id) FROM people"), "1,2,3");
+    assert_eq!(clinic.new_one("SELECT count(*) FROM visits"), "2", "what refers to it stays, too");
     // Once all can be read, what is gone is gone.
     clinic.people("id;name;born\n1;Ada;1815-12-10\n3;Alan;1912-06-23\n4;Emmy;1882-03-23\n");
     runs.push(clinic.run("move run clinic").exits(0));
@@ -134,7 +135,7 @@ fn what_files_can_not_be_is_said() {
     }
     clinic.project.write("moves/clinic.toml", MAPPING);
     clinic.project.write("dunlin.toml", &CONFIGURATION.replace("files:export", "files:exports"));
-    runs.push(clinic.run("move plan clinic").exits(2));
+    runs.push(clinic.run("move plan clinic").exits(1));
     // Everything else leaves the folder alone.
     clinic.project.write("dunlin.toml", CONFIGURATION);
     runs.push(clinic.run("status").exits(0));
@@ -168,7 +169,8 @@ fn the_example_of_files_does_what_its_readme_says() {
     let ran = run("move run shop").exits(6);
     let rejects = run("move rejects shop --csv").exits(0);
     let readme = fs::read_to_string(example("README.md")).expect("a file");
-    for line in ran.stdout().lines().chain(rejects.stdout().lines()) {
+    let told = ran.stdout() + &rejects.stdout();
+    for line in told.lines() {
         assert!(readme.contains(line), "{line}\n{}{}", ran.all(), rejects.all());
     }
     let select = |sql: &str| new.sql(sql).expect("the client can do it").trim_end().to_owned();
