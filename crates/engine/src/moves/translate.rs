@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, FixedSizeBinaryBuilder};
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
+use arrow::buffer::{Buffer, NullBuffer};
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
 use super::arrow_type::arrow_type;
@@ -130,36 +131,33 @@ impl Ids {
         must_exist: bool,
         counts: impl Fn(usize) -> bool,
     ) -> (ArrayRef, Vec<Found>) {
-        let mut builder = FixedSizeBinaryBuilder::with_capacity(numbers.len(), 16);
         let mut found = Vec::with_capacity(numbers.len());
+        let mut wanted = Vec::with_capacity(numbers.len());
+        let mut others = Vec::new();
         let mut key = RowKey(vec![Part::Null]);
-        // Rows of one parent often follow each other.
-        let mut last: Option<(i64, Option<[u8; 16]>)> = None;
-        for row in 0..numbers.len() {
-            if numbers.is_null(row) || !counts(row) {
-                builder.append_null();
+        for (row, number) in numbers.iter().enumerate() {
+            let Some(number) = number.filter(|_| counts(row)) else {
                 found.push(Found::Null);
+                wanted.push(0);
                 continue;
-            }
-            let number = numbers.value(row);
-            let id = match last {
-                Some((before, id)) if before == number => id,
-                _ => {
-                    key.0[0] = Part::Number(number);
-                    let is_there = !must_exist || self.exists(&key);
-                    is_there.then(|| cipher.derive(self.tag, self.leader(&key)))
-                }
             };
-            last = Some((number, id));
-            // The builder's only error is another width.
-            if id.is_some_and(|id| builder.append_value(id).is_ok()) {
-                found.push(Found::Id);
-            } else {
-                builder.append_null();
-                found.push(Found::Missing);
+            key.0[0] = Part::Number(number);
+            let is_there = !must_exist || self.exists(&key);
+            found.push(if is_there { Found::Id } else { Found::Missing });
+            let leader = self.leader(&key);
+            wanted.push(leader.number().unwrap_or_default());
+            if leader.number().is_none() {
+                others.push((row, leader.clone()));
             }
         }
-        (Arc::new(builder.finish()), found)
+        let mut ids = cipher.of_numbers(self.tag, &wanted);
+        for (row, leader) in others {
+            ids[row] = cipher.derive(self.tag, &leader);
+        }
+        let nulls: NullBuffer = found.iter().map(|found| *found == Found::Id).collect();
+        let values = Buffer::from_vec(ids.into_flattened());
+        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+        (Arc::new(FixedSizeBinaryArray::new(16, values, nulls)), found)
     }
 }
 

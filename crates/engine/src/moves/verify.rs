@@ -4,6 +4,7 @@
 //! of what it becomes. Here every row of the target is read and compared with that.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use dunlin_model::moves::{Changed, Deleted};
 use tokio::sync::mpsc;
@@ -25,6 +26,30 @@ const SHARE_ROWS: u64 = 1_000_000;
 
 /// Bytes of rows in one batch.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Values by a key's hash, which is not hashed once more.
+type ByHash<T> = HashMap<u128, T, BuildHasherDefault<FirstBits>>;
+
+/// The first bits of a hash.
+#[derive(Default)]
+struct FirstBits(u64);
+
+impl Hasher for FirstBits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only `write_u128` is called; this is right for anything else.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = (hash >> 64) as u64;
+    }
+}
 
 struct Expected {
     hash: RowHash,
@@ -61,7 +86,9 @@ pub(super) async fn verify(
     let told = writer.notes.len();
     let shares = u128::from(writer.report.rows.div_ceil(SHARE_ROWS).max(1));
     for share in 0..shares {
-        let mut expected = expected(session, &rule.rule.name, share, shares).await?;
+        let rows = usize::try_from(writer.report.rows / shares as u64).unwrap_or_default();
+        let name = &rule.rule.name;
+        let mut expected = expected(session, name, share, shares, rows).await?;
         let mut found = compare(rule, session, writer, &mut expected, share, shares).await?;
         // What is left was not there.
         let run = session.run;
@@ -78,7 +105,7 @@ async fn judge(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
-    found: &HashMap<u128, Finding>,
+    found: &ByHash<Finding>,
     back: &mut WantedBack,
 ) -> Result<(), TargetError> {
     if found.is_empty() {
@@ -173,9 +200,10 @@ async fn expected(
     rule: &str,
     share: u128,
     shares: u128,
-) -> Result<HashMap<u128, Expected>, TargetError> {
+    rows: usize,
+) -> Result<ByHash<Expected>, TargetError> {
     let area = pack_area(rule);
-    let mut all = HashMap::new();
+    let mut all = ByHash::with_capacity_and_hasher(rows, BuildHasherDefault::default());
     let mut buffer = Vec::new();
     let mut from = i64::MIN;
     loop {
@@ -197,10 +225,10 @@ async fn compare(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
-    expected: &mut HashMap<u128, Expected>,
+    expected: &mut ByHash<Expected>,
     share: u128,
     shares: u128,
-) -> Result<HashMap<u128, Finding>, TargetError> {
+) -> Result<ByHash<Finding>, TargetError> {
     let extract = Extract {
         table: rule.written.table.clone(),
         query: None,
@@ -218,7 +246,7 @@ async fn compare(
         read
     };
     let comparing = async move {
-        let mut found = HashMap::new();
+        let mut found = ByHash::default();
         let mut buffer = Vec::new();
         while let Some(batch) = received.recv().await {
             let batch = batch?;
