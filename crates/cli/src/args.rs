@@ -17,8 +17,8 @@ pub(crate) use self::data::{
 
 #[cfg(feature = "move")]
 pub(crate) use self::moves::{
-    MoveCommand, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRestoreArgs, MoveRunArgs,
-    MoveSampleArgs, NewMoveArgs,
+    MoveCommand, MoveFinishArgs, MoveIdsCommand, MoveRejectsArgs, MoveReopenArgs, MoveRestoreArgs,
+    MoveRunArgs, MoveSampleArgs, MoveSetArgs, MoveStatusArgs, MoveVerifyArgs, NewMoveArgs,
 };
 
 /// Changes the shape of the data that applications live on, without losing any.

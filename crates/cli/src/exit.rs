@@ -72,10 +72,10 @@ impl Exit {
             Self::Drift => "`migrate`, `status`, `check`, `wait --migrated`",
             Self::LeaseHeld => "`migrate` beside a long one",
             Self::RowsRemain => {
-                "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again; `move run` and `move finish` where a row could not be moved, or is not as it should be"
+                "`data run` where every chunk is done and rows are in quarantine, or `done-when` does not hold; `data quarantine retry` where rows failed again; `move run` and `move finish` where a row could not be moved, or is not as it should be; `move verify` where rows differ"
             }
             Self::Stopped => {
-                "Ctrl-C, SIGTERM; `data run` of one that is, or was, paused or cancelled"
+                "Ctrl-C, SIGTERM; `data run` or `move run` of one that is, or was, paused or cancelled"
             }
         }
     }
@@ -169,7 +169,7 @@ impl CliError {
                 EngineError::Refused(_) => Exit::Usage,
                 EngineError::Drift(_) => Exit::Drift,
                 EngineError::LeaseHeld(_) => Exit::LeaseHeld,
-                EngineError::Interrupted => Exit::Stopped,
+                EngineError::Interrupted | EngineError::Told { .. } => Exit::Stopped,
                 EngineError::Target(error) => target_exit(error),
             },
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dunlin_model::{Backfill, BackfillRecord, LeaseHolder, MigrationId, PlannedStep};
 
 use crate::TargetError;
+use crate::report::Cause;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -16,15 +17,28 @@ pub enum Event<'a> {
         /// The source or the rule that it is at.
         of: Option<&'a str>,
     },
-    /// How far a move is with a source, every ten seconds.
-    MoveRows {
-        /// The source.
-        source: &'a str,
+    /// How far a move is with a table that it reads in this phase, at most four times a second.
+    MoveProgress {
+        /// The table.
+        table: &'a str,
         /// Rows read so far.
         rows: u64,
         /// About how many there are.
-        of: Option<u64>,
+        estimate: Option<u64>,
+        /// Rows a second.
+        rate: u64,
+        /// Seconds that are left, the least and the most that is expected; both 0 where unknown.
+        seconds_left: (u64, u64),
     },
+    /// A person wants a move to hold, and it does.
+    MovePaused {
+        /// Who.
+        cause: &'a Cause,
+    },
+    /// It was held for so long that it let the source's snapshot go.
+    MoveLetGo,
+    /// It goes on.
+    MoveResumed,
     /// A move's connection broke; it begins again, and finds unchanged what was committed.
     MoveBroken {
         /// How.

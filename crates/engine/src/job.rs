@@ -46,6 +46,9 @@ pub struct Limits {
     pub quarantine_max: u64,
     /// A backfill that is found paused is waited for, instead of ending the run at once.
     pub hold_paused: bool,
+    /// How long a paused move keeps its source's snapshot: a server can't clean up what is newer than
+    /// that. After it the snapshot goes, and the run begins again when it is resumed.
+    pub hold_snapshot: Duration,
     /// How long a program has to end after a first Ctrl-C or its timeout, before it is killed.
     pub grace: Duration,
 }
@@ -66,6 +69,7 @@ impl Default for Limits {
             mind_health: true,
             quarantine_max: 1_000,
             hold_paused: false,
+            hold_snapshot: Duration::from_secs(300),
             grace: Duration::from_secs(10),
         }
     }

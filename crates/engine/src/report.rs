@@ -174,6 +174,14 @@ pub enum EngineError {
     /// A person stopped it while it waited.
     #[error("stopped while waiting")]
     Interrupted,
+    /// A person paused a move, or cancelled it.
+    #[error("{cause}")]
+    Told {
+        /// What was wanted, and by whom.
+        cause: Cause,
+        /// What to do.
+        help: String,
+    },
 }
 
 fn list(diagnostics: &[Diagnostic]) -> String {

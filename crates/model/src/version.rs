@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Version(i64);
 
 impl Version {
+    /// The lowest there may be.
+    pub const ZERO: Self = Self(0);
+
     /// The version of that number, or `None` for a negative one.
     #[must_use]
     pub fn new(number: i64) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Waiting;
+use super::{Waiting, YesArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MoveCommand {
@@ -12,10 +12,20 @@ pub(crate) enum MoveCommand {
     Plan(MoveName),
     /// Move what differs, and prove every row
     Run(MoveRunArgs),
+    /// Compare, from the source, what should be there with what is; writes nothing
+    Verify(MoveVerifyArgs),
     /// One old row, and each new row that it becomes; writes nothing
     Sample(MoveSampleArgs),
     /// How a move stands
-    Status(MoveName),
+    Status(MoveStatusArgs),
+    /// Let a run hold after the chunk under way, and later ones not begin
+    Pause(MoveName),
+    /// Let it go on
+    Resume(MoveName),
+    /// Let a run stop after the chunk under way, and later ones not begin; what is written stays
+    Cancel(MoveName),
+    /// Change how fast it goes, while it goes
+    Set(MoveSetArgs),
     /// The rows that the last run left out, nulled, merged or could not move
     Rejects(MoveRejectsArgs),
     /// Which old key became which id
@@ -24,7 +34,7 @@ pub(crate) enum MoveCommand {
         command: MoveIdsCommand,
     },
     /// The switch: the last run; later ones are refused
-    Finish(MoveRunArgs),
+    Finish(MoveFinishArgs),
     /// Bring back the indexes and foreign keys that a run that died has left dropped
     Restore(MoveRestoreArgs),
     /// Allow runs of a finished move again
@@ -44,11 +54,68 @@ pub(crate) struct MoveRunArgs {
     /// Write nothing, and count what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// With --dry-run: also what some rows have now, and what they would get
+    #[arg(long, requires = "dry_run")]
+    pub(crate) show_values: bool,
     /// Don't compare the rows in the end
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Chunks that may be written at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) workers: Option<u32>,
+    /// Rows written a second at most: 2000/s
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) rate: Option<u64>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveFinishArgs {
+    #[command(flatten)]
+    pub(crate) run: MoveRunArgs,
+    /// Drop Dunlin's tables from the new database once the move is finished
+    #[arg(long, conflicts_with_all = ["dry_run", "no_verify"])]
+    pub(crate) drop_ledger: bool,
+    /// Before that, write the ids of each namespace into a file of this folder
+    #[arg(long, value_name = "DIR", requires = "drop_ledger")]
+    pub(crate) export_ids: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) yes: YesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveVerifyArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// Show so many of the rows of each rule that differ
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) rows: usize,
+    /// Show what they have, and what they should have
+    #[arg(long)]
+    pub(crate) show_values: bool,
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    crate::commands::rate(text).ok_or_else(|| "write 2000/s, for 2000 rows a second".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveStatusArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// Read again every second, from any machine; Ctrl-C ends it
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveSetArgs {
+    /// The move: the name of a file in moves/
+    pub(crate) name: String,
+    /// `workers=4`, `rate=2000/s`, `rate=off`
+    #[arg(required = true, value_name = "SETTING")]
+    pub(crate) settings: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -16,8 +16,11 @@ mod plan;
 mod reference;
 mod rollback;
 mod status;
+mod tempo;
 mod wait;
 
+#[cfg(feature = "move")]
+pub(crate) use self::tempo::rate;
 use crate::args::{Cli, Command};
 use crate::context::Context;
 use crate::exit::{CliError, Exit};

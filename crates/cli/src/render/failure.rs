@@ -83,6 +83,9 @@ fn details(error: &CliError) -> serde_json::Value {
                 json!({ "kind": "lease-held", "database": database, "holder": holder })
             }
             EngineError::Interrupted => json!({ "kind": "interrupted", "database": database }),
+            EngineError::Told { help, .. } => {
+                json!({ "kind": "held", "database": database, "help": help })
+            }
         },
     }
 }
@@ -127,6 +130,10 @@ fn engine(database: &str, error: &EngineError, changed: bool) {
             )));
         }
         EngineError::Interrupted => line(&format!("{database}: stopped; {changes}")),
+        EngineError::Told { cause, help } => {
+            line(&format!("{database}: {}", styled(WAITING, &cause.to_string())));
+            help_line(Some(help));
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 //! terminal and without `NO_COLOR`.
 
 pub(crate) mod backfill;
+#[cfg(feature = "move")]
+pub(crate) mod comparison;
 pub(crate) mod course;
 pub(crate) mod failure;
 pub(crate) mod live;
+pub(crate) mod move_course;
 #[cfg(feature = "move")]
 pub(crate) mod moves;
 pub(crate) mod plan;

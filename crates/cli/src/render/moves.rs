@@ -6,8 +6,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use dunlin::engine::moves::{
     Dropped, MoveReport, NoteKind, OutlineStep, RuleReport, Sample, SampledValue, TableOutlook,
 };
+use dunlin::model::{BackfillRecord, BackfillState, LeaseHolder, Wish};
+use serde_json::{Value, json};
 
-use super::backfill::grouped;
+use super::backfill::{grouped, left};
+use super::comparison;
 use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, line, styled};
 
 /// Reasons that are listed for one rule: more are in `move rejects`.
@@ -17,6 +20,7 @@ const REASONS_MAX: usize = 8;
 pub(crate) fn report(report: &MoveReport) {
     table(report);
     for rule in &report.rules {
+        changes(rule);
         reasons(rule);
     }
     for source in &report.sources {
@@ -64,7 +68,8 @@ pub(crate) fn report(report: &MoveReport) {
     }
 }
 
-fn rows(count: u64) -> String {
+/// `1 row`, `2,000 rows`.
+pub(super) fn rows(count: u64) -> String {
     if count == 1 { "1 row".to_owned() } else { format!("{} rows", grouped(count)) }
 }
 
@@ -91,6 +96,20 @@ fn table(report: &MoveReport) {
     }
     for text in table.lines() {
         data(text.trim_end());
+    }
+}
+
+/// What a dry run would change, column by column, and in some of the rows.
+fn changes(rule: &RuleReport) {
+    for (column, count) in &rule.columns {
+        data(&format!("  {}: {column} would change in {}", rule.rule, rows(*count)));
+    }
+    for one in &rule.changes {
+        data(&format!("    {} -> {}: {}", one.old, one.new, comparison::changes(&one.columns)));
+    }
+    let more = rule.updated.saturating_sub(rule.changes.len() as u64);
+    if more > 0 && !rule.changes.is_empty() {
+        data(&styled(FAINT, &format!("    and {} more", grouped(more))));
     }
 }
 
@@ -166,16 +185,18 @@ pub(crate) fn outlook(tables: &[TableOutlook]) {
 const REBUILT: &str = "dropped before and rebuilt after";
 
 /// What a run that did not come to its end has left dropped.
-pub(crate) fn dropped(name: &str, dropped: &Dropped) {
+pub(crate) fn dropped(name: &str, dropped: &Dropped) -> Vec<String> {
     let all: Vec<&str> =
         dropped.indexes.iter().chain(&dropped.foreign_keys).map(String::as_str).collect();
-    data(&format!(
+    let what = format!(
         "{}: {}; nobody else can write {}",
         styled(WAITING, "dropped for loading"),
         if all.is_empty() { "nothing any more".to_owned() } else { all.join(", ") },
         dropped.tables.join(", ")
-    ));
-    data(&format!("  the next run goes on from there; without one: dunlin move restore {name}"));
+    );
+    let next =
+        format!("  the next run goes on from there; without one: dunlin move restore {name}");
+    vec![what, next]
 }
 
 /// One old row, and what becomes of it.
@@ -218,4 +239,80 @@ fn values(values: &[SampledValue]) {
         let from = styled(FAINT, &format!("<- {from}"));
         data(&format!("  {:<widest$}  {value}  {from}", one.column));
     }
+}
+
+/// What the ledger says of the latest run, a line each.
+pub(crate) fn under_way(record: &BackfillRecord, holder: Option<&LeaseHolder>) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(state(record, holder).map(|state| format!("  {state}")));
+    if let Some(holder) = holder {
+        let (host, pid) = (&holder.owner.host, holder.owner.pid);
+        lines.push(format!("  run {} by process {pid} on {host}", record.pass));
+    }
+    let intent = &record.intent;
+    let by = intent.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+    match (intent.wish, holder) {
+        (Wish::Run, _) => {}
+        (wish, Some(_)) => lines.push(format!("  told to {}{by}", wish.as_str())),
+        (wish, None) => {
+            let word = if wish == Wish::Pause { "paused" } else { "cancelled" };
+            lines.push(format!("  {word}{by}: it does not run until it is resumed"));
+        }
+    }
+    let rate = intent.rate.filter(|rate| *rate > 0);
+    let mut set: Vec<String> =
+        rate.map(|rate| format!("at most {} rows/s", grouped(rate))).into_iter().collect();
+    set.extend(intent.workers.map(|count| super::count(count as usize, "worker")));
+    if !set.is_empty() {
+        lines.push(format!("  set: {}", set.join(", ")));
+    }
+    lines
+}
+
+fn state(record: &BackfillRecord, holder: Option<&LeaseHolder>) -> Option<String> {
+    let reason = record.reason.as_deref().unwrap_or_default();
+    let because = |what: &str| match reason {
+        "" => what.to_owned(),
+        reason => format!("{what}: {reason}"),
+    };
+    Some(match (record.state, holder) {
+        (BackfillState::Running | BackfillState::Paused, None) => {
+            styled(BAD, "its runner is gone; running again finds what was written")
+        }
+        (BackfillState::Running, Some(_)) => {
+            let mut parts = vec![because("running")];
+            if record.rows_before > 0 {
+                let of = record.row_count_estimate.map_or_else(String::new, |all| {
+                    format!(" of about {}", grouped(all.max(record.rows_before)))
+                });
+                parts.push(format!("{}{of} rows", grouped(record.rows_before)));
+            }
+            if record.rows_per_second > 0 {
+                parts.push(format!("{} rows/s", grouped(record.rows_per_second)));
+            }
+            parts.extend(left(record.seconds_left).map(|left| format!("{left} left")));
+            styled(GOOD, &parts.join(", "))
+        }
+        (BackfillState::Paused, Some(_)) => styled(WAITING, reason),
+        (BackfillState::Done | BackfillState::Undone | BackfillState::Cancelled, _) => return None,
+        (BackfillState::Quarantined, _) => reason.to_owned(),
+        (BackfillState::Stopped, _) => because("the last run stopped"),
+        (BackfillState::Failed, _) => styled(BAD, &because("the last run failed")),
+    })
+}
+
+/// The same for programs.
+pub(crate) fn under_way_json(record: &BackfillRecord, holder: Option<&LeaseHolder>) -> Value {
+    let runner = holder.map(|holder| json!({ "host": holder.owner.host, "pid": holder.owner.pid }));
+    json!({
+        "run": record.pass,
+        "state": record.state,
+        "doing": record.reason,
+        "rows": record.rows_before,
+        "row_count_estimate": record.row_count_estimate,
+        "rows_per_second": record.rows_per_second,
+        "seconds_left": record.seconds_left,
+        "intent": record.intent,
+        "runner": runner,
+    })
 }

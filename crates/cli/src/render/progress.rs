@@ -9,6 +9,7 @@ use dunlin::engine::events::{BackfillNews, Event, Observer};
 use dunlin::model::{Action, Direction, Kind, MigrationId, Mode, PlannedStep};
 
 use super::course::{Course, Form};
+use super::move_course::{MoveCourse, TableProgress};
 use super::{BAD, FAINT, GOOD, WAITING, count, duration, line, live, migration, styled};
 
 /// Prints events of one database's run.
@@ -22,6 +23,8 @@ pub(crate) struct Progress {
     course: Mutex<Option<Course>>,
     /// The name of the step under way.
     name: Mutex<String>,
+    /// The move under way.
+    moving: Mutex<MoveCourse>,
 }
 
 impl Progress {
@@ -39,7 +42,14 @@ impl Progress {
             told: Mutex::new(None),
             course: Mutex::new(None),
             name: Mutex::new(String::new()),
+            moving: Mutex::new(MoveCourse::new(terminal)),
         }
+    }
+
+    /// What is live is over: what comes goes below.
+    pub(crate) fn end(&self) {
+        lock(&self.moving).end();
+        self.rest();
     }
 
     fn tell(&self, text: &str) {
@@ -181,23 +191,32 @@ impl Observer for Progress {
                 let _ = id;
                 self.tell(&format!("  {}{line}", styled(FAINT, "| ")));
             }
-            Event::MovePhase { phase, of } => self.tell(&match of {
-                Some(of) => format!("  {phase:<9} {of}"),
-                None => format!("  {phase}"),
-            }),
-            Event::MoveRows { source, rows, of } => self.tell(&match of {
-                Some(of) => format!(
-                    "            {source}: {} of about {} rows",
-                    super::backfill::grouped(rows),
-                    super::backfill::grouped(of.max(rows))
-                ),
-                None => format!("            {source}: {} rows", super::backfill::grouped(rows)),
-            }),
-            Event::MoveBroken { error, pause } => self.tell(&format!(
-                "  {}     {error}; beginning again in {}, and what is there stays",
-                styled(BAD, "lost"),
-                duration(pause)
-            )),
+            Event::MovePhase { phase, of } => lock(&self.moving).phase(phase, of),
+            Event::MoveProgress { table, rows, estimate, rate, seconds_left } => {
+                let table = table.to_owned();
+                let progress = TableProgress { table, rows, estimate, rate, seconds_left };
+                lock(&self.moving).progress(progress);
+            }
+            Event::MovePaused { cause } => {
+                lock(&self.moving).hold(Some(cause.to_string()));
+                let what = styled(WAITING, &cause.to_string());
+                self.tell(&format!("  {what}; it waits to be told to go on"));
+            }
+            Event::MoveLetGo => self.tell(
+                "  let go of the old database's snapshot, which a server can't keep for long; it begins again when it goes on, and what is written stays",
+            ),
+            Event::MoveResumed => {
+                lock(&self.moving).hold(None);
+                self.tell("  goes on");
+            }
+            Event::MoveBroken { error, pause } => {
+                lock(&self.moving).end();
+                self.tell(&format!(
+                    "  {}     {error}; beginning again in {} with a new snapshot of the old database, and what is written stays",
+                    styled(BAD, "lost"),
+                    duration(pause)
+                ));
+            }
             Event::Backfill { news, .. } => self.backfill(&news),
             Event::DataFailed { id, name } => {
                 self.rest();

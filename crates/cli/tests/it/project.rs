@@ -98,8 +98,13 @@ impl Project {
 
     /// Starts the program and does not wait for it.
     pub(crate) fn start(&self, words: &str) -> Started {
+        self.start_with(words, &[])
+    }
+
+    /// Starts the program with environment variables and does not wait for it.
+    pub(crate) fn start_with(&self, words: &str, variables: &[(&str, &str)]) -> Started {
         let list: Vec<&str> = words.split_whitespace().collect();
-        let mut command = Self::command(self.folder.path(), &list, &[]);
+        let mut command = Self::command(self.folder.path(), &list, variables);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Started { words: words.to_owned(), child: command.spawn().expect("the program starts") }
     }

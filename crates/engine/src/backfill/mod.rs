@@ -42,9 +42,9 @@ pub use self::control::{
 };
 use self::crew::{Crew, WalkEnd};
 use self::lane::ChunkFailure;
-use self::pace::Pace;
+pub(crate) use self::pace::Pace;
 use self::prepare::{Prepared, prepare, segments};
-use self::progress::Progress;
+pub(crate) use self::progress::Progress;
 use self::shared::{Shared, Sizing, Start};
 use self::sizer::{Sizer, Targets};
 pub(crate) use self::undo::half_undone;

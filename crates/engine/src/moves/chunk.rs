@@ -129,11 +129,11 @@ impl ChunkWriter {
                     // A row is to blame: once more, slowly, to find which.
                     session.target.rollback().await?;
                     match self.try_write(session, rows, chunk, true).await {
-                        Ok(outcome) => return Ok(outcome),
+                        Ok(outcome) => return Ok(written(session, outcome)),
                         Err(error) => session.failed(error, attempt).await?,
                     }
                 }
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => return Ok(written(session, outcome)),
                 Err(error) => session.failed(error, attempt).await?,
             }
         }
@@ -214,6 +214,12 @@ impl ChunkWriter {
         }
         Ok(())
     }
+}
+
+/// Counts what was committed for the rate.
+fn written(session: &Session<'_>, outcome: Outcome) -> Outcome {
+    session.wrote(outcome.inserted + outcome.updated);
+    outcome
 }
 
 /// Some of the rows: without a copy where they stand side by side.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use dunlin_model::moves::IdKind;
 
 use super::bare::{BareLoad, restore};
+use super::compare::name_columns;
 use super::decide::decide;
 use super::ids::IdCipher;
 use super::key::{Part, RowKey};
@@ -23,7 +24,6 @@ use super::state::MoveState;
 use super::swap::{self, Aside, Room};
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
-use crate::events::Event;
 use crate::report::EngineError;
 use crate::{Remedy, TargetError};
 
@@ -136,6 +136,10 @@ impl<'a> Course<'a> {
                 }
             }
             self.bring_back(source, &decided, &mut writers, &again).await?;
+            for (rule, writer) in writers.iter_mut().enumerate() {
+                let made = (plan, &decided);
+                name_columns(made, &mut self.session, source, rule, &mut writer.notes).await?;
+            }
         }
         report.verify_ms = millis(began);
         crate::failpoint("move.verified");
@@ -144,7 +148,7 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn tell(&self, what: &str, of: Option<&str>) {
-        self.move_job.job.observer.event(Event::MovePhase { phase: what, of });
+        self.session.gate.phase(what, of);
     }
 
     pub(super) async fn load(

@@ -93,6 +93,6 @@ impl Session<'_> {
     fn beside(&self, target: Box<dyn super::ports::MoveTarget>) -> Session<'static> {
         let job = Cow::Owned(self.job.clone().into_owned());
         let (lease, name) = (self.lease.clone(), &self.name);
-        Session::of(job, target, lease, name, self.run, self.dry_run)
+        Session::of(job, target, lease, name, self.run, self.dry_run, self.gate.clone())
     }
 }

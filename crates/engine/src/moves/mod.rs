@@ -7,8 +7,15 @@ mod bare;
 mod candidates;
 mod chunk;
 mod columns;
+mod compare;
+mod comparison;
+mod control;
 mod course;
 mod decide;
+mod differing;
+mod forget;
+mod gate;
+mod gated;
 mod ids;
 mod key;
 mod key_set;
@@ -20,10 +27,12 @@ mod order;
 mod outline;
 mod outputs;
 mod pack;
+mod pairs;
 mod pass;
 mod plan;
 mod ports;
 mod produce;
+mod rehearse;
 mod reload;
 mod report;
 mod row_hash;
@@ -45,6 +54,11 @@ pub use bare::{
     BareTarget, Definition, DefinitionKind, Dropped, Restored, TableDefinitions, TableOutlook,
     dropped, outlook, restore_move,
 };
+pub use compare::compare;
+pub use comparison::{Comparison, Difference, DifferenceKind, RuleComparison};
+pub use control::{UnderWay, intend, under_way};
+pub use differing::ColumnDifference;
+pub use forget::{forget, may_forget};
 pub use look::{export_ids, rejects, standing};
 pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
@@ -53,7 +67,7 @@ pub use ports::{
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, SourceConnector, Stored,
     Unread, UnreadRecords, Written,
 };
-pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
+pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use run::{MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

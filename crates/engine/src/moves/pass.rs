@@ -1,7 +1,5 @@
 //! Reads one source once, in the order of its keys, and feeds all rules of a pass.
 
-use std::time::{Duration, Instant};
-
 use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
@@ -11,14 +9,9 @@ use super::plan::{MovePlan, Pass};
 use super::ports::Source;
 use super::produce::{Decided, produce};
 use super::report::{Note, NoteKind, SourceReport};
-use super::session::{Session, interrupted};
+use super::session::Session;
 use super::writer::{RuleWriter, untaken};
 use crate::TargetError;
-use crate::events::Event;
-use crate::job::Urgency;
-
-/// How often it is told how far it is: a log is read later, by people.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Batches that wait to be transformed.
 const QUEUE: usize = 4;
@@ -57,24 +50,14 @@ pub(super) async fn run(
         drop(batches);
         read
     };
-    let (mut rows, mut told) = (0, Instant::now());
     let taking = async move {
         while let Some(batch) = received.recv().await {
             let batch = batch?;
-            if session.job.interrupt.urgency() >= Urgency::Finish {
-                return Err(interrupted());
-            }
             let keys = columns.keys(&batch)?;
             if batch.num_rows() == 0 {
                 continue;
             }
             let upto = keys.key(batch.num_rows() - 1);
-            rows += batch.num_rows() as u64;
-            if told.elapsed() >= TELL_EVERY {
-                told = Instant::now();
-                let of = from.relation.row_count_estimate;
-                session.job.observer.event(Event::MoveRows { source: &from.name, rows, of });
-            }
             let mut taken = Vec::new();
             for (writer, &rule) in writers.iter_mut().zip(&pass.rules) {
                 let produced = produce(&plan.rules[rule], decided, rule, &columns, &batch)?;

@@ -165,6 +165,13 @@ pub trait MoveTarget: Send {
     /// Creates the store's table in the ledger, where it isn't there.
     async fn create_store(&mut self) -> Result<(), TargetError>;
 
+    /// The names of the moves that the store has entries of, sorted. None where there is no store.
+    async fn moves(&mut self) -> Result<Vec<String>, TargetError>;
+
+    /// Drops the ledger with all its tables, and ends the transaction that `begin` opened: with the
+    /// commit, where the database can drop tables in one.
+    async fn drop_ledger(&mut self) -> Result<(), TargetError>;
+
     /// Entries of an area from a number on, in order, at most so many. None where there is no store.
     async fn stored(
         &mut self,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_model::Diagnostic;
 use serde::Serialize;
 
+use super::differing::ColumnDifference;
 use super::key::RowKey;
 
 /// What was done with an old row that did not simply become a new one.
@@ -58,6 +59,17 @@ pub struct Reject {
     pub reason: String,
 }
 
+/// A row that a dry run would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The old key.
+    pub old: String,
+    /// The key in the target.
+    pub new: String,
+    /// The columns that would change.
+    pub columns: Vec<ColumnDifference>,
+}
+
 /// Counts of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RuleReport {
@@ -81,6 +93,12 @@ pub struct RuleReport {
     pub verified: u64,
     /// By what was done and why: how many rows.
     pub notes: BTreeMap<NoteKind, BTreeMap<String, u64>>,
+    /// Of a dry run: in how many rows each column would change.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, u64>,
+    /// Of a dry run: some of the rows that would change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 impl RuleReport {

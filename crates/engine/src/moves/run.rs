@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dunlin_model::moves::{Catalogue, IdKind, Mapping, Relation, TableName};
-use dunlin_model::{Diagnostic, Lease, Resource, Severity};
+use dunlin_model::moves::{Catalogue, IdKind, Mapping, Placed, Relation, TableName};
+use dunlin_model::{Diagnostic, Lease, Place, Resource, Severity};
 use dunlin_project::moves::check_mapping;
 
+use super::control::{Control, ending, told_to_stop};
 use super::course::Course;
+use super::gate::Gate;
+use super::gated::Gated;
 use super::lanes::Lanes;
 use super::look::never_ran;
-use super::plan::{MovePlan, plan, source_spec};
+use super::plan::{MovePlan, PlannedSource, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector};
 use super::report::MoveReport;
 use super::session::Session;
@@ -18,7 +21,7 @@ use super::state::{AREA, MoveState};
 use crate::events::Event;
 use crate::job::{Job, Urgency};
 use crate::leases::{Heartbeat, acquire};
-use crate::report::EngineError;
+use crate::report::{Cause, EngineError};
 use crate::{ErrorKind, Purpose, Remedy, Target, TargetError};
 
 /// What errors of the source's side carry as a note.
@@ -27,6 +30,8 @@ pub const SOURCE_NOTE: &str = "the move's source";
 /// How many connections write to the target at once where nothing else is said: one is at work in
 /// the server while the other's rows are made and sent.
 pub const WORKERS: u32 = 2;
+/// How long the end of a run waits to give its lease back: it expires by itself.
+const RELEASE_MAX: Duration = Duration::from_secs(3);
 
 /// One move, and how to run it.
 #[derive(Clone)]
@@ -45,12 +50,16 @@ pub struct MoveJob {
     pub secret: Option<[u8; 32]>,
     /// Write nothing, and count what would be.
     pub dry_run: bool,
+    /// With it: show what some rows have and would get.
+    pub show_values: bool,
     /// Compare every row in the end.
     pub verify: bool,
     /// Close the move after a run that is verified.
     pub finish: bool,
     /// How many connections write to the target at once, where it can take more than one.
     pub workers: u32,
+    /// Rows that may be written a second; `None`: as many as come.
+    pub rate: Option<u64>,
 }
 
 /// Runs the move. After a broken connection it does what it does at its start: connect, claim, read,
@@ -215,16 +224,23 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
 
 async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let job = &move_job.job;
+    if let Some(finished) = &move_job.mapping.finished {
+        return Err(EngineError::Refused(vec![over(&move_job.mapping, finished)]));
+    }
     let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
+    let gate = Gate::new(job, move_job.rate);
     if move_job.dry_run {
         let lease = no_lease(job, name);
         let (state, secret) = state(move_job, target.as_mut()).await?;
-        let session = Session::new(job, target, lease, name, state.runs + 1, true);
+        let mut session =
+            Session::new(job, target, lease, name, state.runs + 1, true, gate.clone());
+        session.show_values = move_job.show_values;
+        let mut source = Gated::new(source, gate, &estimates(&plan));
         let mut report =
-            Course { move_job, plan: &plan, session, state, secret }.run(source.as_mut()).await?;
+            Course { move_job, plan: &plan, session, state, secret }.run(&mut source).await?;
         report.warnings = warnings;
         return Ok(report);
     }
@@ -233,21 +249,86 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
         ledger.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
     }
     target.create_store().await?;
-    let resource = Resource::Move(name.clone());
-    let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
+    drop(source);
+    drop(target);
+    loop {
+        let done = held(move_job, ledger.as_mut(), &gate).await;
+        if !gate.has_let_go() {
+            return done;
+        }
+        job.observer.event(Event::MoveLetGo);
+        ledger = job.connect(Purpose::Run).await?;
+    }
+}
+
+/// A mapping says that its ledger is gone.
+fn over(mapping: &Mapping, finished: &Placed<String>) -> Diagnostic {
+    let message = format!(
+        "the move {} was finished on {}, and its ledger dropped: it would know no row as its own",
+        mapping.name, finished.value
+    );
+    let mut diagnostic = Diagnostic::error("finished", message);
+    diagnostic.place = Some(Place::line(mapping.file.clone(), finished.line));
+    diagnostic.help = Some("for another, empty database take this line out".to_owned());
+    diagnostic
+}
+
+/// One go under the lease. A person who paused it for long is waited for before it is given back.
+async fn held(
+    move_job: &MoveJob,
+    ledger: &mut dyn Target,
+    gate: &Gate,
+) -> Result<MoveReport, EngineError> {
+    let job = &move_job.job;
+    let resource = Resource::Move(move_job.mapping.name.clone());
+    let mut lease = acquire(job, ledger, &resource, job.limits.lease_wait).await?;
     let heartbeat = Heartbeat::start(job);
     heartbeat.add(&lease);
-    drop(source);
-    let done = under_lease(move_job, target, lease.clone()).await;
+    let mut control = None;
+    let done = tokio::select! {
+        done = under_lease(move_job, ledger, &mut lease, gate, &mut control) => done,
+        // Connections that are dropped roll back what is open.
+        () = job.interrupt.reached(Urgency::Abort) => Err(EngineError::Interrupted),
+    };
+    // What a person wants ends it as an error of the target, on its way through everything.
+    let done = done.map_err(|error| match gate.told() {
+        _ if !is_refused(&error) => error,
+        _ if job.interrupt.urgency() >= Urgency::Finish => EngineError::Interrupted,
+        Some(cause @ Cause::Cancelled { .. }) => told_to_stop(cause, &move_job.mapping.name),
+        _ => error,
+    });
+    let is_broken = matches!(&done, Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect);
+    if gate.has_let_go() {
+        gate.resumed().await?;
+    }
     heartbeat.remove(&resource);
-    if !matches!(&done, Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect)
-    {
-        release(ledger.as_mut(), &lease).await;
+    if !is_broken {
+        // The server may take its time to roll back what was dropped in its middle.
+        let ending = async {
+            if let Some(control) = control {
+                let (state, reason) = ending(&done);
+                control.end(ledger, &lease, gate, state, reason).await;
+            }
+            release(ledger, &lease).await;
+        };
+        let _ = tokio::time::timeout(RELEASE_MAX, ending).await;
     }
     done
 }
 
-async fn release(ledger: &mut dyn Target, lease: &Lease) {
+fn is_refused(error: &EngineError) -> bool {
+    matches!(error, EngineError::Target(error) if error.kind == ErrorKind::Refused)
+}
+
+/// About how many rows each source has.
+pub(super) fn estimates(plan: &MovePlan) -> Vec<(TableName, u64)> {
+    let of = |source: &PlannedSource| {
+        Some((source.relation.name.clone(), source.relation.row_count_estimate?))
+    };
+    plan.sources.iter().filter_map(of).collect()
+}
+
+pub(super) async fn release(ledger: &mut dyn Target, lease: &Lease) {
     // It expires by itself, if this fails.
     let _ = ledger.release(lease).await;
 }
@@ -256,25 +337,32 @@ async fn release(ledger: &mut dyn Target, lease: &Lease) {
 /// run has written meanwhile.
 async fn under_lease(
     move_job: &MoveJob,
-    mut target: Box<dyn MoveTarget>,
-    lease: Lease,
+    ledger: &mut dyn Target,
+    lease: &mut Lease,
+    gate: &Gate,
+    control: &mut Option<Control>,
 ) -> Result<MoveReport, EngineError> {
+    let mut target = move_job.target.move_target().await?;
     let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;
     state.runs += 1;
     state.verified = false;
+    *control = Some(Control::begin(move_job, state.runs, ledger, lease, gate).await?);
     for rule in &plan.rules {
         let columns = rule.written.fields.iter().map(|field| field.name.clone()).collect();
         state.shape(&rule.rule.name, columns);
     }
-    let job = &move_job.job;
-    let mut session = Session::new(job, target, lease, &plan.mapping.name, state.runs, false);
+    let (job, name) = (&move_job.job, &plan.mapping.name);
+    let mut session =
+        Session::new(job, target, lease.clone(), name, state.runs, false, gate.clone());
     session.put(&[state.store()?]).await?;
-    session.lanes = Lanes::open(move_job.target.as_ref(), &session, move_job.workers).await?;
+    let workers = gate.workers(move_job.workers);
+    session.lanes = Lanes::open(move_job.target.as_ref(), &session, workers).await?;
+    let mut source = Gated::new(source, gate.clone(), &estimates(plan));
     let course = Course { move_job, plan, session, state, secret };
-    let mut report = course.run(source.as_mut()).await?;
+    let mut report = course.run(&mut source).await?;
     report.warnings = warnings;
     Ok(report)
 }
@@ -296,7 +384,8 @@ pub async fn reopen(move_job: &MoveJob, because: &str) -> Result<(), EngineError
     let mut state = MoveState::read(stored)?;
     state.reopen(because);
     let entry = state.store()?;
-    let mut session = Session::new(job, target, held.lease.clone(), name, state.runs, false);
+    let gate = Gate::new(job, None);
+    let mut session = Session::new(job, target, held.lease.clone(), name, state.runs, false, gate);
     let done = session.put(&[entry]).await;
     held.release().await;
     Ok(done?)

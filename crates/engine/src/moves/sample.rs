@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::columns::{Columns, bug, read_all};
 use super::decide::decide;
+use super::gate::Gate;
 use super::ids::IdCipher;
 use super::plan::{MovePlan, PlannedRule, PlannedSource};
 use super::produce::{Decided, produce, with_article};
@@ -70,7 +71,8 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
     let (state, secret) = state(move_job, target.as_mut()).await?;
     let name = &move_job.mapping.name;
     let lease = no_lease(&move_job.job, name);
-    let mut session = Session::new(&move_job.job, target, lease, name, state.runs, true);
+    let gate = Gate::new(&move_job.job, None);
+    let mut session = Session::new(&move_job.job, target, lease, name, state.runs, true, gate);
     let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
     let from = &plan.sources[place];
     let everything: Vec<usize> = (0..from.relation.fields.len()).collect();
@@ -178,7 +180,12 @@ fn values(
         .collect()
 }
 
-fn shown(column: &ArrayRef, of: &ValueType, row: usize) -> Result<Option<String>, TargetError> {
+/// A value as text, for people; `None`: NULL.
+pub(super) fn shown(
+    column: &ArrayRef,
+    of: &ValueType,
+    row: usize,
+) -> Result<Option<String>, TargetError> {
     if column.is_null(row) {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 //! One run's connection to its target, with the lease that every commit is fenced by.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::columns::bug;
+use super::gate::Gate;
 use super::lanes::Lanes;
 use super::ports::{MoveTarget, Stored};
 use crate::job::{Job, Urgency};
@@ -39,6 +40,12 @@ pub(super) struct Session<'a> {
     pub(super) within: bool,
     /// What was begun is brought to its end, although a person stopped the run.
     pub(super) ending: bool,
+    /// What is not written is shown with its values.
+    pub(super) show_values: bool,
+    /// What it passes before it writes.
+    pub(super) gate: Gate,
+    /// When the transaction began.
+    began: Instant,
     forms: HashMap<String, HashMap<String, String>>,
 }
 
@@ -50,8 +57,9 @@ impl<'a> Session<'a> {
         name: &str,
         run: u32,
         dry_run: bool,
+        gate: Gate,
     ) -> Self {
-        Self::of(Cow::Borrowed(job), target, lease, name, run, dry_run)
+        Self::of(Cow::Borrowed(job), target, lease, name, run, dry_run, gate)
     }
 
     pub(super) fn of(
@@ -61,8 +69,9 @@ impl<'a> Session<'a> {
         name: &str,
         run: u32,
         dry_run: bool,
+        gate: Gate,
     ) -> Self {
-        let (name, forms) = (name.to_owned(), HashMap::new());
+        let (name, began, forms) = (name.to_owned(), Instant::now(), HashMap::new());
         Self {
             job,
             target,
@@ -70,27 +79,43 @@ impl<'a> Session<'a> {
             name,
             run,
             dry_run,
+            show_values: false,
             lanes: None,
             within: false,
             ending: false,
+            gate,
+            began,
             forms,
         }
     }
 
     /// Begins a transaction.
     pub(super) async fn begin(&mut self) -> Result<(), TargetError> {
-        if self.job.interrupt.urgency() >= self.stopped_by() {
-            return Err(interrupted());
+        if self.ending {
+            if self.job.interrupt.urgency() >= Urgency::Abort {
+                return Err(interrupted());
+            }
+        } else if self.within {
+            // It holds locks: whoever wants it held waits until it is over.
+            self.gate.check()?;
+        } else {
+            self.gate.before_writing().await?;
         }
         if self.within {
             return Ok(());
         }
+        self.began = Instant::now();
         self.target.begin(&self.lease, self.job.limits.lock_timeout).await
     }
 
     /// How urgent a person's wish must be that it stops.
     fn stopped_by(&self) -> Urgency {
         if self.ending { Urgency::Abort } else { Urgency::Finish }
+    }
+
+    /// So many rows were written in the transaction that was committed last.
+    pub(super) fn wrote(&self, rows: u64) {
+        self.gate.wrote(rows, self.began.elapsed());
     }
 
     /// Commits it.

@@ -190,7 +190,7 @@ pub(super) async fn delete_gone(
     }
     gone.sort_by_key(|(number, _)| *number);
     let rule = &plan.rules[number];
-    for some in gone.chunks(DELETE_ROWS) {
+    for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -205,6 +205,7 @@ pub(super) async fn delete_gone(
             .await
             {
                 Ok((deleted, notes)) => {
+                    session.wrote(deleted);
                     writer.report.deleted += deleted;
                     writer.notes.extend(notes);
                     break;

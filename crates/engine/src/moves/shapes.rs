@@ -66,7 +66,7 @@ impl Shapes {
             let shape = place.and_then(|place| self.known[place].1.as_ref());
             let written = shape.unwrap_or(&rule.written);
             let keys = key_batch(rule, keys.into_iter())?;
-            let found = session.target.fetch(written, &keys, true).await?;
+            let found = session.target.fetch(written, &keys, !session.dry_run).await?;
             let found = session.normalise(&written.fields, found).await?;
             let hashes = row_hashes(&written.fields, &found)?;
             let columns: Vec<_> =

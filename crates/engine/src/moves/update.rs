@@ -27,14 +27,11 @@ impl ChunkWriter {
     ) -> Result<(), TargetError> {
         let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
         let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
-        let entries = chunk.updates.iter().map(|(_, entry)| entry);
-        let there = self.shapes.hashes_there(&self.rule, session, entries).await?;
-        let is_so = self.already_so(session, &wanted, chunk, &there).await?;
         let (mut write, mut restore) = (Vec::new(), Vec::new());
-        for (row, (place, entry)) in chunk.updates.iter().enumerate() {
-            let place = *place as usize;
-            let there = there.get(&rows.new.key(place)).copied();
-            match self.judge(entry, rows.hashes[place], there, is_so.contains(&(row as u32)))? {
+        let verdicts = self.verdicts(session, rows, chunk, &wanted).await?;
+        for (row, verdict) in verdicts.into_iter().enumerate() {
+            let place = chunk.updates[row].0 as usize;
+            match verdict {
                 Verdict::Write => write.push(row as u32),
                 Verdict::Insert => restore.push(row as u32),
                 Verdict::IsSo => outcome.unchanged += 1,
@@ -42,7 +39,7 @@ impl ChunkWriter {
                     outcome.notes.push(Note {
                         old: rows.old.key(place),
                         kind,
-                        reason: "by the application since the last run".to_owned(),
+                        reason: by_application(),
                     });
                     outcome.instead.insert(entry.new.clone(), entry);
                 }
@@ -59,6 +56,25 @@ impl ChunkWriter {
             }
         }
         Ok(())
+    }
+
+    /// What is to be done with each row that is to be updated; `wanted` has them in order.
+    pub(super) async fn verdicts(
+        &self,
+        session: &mut Session<'_>,
+        rows: &Rows,
+        chunk: &Chunk,
+        wanted: &RecordBatch,
+    ) -> Result<Vec<Verdict>, TargetError> {
+        let entries = chunk.updates.iter().map(|(_, entry)| entry);
+        let there = self.shapes.hashes_there(&self.rule, session, entries).await?;
+        let is_so = self.already_so(session, wanted, chunk, &there).await?;
+        let judged = (0..).zip(&chunk.updates).map(|(row, (place, entry))| {
+            let place = *place as usize;
+            let there = there.get(&rows.new.key(place)).copied();
+            self.judge(entry, rows.hashes[place], there, is_so.contains(&row))
+        });
+        judged.collect()
     }
 
     /// Which rows stand there already as they should be. Only those are looked at that are not as the
@@ -84,7 +100,7 @@ impl ChunkWriter {
         let places = UInt32Array::from(changed.clone());
         let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
         let keys = some.project(&self.rule.written.key).map_err(|error| bug(&error))?;
-        let found = session.target.fetch(&self.rule.written, &keys, true).await?;
+        let found = session.target.fetch(&self.rule.written, &keys, !session.dry_run).await?;
         let found = session.normalise(&self.rule.written.fields, found).await?;
         let hashes = row_hashes(&self.rule.written.fields, &found)?;
         let keys = new_keys(&self.rule, &found)?;
@@ -166,7 +182,13 @@ impl ChunkWriter {
     }
 }
 
-enum Verdict {
+/// Why a row was left to the application.
+pub(super) fn by_application() -> String {
+    "by the application since the last run".to_owned()
+}
+
+/// What is to be done with a row that has changed.
+pub(super) enum Verdict {
     Write,
     Insert,
     IsSo,

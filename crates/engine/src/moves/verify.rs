@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use dunlin_model::Capabilities;
 use dunlin_model::moves::{Changed, Deleted};
 use tokio::sync::mpsc;
 
@@ -27,6 +28,8 @@ const SHARE_ROWS: u64 = 1_000_000;
 /// Bytes of rows in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// What is told of a row that this run wrote and that is another.
+pub(super) const NOT_AS_WRITTEN: &str = "it is not what was written";
 /// Values by a key's hash, which is not hashed once more.
 type ByHash<T> = HashMap<u128, T, BuildHasherDefault<FirstBits>>;
 
@@ -125,7 +128,7 @@ async fn judge(
                 let theirs = "by the application since the last run";
                 let (kind, reason) = match (finding.is_ours, finding.is_missing) {
                     (true, true) => (NoteKind::Differs, "it is not there"),
-                    (true, false) => (NoteKind::Differs, "it is not what was written"),
+                    (true, false) => (NoteKind::Differs, NOT_AS_WRITTEN),
                     (false, true) => match conflicts.deleted_there {
                         Deleted::LeaveDeleted => (NoteKind::DeletedThere, theirs),
                         Deleted::Stop => return Err(stop("deleted", rule)),
@@ -238,6 +241,10 @@ async fn compare(
         batch_bytes: BATCH_BYTES,
     };
     let run = session.run;
+    let (gate, table) = (session.gate.clone(), rule.written.table.to_string());
+    let all = writer.report.rows;
+    gate.pass().await?;
+    let is_in_the_way = Capabilities::of(session.job.connector.dialect()).one_writer;
     let (batches, mut received) = mpsc::channel(4);
     let target = &mut session.target;
     let reading = async move {
@@ -250,6 +257,13 @@ async fn compare(
         let mut buffer = Vec::new();
         while let Some(batch) = received.recv().await {
             let batch = batch?;
+            // Where readers are in writers' way, nobody is held up while the run is held.
+            if is_in_the_way {
+                gate.check()?
+            } else {
+                gate.pass().await?
+            }
+            gate.read(&table, batch.num_rows() as u64, Some(all));
             let columns: Vec<_> =
                 rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
             let keys = KeyColumns::of(&columns)?;

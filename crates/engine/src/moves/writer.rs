@@ -139,7 +139,9 @@ impl<'a> RuleWriter<'a> {
             self.buffer.push(rows);
             self.buffer_old.push(old);
         }
-        if self.buffer_rows >= CHUNK_ROWS || self.buffer_bytes >= CHUNK_BYTES {
+        if self.buffer_rows >= session.gate.chunk_rows(CHUNK_ROWS)
+            || self.buffer_bytes >= CHUNK_BYTES
+        {
             self.flush(session, Some(upto)).await?;
         }
         Ok(())
@@ -172,7 +174,7 @@ impl<'a> RuleWriter<'a> {
             self.settle_tail();
             self.compare(&rows, place..end, pack, &mut chunk, session.run)?;
             place = end;
-            if chunk.inserts.len() + chunk.updates.len() >= UPDATE_ROWS {
+            if chunk.inserts.len() + chunk.updates.len() >= session.gate.chunk_rows(UPDATE_ROWS) {
                 self.write(session, &rows, std::mem::take(&mut chunk)).await?;
             }
         }
@@ -412,15 +414,13 @@ impl<'a> RuleWriter<'a> {
         if chunk.is_empty() {
             return Ok(());
         }
+        let writer = self.chunks();
         if session.dry_run {
-            self.report.inserted += chunk.inserts.len() as u64;
-            self.report.updated += chunk.updates.len() as u64;
-            return Ok(());
+            return self.rehearse(session, &writer, rows, &chunk).await;
         }
         if let Some(aside) = &mut self.aside {
             return aside.keep(rows, chunk);
         }
-        let writer = self.chunks();
         // Changed rows are locked, and may refer to each other across chunks: one chunk at a time.
         let is_free = self.bare || !self.everything;
         let stands_alone = chunk.updates.is_empty() && !self.rule.in_order && is_free;

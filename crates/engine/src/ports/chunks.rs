@@ -251,8 +251,9 @@ pub trait Chunks: Send {
         count: u32,
     ) -> Result<Vec<Mark>, TargetError>;
 
-    /// All backfills in the ledger with their segments, or the one of a resource. A ledger from
-    /// before there were backfills has none.
+    /// All backfills in the ledger with their segments, or the one of a resource. A move's run has such
+    /// a row as well, and is found by its resource alone. A ledger from before there were backfills
+    /// has none.
     async fn backfills(
         &mut self,
         of: Option<&Resource>,

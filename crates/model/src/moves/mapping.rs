@@ -319,4 +319,6 @@ pub struct Mapping {
     pub rules: Vec<Rule>,
     /// What goes nowhere.
     pub leave_out: Vec<LeaveOut>,
+    /// The day on which it was finished and its ledger dropped: it runs no more.
+    pub finished: Option<Placed<String>>,
 }

@@ -42,6 +42,7 @@ const KEYS: &[(Scope, &str, &[&str])] = &[
             "mode",
             "time_zone",
             "id_key",
+            "finished",
             "ids",
             "conflicts",
             "files",

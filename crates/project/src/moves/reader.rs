@@ -67,6 +67,7 @@ pub fn parse_mapping(name: &str, file: &Path, text: &str) -> Result<Mapping, Vec
         sources: Vec::new(),
         rules: Vec::new(),
         leave_out: Vec::new(),
+        finished: None,
     };
     read(&mut document, table.get_ref(), &mut mapping);
     if document.errors.is_empty() {
@@ -95,6 +96,9 @@ fn read(document: &mut Document<'_>, table: &DeTable<'_>, mapping: &mut Mapping)
             }
             path @ "id_key" => {
                 mapping.id_key = document.text(path, value, "\"design-queue\"").map(str::to_owned);
+            }
+            path @ "finished" => {
+                mapping.finished = document.name(path, value, "\"2026-01-31\"");
             }
             path @ "ids" => {
                 if let Some(names) = document.table(path, value) {

@@ -1,5 +1,7 @@
 //! `move`: an old application's data into a new application's shape.
 
+mod control;
+mod finish;
 mod ids;
 mod plan;
 mod rejects;
@@ -7,6 +9,7 @@ mod restore;
 mod run;
 mod sample;
 mod standing;
+mod verify;
 
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use dunlin::engine::moves::{
 };
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
-use dunlin::model::{Diagnostic, Place};
+use dunlin::model::{Diagnostic, Place, Wish};
 use dunlin::project::moves::read_mapping;
 use dunlin::project::settings::DatabaseSettings;
 use dunlin::transform::DataFusion;
@@ -31,10 +34,15 @@ pub(crate) async fn dispatch(context: &Context, command: MoveCommand) -> Result<
     match command {
         MoveCommand::Plan(args) => plan::run(context, &args.name).await,
         MoveCommand::Run(args) => run::run(context, &args, false).await,
-        MoveCommand::Finish(args) => run::run(context, &args, true).await,
+        MoveCommand::Verify(args) => verify::run(context, &args).await,
+        MoveCommand::Finish(args) => finish::run(context, &args).await,
         MoveCommand::Sample(args) => sample::run(context, &args).await,
-        MoveCommand::Status(args) => standing::status(context, &args.name).await,
         MoveCommand::Restore(args) => restore::run(context, &args).await,
+        MoveCommand::Status(args) => standing::status(context, &args).await,
+        MoveCommand::Pause(args) => control::wish(context, &args.name, Wish::Pause).await,
+        MoveCommand::Resume(args) => control::wish(context, &args.name, Wish::Run).await,
+        MoveCommand::Cancel(args) => control::wish(context, &args.name, Wish::Cancel).await,
+        MoveCommand::Set(args) => control::set(context, &args).await,
         MoveCommand::Reopen(args) => standing::reopen(context, &args).await,
         MoveCommand::Rejects(args) => rejects::run(context, &args).await,
         MoveCommand::Ids { command } => match command {
@@ -98,9 +106,11 @@ fn open(
         compiler: Arc::new(DataFusion::new()),
         secret: secret(context)?,
         dry_run: false,
+        show_values: false,
         verify: true,
         finish: false,
         workers: WORKERS,
+        rate: None,
     };
     Ok(Opened { job, target: name })
 }

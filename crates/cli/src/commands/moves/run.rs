@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dunlin::engine::events::Observer;
 use dunlin::engine::moves;
 use serde_json::json;
 
@@ -19,10 +20,15 @@ pub(super) async fn run(
     finish: bool,
 ) -> Result<Exit, CliError> {
     let command = if finish { "move finish" } else { "move run" };
-    let mut opened = open(context, &args.name, command, Arc::new(Progress::new(false)))?;
+    let progress = Arc::new(Progress::new(false));
+    let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
+    let mut opened = open(context, &args.name, command, observer)?;
     opened.job.dry_run = args.dry_run;
+    opened.job.show_values = args.show_values;
     opened.job.verify = !args.no_verify;
     opened.job.finish = finish;
+    opened.job.workers = args.workers.unwrap_or(opened.job.workers);
+    opened.job.rate = args.rate.filter(|rate| *rate > 0);
     opened.job.job.limits.lease_wait = args.waiting.lease_wait;
     render::line(&format!(
         "{}: {} -> {}",
@@ -30,9 +36,14 @@ pub(super) async fn run(
         opened.job.source.place(),
         opened.job.target.describe()
     ));
-    let report = moves::run(&opened.job).await.map_err(|error| {
-        if args.dry_run { opened.error(error) } else { opened.broken_off(error) }
-    })?;
+    let ran = moves::run(&opened.job).await;
+    progress.end();
+    let report =
+        ran.map_err(
+            |error| {
+                if args.dry_run { opened.error(error) } else { opened.broken_off(error) }
+            },
+        )?;
     render::failure::diagnostics(&report.warnings);
     let exit = if report.verified || args.dry_run { Exit::Done } else { Exit::RowsRemain };
     if context.global.json {

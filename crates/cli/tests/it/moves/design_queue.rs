@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::project::{Project, Ran};
 
-struct Queue {
+pub(super) struct Queue {
     project: Project,
-    old: TestDatabase,
+    pub(super) old: TestDatabase,
     new: TestDatabase,
 }
 
@@ -43,18 +43,23 @@ impl Queue {
         queue
     }
 
+    /// The example with its own few rows.
+    pub(super) fn of_the_example(name: &str) -> Self {
+        Self::new(name, &[&text(&example("old.sql"))], &text(&example("new.sql")))
+    }
+
     fn run(&self, words: &str) -> Ran {
         let variables = [("OLD_URL", self.old.url.as_str()), ("APP_URL", self.new.url.as_str())];
         self.project.run_with(words, &variables)
     }
 
     #[track_caller]
-    fn report(&self, words: &str) -> Value {
+    pub(super) fn report(&self, words: &str) -> Value {
         let run = self.run(&format!("{words} --json")).exits(0);
         serde_json::from_str(&run.stdout()).expect("a document")
     }
 
-    fn new_one(&self, sql: &str) -> String {
+    pub(super) fn new_one(&self, sql: &str) -> String {
         self.new.sql(sql).expect("the client can do it").trim_end().to_owned()
     }
 }
@@ -68,7 +73,7 @@ const WRITTEN: &[&str] = &["inserted", "updated", "deleted"];
 
 #[test]
 fn the_example_does_what_its_readme_says() {
-    let queue = Queue::new("queue", &[&text(&example("old.sql"))], &text(&example("new.sql")));
+    let queue = Queue::of_the_example("queue");
     queue.run("move plan design_queue").exits(0);
     let dry = queue.report("move run design_queue --dry-run");
     assert_eq!(sum(&dry, WRITTEN), 26);

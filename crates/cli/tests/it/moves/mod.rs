@@ -2,13 +2,17 @@
 
 mod bare;
 mod conflicts;
+mod control;
+mod counts;
 mod demo;
 mod design_queue;
 mod files;
+mod finish;
 mod mistakes;
 mod modes;
 mod nights;
 mod scaffold;
+mod verify;
 
 use dunlin_testkit::servers::run_sql;
 

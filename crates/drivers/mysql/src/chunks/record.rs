@@ -31,8 +31,10 @@ impl Ledger {
     fn select_backfills(&self, of: Option<&Resource>) -> String {
         let micros =
             |column: &str| format!("TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {column})");
-        let only = of
-            .map_or_else(|| "1 = 1".to_owned(), |of| format!("b.job = {}", text(&of.to_string())));
+        let only = of.map_or_else(
+            || "b.job LIKE 'data/%'".to_owned(),
+            |of| format!("b.job = {}", text(&of.to_string())),
+        );
         format!(
             "SELECT {INTENT}, b.job, b.version, b.pass, b.phase, b.round, b.table_name, \
              b.key_columns, b.shape, b.state, b.reason, b.row_count_estimate, b.rows_before, \
@@ -40,7 +42,7 @@ impl Ledger {
              b.seconds_left_max, {}, {}, (SELECT COUNT(*) FROM {} q WHERE q.job = b.job \
              AND q.pass = b.pass) FROM {} b WHERE {only} ORDER BY b.version; \
              SELECT s.job, s.seg, s.lo, s.upto, s.hi, s.rows_done, s.attempts FROM {} s \
-             JOIN {} b ON b.job = s.job WHERE s.seg >= 1 AND {only} ORDER BY s.job, s.seg",
+             JOIN {} b ON b.job = s.job WHERE s.seg >= 1 AND b.job LIKE 'data/%' AND {only} ORDER BY s.job, s.seg",
             micros("b.started_at"),
             micros("b.updated_at"),
             self.table("quarantine"),

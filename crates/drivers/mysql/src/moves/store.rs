@@ -23,6 +23,45 @@ pub(super) fn create(ledger: &Ledger) -> String {
     )
 }
 
+/// The tables of a ledger. Without the first there is none, whatever a crash of the server leaves of
+/// the others.
+const TABLES: [&str; 11] = [
+    "meta",
+    "moves_store",
+    "captured",
+    "quarantine",
+    "backfills",
+    "runs",
+    "segments",
+    "leases",
+    "steps",
+    "history",
+    "migrations",
+];
+
+/// Drops the ledger; each statement commits.
+pub(super) fn drop_ledger(ledger: &Ledger) -> String {
+    let tables: Vec<String> = TABLES.iter().map(|table| ledger.table(table)).collect();
+    let view = ledger.table("data_migrations");
+    format!("DROP VIEW IF EXISTS {view}; DROP TABLE IF EXISTS {}", tables.join(", "))
+}
+
+/// The moves that have entries.
+pub(super) async fn names(
+    session: &mut Session,
+    ledger: &Ledger,
+) -> Result<Vec<String>, TargetError> {
+    let table = ledger.table("moves_store");
+    let sql = format!("SELECT DISTINCT {0} FROM {table} ORDER BY {0}", name("name"));
+    let answers = match session.run(&sql).await {
+        // There is no such table.
+        Err(error) if error.code.as_deref() == Some("1146") => return Ok(Vec::new()),
+        answers => answers?,
+    };
+    let rows = answers.iter().flat_map(|answer| &answer.rows);
+    Ok(rows.map(|row| row.text(0).to_string()).collect())
+}
+
 /// Entries of an area from a number on.
 pub(super) async fn stored(
     session: &mut Session,

@@ -177,6 +177,21 @@ impl MoveTarget for MysqlMoveTarget {
         self.session.run(&store::create(&self.ledger)).await.map(drop)
     }
 
+    async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
+        call!(self, store::names(&mut self.session, &self.ledger).await)
+    }
+
+    async fn drop_ledger(&mut self) -> Result<(), TargetError> {
+        if self.open.is_none() {
+            return Err(bug("the ledger is dropped outside of a transaction"));
+        }
+        let sql = store::drop_ledger(&self.ledger);
+        call!(self, self.session.run(&sql).await.map(drop))?;
+        self.open = None;
+        self.tables.clear();
+        Ok(())
+    }
+
     async fn stored(
         &mut self,
         name: &str,

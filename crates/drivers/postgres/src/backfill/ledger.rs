@@ -40,7 +40,7 @@ pub(super) fn intent(row: &SimpleQueryRow, from: usize) -> Result<Intent, Target
     })
 }
 
-/// All backfills, or one.
+/// All backfills, or one; moves have such rows too, and are asked for by their names.
 pub(super) async fn all(
     session: &mut Session,
     of: Option<&Resource>,
@@ -48,7 +48,7 @@ pub(super) async fn all(
     session.clean().await?;
     let only = |column: &str| {
         of.map_or_else(
-            || "true".to_owned(),
+            || format!("{column} LIKE 'data/%'"),
             |of| format!("{column} = {}", quote::text(&of.to_string())),
         )
     };
@@ -61,7 +61,7 @@ pub(super) async fn all(
          AND q.pass = b.pass), {started}, {updated}, {INTENT} FROM dunlin.backfills AS b \
          WHERE {backfill} ORDER BY b.version, b.job;\
          SELECT s.job, s.seg, s.lo, s.upto, s.hi, s.rows, s.attempts FROM dunlin.segments AS s \
-         WHERE s.seg >= 1 AND {segment} ORDER BY s.job, s.seg;COMMIT",
+         WHERE s.seg >= 1 AND s.job LIKE 'data/%' AND {segment} ORDER BY s.job, s.seg;COMMIT",
         started = microseconds("b.started_at"),
         updated = microseconds("b.updated_at"),
         backfill = only("b.job"),

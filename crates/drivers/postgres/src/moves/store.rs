@@ -10,7 +10,7 @@ use crate::error::sent_error;
 use crate::fence::{Access, as_ledger_error};
 use crate::ledger::BOOTSTRAP_LOCK;
 use crate::quote;
-use crate::rows::{boolean, bug, single};
+use crate::rows::{boolean, bug, required, single};
 use crate::session::Session;
 
 /// So many bytes of values go into one statement.
@@ -74,6 +74,31 @@ fn may_not(session: &Session, error: TargetError) -> TargetError {
         )),
         _ => as_ledger_error(session, error, Access::Write),
     }
+}
+
+/// Drops the ledger: its view, its tables, and the schema, if nothing of anybody else is in it.
+const DROP: &str = "DROP VIEW IF EXISTS dunlin.data_migrations;\
+     DROP TABLE IF EXISTS dunlin.moves_store, dunlin.captured, dunlin.quarantine, \
+     dunlin.backfills, dunlin.runs, dunlin.segments, dunlin.leases, dunlin.steps, \
+     dunlin.history, dunlin.migrations, dunlin.meta;\
+     DROP SCHEMA dunlin RESTRICT";
+
+/// The moves that have entries.
+pub(super) async fn names(session: &Session) -> Result<Vec<String>, TargetError> {
+    let sql = "SELECT DISTINCT name FROM dunlin.moves_store ORDER BY name";
+    if !is_there(session).await? {
+        return Ok(Vec::new());
+    }
+    let answers =
+        session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let rows = answers.iter().flat_map(|answer| &answer.rows);
+    rows.map(|row| Ok(required(row, 0)?.to_owned())).collect()
+}
+
+/// Drops the ledger, and commits the transaction that is open.
+pub(super) async fn drop_ledger(session: &Session) -> Result<(), TargetError> {
+    session.ask(DROP).await?;
+    session.commit().await
 }
 
 /// Entries of an area, in order.

@@ -192,6 +192,19 @@ impl MoveTarget for PostgresMoveTarget {
         call!(self, store::create(&self.session))
     }
 
+    async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
+        call!(self, store::names(&self.session))
+    }
+
+    async fn drop_ledger(&mut self) -> Result<(), TargetError> {
+        if self.open.is_none() {
+            return Err(bug("the ledger is dropped outside of a transaction"));
+        }
+        call!(self, store::drop_ledger(&self.session))?;
+        self.open = None;
+        Ok(())
+    }
+
     async fn stored(
         &mut self,
         name: &str,

@@ -208,13 +208,19 @@ pub(crate) fn backfills(
                 intent_workers, intent_rate, started_at, updated_at,
                 (SELECT count(*) FROM dunlin_quarantine AS q
                  WHERE q.job = b.job AND q.pass = b.pass)
-               FROM dunlin_backfills AS b WHERE ?1 IS NULL OR job = ?1 ORDER BY version";
+               FROM dunlin_backfills AS b WHERE job = ?1 OR (?1 IS NULL AND job LIKE 'data/%')
+               ORDER BY version";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([of.map(Resource::to_string)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let job: String = row.get(0)?;
-        found.push((read_record(row)?, segments(connection, &job)?));
+        let segments = match job.starts_with("data/") {
+            true => segments(connection, &job)?,
+            // Those of a move are fences alone.
+            false => Vec::new(),
+        };
+        found.push((read_record(row)?, segments));
     }
     Ok(found)
 }

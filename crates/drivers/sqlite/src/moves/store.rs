@@ -25,6 +25,43 @@ pub(super) fn create(connection: &Connection) -> Outcome<()> {
     Ok(connection.execute_batch(TABLE)?)
 }
 
+/// What a ledger consists of; views first.
+const LEDGER: [(&str, &str); 12] = [
+    ("VIEW", "data_migrations"),
+    ("TABLE", "moves_store"),
+    ("TABLE", "captured"),
+    ("TABLE", "quarantine"),
+    ("TABLE", "backfills"),
+    ("TABLE", "runs"),
+    ("TABLE", "segments"),
+    ("TABLE", "leases"),
+    ("TABLE", "steps"),
+    ("TABLE", "history"),
+    ("TABLE", "migrations"),
+    ("TABLE", "meta"),
+];
+
+/// The moves that have entries.
+pub(super) fn names(connection: &Connection) -> Outcome<Vec<String>> {
+    if !exists(connection)? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT DISTINCT name FROM dunlin_moves_store ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Drops the ledger, in the transaction that is open.
+pub(super) fn drop_ledger(connection: &Connection) -> Outcome<()> {
+    // A statement that is kept for later would hold its table.
+    connection.flush_prepared_statement_cache();
+    for (kind, name) in LEDGER {
+        connection.execute_batch(&format!("DROP {kind} IF EXISTS dunlin_{name}"))?;
+    }
+    Ok(())
+}
+
 /// Entries of an area from a number on.
 pub(super) fn stored(
     connection: &Connection,

@@ -142,6 +142,7 @@ impl SqliteMoveTarget {
         length: Arc<LeaseLength>,
     ) -> Result<Self, TargetError> {
         let control = Arc::new(Control::default());
+        control.wait_for_locks(file.busy_timeout);
         let session = Session::new(Arc::clone(&file), Arc::clone(&control), Purpose::Run);
         let writer = Writer { session, open: None, taken: Taken::new() };
         let mut target = Self { length, worker: Worker::new(control, writer) };
@@ -165,6 +166,21 @@ impl MoveTarget for SqliteMoveTarget {
 
     async fn create_store(&mut self) -> Result<(), TargetError> {
         self.worker.call(|writer| writer.anywhere(|_, connection| store::create(connection))).await
+    }
+
+    async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
+        self.worker.call(|writer| writer.look(|c, _| store::names(c))).await
+    }
+
+    async fn drop_ledger(&mut self) -> Result<(), TargetError> {
+        self.worker
+            .call(|writer| {
+                writer.within(|_, place| store::drop_ledger(place.connection))?;
+                let ended = writer.session.commit();
+                writer.end();
+                ended
+            })
+            .await
     }
 
     async fn stored(

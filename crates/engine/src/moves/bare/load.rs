@@ -12,7 +12,6 @@ use super::port::DefinitionKind;
 use super::reload::empty_ours;
 use super::restore::restore;
 use super::strip::{droppable, hands, strip};
-use crate::events::Event;
 use crate::{ErrorKind, TargetError};
 
 /// Whether tables are loaded bare, and what still stands in the way of rows there.
@@ -58,13 +57,13 @@ impl BareLoad {
             Ok(Some(journal)) => {
                 let count = journal.definitions.len();
                 let of = format!("{count} indexes and foreign keys are dropped, to be rebuilt");
-                session.job.observer.event(Event::MovePhase { phase: "baring", of: Some(&of) });
+                session.gate.phase("baring", Some(&of));
                 Self::of(session, &journal).await
             }
             Ok(None) => Ok(Self::default()),
             Err(error) if may_go_without(error.kind) => {
                 let of = format!("nothing: {}", error.message);
-                session.job.observer.event(Event::MovePhase { phase: "baring", of: Some(&of) });
+                session.gate.phase("baring", Some(&of));
                 // A reload may have kept tables already.
                 restore(session).await?;
                 Ok(Self::default())

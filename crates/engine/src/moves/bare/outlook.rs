@@ -3,6 +3,7 @@
 use dunlin_model::moves::MoveMode;
 use serde::Serialize;
 
+use super::super::gate::Gate;
 use super::super::plan::MovePlan;
 use super::super::run::{MoveJob, no_lease};
 use super::super::session::Session;
@@ -38,7 +39,8 @@ pub async fn outlook(
 ) -> Result<Vec<TableOutlook>, EngineError> {
     let (job, name) = (&move_job.job, &move_job.mapping.name);
     let target = move_job.target.move_target().await?;
-    let mut session = Session::new(job, target, no_lease(job, name), name, 0, true);
+    let mut session =
+        Session::new(job, target, no_lease(job, name), name, 0, true, Gate::new(job, None));
     let mut all = Vec::new();
     if session.target.bare().is_none() {
         for kept in tables_of(plan) {

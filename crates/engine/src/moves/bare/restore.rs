@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::gate::Gate;
 use super::super::report::Note;
 use super::super::run::{MoveJob, lease_of};
 use super::super::session::Session;
@@ -11,7 +12,6 @@ use super::orphans::remove;
 use super::port::{Definition, DefinitionKind};
 use super::strip::hands;
 use crate::TargetError;
-use crate::events::Event;
 use crate::report::EngineError;
 
 /// What came back.
@@ -55,7 +55,7 @@ pub(in super::super) async fn restore(
 
 fn tell(session: &Session<'_>, phase: &str, definition: &Definition) {
     let of = format!("{} of {}", definition.name, definition.table);
-    session.job.observer.event(Event::MovePhase { phase, of: Some(&of) });
+    session.gate.phase(phase, Some(&of));
 }
 
 async fn counted(
@@ -184,7 +184,8 @@ pub async fn restore_move(move_job: &MoveJob) -> Result<Option<Restored>, Engine
     };
     let runs = MoveState::read(&stored)?.runs;
     let held = lease_of(job, name).await?;
-    let mut session = Session::new(job, target, held.lease.clone(), name, runs, false);
+    let mut session =
+        Session::new(job, target, held.lease.clone(), name, runs, false, Gate::new(job, None));
     let done = restore(&mut session).await;
     held.release().await;
     Ok(done?)
