@@ -13,6 +13,10 @@ use super::write::{Given, joined};
 use crate::literal;
 use crate::session::Session;
 
+/// So many rows at most are looked at together for circles among them: each is asked about with the
+/// keys of all others.
+const CIRCLE_ROWS: usize = 64;
+
 /// Deletes rows to which no other row refers.
 pub(super) async fn delete(
     session: &mut Session,
@@ -27,21 +31,90 @@ pub(super) async fn delete(
     // A key that can't be stored is that of no row.
     let mut absent: Vec<u32> = unknown.into_iter().map(|(row, _)| row).collect();
     absent.extend(open.into_iter().filter(|row| left.binary_search(row).is_err()));
+    let own = table.referring.iter().any(|reference| reference.itself);
     let mut refused = Refused::default();
     loop {
-        let still = referred(session, table, from, &given, &left).await?;
-        let free: Vec<u32> = left.into_iter().filter(|row| !still.contains_key(row)).collect();
+        let mut still = referred(session, table, from, &given, &left).await?;
+        let mut free: Vec<u32> = left.into_iter().filter(|row| !still.contains_key(row)).collect();
+        if free.is_empty() && own {
+            free = circle(session, table, from, &given, &still).await?;
+            still.retain(|row, _| free.binary_search(row).is_err());
+        }
         let none = free.is_empty();
-        let done = halved(session, Deed::Delete(&given), free).await?;
+        let done = unreferred(session, &given, free, own).await?;
         refused.rejected.extend(done.rejected);
         // A row that is gone by now may have been what kept another one of the same table.
-        if none || !table.referring.iter().any(|known| known.itself) {
-            refused.rejected.extend(still);
+        if none || !own {
+            refused.rejected.extend(still.into_iter().map(|(row, by)| (row, by.told)));
             break;
         }
         left = still.into_keys().collect();
     }
     Ok(joined(refused, absent, Vec::new()))
+}
+
+/// Deletes rows that no row but these refers to. The server refuses a row that refers to itself, and
+/// rows that refer to each other; that nobody else does is known, and stays so while they are locked.
+async fn unreferred(
+    session: &mut Session,
+    given: &Given<'_>,
+    rows: Vec<u32>,
+    own: bool,
+) -> Result<Refused, TargetError> {
+    if rows.is_empty() || !own {
+        return halved(session, Deed::Delete(given), rows).await;
+    }
+    session.run("SET foreign_key_checks = 0").await?;
+    let done = halved(session, Deed::Delete(given), rows).await;
+    let again = session.run("SET foreign_key_checks = 1").await;
+    let done = done?;
+    again?;
+    Ok(done)
+}
+
+/// Rows of those to which only rows refer that are themselves among them, in order.
+async fn circle(
+    session: &mut Session,
+    table: &Table,
+    from: &Written,
+    given: &Given<'_>,
+    stuck: &BTreeMap<u32, Referrer>,
+) -> Result<Vec<u32>, TargetError> {
+    let key = key_of(from);
+    let own = |of: &&Referrer| of.itself;
+    let mut among: Vec<u32> = stuck.iter().filter(|(_, of)| own(of)).map(|(row, _)| *row).collect();
+    loop {
+        if among.is_empty() || among.len() > CIRCLE_ROWS {
+            return Ok(Vec::new());
+        }
+        let members: Vec<String> =
+            among.iter().map(|row| format!("({})", given.is(*row, "c.", true))).collect();
+        let others = format!(" AND NOT ({})", members.join(" OR "));
+        let mut kept = Vec::new();
+        for reference in table.referring.iter().filter(|reference| reference.itself) {
+            let sql = |row: &u32| {
+                probe(table, reference, &key, &format!("{}{others}", given.is(*row, "p.", true)))
+            };
+            let answers = asked(session, among.iter().map(sql).collect()).await?;
+            let found = among.iter().zip(answers).filter(|(_, answer)| !answer.rows.is_empty());
+            kept.extend(found.map(|(row, _)| *row));
+        }
+        if kept.is_empty() {
+            return Ok(among);
+        }
+        among.retain(|row| !kept.contains(row));
+    }
+}
+
+fn key_of(from: &Written) -> Vec<&Field> {
+    from.key.iter().filter_map(|place| from.fields.get(*place)).collect()
+}
+
+/// Who refers to a row.
+struct Referrer {
+    told: String,
+    /// Rows of the same table alone.
+    itself: bool,
 }
 
 /// The rows that others refer to, with who does.
@@ -51,16 +124,19 @@ async fn referred(
     from: &Written,
     given: &Given<'_>,
     rows: &[u32],
-) -> Result<BTreeMap<u32, String>, TargetError> {
-    let key: Vec<&Field> = from.key.iter().filter_map(|place| from.fields.get(*place)).collect();
-    let mut found = BTreeMap::new();
+) -> Result<BTreeMap<u32, Referrer>, TargetError> {
+    let key = key_of(from);
+    let mut found: BTreeMap<u32, Referrer> = BTreeMap::new();
     for reference in &table.referring {
         let sql = |row: &u32| probe(table, reference, &key, &given.is(*row, "p.", true));
         let answers = asked(session, rows.iter().map(sql).collect()).await?;
         for (row, answer) in rows.iter().zip(answers) {
             if !answer.rows.is_empty() {
                 let told = || format!("still referenced by {}", reference.told);
-                found.entry(*row).or_insert_with(told);
+                let entry = found
+                    .entry(*row)
+                    .or_insert_with(|| Referrer { told: told(), itself: reference.itself });
+                entry.itself &= reference.itself;
             }
         }
     }
