@@ -227,7 +227,17 @@ fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
         return Ok((arrow::array::new_null_array(to, array.len()), Vec::new()));
     }
     let options = CastOptions { safe: true, ..CastOptions::default() };
-    let values = cast_with_options(array, to, &options)?;
+    let values = match cast_with_options(array, to, &options) {
+        Ok(values) => values,
+        // Some casts fail as a whole for one value: the text of a time after the year 262142, of an
+        // infinite day, of 24:00.
+        Err(_) if array.len() > 1 => return by_halves(array, to),
+        Err(_) if can_cast_types(from, to) && !array.is_empty() => {
+            let failures = vec![(0, Reason::Borrowed("is out of range"))];
+            return Ok((arrow::array::new_null_array(to, 1), failures));
+        }
+        Err(error) => return Err(error),
+    };
     let reason = match (from, to) {
         (DataType::Utf8, to) if to.is_numeric() => "is not a number",
         (DataType::Utf8, DataType::Boolean) => "is not true or false",
@@ -254,7 +264,40 @@ fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
     Ok((values, failures))
 }
 
+/// Casts each half of the rows on its own.
+fn by_halves(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
+    let half = array.len() / 2;
+    let (first, mut failures) = by_arrow(&array.slice(0, half), to)?;
+    let (second, more) = by_arrow(&array.slice(half, array.len() - half), to)?;
+    failures.extend(more.into_iter().map(|(row, reason)| (row + half, reason)));
+    Ok((arrow::compute::concat(&[first.as_ref(), second.as_ref()])?, failures))
+}
+
 /// Whether a time is one of the infinities.
 pub(crate) fn is_infinite(time: i64) -> bool {
     TIMES.contains(&time)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Time64MicrosecondArray;
+
+    use super::*;
+
+    #[test]
+    fn a_day_or_time_without_a_text_is_its_rows_failure() {
+        let zone = Zone::of("UTC").unwrap();
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![0, i32::MAX, 1, i32::MIN, 2]));
+        let (texts, failures) = cast(&days, &DataType::Utf8, &zone).unwrap();
+        assert_eq!(failures.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 3]);
+        let texts: Vec<_> = texts.as_string::<i32>().iter().collect();
+        assert_eq!(texts, [Some("1970-01-01"), None, Some("1970-01-02"), None, Some("1970-01-03")]);
+        let times: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX, 0, i64::MIN]));
+        let (_, failures) = cast(&times, &DataType::Utf8, &zone).unwrap();
+        assert_eq!(failures.len(), 2);
+        let clocks: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![DAY, 0]));
+        let (_, failures) = cast(&clocks, &DataType::Utf8, &zone).unwrap();
+        assert_eq!(failures.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0]);
+    }
 }

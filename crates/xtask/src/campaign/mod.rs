@@ -9,6 +9,7 @@ mod moves;
 mod oracle;
 mod race;
 mod runner;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,14 @@ pub(crate) enum Command {
         /// What is killed.
         #[arg(long, value_enum, default_value_t = What::Migrate)]
         what: What,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Move values of every type from each database into each, and compare them.
+    Values {
+        /// How many in all, about.
+        #[arg(long, default_value_t = 20_000)]
+        values: usize,
         #[command(flatten)]
         options: Options,
     },
@@ -101,9 +110,12 @@ impl On {
 
 /// `cargo xtask campaign …`
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
-    let (options, style, what) = match command {
-        Command::Kill { what, options } => (options, Style::Kill, what),
-        Command::Race { runners, options } => (options, Style::Race { runners }, What::Migrate),
+    let (options, style, what, values) = match command {
+        Command::Kill { what, options } => (options, Style::Kill, what, None),
+        Command::Race { runners, options } => {
+            (options, Style::Race { runners }, What::Migrate, None)
+        }
+        Command::Values { values, options } => (options, Style::Kill, What::Move, Some(values)),
     };
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     install::missing_servers()?;
@@ -116,6 +128,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         }
     };
     println!("seed {seed}");
+    if let Some(count) = values {
+        return values::run(&options, count, &binary, seed);
+    }
     match what {
         What::Migrate => {}
         What::Backfill => return backfill::run(&options, &binary, seed),

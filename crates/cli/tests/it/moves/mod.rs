@@ -12,6 +12,7 @@ mod mistakes;
 mod modes;
 mod nights;
 mod scaffold;
+mod survives;
 mod verify;
 
 use dunlin_testkit::servers::run_sql;
@@ -112,6 +113,12 @@ impl Library {
     /// Runs the program with the fixed key.
     fn run(&self, words: &str) -> Ran {
         self.project.run_with(words, &[KEY])
+    }
+
+    /// The same, with other variables besides.
+    fn run_with(&self, words: &str, variables: &[(&str, &str)]) -> Ran {
+        let all: Vec<(&str, &str)> = variables.iter().copied().chain([KEY]).collect();
+        self.project.run_with(words, &all)
     }
 
     #[track_caller]

@@ -144,6 +144,10 @@ impl<'a> Cells<'a> {
             }
             ValueType::Other => {
                 let stored = other(&self.base, &self.labels, text)?;
+                let bits = size(&self.field.type_name).unwrap_or(1);
+                if self.base == "bit" && u32::try_from(stored.len()) != Ok(bits) {
+                    return Err("it has not as many bits as the column, which would fill it up");
+                }
                 Ok(other_literal(&self.base, &stored))
             }
             _ => Ok(text_literal(text)),
@@ -171,8 +175,10 @@ pub(super) fn bytes_literal(bytes: &[u8]) -> String {
 pub(super) fn other(base: &str, labels: &[String], text: &str) -> Result<String, &'static str> {
     match base {
         "bit" => {
-            let number: u64 = text.trim().parse().map_err(|_| "it is no number of bits")?;
-            Ok(number.to_string())
+            if text.is_empty() || !text.bytes().all(|digit| matches!(digit, b'0' | b'1')) {
+                return Err("it is no row of bits, as in 00101");
+            }
+            Ok(text.to_owned())
         }
         "set" => {
             let given: Vec<&str> = text.split(',').filter(|label| !label.is_empty()).collect();
@@ -189,7 +195,7 @@ pub(super) fn other(base: &str, labels: &[String], text: &str) -> Result<String,
 /// Its literal.
 pub(super) fn other_literal(base: &str, text: &str) -> String {
     match base {
-        "bit" => text.to_owned(),
+        "bit" => format!("b'{text}'"),
         base if is_shape(base) => format!("ST_GeomFromText({})", text_literal(text)),
         _ => text_literal(text),
     }
@@ -264,7 +270,9 @@ mod tests {
         assert_eq!(other("set", &labels, "b,a,b").unwrap(), "a,b");
         assert_eq!(other("set", &labels, "").unwrap(), "");
         assert!(other("set", &labels, "3").is_err());
-        assert_eq!(other("bit", &[], "007").unwrap(), "7");
-        assert!(other("bit", &[], "1 OR 1").is_err());
+        assert_eq!(other("bit", &[], "00101").unwrap(), "00101");
+        for bad in ["", "5", "1 OR 1"] {
+            assert!(other("bit", &[], bad).is_err(), "{bad}");
+        }
     }
 }

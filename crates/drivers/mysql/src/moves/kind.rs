@@ -79,7 +79,9 @@ pub(super) fn described(column: &Column) -> Field {
         ColumnType::MYSQL_TYPE_TIMESTAMP | ColumnType::MYSQL_TYPE_TIMESTAMP2 => {
             ("timestamp(6)".to_owned(), ValueType::TimestampTz)
         }
-        ColumnType::MYSQL_TYPE_BIT => ("bit".to_owned(), ValueType::Other),
+        ColumnType::MYSQL_TYPE_BIT => {
+            (format!("bit({})", column.column_length()), ValueType::Other)
+        }
         ColumnType::MYSQL_TYPE_JSON => ("json".to_owned(), ValueType::Json { binary: true }),
         ColumnType::MYSQL_TYPE_GEOMETRY => ("geometry".to_owned(), ValueType::Other),
         _ if bytes && !column.flags().contains(ColumnFlags::ENUM_FLAG) => {
@@ -159,7 +161,10 @@ pub(super) fn selected(field: &Field) -> String {
         // Alone it would come with six digits only.
         ValueType::Float32 => format!("{name} + 0e0"),
         ValueType::Other => match base(&field.type_name).as_str() {
-            "bit" => format!("{name} + 0"),
+            // Its digits, as PostgreSQL has them: a number would be read there as other bits.
+            "bit" => {
+                format!("LPAD(BIN({name} + 0), {}, '0')", size(&field.type_name).unwrap_or(1))
+            }
             shape if is_shape(shape) => format!("ST_AsText({name})"),
             _ => name,
         },

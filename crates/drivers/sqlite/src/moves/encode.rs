@@ -166,6 +166,20 @@ pub(super) fn text<'a>(
     if affinity != Affinity::Numeric {
         return as_it_is;
     }
+    // JSON that is one number, which the column would store as such, and give back in its own form.
+    if matches!(of, ValueType::Json { .. }) {
+        return match decimal::stored(text) {
+            Some(Stored::Integer(number)) if number.to_string() == text => {
+                Ok(Bound::Integer(number))
+            }
+            Some(Stored::Real(number)) if format!("{number:?}") == text => Ok(Bound::Real(number)),
+            Some(_) => {
+                Err("it is a number alone, whose form SQLite changes here; a column that is \
+                            declared TEXT keeps it")
+            }
+            None => as_it_is,
+        };
+    }
     match decimal::stored(text) {
         Some(Stored::Integer(number)) => Ok(Bound::Integer(number)),
         Some(Stored::Real(number)) => Ok(Bound::Real(number)),
@@ -184,4 +198,23 @@ fn owned<'a>(text: String) -> Bound<'a> {
 
 fn real<'a>(number: f64) -> Result<Bound<'a>, &'static str> {
     if number.is_nan() { Err("SQLite has no NaN") } else { Ok(Bound::Real(number)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_alone_in_json_keeps_its_form_or_is_refused() {
+        let json = ValueType::Json { binary: false };
+        let stored = |value| text(&json, Affinity::Numeric, value);
+        assert_eq!(stored("5"), Ok(Bound::Integer(5)));
+        assert_eq!(stored("1.5"), Ok(Bound::Real(1.5)));
+        for changed in ["1.50", "1e2", "-0", "5.0", "12345678901234567890.5"] {
+            let kept = text(&json, Affinity::Text, changed);
+            assert_eq!(kept, Ok(Bound::Text(changed.into())));
+            assert!(stored(changed).is_err(), "{changed}");
+        }
+        assert_eq!(stored("[1.50]"), Ok(Bound::Text("[1.50]".into())));
+    }
 }

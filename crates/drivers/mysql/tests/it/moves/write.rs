@@ -56,7 +56,7 @@ async fn every_type_is_stored_and_comes_back() {
             Arc::new(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC")),
             text("it's"),
             text("x,y"),
-            text("2049"),
+            text("100000000001"),
             text("{\"a\": 1.50}"),
             text("POINT(1 2.5)"),
         ],

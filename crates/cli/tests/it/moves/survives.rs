@@ -1,0 +1,101 @@
+//! What a move survives. `docs/reference/guarantees.md` lists it, with tests of other crates.
+
+use serde_json::Value;
+
+use super::Library;
+
+/// Where a run dies: around the lease, when all is decided, with rows written, before and after a
+/// commit is sent, and when all is loaded or compared.
+const DEATHS: [&str; 9] = [
+    "claim.granted",
+    "move.decided",
+    "move.written",
+    "move.sending",
+    "move.committed",
+    "move.sending@3",
+    "move.committed@3",
+    "move.loaded",
+    "move.verified",
+];
+
+fn written(library: &Library) -> u64 {
+    let ran = library.run("move run library --json").exits(0);
+    let report: Value = serde_json::from_str(&ran.stdout()).expect("a report");
+    let rules = report["rules"].as_array().expect("rules").clone();
+    let of = |rule: &Value, what: &str| rule[what].as_u64().expect("a count");
+    rules.iter().map(|rule| of(rule, "inserted") + of(rule, "updated") + of(rule, "deleted")).sum()
+}
+
+/// (1, 2, 3, 4) Killed anywhere, first on empty tables and then with changes of both applications to
+/// go on with, the next run does the rest; nothing is there twice, ids are those of a run that nobody
+/// interrupted.
+#[test]
+fn a_death_anywhere_moves_each_row_once() {
+    const DAY: &str = "INSERT INTO loans VALUES (6, 2, 20, '2024-03-01', NULL);
+         UPDATE books SET title = 'Notes' WHERE id = 20; DELETE FROM loans WHERE id = 1;
+         UPDATE members SET email = 'alan@example.org' WHERE id = 4;";
+    let calm = Library::new();
+    calm.run("move run library").exits(0);
+    let first = calm.everything();
+    calm.old(DAY);
+    calm.run("move run library").exits(0);
+    let second = calm.everything();
+    for death in DEATHS {
+        let library = Library::new();
+        let dies = || library.run_with("move run library", &[("DUNLIN_FAILPOINT", death)]);
+        dies().was_killed();
+        library.run("move run library").exits(0);
+        assert_eq!(library.everything(), first, "after {death}");
+        library.old(DAY);
+        let ended = dies();
+        // A night with few chunks may be over before the third commit.
+        if !death.ends_with("@3") {
+            ended.was_killed();
+        }
+        library.run("move run library").exits(0);
+        assert_eq!(library.everything(), second, "after {death}, the second night");
+        assert_eq!(written(&library), 0, "after {death}");
+        assert_eq!(library.new_one("PRAGMA integrity_check; PRAGMA foreign_key_check"), "ok");
+    }
+}
+
+/// (53) A column that the mapping uses is gone: told with its line, before anything is written.
+#[test]
+fn a_column_that_is_gone_stops_the_run_before_it_writes() {
+    let library = Library::new();
+    library.run("move run library").exits(0);
+    let before = library.everything();
+    library.old(
+        "ALTER TABLE books RENAME COLUMN title TO name; INSERT INTO loans VALUES (7, 1, 10, NULL, NULL);",
+    );
+    let ran = library.run("move run library").exits(2);
+    assert!(ran.all().contains("library.toml:"), "{}", ran.all());
+    assert_eq!(library.everything(), before);
+}
+
+/// (37, 54) What stands in the new table is not what was sent: it is found by reading it back, told
+/// row by row, and the run is not verified.
+#[test]
+fn a_row_that_is_changed_on_its_way_is_told() {
+    let library = Library::new();
+    library.new_one(
+        "CREATE TRIGGER spoilt AFTER INSERT ON books WHEN new.id = 20
+         BEGIN UPDATE books SET title = 'spoilt' WHERE id = new.id; END;",
+    );
+    library.run("move run library").exits(6);
+    let rejects = library.run("move rejects library --csv").exits(0).stdout();
+    assert!(rejects.contains("books,20,differs"), "{rejects}");
+    assert_eq!(rejects.matches("differs").count(), 1, "{rejects}");
+}
+
+/// (50) Numbers that were kept are not given out again, nor those that tomorrow's rows may bring.
+#[test]
+fn the_next_number_is_above_all_that_were_moved() {
+    let library = Library::new();
+    library.run("move run library").exits(0);
+    let own = library.new_one("INSERT INTO books (title) VALUES ('Own') RETURNING id");
+    assert!(own.parse::<i64>().expect("a number") > 130, "{own}");
+    library.old("INSERT INTO books VALUES (31, 'Tomorrow')");
+    library.run("move run library").exits(0);
+    assert_eq!(library.new_one("SELECT title FROM books WHERE id = 31"), "Tomorrow");
+}
