@@ -6,17 +6,21 @@ mod assign;
 mod bare;
 mod candidates;
 mod chunk;
+mod circles;
 mod columns;
 mod course;
 mod decide;
+mod exchange;
 mod ids;
 mod key;
 mod key_set;
 mod lanes;
 mod leaders;
 mod look;
+mod matching;
 mod notes;
 mod order;
+mod ordered;
 mod outline;
 mod outputs;
 mod pack;
@@ -32,6 +36,7 @@ mod sample;
 mod session;
 mod settle;
 mod shapes;
+mod spill;
 mod state;
 mod stored_lists;
 mod swap;
@@ -53,6 +58,8 @@ pub use ports::{
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, Stored, Written,
 };
 pub use report::{MoveReport, NoteKind, Reject, RuleReport, SourceReport};
-pub use run::{MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue};
+pub use run::{
+    MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue,
+};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dunlin::engine::events::Observer;
 use dunlin::engine::moves::{
-    KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, WORKERS, parse_secret,
+    KEY_VARIABLE, MEMORY_BYTES, MoveConnector, MoveJob, SOURCE_NOTE, WORKERS, parse_secret,
 };
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
@@ -101,6 +101,7 @@ fn open(
         verify: true,
         finish: false,
         workers: WORKERS,
+        memory_bytes: MEMORY_BYTES,
     };
     Ok(Opened { job, target: name })
 }

@@ -23,6 +23,7 @@ pub(super) async fn run(
     opened.job.dry_run = args.dry_run;
     opened.job.verify = !args.no_verify;
     opened.job.finish = finish;
+    opened.job.memory_bytes = (args.memory as usize) << 20;
     opened.job.job.limits.lease_wait = args.waiting.lease_wait;
     render::line(&format!(
         "{}: {} -> {}",

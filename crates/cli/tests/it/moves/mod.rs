@@ -4,6 +4,8 @@ mod bare;
 mod conflicts;
 mod demo;
 mod design_queue;
+mod exchanged;
+mod matched;
 mod mistakes;
 mod modes;
 mod nights;
@@ -95,12 +97,17 @@ struct Library {
 
 impl Library {
     fn new() -> Self {
+        Self::of(OLD, NEW, MAPPING)
+    }
+
+    /// Of another shape.
+    fn of(old: &str, new: &str, mapping: &str) -> Self {
         let project = Project::empty();
         project.write("dunlin.toml", CONFIGURATION);
-        project.write("moves/library.toml", MAPPING);
+        project.write("moves/library.toml", mapping);
         let library = Self { project };
-        library.old(OLD);
-        library.new_one(NEW);
+        library.old(old);
+        library.new_one(new);
         library
     }
 
