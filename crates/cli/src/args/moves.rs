@@ -57,6 +57,10 @@ pub(crate) struct MoveRunArgs {
     /// With --dry-run: also what some rows have now, and what they would get
     #[arg(long, requires = "dry_run")]
     pub(crate) show_values: bool,
+    /// About how much memory the run may take, in MiB: half of it is for sets of keys, which go to
+    /// temporary files beyond that
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) memory: u32,
     /// Don't compare the rows in the end
     #[arg(long)]
     pub(crate) no_verify: bool,

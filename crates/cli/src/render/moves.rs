@@ -199,6 +199,15 @@ pub(crate) fn dropped(name: &str, dropped: &Dropped) -> Vec<String> {
     vec![what, next]
 }
 
+/// What a run remembers of keys.
+pub(crate) fn key_sets(bytes: u64) {
+    let amount = match bytes >> 20 {
+        0 => "less than 1 MiB".to_owned(),
+        mebibytes => format!("about {} MiB", grouped(mebibytes)),
+    };
+    data(&format!("key sets take {amount}: up to half of --memory, the rest in temporary files"));
+}
+
 /// One old row, and what becomes of it.
 pub(crate) fn sample(source: &str, key: &str, sample: &Sample) {
     data(&styled(BOLD, &format!("{source} {key}")));

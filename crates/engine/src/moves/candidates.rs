@@ -5,30 +5,96 @@ use std::collections::HashSet;
 use arrow::array::{Array, ArrayRef, AsArray};
 use dunlin_model::moves::OnRowError;
 
-use super::decide::{each_batch, gets_numbers};
-use super::key::{KeyColumns, Part, RowKey};
+use super::decide::{each_batch, is_one_by_one};
+use super::key::{KeyColumns, Part, RowKey, read_varint, write_varint};
 use super::key_set::{KeySet, key_hash};
 use super::plan::{Layout, MovePlan};
 use super::ports::{Applied, Source};
 use super::produce::Decided;
-use crate::TargetError;
+use super::spill::{Pieces, Room, Spool};
+use crate::{ErrorKind, TargetError};
 
 /// An old row that may become a new one.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) old: RowKey,
     /// What it merges by.
     pub(super) group: Option<u128>,
+    /// The natural key that its new row is looked for by.
+    pub(super) natural: Option<RowKey>,
     /// What must be there for it to be: (namespace, old key). Only of rules in a circle.
-    pub(super) needs: Vec<(usize, RowKey)>,
+    needs: Vec<(usize, RowKey)>,
+}
+
+impl Candidate {
+    fn bytes(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(32);
+        to.push(self.group.is_some().into());
+        if let Some(group) = self.group {
+            to.extend_from_slice(&group.to_be_bytes());
+        }
+        write_key(&self.old, &mut to);
+        match &self.natural {
+            Some(natural) => write_key(natural, &mut to),
+            None => write_varint(&mut to, 0),
+        }
+        for (namespace, key) in &self.needs {
+            write_varint(&mut to, *namespace as u64);
+            write_key(key, &mut to);
+        }
+        to
+    }
+
+    fn read(mut from: &[u8]) -> Option<Self> {
+        let from = &mut from;
+        let (&[has_group], rest) = from.split_first_chunk::<1>()?;
+        *from = rest;
+        let mut group = None;
+        if has_group != 0 {
+            let (hash, rest) = from.split_first_chunk::<16>()?;
+            *from = rest;
+            group = Some(u128::from_be_bytes(*hash));
+        }
+        let old = read_key(from)?;
+        let natural = Some(read_key(from)?).filter(|key| !key.0.is_empty());
+        let mut needs = Vec::new();
+        while !from.is_empty() {
+            let namespace = usize::try_from(read_varint(from)?).ok()?;
+            needs.push((namespace, read_key(from)?));
+        }
+        Some(Self { old, group, natural, needs })
+    }
+}
+
+fn write_key(key: &RowKey, to: &mut Vec<u8>) {
+    write_varint(to, key.0.len() as u64);
+    key.write(to);
+}
+
+fn read_key(from: &mut &[u8]) -> Option<RowKey> {
+    let parts = usize::try_from(read_varint(from)?).ok()?;
+    RowKey::read(from, parts)
 }
 
 /// Rows of a rule that there may be.
-#[derive(Default)]
 pub(super) struct Candidates {
-    /// One by one, where they merge, get numbers, or need each other.
-    pub(super) keys: Vec<Candidate>,
-    /// All of them.
-    pub(super) made: KeySet,
+    /// One by one, where they merge, get stored ids, or need each other.
+    pub(super) list: Spool,
+    /// All of them; `None` once it is the namespace's.
+    pub(super) made: Option<KeySet>,
+    /// Some need rows of a circle.
+    has_needs: bool,
+}
+
+impl Candidates {
+    /// The next of the list.
+    pub(super) fn next(&self, list: &mut Pieces<'_>) -> Result<Option<Candidate>, TargetError> {
+        let Some(bytes) = list.next()? else { return Ok(None) };
+        let candidate = Candidate::read(bytes);
+        candidate.map(Some).ok_or_else(|| {
+            TargetError::new(ErrorKind::Bug, "a row in a temporary file can't be read")
+        })
+    }
 }
 
 pub(super) async fn candidates(
@@ -37,10 +103,13 @@ pub(super) async fn candidates(
     source: &mut dyn Source,
     decided: &Decided,
     in_circle: bool,
+    room: &Room,
 ) -> Result<Candidates, TargetError> {
     let rule = &plan.rules[number];
-    let mut found = Candidates::default();
-    let one_by_one = in_circle || rule.rule.one_per.is_some() || gets_numbers(plan, rule);
+    let mut made = KeySet::new(room);
+    let mut list = Spool::new(room);
+    let mut has_needs = false;
+    let one_by_one = in_circle || is_one_by_one(plan, rule);
     each_batch(plan, rule, source, |applied, keys, layout| {
         let failed: HashSet<u32> = applied
             .failures
@@ -50,6 +119,7 @@ pub(super) async fn candidates(
             .collect();
         let groups = layout.one_per.map(|output| group_hashes(applied.rows.column(output)));
         let groups = groups.transpose()?;
+        let naturals = naturals(applied, layout)?;
         let references = references(applied, layout)?;
         for (row, &of) in applied.of.values().iter().enumerate() {
             if failed.contains(&of) {
@@ -68,23 +138,36 @@ pub(super) async fn candidates(
                 }
                 let ids = &decided.ids[reference.namespace];
                 match &ids.made {
-                    Some(made) => is_there &= made.contains(&key),
+                    Some(made) => is_there &= made.contains(&key)?,
                     None if in_circle => needs.push((reference.namespace, key)),
                     None => {}
                 }
             }
             if is_there {
-                found.made.insert(&old);
+                made.insert(&old)?;
             }
             if is_there && one_by_one {
+                has_needs |= !needs.is_empty();
                 let group = groups.as_ref().and_then(|groups| groups[row]);
-                found.keys.push(Candidate { old, group, needs });
+                let natural = naturals.as_ref().map(|naturals| naturals.key(row));
+                list.push(&Candidate { old, group, natural, needs }.bytes())?;
             }
         }
         Ok(())
     })
     .await?;
-    Ok(found)
+    made.settle()?;
+    Ok(Candidates { list, made: Some(made), has_needs })
+}
+
+/// The natural keys of rows, where new rows are looked for by them.
+fn naturals(applied: &Applied, layout: &Layout) -> Result<Option<KeyColumns>, TargetError> {
+    if layout.natural.is_empty() {
+        return Ok(None);
+    }
+    let columns: Vec<ArrayRef> =
+        layout.natural.iter().map(|output| applied.rows.column(*output).clone()).collect();
+    KeyColumns::of(&columns).map(Some)
 }
 
 type Referring<'a> =
@@ -121,31 +204,71 @@ pub(super) fn leave_out_orphans(
     circle: &[usize],
     all: &mut [Candidates],
     decided: &mut Decided,
-) {
+    room: &Room,
+) -> Result<(), TargetError> {
+    if !all.iter().any(|found| found.has_needs) {
+        return Ok(());
+    }
     loop {
         let mut changed = false;
         for (found, &rule) in all.iter_mut().zip(circle) {
-            let mut orphans = Vec::new();
-            found.keys.retain(|candidate| {
-                let is_there = candidate.needs.iter().all(|(namespace, key)| {
-                    decided.ids[*namespace].made.as_ref().is_none_or(|made| made.contains(key))
-                });
-                if !is_there {
-                    orphans.push(candidate.old.clone());
+            let mut kept = Spool::new(room);
+            let mut orphans = Spool::new(room);
+            let mut has_orphans = false;
+            let mut list = found.list.pieces();
+            while let Some(candidate) = found.next(&mut list)? {
+                if is_whole(&candidate, decided)? {
+                    kept.push(&candidate.bytes())?;
+                } else {
+                    orphans.push(&candidate.bytes())?;
+                    has_orphans = true;
                 }
-                is_there
-            });
-            changed |= !orphans.is_empty();
-            if let Some(made) =
-                plan.rules[rule].makes.and_then(|makes| decided.ids[makes].made.as_mut())
-            {
-                orphans.iter().for_each(|old| {
-                    made.remove(old);
-                });
+            }
+            if !has_orphans {
+                continue;
+            }
+            changed = true;
+            found.list = kept;
+            let made = plan.rules[rule].makes.and_then(|makes| decided.ids[makes].made.as_mut());
+            if let Some(made) = made {
+                let mut orphans = orphans.pieces();
+                while let Some(orphan) = found.next(&mut orphans)? {
+                    made.remove(&orphan.old)?;
+                }
+                made.settle()?;
             }
         }
         if !changed {
-            return;
+            return Ok(());
+        }
+    }
+}
+
+/// Whether all that it needs is there.
+fn is_whole(candidate: &Candidate, decided: &Decided) -> Result<bool, TargetError> {
+    for (namespace, key) in &candidate.needs {
+        if !decided.ids[*namespace].exists(key)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_go_there_and_back() {
+        let key = |number: i64| RowKey(vec![Part::Number(number), Part::Null]);
+        for group in [None, Some(7)] {
+            for natural in [None, Some(key(3))] {
+                for needs in [vec![], vec![(0, key(1)), (300, key(2))]] {
+                    let candidate =
+                        Candidate { old: key(-5), group, natural: natural.clone(), needs };
+                    assert_eq!(Candidate::read(&candidate.bytes()), Some(candidate));
+                }
+            }
         }
     }
 }

@@ -10,8 +10,9 @@ use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::Conflicts;
 
 use super::columns::bug;
+use super::exchange::Change;
 use super::key::{KeyColumns, RowKey};
-use super::pack::{Entry, KeyedRows, Pack};
+use super::pack::{ADOPTED, Entry, KeyedRows, Pack};
 use super::plan::PlannedRule;
 use super::ports::Stored;
 use super::produce::batch;
@@ -32,9 +33,23 @@ pub(super) struct Rows {
     pub(super) hashes: Vec<RowHash>,
     /// Of the rows as they go in at first, where some columns are to come later.
     pub(super) first_hashes: Option<Vec<RowHash>>,
+    /// Which of them were there before the move; `None`: none.
+    pub(super) adopted: Option<Vec<bool>>,
 }
 
 impl Rows {
+    /// The entry of a row that was there before the move, as if what there should be had been written
+    /// long ago: what stands there instead is then the application's.
+    pub(super) fn adopted(&self, place: usize) -> Option<Entry> {
+        let is_adopted = self.adopted.as_ref().is_some_and(|adopted| adopted[place]);
+        is_adopted.then(|| Entry {
+            old: self.old.key(place),
+            new: self.new.key(place),
+            hash: self.hashes[place],
+            run: ADOPTED,
+        })
+    }
+
     /// By their keys, with these hashes.
     pub(super) fn keyed<'a>(&'a self, hashes: &'a [RowHash]) -> KeyedRows<'a> {
         KeyedRows { old: &self.old, new: &self.new, hashes }
@@ -77,6 +92,8 @@ pub(super) struct Outcome {
     pub(super) unchanged: u64,
     pub(super) postponed: Vec<Postponed>,
     pub(super) notes: Vec<Note>,
+    /// Changed rows that were refused.
+    pub(super) refused: Vec<Change>,
     /// New keys that are not ours after all.
     pub(super) without: HashSet<RowKey>,
     /// Entries that stay as they were.

@@ -28,6 +28,10 @@ impl Columns {
     pub(super) fn of<'a>(source: &PlannedSource, used: impl Iterator<Item = &'a [usize]>) -> Self {
         let mut places = source.key.clone();
         used.for_each(|used| places.extend_from_slice(used));
+        if places.is_empty() {
+            // Rows are counted, by any of their columns.
+            places.push(0);
+        }
         places.sort_unstable();
         places.dedup();
         let key = source.key.iter().map(|place| position(&places, *place)).collect();

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::columns::{Columns, bug};
 use super::comparison::{Comparison, Difference, DifferenceKind, RuleComparison};
+use super::course::KEYS_SHARE;
 use super::decide::decide;
 use super::differing::{Beside, names};
 use super::gate::Gate;
@@ -34,6 +35,7 @@ use super::row_hash::{RowHash, row_hashes};
 use super::run::{MoveJob, SOURCE_NOTE, estimates, millis, no_lease, planned};
 use super::session::Session;
 use super::shapes::Shapes;
+use super::spill::Room;
 use super::state::{AREA, MoveState};
 use super::verify::NOT_AS_WRITTEN;
 use super::writer::pack_area;
@@ -79,7 +81,8 @@ pub async fn compare(
     let mut source = Gated::new(source, gate, &estimates(&plan));
     session.gate.phase("deciding", None);
     let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
-    let decided = decide(&plan, &mut source, &mut session, cipher).await?;
+    let room = Room::new(move_job.memory_bytes / KEYS_SHARE);
+    let decided = decide(&plan, &mut source, &mut session, cipher, &room).await?;
     let mut all = Vec::with_capacity(plan.rules.len());
     let mut comparing = Comparing { plan: &plan, decided: &decided, session, state: &state };
     let mut wanted = comparing.wanted(&mut source).await?;

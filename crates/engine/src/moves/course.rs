@@ -6,8 +6,10 @@ use std::time::Instant;
 use dunlin_model::moves::IdKind;
 
 use super::bare::{BareLoad, restore};
+use super::circles::delete_circles;
 use super::compare::name_columns;
 use super::decide::decide;
+use super::exchange::exchange;
 use super::ids::IdCipher;
 use super::key::{Part, RowKey};
 use super::key_set::KeySet;
@@ -20,12 +22,17 @@ use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
 use super::session::Session;
 use super::settle::{check_deletions, delete_gone, take_over};
+use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::report::EngineError;
 use crate::{Remedy, TargetError};
+
+/// What part of a run's memory is for what it remembers of keys: one of so many. The rest is for rows
+/// on their way.
+pub(super) const KEYS_SHARE: usize = 2;
 
 /// A run under way.
 pub(super) struct Course<'a> {
@@ -73,10 +80,13 @@ impl<'a> Course<'a> {
         self.tell("deciding", None);
         let salt = plan.mapping.id_key.clone().unwrap_or_default();
         let cipher = IdCipher::new(&self.secret, &salt);
-        let decided = decide(plan, source, &mut self.session, cipher).await?;
+        let room = spill::Room::new(self.move_job.memory_bytes / KEYS_SHARE);
+        let decided = decide(plan, source, &mut self.session, cipher, &room).await?;
         report.decide_ms = millis(began);
         crate::failpoint("move.decided");
         let began = Instant::now();
+        // What the application inserts while rows are loaded must not take an old row's number.
+        self.numbers(&decided).await?;
         let reload = self.reload(source, &decided).await?;
         let swaps = self.swaps().await?;
         let bare = match (swaps, &reload) {
@@ -86,11 +96,8 @@ impl<'a> Course<'a> {
             }
             (false, None) => BareLoad::begin(plan, &mut self.session, None).await?,
         };
-        let mut writers: Vec<RuleWriter<'a>> = plan
-            .rules
-            .iter()
-            .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
-            .collect();
+        let mut writers: Vec<RuleWriter<'a>> =
+            (0..plan.rules.len()).map(|rule| self.writer(rule, &decided)).collect();
         for writer in &mut writers {
             writer.bare = bare.is_whole(writer.rule);
             writer.everything = writer.bare;
@@ -120,7 +127,11 @@ impl<'a> Course<'a> {
                 delete_gone(plan, rule, &mut self.session, &mut writers[rule]).await?;
             }
         }
+        for (rule, writer) in plan.rules.iter().zip(&mut writers) {
+            exchange(rule, &mut self.session, writer).await?;
+        }
         self.retry(source, &decided, &mut writers).await?;
+        delete_circles(plan, &mut self.session, &mut writers).await?;
         crate::failpoint("move.loaded");
         self.numbers(&decided).await?;
         report.load_ms = millis(began);
@@ -143,8 +154,17 @@ impl<'a> Course<'a> {
         }
         report.verify_ms = millis(began);
         crate::failpoint("move.verified");
+        report.spilled_bytes = room.spilled_bytes();
         self.end(writers, &mut source_notes, &mut report).await?;
         Ok(report)
+    }
+
+    fn writer(&self, rule: usize, decided: &Decided) -> RuleWriter<'a> {
+        let rule = &self.plan.rules[rule];
+        let mut writer = RuleWriter::new(rule, self.plan.mapping.conflicts, &self.state);
+        let matched = rule.makes.filter(|makes| decided.ids[*makes].kind == IdKind::Matched);
+        writer.adopted = matched.map(|makes| decided.ids[makes].matched.adopted.clone());
+        writer
     }
 
     pub(super) fn tell(&self, what: &str, of: Option<&str>) {
@@ -218,6 +238,13 @@ impl<'a> Course<'a> {
         let of = |writer: &RuleWriter<'a>, kind| {
             writer.notes.iter().filter(|note| note.kind == kind).count()
         };
+        // What stood in their way still does, where nothing was written.
+        let wrote = |writer: &RuleWriter<'a>| {
+            writer.report.inserted + writer.report.updated + writer.report.deleted > 0
+        };
+        if !writers.iter().any(wrote) {
+            return Ok(());
+        }
         let mut before = usize::MAX;
         loop {
             let count = writers.iter().map(|writer| of(writer, NoteKind::Rejected)).sum::<usize>();
@@ -236,7 +263,9 @@ impl<'a> Course<'a> {
                 again.notes.clear();
                 again.keep_gone = writers[rule].keep_gone;
                 delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
-                let RuleWriter { report, notes, .. } = &mut writers[rule];
+                exchange(&self.plan.rules[rule], &mut self.session, &mut writers[rule]).await?;
+                let RuleWriter { report, notes, held, .. } = &mut writers[rule];
+                *held = std::mem::take(&mut again.held);
                 report.inserted += again.report.inserted;
                 report.updated += again.report.updated;
                 report.deleted += again.report.deleted;
@@ -292,13 +321,8 @@ impl<'a> Course<'a> {
             }
             let pass = Pass { source: pass.source, rules };
             self.tell(phase, Some(&plan.sources[pass.source].name));
-            let mut again: Vec<RuleWriter<'a>> = pass
-                .rules
-                .iter()
-                .map(|&rule| {
-                    RuleWriter::new(&plan.rules[rule], plan.mapping.conflicts, &self.state)
-                })
-                .collect();
+            let mut again: Vec<RuleWriter<'a>> =
+                pass.rules.iter().map(|&rule| self.writer(rule, decided)).collect();
             again.iter_mut().for_each(|writer| writer.everything = true);
             let mut own: Vec<&mut RuleWriter<'a>> = again.iter_mut().collect();
             pass::run(plan, &pass, source, &mut self.session, decided, &mut own, None).await?;
@@ -312,6 +336,7 @@ impl<'a> Course<'a> {
                 known.extend(rejected);
                 writer.notes = others;
                 writers[rule].index = std::mem::take(&mut writer.index);
+                writers[rule].refused = std::mem::take(&mut writer.refused);
                 done.push((rule, writer));
             }
         }

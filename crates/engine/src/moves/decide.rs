@@ -1,7 +1,7 @@
 //! The first phase: which rows there will be, and with which ids, before the first is written. With
 //! that known, rows can be loaded in any order.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
 use dunlin_model::moves::{Duplicates, IdKind};
 
@@ -10,67 +10,57 @@ use super::candidates::{Candidates, candidates, leave_out_orphans};
 use super::columns::{Columns, read_all};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
-use super::key_set::{KeySet, key_hash};
+use super::key_set::{KeyMap, KeySet, decoded, key_hash};
 use super::leaders::{lead, written};
+use super::matching::{match_referred, match_rule};
+use super::ordered::append_ordered;
 use super::plan::{Layout, MovePlan, PlannedRule};
 use super::ports::{Applied, Compiled, Source};
 use super::produce::{Decided, deciding_keys};
 use super::session::Session;
+use super::spill::{Room, Sorter};
 use super::stored_lists::{read_pairs, write_pairs};
 use super::translate::Ids;
 use crate::TargetError;
 
-/// Decides.
+/// Decides. What it comes to is remembered within the room.
 pub(super) async fn decide(
     plan: &MovePlan,
     source: &mut dyn Source,
     session: &mut Session<'_>,
     cipher: IdCipher,
+    room: &Room,
 ) -> Result<Decided, TargetError> {
     let mut decided = Decided {
         cipher,
-        ids: plan
-            .namespaces
-            .iter()
-            .map(|namespace| Ids {
-                name: namespace.spec.name.clone(),
-                kind: namespace.spec.kind,
-                tag: namespace.tag,
-                made: None,
-                leaders: HashMap::new(),
-                assigned: HashMap::new(),
-            })
-            .collect(),
-        merged: vec![KeySet::default(); plan.rules.len()],
-        winners: vec![HashMap::new(); plan.rules.len()],
+        ids: plan.namespaces.iter().map(|namespace| Ids::of(namespace, room)).collect(),
+        merged: plan.rules.iter().map(|_| KeySet::new(room)).collect(),
+        winners: plan.rules.iter().map(|_| KeyMap::new(room)).collect(),
     };
+    for namespace in 0..plan.namespaces.len() {
+        if plan.namespaces[namespace].maker.is_none() {
+            match_referred(plan, namespace, source, session, &mut decided, room).await?;
+        }
+    }
     for circle in in_order(plan) {
         let mut all = Vec::new();
         for &rule in &circle {
-            all.push(
-                candidates(
-                    plan,
-                    rule,
-                    source,
-                    &decided,
-                    circle.len() > 1 || refers_to_itself(plan, rule),
-                )
-                .await?,
-            );
+            let in_circle = circle.len() > 1 || refers_to_itself(plan, rule);
+            all.push(candidates(plan, rule, source, &decided, in_circle, room).await?);
         }
         for (found, &rule) in all.iter_mut().zip(&circle) {
             if let Some(makes) = plan.rules[rule].makes {
-                decided.ids[makes].made = Some(std::mem::take(&mut found.made));
+                decided.ids[makes].made = found.made.take();
             }
         }
-        leave_out_orphans(plan, &circle, &mut all, &mut decided);
+        leave_out_orphans(plan, &circle, &mut all, &mut decided, room)?;
         for (found, &rule) in all.into_iter().zip(&circle) {
-            merge(plan, rule, found, session, &mut decided).await?;
+            merge(plan, rule, &found, session, &mut decided, room).await?;
         }
     }
     for rule in 0..plan.rules.len() {
         if plan.rules[rule].rule.duplicates == Duplicates::KeepTheFirst {
-            decided.winners[rule] = winners(plan, rule, source, &decided).await?;
+            decided.winners[rule] = winners(plan, rule, source, &decided, room).await?;
         }
     }
     Ok(decided)
@@ -110,7 +100,8 @@ fn in_order(plan: &MovePlan) -> Vec<Vec<usize>> {
 /// Rules without whose rows those of this rule are left out.
 fn parents(plan: &MovePlan, rule: usize) -> Vec<usize> {
     let Some((_, layout)) = &plan.rules[rule].deciding else { return Vec::new() };
-    layout.references.iter().map(|reference| plan.namespaces[reference.namespace].maker).collect()
+    let maker = |namespace: usize| plan.namespaces[namespace].maker;
+    layout.references.iter().filter_map(|reference| maker(reference.namespace)).collect()
 }
 
 fn reachable(plan: &MovePlan, from: usize, open: &BTreeSet<usize>) -> BTreeSet<usize> {
@@ -126,65 +117,121 @@ fn reachable(plan: &MovePlan, from: usize, open: &BTreeSet<usize>) -> BTreeSet<u
     found
 }
 
-/// Its ids are numbers of the target's own.
-pub(super) fn gets_numbers(plan: &MovePlan, rule: &PlannedRule) -> bool {
-    rule.makes.is_some_and(|makes| plan.namespaces[makes].spec.kind == IdKind::Assigned)
+/// Its rows must be looked at one by one: they merge, or their ids are stored.
+pub(super) fn is_one_by_one(plan: &MovePlan, rule: &PlannedRule) -> bool {
+    let is_stored = |makes: usize| {
+        matches!(plan.namespaces[makes].spec.kind, IdKind::Assigned | IdKind::Matched)
+    };
+    rule.rule.one_per.is_some() || rule.makes.is_some_and(is_stored)
 }
 
 fn refers_to_itself(plan: &MovePlan, rule: usize) -> bool {
     parents(plan, rule).contains(&rule)
 }
 
-/// Merges rows that share what they are one per, and allots numbers.
-async fn merge(
-    plan: &MovePlan,
-    number: usize,
-    found: Candidates,
-    session: &mut Session<'_>,
-    decided: &mut Decided,
-) -> Result<(), TargetError> {
-    let rule = &plan.rules[number];
-    let mut keys: Vec<RowKey> = Vec::new();
-    if rule.rule.one_per.is_some() {
-        let mut groups: HashMap<u128, Vec<RowKey>> = HashMap::new();
-        for candidate in found.keys {
-            if let Some(group) = candidate.group {
-                groups.entry(group).or_default().push(candidate.old.clone());
-            }
-            keys.push(candidate.old);
-        }
-        let groups = groups.into_values().filter(|members| members.len() > 1);
-        let groups: Vec<Vec<RowKey>> = groups.map(sorted).collect();
-        for members in &groups {
-            members[1..].iter().for_each(|loser| {
-                decided.merged[number].insert(loser);
-            });
-        }
-        if let Some(makes) = rule.makes {
-            let name = plan.namespaces[makes].spec.name.clone();
-            let area = format!("leaders/{name}");
-            let stored = read_pairs(&session.all_stored(&area).await?)?;
-            let written = written(session, &rule.rule.name, &groups).await?;
-            let (leaders, kept) = lead(&groups, &keys, &written, stored.clone());
-            decided.ids[makes].leaders = leaders;
-            if kept != stored {
-                session.put(&write_pairs(&area, &kept, stored.len())).await?;
-            }
-        }
-    } else {
-        keys.extend(found.keys.into_iter().map(|candidate| candidate.old));
+/// What a rule's rows have in common, sorted by it: the rows of each group, the lowest old key first.
+struct Groups(Sorter);
+
+impl Groups {
+    fn push(&mut self, of: u128, old: &RowKey) -> Result<(), TargetError> {
+        let mut bytes = of.to_be_bytes().to_vec();
+        append_ordered(old, &mut bytes);
+        self.0.push(&bytes)
     }
-    match rule.makes {
-        Some(makes) if plan.namespaces[makes].spec.kind == IdKind::Assigned => {
-            assign(plan, number, makes, keys, session, decided).await
+
+    /// Gives away each group with more than one row: what they share, and their old keys in order.
+    fn each(
+        self,
+        mut group: impl FnMut(u128, Vec<RowKey>) -> Result<(), TargetError>,
+    ) -> Result<(), TargetError> {
+        let sorted = self.0.sorted()?;
+        let mut pieces = sorted.pieces()?;
+        let (mut of, mut members): (u128, Vec<RowKey>) = (0, Vec::new());
+        loop {
+            let piece = pieces.next()?;
+            let next = piece.as_deref().and_then(|piece| piece.split_first_chunk::<16>());
+            let hash = next.map(|(hash, _)| u128::from_be_bytes(*hash));
+            if hash != Some(of) {
+                let members = std::mem::take(&mut members);
+                if members.len() > 1 {
+                    group(of, members)?;
+                }
+            }
+            let (Some(hash), Some((_, old))) = (hash, next) else { return Ok(()) };
+            of = hash;
+            let old = decoded(old)?;
+            if members.last() != Some(&old) {
+                members.push(old);
+            }
         }
-        _ => Ok(()),
     }
 }
 
-fn sorted(mut members: Vec<RowKey>) -> Vec<RowKey> {
-    members.sort();
-    members
+/// Merges rows that share what they are one per, and finds or allots the ids that are stored.
+async fn merge(
+    plan: &MovePlan,
+    number: usize,
+    found: &Candidates,
+    session: &mut Session<'_>,
+    decided: &mut Decided,
+    room: &Room,
+) -> Result<(), TargetError> {
+    let rule = &plan.rules[number];
+    if rule.rule.one_per.is_some() {
+        lead_groups(plan, number, found, session, decided, room).await?;
+    }
+    let Some(makes) = rule.makes else { return Ok(()) };
+    match plan.namespaces[makes].spec.kind {
+        IdKind::Assigned => assign(plan, number, makes, found, session, decided, room).await,
+        IdKind::Matched => match_rule(plan, number, makes, found, session, decided, room).await,
+        IdKind::Keep | IdKind::Derived => Ok(()),
+    }
+}
+
+async fn lead_groups(
+    plan: &MovePlan,
+    number: usize,
+    found: &Candidates,
+    session: &mut Session<'_>,
+    decided: &mut Decided,
+    room: &Room,
+) -> Result<(), TargetError> {
+    let rule = &plan.rules[number];
+    let mut by_group = Groups(Sorter::new(room));
+    let mut list = found.list.pieces();
+    while let Some(candidate) = found.next(&mut list)? {
+        if let Some(group) = candidate.group {
+            by_group.push(group, &candidate.old)?;
+        }
+    }
+    let mut groups: Vec<Vec<RowKey>> = Vec::new();
+    let merged = &mut decided.merged[number];
+    by_group.each(|_, members| {
+        members[1..].iter().try_for_each(|loser| merged.insert(loser))?;
+        groups.push(members);
+        Ok(())
+    })?;
+    merged.settle()?;
+    let Some(makes) = rule.makes else { return Ok(()) };
+    let area = format!("leaders/{}", plan.namespaces[makes].spec.name);
+    let stored = read_pairs(&session.all_stored(&area).await?)?;
+    let mut alive = Vec::new();
+    for member in stored.keys() {
+        if decided.ids[makes].exists(member)? {
+            alive.push(member.clone());
+        }
+    }
+    let written = written(session, &rule.rule.name, &groups).await?;
+    let (leaders, kept) = lead(&groups, &alive, &written, stored.clone());
+    let known = &mut decided.ids[makes].leaders;
+    for (member, leader) in &leaders {
+        known.put(key_hash(member), leader)?;
+    }
+    known.settle()?;
+    if kept != stored {
+        session.put(&write_pairs(&area, &kept, stored.len())).await?;
+    }
+    Ok(())
 }
 
 /// Whose each key in the target is, where several old rows would have it: the lowest old key's.
@@ -193,30 +240,19 @@ async fn winners(
     number: usize,
     source: &mut dyn Source,
     decided: &Decided,
-) -> Result<HashMap<u128, RowKey>, TargetError> {
+    room: &Room,
+) -> Result<KeyMap, TargetError> {
     let rule = &plan.rules[number];
-    let mut first: HashMap<u128, RowKey> = HashMap::new();
-    let mut shared: HashSet<u128> = HashSet::new();
+    let mut by_key = Groups(Sorter::new(room));
     each_batch(plan, rule, source, |applied, keys, layout| {
         let rows = deciding_keys(rule, layout, decided, number, applied, keys)?;
-        for (old, new) in rows.into_iter().flatten() {
-            let hash = key_hash(&new);
-            match first.get_mut(&hash) {
-                None => drop(first.insert(hash, old)),
-                Some(known) if *known != old => {
-                    shared.insert(hash);
-                    if old < *known {
-                        *known = old;
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        rows.into_iter().flatten().try_for_each(|(old, new)| by_key.push(key_hash(&new), &old))
     })
     .await?;
-    first.retain(|hash, _| shared.contains(hash));
-    Ok(first)
+    let mut winners = KeyMap::new(room);
+    by_key.each(|hash, members| winners.put(hash, &members[0]))?;
+    winners.settle()?;
+    Ok(winners)
 }
 
 /// Evaluates what decides about a rule's rows, batch by batch.
@@ -227,14 +263,25 @@ pub(super) async fn each_batch(
     mut each: impl FnMut(&Applied, &KeyColumns, &Layout) -> Result<(), TargetError>,
 ) -> Result<(), TargetError> {
     let Some((compiled, layout)) = &rule.deciding else { return Ok(()) };
-    let compiled: &dyn Compiled = compiled.as_ref();
-    let from = &plan.sources[rule.source];
+    let each = |applied: &Applied, keys: &KeyColumns| each(applied, keys, layout);
+    each_applied(plan, rule.source, compiled.as_ref(), source, each).await
+}
+
+/// Evaluates expressions over all rows of a source, batch by batch.
+pub(super) async fn each_applied(
+    plan: &MovePlan,
+    from: usize,
+    compiled: &dyn Compiled,
+    source: &mut dyn Source,
+    mut each: impl FnMut(&Applied, &KeyColumns) -> Result<(), TargetError>,
+) -> Result<(), TargetError> {
+    let from = &plan.sources[from];
     let columns = Columns::of(from, std::iter::once(compiled.used()));
     let extract = columns.extract(from, false);
     read_all(source, &extract, |batch| {
         let keys = columns.keys(&batch)?;
         let applied = compiled.apply(&columns.project(&batch, compiled.used())?)?;
-        each(&applied, &keys, layout)
+        each(&applied, &keys)
     })
     .await
 }

@@ -1,20 +1,22 @@
 //! What people ask about a move: how it stands, which rows were told of, which id became which.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
-use super::ids::{IdCipher, Tag};
+use super::ids::IdCipher;
 use super::key::{Part, RowKey};
 use super::key_set::key_hash;
+use super::matching::matched_area;
 use super::notes::NOTES_AREA;
 use super::pack::Pack;
 use super::plan::MovePlan;
 use super::ports::{MoveTarget, Stored};
 use super::report::Reject;
 use super::run::{MoveJob, prepare};
+use super::spill::Room;
 use super::state::{AREA, MoveState};
-use super::stored_lists::{read_ids, read_pairs};
+use super::stored_lists::{read_ids, read_matches, read_pairs};
 use super::translate::Ids;
 use super::writer::pack_area;
 use crate::report::EngineError;
@@ -80,7 +82,14 @@ pub async fn export_ids(
     };
     let secret = state.secret(move_job.secret.as_ref())?;
     let place = namespace_of(&plan, namespace)?;
-    let maker = &plan.rules[plan.namespaces[place].maker];
+    let Some(maker) = plan.namespaces[place].maker else {
+        let matching = plan.namespaces[place].matching.as_ref();
+        let Some(field) = matching.map(|matching| &matching.written.fields[0]) else {
+            return Ok(());
+        };
+        return Ok(export_matches(target.as_mut(), name, namespace, field, each).await?);
+    };
+    let maker = &plan.rules[maker];
     let Some(field) = maker.id_field.map(|place| &maker.written.fields[place]) else {
         return Ok(());
     };
@@ -102,10 +111,11 @@ pub async fn export_ids(
             }
         }
     }
-    let ids = stored_ids(&plan, place, target.as_mut(), name, &leaders).await?;
+    let room = Room::new(move_job.memory_bytes);
+    let ids = stored_ids(&plan, place, target.as_mut(), name, &leaders, &room).await?;
     let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
     for member in leaders.keys().filter(|member| !written.contains_key(member)) {
-        if let Some(id) = ids.id(&cipher, field, member) {
+        if let Some(id) = ids.id(&cipher, field, member)? {
             each(&member.text(), &id_text(field, id.0.first()));
         }
     }
@@ -118,22 +128,61 @@ async fn stored_ids(
     target: &mut dyn MoveTarget,
     name: &str,
     leaders: &BTreeMap<RowKey, RowKey>,
+    room: &Room,
 ) -> Result<Ids, TargetError> {
-    let spec = &plan.namespaces[place].spec;
-    let mut assigned = HashMap::new();
-    if spec.kind == IdKind::Assigned {
-        for entry in all(target, name, &format!("ids/{}", spec.name)).await? {
-            assigned.extend(read_ids(&entry)?.into_iter().map(|(old, id)| (key_hash(&old), id)));
+    let namespace = &plan.namespaces[place];
+    let mut ids = Ids::of(namespace, room);
+    for (member, leader) in leaders.iter().filter(|(member, leader)| member != leader) {
+        ids.leaders.put(key_hash(member), leader)?;
+    }
+    ids.leaders.settle()?;
+    let area = match namespace.spec.kind {
+        IdKind::Assigned => format!("ids/{}", namespace.spec.name),
+        IdKind::Matched => matched_area(&namespace.spec.name),
+        IdKind::Keep | IdKind::Derived => return Ok(ids),
+    };
+    let mut from = i64::MIN;
+    loop {
+        let stored = target.stored(name, &area, from, AT_ONCE).await?;
+        let Some(last) = stored.last() else { break };
+        from = last.number + 1;
+        for entry in &stored {
+            if namespace.spec.kind == IdKind::Assigned {
+                for (old, id) in read_ids(entry)? {
+                    ids.assigned.push((key_hash(&old), id as u64))?;
+                }
+            } else {
+                for one in read_matches(entry)? {
+                    ids.matched.ids.put(key_hash(&one.old), &one.id)?;
+                }
+            }
         }
     }
-    Ok(Ids {
-        name: spec.name.clone(),
-        kind: spec.kind,
-        tag: Tag::of(&spec.name),
-        made: None,
-        leaders: leaders.clone().into_iter().filter(|(member, leader)| member != leader).collect(),
-        assigned,
-    })
+    ids.assigned.settle()?;
+    ids.matched.ids.settle()?;
+    Ok(ids)
+}
+
+/// Ids that no rule makes, as they were stored.
+async fn export_matches(
+    target: &mut dyn MoveTarget,
+    name: &str,
+    namespace: &str,
+    field: &Field,
+    mut each: impl FnMut(&str, &str),
+) -> Result<(), TargetError> {
+    let area = matched_area(namespace);
+    let mut from = i64::MIN;
+    loop {
+        let stored = target.stored(name, &area, from, AT_ONCE).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        for entry in &stored {
+            for one in read_matches(entry)? {
+                each(&one.old.text(), &id_text(field, one.id.0.first()));
+            }
+        }
+    }
 }
 
 async fn all(

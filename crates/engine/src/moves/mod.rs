@@ -6,6 +6,7 @@ mod assign;
 mod bare;
 mod candidates;
 mod chunk;
+mod circles;
 mod columns;
 mod compare;
 mod comparison;
@@ -13,6 +14,7 @@ mod control;
 mod course;
 mod decide;
 mod differing;
+mod exchange;
 mod forget;
 mod gate;
 mod gated;
@@ -22,8 +24,10 @@ mod key_set;
 mod lanes;
 mod leaders;
 mod look;
+mod matching;
 mod notes;
 mod order;
+mod ordered;
 mod outline;
 mod outputs;
 mod pack;
@@ -41,6 +45,7 @@ mod sample;
 mod session;
 mod settle;
 mod shapes;
+mod spill;
 mod state;
 mod stored_lists;
 mod swap;
@@ -68,6 +73,8 @@ pub use ports::{
     Unread, UnreadRecords, Written,
 };
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
-pub use run::{MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue};
+pub use run::{
+    MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue,
+};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

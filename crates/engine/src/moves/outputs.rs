@@ -88,8 +88,14 @@ impl Outputs<'_, '_> {
 
     /// The old key that a reference must give, as a column.
     fn old_key(&mut self, namespace: usize, line: usize) -> Option<Field> {
-        let maker = &self.planner.mapping.rules[self.namespaces[namespace].maker];
-        let source = self.sources.iter().find(|source| source.name == maker.from.value)?;
+        let (namespace, mapping) = (&self.namespaces[namespace], self.planner.mapping);
+        let maker = namespace.maker.map(|maker| &mapping.rules[maker].from);
+        let Some(from) = maker.or(namespace.spec.from.as_ref()) else {
+            // What refers to a row names its natural key.
+            let by = namespace.matching.as_ref()?.written.fields.get(1)?;
+            return Some(Field { nullable: true, generated: false, ..by.clone() });
+        };
+        let source = self.sources.iter().find(|source| source.name == from.value)?;
         let [key] = source.key.as_slice() else {
             let message = format!(
                 "`{}` has a key of several columns: nothing can refer to it by one",
@@ -115,6 +121,16 @@ impl Outputs<'_, '_> {
         })
     }
 
+    /// The columns that the rule's new rows are looked for by.
+    fn natural(&self) -> &[String] {
+        let makes = self.rule.makes.as_ref();
+        let of = |namespace: &&Namespace| makes.is_some_and(|m| m.value == namespace.spec.name);
+        match self.namespaces.iter().find(of) {
+            Some(namespace) if namespace.matching.is_some() => &namespace.spec.by,
+            _ => &[],
+        }
+    }
+
     /// What decides which rows there are: references for which rows are left out, values for which
     /// they are, what merges, and the key where duplicates are dropped.
     pub(super) fn deciding(&self, layout: &Layout, plain: &[Output]) -> (Layout, Vec<Output>) {
@@ -125,14 +141,23 @@ impl Outputs<'_, '_> {
         };
         let drops = self.rule.duplicates == Duplicates::KeepTheFirst;
         let in_key = |field: usize| drops && self.written.key.contains(&field);
+        let is_natural = |namespace: usize| self.namespaces[namespace].maker.is_none();
         let mut only = Layout::default();
+        for name in self.natural() {
+            let field = self.written.fields.iter().position(|field| field.name == *name);
+            let output = layout.plain.iter().find(|(place, _)| Some(*place) == field);
+            only.natural.extend(output.map(|(_, output)| keep(*output)));
+        }
         for &(field, output) in &layout.plain {
             if in_key(field) || plain[output].on_error == OnRowError::LeaveOut {
                 only.plain.push((field, keep(output)));
             }
         }
         for reference in &layout.references {
-            if in_key(reference.field) || reference.missing == Missing::LeaveOut {
+            let decides = in_key(reference.field)
+                || reference.missing == Missing::LeaveOut
+                || is_natural(reference.namespace);
+            if decides {
                 let of = keep(reference.of);
                 let when = reference.when.map(&mut keep);
                 only.references.push(PlannedReference { of, when, ..reference.clone() });

@@ -23,6 +23,9 @@ pub(super) const GAP: i64 = 1 << 20;
 
 const FORMAT: u8 = 1;
 
+/// The run of rows that were there before the move, and that it has not written.
+pub(super) const ADOPTED: u32 = 0;
+
 /// A row that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -98,6 +98,8 @@ fn cover(
         return Ok(());
     }
     let keys = columns.keys(batch)?;
+    // A table of which nothing is taken may have no key to tell its rows by.
+    let has_key = !plan.sources[pass.source].key.is_empty();
     for one in &plan.sources[pass.source].leave_out {
         let given = columns.project(batch, one.compiled.used())?;
         let applied = one.compiled.apply(&given)?;
@@ -106,7 +108,9 @@ fn cover(
             if applied.taken.value(row) {
                 *coverage.report.left_out.entry(one.because.clone()).or_default() += 1;
                 let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
-                coverage.notes.push(Note { old: keys.key(row), kind, reason });
+                if has_key {
+                    coverage.notes.push(Note { old: keys.key(row), kind, reason });
+                }
             } else {
                 stay.push(row);
             }
@@ -114,7 +118,7 @@ fn cover(
         rest = stay;
     }
     coverage.report.not_taken += rest.len() as u64;
-    coverage.notes.extend(rest.into_iter().map(|row| Note {
+    coverage.notes.extend(rest.into_iter().filter(|_| has_key).map(|row| Note {
         old: keys.key(row),
         kind: NoteKind::NotTaken,
         reason: "no rule takes it".to_owned(),

@@ -5,24 +5,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dunlin_model::moves::{
-    Catalogue, Changed, Deleted, Each, Field, IdSpec, Mapping, Missing, MoveMode, Relation, Rule,
-    SourceSpec, TableName, Value,
+    Catalogue, Changed, Deleted, Each, Field, IdSpec, Mapping, Missing, MoveMode, OnRowError,
+    Relation, Rule, SourceSpec, TableName, Value,
 };
 use dunlin_model::{Diagnostic, Place};
 
 use super::ids::Tag;
 use super::order::order;
 use super::outputs::Outputs;
-use super::ports::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Written};
+use super::ports::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Output, Written};
 
 /// A namespace of ids.
 pub(super) struct Namespace {
     pub(super) spec: IdSpec,
     pub(super) tag: Tag,
-    /// The rule that makes its ids.
-    pub(super) maker: usize,
+    /// The rule that makes its ids. `None`: they are those of rows that are there.
+    pub(super) maker: Option<usize>,
     /// Some rule refers to it.
     pub(super) is_referred_to: bool,
+    /// How rows that are there are found, where its ids are matched.
+    pub(super) matching: Option<Matching>,
+}
+
+/// How rows of the target are found by a natural key.
+pub(super) struct Matching {
+    /// The table with the id, first, and the natural key, which is its `key` here.
+    pub(super) written: Written,
+    /// The old table whose rows are looked for, and what their natural keys are.
+    pub(super) seeker: Option<(usize, Box<dyn Compiled>)>,
 }
 
 /// A source table with what is said about it.
@@ -62,6 +72,8 @@ pub(super) struct Layout {
     pub(super) plain: Vec<(usize, usize)>,
     pub(super) references: Vec<PlannedReference>,
     pub(super) one_per: Option<usize>,
+    /// The natural key that the new row is looked for by.
+    pub(super) natural: Vec<usize>,
     /// (place in `written.fields`, late output).
     pub(super) late: Vec<(usize, usize)>,
 }
@@ -78,6 +90,9 @@ pub(super) struct PlannedRule {
     pub(super) compiled: Box<dyn Compiled>,
     /// Only what decides which rows there are, where that must be known before.
     pub(super) deciding: Option<(Box<dyn Compiled>, Layout)>,
+    /// Of each unique index but the key, the columns that are written and not the key's, as places in
+    /// `written.fields`.
+    pub(super) unique: Vec<Vec<usize>>,
     /// All columns of the table.
     pub(super) table_fields: Vec<Field>,
     /// Fields that are NULL at first, since they refer to rows that come later.
@@ -143,10 +158,16 @@ impl Planner<'_> {
                 self.mapping.rules.iter().position(|rule| {
                     rule.makes.as_ref().is_some_and(|makes| makes.value == spec.name)
                 });
-            if let Some(maker) = maker {
+            let matching = self.matching(spec, &sources);
+            if maker.is_some() || matching.is_some() {
                 let is_referred_to = self.mapping.rules.iter().any(|rule| refers(rule, &spec.name));
-                let tag = Tag::of(&spec.name);
-                namespaces.push(Namespace { spec: spec.clone(), tag, maker, is_referred_to });
+                namespaces.push(Namespace {
+                    spec: spec.clone(),
+                    tag: Tag::of(&spec.name),
+                    maker,
+                    is_referred_to,
+                    matching,
+                });
             }
         }
         let mut rules = Vec::with_capacity(self.mapping.rules.len());
@@ -160,7 +181,13 @@ impl Planner<'_> {
         for (place, rule) in rules.iter().enumerate() {
             sources[rule.source].rules.push(place);
         }
-        let passes = order(&mut rules, self.target);
+        let mut passes = order(&mut rules, self.target);
+        // Tables of which nothing is taken are read as well, so that their rows are counted.
+        let idle = |source: &usize| {
+            sources[*source].rules.is_empty() && !sources[*source].leave_out.is_empty()
+        };
+        let idle = (0..sources.len()).filter(idle);
+        passes.extend(idle.map(|source| Pass { source, rules: Vec::new() }));
         let rules = rules.into_iter().map(Arc::new).collect();
         let mut mapping = self.mapping.clone();
         if mapping.mode == MoveMode::Reload {
@@ -169,6 +196,33 @@ impl Planner<'_> {
             mapping.conflicts.deleted_there = Deleted::Restore;
         }
         Some(MovePlan { mapping, sources, rules, namespaces, passes })
+    }
+
+    /// How rows that a namespace's ids are of are found.
+    fn matching(&mut self, spec: &IdSpec, sources: &[PlannedSource]) -> Option<Matching> {
+        let target = self.target.relation(spec.table.as_ref()?)?;
+        let [id] = target.key.as_slice() else { return None };
+        let names = std::iter::once(id).chain(&spec.by);
+        let fields: Option<Vec<Field>> = names.map(|name| target.field(name).cloned()).collect();
+        let written = Written {
+            table: target.name.clone(),
+            fields: fields?,
+            key: (1..=spec.by.len()).collect(),
+            triggers: true,
+        };
+        let Some(from) = &spec.from else { return Some(Matching { written, seeker: None }) };
+        let source = sources.iter().position(|source| source.name == from.value)?;
+        let outputs = spec.by_values.iter().zip(&written.fields[1..]);
+        let outputs = outputs.map(|(value, field)| Output {
+            name: field.name.clone(),
+            expression: value.clone(),
+            column: Some(Field { nullable: true, ..field.clone() }),
+            condition: false,
+            on_error: OnRowError::Error,
+        });
+        let about = self.about(&sources[source].relation, &source_spec(self.mapping, &from.value));
+        let compiled = self.compile(&Expressions { outputs: outputs.collect(), ..about })?;
+        Some(Matching { written, seeker: Some((source, compiled)) })
     }
 
     pub(super) fn error(&mut self, rule: &'static str, line: usize, message: impl Into<String>) {
@@ -194,9 +248,12 @@ impl Planner<'_> {
 
     fn sources(&mut self) -> Vec<PlannedSource> {
         let mut names: Vec<(&str, usize)> = Vec::new();
-        for rule in &self.mapping.rules {
-            if !names.iter().any(|(name, _)| *name == rule.from.value) {
-                names.push((&rule.from.value, rule.from.line));
+        let rules = self.mapping.rules.iter().map(|rule| &rule.from);
+        let left_out = self.mapping.leave_out.iter().map(|one| &one.from);
+        let looked_for = self.mapping.ids.iter().filter_map(|spec| spec.from.as_ref());
+        for from in rules.chain(left_out).chain(looked_for) {
+            if !names.iter().any(|(name, _)| *name == from.value) {
+                names.push((&from.value, from.line));
             }
         }
         names.into_iter().filter_map(|(name, line)| self.source(name, line)).collect()
@@ -218,7 +275,15 @@ impl Planner<'_> {
             .map(|name| relation.fields.iter().position(|field| field.name == *name))
             .collect();
         let key: Option<Vec<usize>> = places.into_iter().collect();
-        let Some(key) = key.filter(|key| !key.is_empty()) else {
+        // Rows that all go nowhere are only counted.
+        let is_moved = self.mapping.rules.iter().any(|rule| rule.from.value == name)
+            || self
+                .mapping
+                .ids
+                .iter()
+                .filter_map(|spec| spec.from.as_ref())
+                .any(|f| f.value == name);
+        let Some(key) = key.filter(|key| !key.is_empty() || !is_moved) else {
             self.error("no-key", line, format!("`{table}` has no key: name one by `key`"));
             return None;
         };
@@ -287,7 +352,10 @@ impl Planner<'_> {
         let compiled = self.compile(&expressions)?;
         let decides = makes.is_some_and(|makes| {
             namespaces[makes].is_referred_to || needs_all_keys(&namespaces[makes].spec)
-        }) || rule.one_per.is_some()
+        }) || namespaces
+            .iter()
+            .any(|namespace| namespace.maker.is_none() && refers(rule, &namespace.spec.name))
+            || rule.one_per.is_some()
             || rule.duplicates == dunlin_model::moves::Duplicates::KeepTheFirst;
         let deciding = if decides {
             let only = Expressions {
@@ -303,6 +371,7 @@ impl Planner<'_> {
         let rule = rule.clone();
         let (deferred, after) = (Vec::new(), Vec::new());
         let table_fields = target.fields.clone();
+        let unique = unique(&written, target);
         Some(PlannedRule {
             rule,
             source,
@@ -312,6 +381,7 @@ impl Planner<'_> {
             layout,
             compiled,
             deciding,
+            unique,
             table_fields,
             deferred,
             after,
@@ -359,6 +429,17 @@ impl Planner<'_> {
         let triggers = rule.triggers.unwrap_or(true);
         Some(Written { table: rule.table.clone(), fields, key, triggers })
     }
+}
+
+/// See [`PlannedRule::unique`].
+fn unique(written: &Written, target: &Relation) -> Vec<Vec<usize>> {
+    let place = |name: &String| {
+        let place = written.fields.iter().position(|field| field.name == *name)?;
+        (!written.key.contains(&place)).then_some(place)
+    };
+    let indexes = target.unique.iter().filter(|index| **index != target.key);
+    let places = indexes.map(|index| index.iter().filter_map(place).collect());
+    places.filter(|index: &Vec<usize>| !index.is_empty()).collect()
 }
 
 /// All keys must be known before the first row is written.

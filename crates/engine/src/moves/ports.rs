@@ -221,6 +221,16 @@ pub trait MoveTarget: Send {
         lock: bool,
     ) -> Result<RecordBatch, TargetError>;
 
+    /// Finds rows by columns that need not be unique: those of `from.key`. The database compares,
+    /// as it would for a unique index: by the column's collation. NULL finds nothing. `values` has
+    /// these columns alone, in order. Returns for each row that was found, in any order, its place in
+    /// `values`, and the rows, all of `from.fields`. Of rows of one place, two are enough.
+    async fn find(
+        &mut self,
+        from: &Written,
+        values: &RecordBatch,
+    ) -> Result<(Vec<u32>, RecordBatch), TargetError>;
+
     /// The texts of values as the database has them once they are stored in a column:
     /// `10.0.0.1` in an `inet`. NULL stays NULL. A value that it refuses is an error with `by_row`.
     async fn normalise(

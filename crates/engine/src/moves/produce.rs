@@ -1,6 +1,6 @@
 //! From a batch of old rows to new rows of one rule.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
 use arrow::compute::filter_record_batch;
@@ -12,7 +12,7 @@ use super::arrow_type::{arrow_schema, arrow_type};
 use super::columns::{Columns, bug};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
-use super::key_set::{KeySet, column_key_hash};
+use super::key_set::{KeyMap, KeySet, column_key_hash};
 use super::plan::{Layout, PlannedReference, PlannedRule};
 use super::ports::Applied;
 use super::report::{Note, NoteKind};
@@ -27,7 +27,7 @@ pub(super) struct Decided {
     /// For each rule: old keys of rows that merge into another's.
     pub(super) merged: Vec<KeySet>,
     /// For each rule: where several rows have one key in the target, by its hash: whose it is.
-    pub(super) winners: Vec<HashMap<u128, RowKey>>,
+    pub(super) winners: Vec<KeyMap>,
 }
 
 /// New rows.
@@ -64,7 +64,7 @@ pub(super) fn produce(
     let keys = columns.keys(batch)?;
     let applied = rule.compiled.apply(&given)?;
     let mut making = Making::new(rule, decided, &applied, &keys)?;
-    making.merge(rule_number);
+    making.merge(rule_number)?;
     making.plain(&rule.layout, &applied);
     making.references(&rule.layout.references, &applied)?;
     making.own_id()?;
@@ -84,7 +84,7 @@ pub(super) fn deciding_keys(
     keys: &KeyColumns,
 ) -> Result<Vec<Option<(RowKey, RowKey)>>, TargetError> {
     let mut making = Making::new(rule, decided, applied, keys)?;
-    making.merge(rule_number);
+    making.merge(rule_number)?;
     making.plain(layout, applied);
     making.references(&layout.references, applied)?;
     making.own_id()?;
@@ -125,16 +125,17 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn merge(&mut self, rule_number: usize) {
+    fn merge(&mut self, rule_number: usize) -> Result<(), TargetError> {
         let merged = &self.decided.merged[rule_number];
         if merged.is_empty() {
-            return;
+            return Ok(());
         }
         for row in 0..self.old.len() {
-            if merged.contains(&self.old.key(row)) {
+            if merged.contains(&self.old.key(row))? {
                 self.drop_row(row, NoteKind::Merged, "merged into another row");
             }
         }
+        Ok(())
     }
 
     fn plain(&mut self, layout: &Layout, applied: &Applied) {
@@ -158,8 +159,8 @@ impl<'a> Making<'a> {
             let (column, found) = ids.column(&self.decided.cipher, field, of, counts)?;
             self.columns[reference.field] = Some(column);
             for (row, found) in found.into_iter().enumerate() {
-                let is_missing =
-                    found == Found::Missing || (found == Found::Null && !field.nullable);
+                let is_missing = matches!(found, Found::Missing | Found::Several)
+                    || (found == Found::Null && !field.nullable);
                 if is_missing && self.keep[row] {
                     self.missing(row, reference, found);
                 }
@@ -173,6 +174,14 @@ impl<'a> Making<'a> {
         let name = &self.decided.ids[reference.namespace].name;
         let reason = match found {
             Found::Null => format!("`{}` refers to no {name}", field.name),
+            Found::Several => {
+                let reason = format!(
+                    "`{}` refers to {} that several rows match",
+                    field.name,
+                    with_article(name)
+                );
+                return self.drop_row(row, NoteKind::Rejected, reason);
+            }
             _ => format!("`{}` refers to {} that isn't there", field.name, with_article(name)),
         };
         match reference.missing {
@@ -191,15 +200,16 @@ impl<'a> Making<'a> {
         };
         let field = &self.rule.written.fields[place];
         let ids = &self.decided.ids[makes];
-        if let Some(column) = ids.own(&self.decided.cipher, field, &self.old) {
+        if let Some(column) = ids.own(&self.decided.cipher, field, &self.old)? {
             self.columns[place] = Some(column);
             return Ok(());
         }
         let mut new = Vec::with_capacity(self.old.len());
         for row in 0..self.old.len() {
-            let id = ids.id(&self.decided.cipher, field, &self.old.key(row));
+            let old = self.old.key(row);
+            let id = ids.id(&self.decided.cipher, field, &old)?;
             if id.is_none() {
-                let reason = format!("its key has no place in `{}`", field.name);
+                let reason = no_id(ids, field, &old)?;
                 self.drop_row(row, NoteKind::Rejected, reason);
             }
             new.push(id.unwrap_or_else(|| RowKey(vec![super::key::Part::Null])));
@@ -269,8 +279,8 @@ impl<'a> Making<'a> {
                 continue;
             }
             let hash = column_key_hash(&new, row, &mut buffer);
-            let is_another =
-                winners.get(&hash).is_some_and(|winner| self.old.order(row, winner).is_ne());
+            let winner = winners.get(hash)?;
+            let is_another = winner.is_some_and(|winner| self.old.order(row, &winner).is_ne());
             if is_another || !of_row.insert(hash) {
                 self.drop_row(row, NoteKind::Duplicate, "its key in the target is another row's");
             }
@@ -294,6 +304,22 @@ impl<'a> Making<'a> {
         let old = self.old.filter(&keep)?;
         Ok((rows, old, self.notes))
     }
+}
+
+/// Why an old row's new one has no id.
+fn no_id(
+    ids: &Ids,
+    field: &dunlin_model::moves::Field,
+    old: &RowKey,
+) -> Result<String, TargetError> {
+    if ids.kind != dunlin_model::moves::IdKind::Matched {
+        return Ok(format!("its key has no place in `{}`", field.name));
+    }
+    Ok(if ids.matched.unclear.contains(old)? {
+        "several rows match it, or one that another old row has".to_owned()
+    } else {
+        format!("no row matches it, and `{}` can hold no id of ours", field.name)
+    })
 }
 
 /// `a user`, `an order`.

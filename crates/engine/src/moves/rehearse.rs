@@ -8,7 +8,7 @@ use super::columns::bug;
 use super::differing::Beside;
 use super::report::{Change, Note};
 use super::session::Session;
-use super::update::{Verdict, by_application};
+use super::update::{Verdict, theirs};
 use super::writer::RuleWriter;
 use crate::TargetError;
 
@@ -36,10 +36,10 @@ impl RuleWriter<'_> {
                 Verdict::Write => write.push(row),
                 Verdict::Insert => self.report.inserted += 1,
                 Verdict::IsSo => self.report.unchanged += 1,
-                Verdict::Theirs(kind, _) => {
+                Verdict::Theirs(kind, entry) => {
                     let (place, _) = &chunk.updates[row as usize];
                     let old = rows.old.key(*place as usize);
-                    self.notes.push(Note { old, kind, reason: by_application() });
+                    self.notes.push(Note { old, kind, reason: theirs(entry.run).to_owned() });
                 }
             }
         }

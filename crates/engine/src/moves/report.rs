@@ -149,6 +149,8 @@ pub struct MoveReport {
     pub verify_ms: u64,
     /// Milliseconds in all.
     pub total_ms: u64,
+    /// Bytes of key sets that went to temporary files.
+    pub spilled_bytes: u64,
     /// Warnings about the mapping.
     #[serde(skip)]
     pub warnings: Vec<Diagnostic>,

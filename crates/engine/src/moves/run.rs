@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dunlin_model::moves::{Catalogue, IdKind, Mapping, Placed, Relation, TableName};
+use dunlin_model::moves::{
+    Catalogue, IdKind, IdSpec, Mapping, MoveMode, Placed, Relation, TableName,
+};
 use dunlin_model::{Diagnostic, Lease, Place, Resource, Severity};
 use dunlin_project::moves::check_mapping;
 
@@ -33,6 +35,10 @@ pub const WORKERS: u32 = 2;
 /// How long the end of a run waits to give its lease back: it expires by itself.
 const RELEASE_MAX: Duration = Duration::from_secs(3);
 
+/// What a run may take in memory, where nothing is said: it shall not matter on the smallest of
+/// servers, whatever the tables.
+pub const MEMORY_BYTES: usize = 256 << 20;
+
 /// One move, and how to run it.
 #[derive(Clone)]
 pub struct MoveJob {
@@ -54,6 +60,8 @@ pub struct MoveJob {
     pub show_values: bool,
     /// Compare every row in the end.
     pub verify: bool,
+    /// What a run may take in memory, about, in bytes: [`MEMORY_BYTES`] where nothing is said.
+    pub memory_bytes: usize,
     /// Close the move after a run that is verified.
     pub finish: bool,
     /// How many connections write to the target at once, where it can take more than one.
@@ -205,19 +213,21 @@ pub async fn source_catalogue(
 /// What a mapping may say and this version can't do.
 fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let mut refuse = |line: Option<usize>, message: String, help: &str| {
-        let mut diagnostic = Diagnostic::error("not-supported", message);
-        let file = mapping.file.clone();
-        diagnostic.place = Some(match line {
-            Some(line) => dunlin_model::Place::line(file, line),
-            None => dunlin_model::Place::file(file),
-        });
-        diagnostic.help = Some(help.to_owned());
-        found.push(diagnostic);
+    if mapping.mode == MoveMode::Sync {
+        return found;
+    }
+    // Reloading empties tables, and rows that were there before the move are not its own.
+    let is_made = |spec: &&IdSpec| {
+        let makes = mapping.rules.iter().filter_map(|rule| rule.makes.as_ref());
+        spec.kind == IdKind::Matched && makes.into_iter().any(|makes| makes.value == spec.name)
     };
-    for spec in mapping.ids.iter().filter(|spec| spec.kind == IdKind::Matched) {
-        let message = format!("`{}`: ids that are matched are not supported so far", spec.name);
-        refuse(Some(spec.line), message, "use keep, derived or assigned");
+    for spec in mapping.ids.iter().filter(is_made) {
+        let message =
+            format!("`{}`: a rule that makes matched ids can't reload its table", spec.name);
+        let mut diagnostic = Diagnostic::error("not-supported", message);
+        diagnostic.place = Some(dunlin_model::Place::line(mapping.file.clone(), spec.line));
+        diagnostic.help = Some("use mode = \"sync\"".to_owned());
+        found.push(diagnostic);
     }
     found
 }

@@ -16,6 +16,7 @@ use super::produce::{Decided, produce, with_article};
 use super::report::NoteKind;
 use super::run::{MoveJob, no_lease, planned, state};
 use super::session::Session;
+use super::spill::Room;
 use crate::report::EngineError;
 use crate::{ErrorKind, TargetError};
 
@@ -94,7 +95,8 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
         )
         .into());
     };
-    let decided = decide(&plan, reader.as_mut(), &mut session, cipher).await?;
+    let room = Room::new(move_job.memory_bytes);
+    let decided = decide(&plan, reader.as_mut(), &mut session, cipher, &room).await?;
     Ok(explain(&plan, from, &columns, &batch, &decided)?)
 }
 

@@ -7,8 +7,10 @@ use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
 use super::chunk::Postponed;
+use super::circles::HELD_ROWS_MAX;
 use super::columns::bug;
 use super::key::{RowKey, columns_of};
+use super::matching::Adopted;
 use super::pack::{Entry, Pack};
 use super::plan::{MovePlan, PlannedRule};
 use super::produce::batch;
@@ -118,7 +120,11 @@ async fn try_adopt(
     session.commit().await
 }
 
-async fn pack(session: &mut Session<'_>, area: &str, number: i64) -> Result<Pack, TargetError> {
+pub(super) async fn pack(
+    session: &mut Session<'_>,
+    area: &str,
+    number: i64,
+) -> Result<Pack, TargetError> {
     let stored = session.target.stored(&session.name, area, number, 1).await?;
     match stored.first().filter(|stored| stored.number == number) {
         Some(stored) => Pack::read(stored),
@@ -189,6 +195,9 @@ pub(super) async fn delete_gone(
         return Ok(());
     }
     gone.sort_by_key(|(number, _)| *number);
+    if let Some(adopted) = &writer.adopted {
+        keep_adopted(adopted, &mut gone, &mut writer.notes)?;
+    }
     let rule = &plan.rules[number];
     for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
         let mut attempt = 0;
@@ -201,12 +210,14 @@ pub(super) async fn delete_gone(
                 session,
                 &writer.area,
                 some,
+                writer.adopted.as_deref(),
             )
             .await
             {
                 Ok((deleted, notes)) => {
                     session.wrote(deleted);
                     writer.report.deleted += deleted;
+                    hold(&mut writer.held, some, &notes);
                     writer.notes.extend(notes);
                     break;
                 }
@@ -217,6 +228,40 @@ pub(super) async fn delete_gone(
     Ok(())
 }
 
+/// Remembers the rows that others still refer to.
+fn hold(held: &mut Vec<(i64, Entry)>, some: &[(i64, Entry)], notes: &[Note]) {
+    let is_held = |old: &RowKey| {
+        notes.iter().any(|note| note.kind == NoteKind::StillReferenced && note.old == *old)
+    };
+    if !notes.is_empty() {
+        let room = HELD_ROWS_MAX.saturating_sub(held.len());
+        let found = some.iter().filter(|(_, entry)| is_held(&entry.old));
+        held.extend(found.take(room).cloned());
+    }
+}
+
+/// Rows that were there before the move stay, whatever becomes of the old ones.
+fn keep_adopted(
+    adopted: &Adopted,
+    gone: &mut Vec<(i64, Entry)>,
+    notes: &mut Vec<Note>,
+) -> Result<(), TargetError> {
+    let mut rest = Vec::with_capacity(gone.len());
+    for (number, entry) in gone.drain(..) {
+        if adopted.found.contains(&entry.old)? && !adopted.is_left(&entry.old, &entry.new)? {
+            notes.push(Note {
+                old: entry.old,
+                kind: NoteKind::Kept,
+                reason: "gone from the source; it was there before the move: kept".to_owned(),
+            });
+        } else {
+            rest.push((number, entry));
+        }
+    }
+    *gone = rest;
+    Ok(())
+}
+
 async fn try_delete(
     rule: &PlannedRule,
     shapes: &Shapes,
@@ -224,13 +269,19 @@ async fn try_delete(
     session: &mut Session<'_>,
     area: &str,
     some: &[(i64, Entry)],
+    adopted: Option<&Adopted>,
 ) -> Result<(u64, Vec<Note>), TargetError> {
     session.begin().await?;
     let there = shapes.hashes_there(rule, session, some.iter().map(|(_, entry)| entry)).await?;
     let mut notes = Vec::new();
     let (mut drop_entries, mut delete): (Vec<&Entry>, Vec<&Entry>) = (Vec::new(), Vec::new());
     for (_, entry) in some {
-        match there.get(&entry.new) {
+        // Another old row has its new one by now.
+        let is_left = match adopted {
+            Some(adopted) => adopted.is_left(&entry.old, &entry.new)?,
+            None => false,
+        };
+        match there.get(&entry.new).filter(|_| !is_left) {
             None => drop_entries.push(entry),
             Some(hash)
                 if entry.hash == 0

@@ -1,4 +1,5 @@
-//! Lists of keys in the move's store: who leads whom, and which number each key has.
+//! Lists of keys in the move's store: who leads whom, which number each key has, and which row each
+//! matches.
 
 use std::collections::BTreeMap;
 
@@ -68,6 +69,40 @@ pub(super) fn write_pairs(
     entries
 }
 
+/// An old key whose new row has an id of its own for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Match {
+    pub(super) old: RowKey,
+    pub(super) id: RowKey,
+    /// The move found the row, and did not make it.
+    pub(super) was_there: bool,
+}
+
+pub(super) fn read_matches(stored: &Stored) -> Result<Vec<Match>, TargetError> {
+    let parse = || {
+        let (&parts, mut from) = stored.value.as_deref()?.split_first()?;
+        let mut all = Vec::new();
+        while let Some((&was_there, rest)) = from.split_first() {
+            from = rest;
+            let old = RowKey::read(&mut from, parts.into())?;
+            let id = RowKey::read(&mut from, 1)?;
+            all.push(Match { old, id, was_there: was_there != 0 });
+        }
+        Some(all)
+    };
+    parse().ok_or_else(|| unreadable(stored))
+}
+
+pub(super) fn write_matches(area: &str, number: i64, block: &[Match]) -> Stored {
+    let mut value = vec![block.first().map_or(1, |one| one.old.0.len()) as u8];
+    for one in block {
+        value.push(one.was_there.into());
+        one.old.write(&mut value);
+        one.id.write(&mut value);
+    }
+    Stored { area: area.to_owned(), number, value: Some(value) }
+}
+
 fn unreadable(stored: &Stored) -> TargetError {
     TargetError::new(
         ErrorKind::LedgerFormat,
@@ -83,6 +118,13 @@ mod tests {
 
     fn key(number: i64) -> RowKey {
         RowKey(vec![Part::Number(number)])
+    }
+
+    #[test]
+    fn matches_go_there_and_back() {
+        let matches: Vec<Match> =
+            (0..9).map(|n| Match { old: key(n), id: key(-n), was_there: n % 2 == 0 }).collect();
+        assert_eq!(read_matches(&write_matches("matched/x", 1, &matches)).unwrap(), matches);
     }
 
     #[test]

@@ -70,6 +70,8 @@ impl Aside {
             new: rows.new.take(&places)?,
             hashes,
             first_hashes: None,
+            // A rule that makes matched ids is never swapped.
+            adopted: None,
         };
         let updates = chunk.updates.into_iter().zip(inserts as u32..);
         let chunk = Chunk {

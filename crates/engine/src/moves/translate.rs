@@ -1,6 +1,6 @@
 //! From old keys to new ids.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
@@ -10,7 +10,10 @@ use dunlin_model::moves::{Field, IdKind, ValueType};
 use super::arrow_type::arrow_type;
 use super::ids::{IdCipher, Tag};
 use super::key::{KeyColumns, Part, RowKey, columns_of};
-use super::key_set::{KeySet, key_hash};
+use super::key_set::{KeyMap, KeySet, key_hash};
+use super::matching::Matched;
+use super::plan::Namespace;
+use super::spill::{Room, Runs};
 use crate::{ErrorKind, TargetError};
 
 /// What is known about a namespace once it is decided.
@@ -21,10 +24,12 @@ pub(super) struct Ids {
     /// Old keys of rows that there will be, merged ones included. `None`: nothing refers to it, and
     /// it was not looked at.
     pub(super) made: Option<KeySet>,
-    /// Old keys whose row has the id of another: merged ones.
-    pub(super) leaders: HashMap<RowKey, RowKey>,
+    /// Old keys whose row has the id of another: merged ones, by their hash.
+    pub(super) leaders: KeyMap,
     /// Numbers that were allotted, by the old key's hash.
-    pub(super) assigned: HashMap<u128, i64>,
+    pub(super) assigned: Runs<(u128, u64)>,
+    /// Ids of rows that were found.
+    pub(super) matched: Matched,
 }
 
 /// What became of one reference.
@@ -36,36 +41,57 @@ pub(super) enum Found {
     Null,
     /// There is no such row.
     Missing,
+    /// Several rows match it.
+    Several,
 }
 
 impl Ids {
-    pub(super) fn leader<'a>(&'a self, old: &'a RowKey) -> &'a RowKey {
-        if self.leaders.is_empty() { old } else { self.leaders.get(old).unwrap_or(old) }
+    /// Nothing is known yet.
+    pub(super) fn of(namespace: &Namespace, room: &Room) -> Self {
+        Self {
+            name: namespace.spec.name.clone(),
+            kind: namespace.spec.kind,
+            tag: namespace.tag,
+            made: None,
+            leaders: KeyMap::new(room),
+            assigned: Runs::new(room),
+            matched: Matched::new(room),
+        }
     }
 
-    pub(super) fn exists(&self, old: &RowKey) -> bool {
-        self.made.as_ref().is_none_or(|made| made.contains(old))
+    pub(super) fn leader<'a>(&self, old: &'a RowKey) -> Result<Cow<'a, RowKey>, TargetError> {
+        if self.leaders.is_empty() {
+            return Ok(Cow::Borrowed(old));
+        }
+        let leader = self.leaders.get(key_hash(old))?;
+        Ok(leader.map_or(Cow::Borrowed(old), Cow::Owned))
+    }
+
+    pub(super) fn exists(&self, old: &RowKey) -> Result<bool, TargetError> {
+        self.made.as_ref().map_or(Ok(true), |made| made.contains(old))
     }
 
     /// The new id as a column's value. `None`: it has none.
-    pub(super) fn id(&self, cipher: &IdCipher, field: &Field, old: &RowKey) -> Option<RowKey> {
-        let leader = self.leader(old);
+    pub(super) fn id(
+        &self,
+        cipher: &IdCipher,
+        field: &Field,
+        old: &RowKey,
+    ) -> Result<Option<RowKey>, TargetError> {
+        let leader = self.leader(old)?;
         let part = match self.kind {
-            IdKind::Keep => return kept(field, leader),
-            IdKind::Assigned | IdKind::Matched => {
-                Part::Number(*self.assigned.get(&key_hash(leader))?)
+            IdKind::Keep => return Ok(kept(field, &leader)),
+            IdKind::Matched => {
+                let id = self.matched.ids.get(key_hash(&leader))?;
+                return Ok(id.and_then(|id| kept(field, &id)));
             }
-            IdKind::Derived => {
-                let id = cipher.derive(self.tag, leader);
-                match field.value_type {
-                    ValueType::Text { .. } => {
-                        Part::Bytes(uuid::Uuid::from_bytes(id).to_string().into_bytes().into())
-                    }
-                    _ => Part::Bytes(id.as_slice().into()),
-                }
-            }
+            IdKind::Assigned => match self.assigned.find(key_hash(&leader))? {
+                Some((_, number)) => Part::Number(number as i64),
+                None => return Ok(None),
+            },
+            IdKind::Derived => derived_part(cipher.derive(self.tag, &leader), field),
         };
-        Some(RowKey(vec![part]))
+        Ok(Some(RowKey(vec![part])))
     }
 
     /// New ids for a column of old keys, and what became of each.
@@ -79,7 +105,7 @@ impl Ids {
         let keys = KeyColumns::of(std::slice::from_ref(old))?;
         let to = arrow_type(&field.value_type, true);
         if let (true, Some(numbers)) = (self.is_plain(field), keys.numbers()) {
-            return Ok(self.derived(cipher, numbers, true, counts));
+            return self.derived(cipher, numbers, true, counts);
         }
         let none = RowKey(vec![Part::Null]);
         let mut found = Vec::with_capacity(keys.len());
@@ -88,13 +114,13 @@ impl Ids {
             let key = keys.key(row);
             let (what, id) = if key.0 == [Part::Null] || !counts(row) {
                 (Found::Null, None)
-            } else if self.exists(&key) {
-                match self.id(cipher, field, &key) {
+            } else if self.exists(&key)? {
+                match self.id(cipher, field, &key)? {
                     Some(id) => (Found::Id, Some(id)),
-                    None => (Found::Missing, None),
+                    None => (self.without(&key)?, None),
                 }
             } else {
-                (Found::Missing, None)
+                (self.without(&key)?, None)
             };
             found.push(what);
             ids.push(id.unwrap_or_else(|| none.clone()));
@@ -107,15 +133,22 @@ impl Ids {
         Ok((column, found))
     }
 
+    /// Why a key has no id.
+    fn without(&self, key: &RowKey) -> Result<Found, TargetError> {
+        let several = self.kind == IdKind::Matched && self.matched.unclear.contains(key)?;
+        Ok(if several { Found::Several } else { Found::Missing })
+    }
+
     /// The ids of rows of its own, where numbers become UUIDs; `None`: one by one, with `id`.
     pub(super) fn own(
         &self,
         cipher: &IdCipher,
         field: &Field,
         old: &KeyColumns,
-    ) -> Option<ArrayRef> {
-        let numbers = old.numbers().filter(|numbers| numbers.null_count() == 0)?;
-        self.is_plain(field).then(|| self.derived(cipher, numbers, false, |_| true).0)
+    ) -> Result<Option<ArrayRef>, TargetError> {
+        let numbers = old.numbers().filter(|numbers| numbers.null_count() == 0);
+        let Some(numbers) = numbers.filter(|_| self.is_plain(field)) else { return Ok(None) };
+        Ok(Some(self.derived(cipher, numbers, false, |_| true)?.0))
     }
 
     fn is_plain(&self, field: &Field) -> bool {
@@ -130,7 +163,7 @@ impl Ids {
         numbers: &arrow::array::Int64Array,
         must_exist: bool,
         counts: impl Fn(usize) -> bool,
-    ) -> (ArrayRef, Vec<Found>) {
+    ) -> Result<(ArrayRef, Vec<Found>), TargetError> {
         let mut found = Vec::with_capacity(numbers.len());
         let mut wanted = Vec::with_capacity(numbers.len());
         let mut others = Vec::new();
@@ -142,12 +175,12 @@ impl Ids {
                 continue;
             };
             key.0[0] = Part::Number(number);
-            let is_there = !must_exist || self.exists(&key);
+            let is_there = !must_exist || self.exists(&key)?;
             found.push(if is_there { Found::Id } else { Found::Missing });
-            let leader = self.leader(&key);
+            let leader = self.leader(&key)?;
             wanted.push(leader.number().unwrap_or_default());
             if leader.number().is_none() {
-                others.push((row, leader.clone()));
+                others.push((row, leader.into_owned()));
             }
         }
         let mut ids = cipher.of_numbers(self.tag, &wanted);
@@ -157,13 +190,24 @@ impl Ids {
         let nulls: NullBuffer = found.iter().map(|found| *found == Found::Id).collect();
         let values = Buffer::from_vec(ids.into_flattened());
         let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-        (Arc::new(FixedSizeBinaryArray::new(16, values, nulls)), found)
+        Ok((Arc::new(FixedSizeBinaryArray::new(16, values, nulls)), found))
     }
 }
 
-/// An old key as it is, in the form of a target's column.
+/// A derived id in the form of a column.
+pub(super) fn derived_part(id: [u8; 16], field: &Field) -> Part {
+    match field.value_type {
+        ValueType::Text { .. } => {
+            Part::Bytes(uuid::Uuid::from_bytes(id).to_string().into_bytes().into())
+        }
+        _ => Part::Bytes(id.as_slice().into()),
+    }
+}
+
+/// An old key, or the id of a row that is there, in the form of a target's column.
 fn kept(field: &Field, old: &RowKey) -> Option<RowKey> {
     match (old.0.as_slice(), &field.value_type) {
+        ([Part::Bytes(id)], ValueType::Uuid) if id.len() == 16 => Some(old.clone()),
         ([Part::Bytes(text)], ValueType::Uuid) => {
             let id = uuid::Uuid::try_parse_ascii(text).ok()?;
             Some(RowKey(vec![Part::Bytes(id.as_bytes().as_slice().into())]))

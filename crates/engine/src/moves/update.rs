@@ -10,8 +10,9 @@ use dunlin_model::moves::{Changed, Deleted};
 
 use super::chunk::{Chunk, ChunkWriter, Outcome, Rows, new_keys};
 use super::columns::bug;
+use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::RowKey;
-use super::pack::Entry;
+use super::pack::{ADOPTED, Entry};
 use super::report::{Note, NoteKind};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
@@ -36,11 +37,8 @@ impl ChunkWriter {
                 Verdict::Insert => restore.push(row as u32),
                 Verdict::IsSo => outcome.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
-                    outcome.notes.push(Note {
-                        old: rows.old.key(place),
-                        kind,
-                        reason: by_application(),
-                    });
+                    let reason = theirs(entry.run).to_owned();
+                    outcome.notes.push(Note { old: rows.old.key(place), kind, reason });
                     outcome.instead.insert(entry.new.clone(), entry);
                 }
             }
@@ -129,7 +127,11 @@ impl ChunkWriter {
         let refused = session.target.update(&self.rule.written, &some).await?;
         outcome.updated += write.len() as u64 - refused.rejected.len() as u64;
         for (row, reason) in refused.rejected {
-            self.refuse(rows, chunk, write[row as usize], reason, outcome);
+            let row = write[row as usize];
+            if outcome.refused.len() < EXCHANGE_ROWS_MAX {
+                outcome.refused.push(change(session.run, rows, chunk, wanted, row)?);
+            }
+            self.refuse(rows, chunk, row, reason, outcome);
         }
         Ok(())
     }
@@ -170,7 +172,10 @@ impl ChunkWriter {
                 Deleted::Stop => return Err(stop("deleted")),
             },
             Some(_) if is_so => Verdict::IsSo,
-            Some(there) if entry.hash == 0 || there.is_none_or(|hash| hash == entry.hash) => {
+            Some(there)
+                if entry.hash == 0
+                    || entry.run != ADOPTED && there.is_none_or(|hash| hash == entry.hash) =>
+            {
                 Verdict::Write
             }
             Some(_) => match self.conflicts.changed_there {
@@ -182,9 +187,30 @@ impl ChunkWriter {
     }
 }
 
-/// Why a row was left to the application.
-pub(super) fn by_application() -> String {
-    "by the application since the last run".to_owned()
+/// A changed row of a chunk.
+fn change(
+    run: u32,
+    rows: &Rows,
+    chunk: &Chunk,
+    wanted: &RecordBatch,
+    row: u32,
+) -> Result<Change, TargetError> {
+    let (place, before) = &chunk.updates[row as usize];
+    let place = *place as usize;
+    // A row of its own, which does not keep the others in memory.
+    let own = take_record_batch(wanted, &UInt32Array::from(vec![row]));
+    let after =
+        Entry { old: rows.old.key(place), new: rows.new.key(place), hash: rows.hashes[place], run };
+    Ok(Change { row: own.map_err(|error| bug(&error))?, before: before.clone(), after })
+}
+
+/// Why a row of that run is left as it stands.
+pub(super) fn theirs(run: u32) -> &'static str {
+    if run == ADOPTED {
+        "it was there before the move, and is the application's"
+    } else {
+        "by the application since the last run"
+    }
 }
 
 /// What is to be done with a row that has changed.

@@ -18,6 +18,7 @@ use super::ports::Extract;
 use super::report::{Note, NoteKind};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
+use super::update::theirs;
 use super::writer::{RuleWriter, pack_area};
 use crate::{ErrorKind, TargetError};
 
@@ -125,7 +126,7 @@ async fn judge(
             for entry in Pack::read(entry)?.entries {
                 let key = key_hash(&entry.new);
                 let Some(finding) = found.get(&key) else { continue };
-                let theirs = "by the application since the last run";
+                let theirs = theirs(entry.run);
                 let (kind, reason) = match (finding.is_ours, finding.is_missing) {
                     (true, true) => (NoteKind::Differs, "it is not there"),
                     (true, false) => (NoteKind::Differs, NOT_AS_WRITTEN),

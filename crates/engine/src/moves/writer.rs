@@ -12,8 +12,10 @@ use dunlin_model::moves::Conflicts;
 
 use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, new_keys, without_deferred};
 use super::columns::bug;
+use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::{KeyColumns, RowKey};
 use super::lanes::Tasks;
+use super::matching::Adopted;
 use super::pack::{Entry, GAP, PACK_ROWS, Pack, StoredPack, cut, packs_of};
 use super::plan::PlannedRule;
 use super::report::{Note, RuleReport};
@@ -89,6 +91,12 @@ pub(super) struct RuleWriter<'a> {
     tasks: Tasks,
     /// Rows that are gone are kept: a record that could not be read may be theirs.
     pub(super) keep_gone: bool,
+    /// Changed rows that the database refused; not all, if they are many.
+    pub(super) refused: Vec<Change>,
+    /// Rows that are gone, and that others still refer to; not all, if they are many.
+    pub(super) held: Vec<(i64, Entry)>,
+    /// Rows that are not the move's own, where ids are matched.
+    pub(super) adopted: Option<Arc<Adopted>>,
 }
 
 impl<'a> RuleWriter<'a> {
@@ -122,6 +130,9 @@ impl<'a> RuleWriter<'a> {
             shapes: Arc::new(Shapes::of(rule, state)),
             tasks: Tasks::new(),
             keep_gone: false,
+            refused: Vec::new(),
+            held: Vec::new(),
+            adopted: None,
         }
     }
 
@@ -209,7 +220,14 @@ impl<'a> RuleWriter<'a> {
             true => None,
             false => Some(row_hashes(fields, &without_deferred(self.rule, &batch)?)?),
         };
-        Ok(Rows { batch, old, new, hashes, first_hashes })
+        let adopted = match &self.adopted {
+            Some(adopted) => {
+                let found = (0..old.len()).map(|row| adopted.found.contains(&old.key(row)));
+                Some(found.collect::<Result<_, _>>()?)
+            }
+            None => None,
+        };
+        Ok(Rows { batch, old, new, hashes, first_hashes, adopted })
     }
 
     fn keep_rest(&mut self, rows: &Rows, from: usize) -> Result<(), TargetError> {
@@ -303,11 +321,17 @@ impl<'a> RuleWriter<'a> {
                     chunk.updates.push((place as u32, entry.clone()));
                     Entry { old, new, hash, run }
                 }
-                None => {
-                    chunk.inserts.push(place as u32);
-                    let hash = self.begun_hash(rows, place);
-                    Entry { old, new, hash, run }
-                }
+                None => match rows.adopted(place) {
+                    Some(adopted) => {
+                        chunk.updates.push((place as u32, adopted));
+                        Entry { old, new, hash, run }
+                    }
+                    None => {
+                        chunk.inserts.push(place as u32);
+                        let hash = self.begun_hash(rows, place);
+                        Entry { old, new, hash, run }
+                    }
+                },
             };
             entries.push(entry);
         }
@@ -349,10 +373,18 @@ impl<'a> RuleWriter<'a> {
             return Ok(());
         }
         self.report.rows += places.len() as u64;
-        chunk.inserts.extend(places.clone().map(|place| place as u32));
+        for place in places.clone() {
+            match rows.adopted(place) {
+                Some(adopted) => chunk.updates.push((place as u32, adopted)),
+                None => chunk.inserts.push(place as u32),
+            }
+        }
         let hashes: Option<Vec<RowHash>> = rows.first_hashes.is_some().then(|| {
             let (before, after) = (&rows.hashes[..places.start], &rows.hashes[places.end..]);
-            let begun = places.clone().map(|place| self.begun_hash(rows, place));
+            let begun = places.clone().map(|place| match rows.adopted.as_ref() {
+                Some(adopted) if adopted[place] => rows.hashes[place],
+                _ => self.begun_hash(rows, place),
+            });
             before.iter().copied().chain(begun).chain(after.iter().copied()).collect()
         });
         let hashes = hashes.as_deref().unwrap_or(&rows.hashes);
@@ -479,6 +511,8 @@ impl<'a> RuleWriter<'a> {
         self.report.unchanged += outcome.unchanged;
         self.postponed.append(&mut outcome.postponed);
         self.notes.append(&mut outcome.notes);
+        let room = EXCHANGE_ROWS_MAX.saturating_sub(self.refused.len());
+        self.refused.extend(outcome.refused.drain(..).take(room));
         if let Some(Tail { rows: TailRows::Changed(pack), .. }) = &mut self.tail {
             outcome.correct_entries(&mut pack.entries);
         }

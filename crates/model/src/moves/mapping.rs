@@ -72,6 +72,11 @@ pub struct IdSpec {
     pub table: Option<TableName>,
     /// `matched`: the target's columns that hold the natural key.
     pub by: Vec<String>,
+    /// `matched`: what each of them is, over the old row of `from`. Empty: what the rule that makes
+    /// these ids sets them to, or, where none does, the value of a reference's `of`.
+    pub by_values: Vec<Expression>,
+    /// `matched`: the old table whose rows are looked for, where no rule makes these ids.
+    pub from: Option<Placed<String>>,
     /// Where it is said.
     pub line: usize,
 }

@@ -51,7 +51,7 @@ const KEYS: &[(Scope, &str, &[&str])] = &[
             "leave_out",
         ],
     ),
-    (Scope::Ids, "in `ids.NAME = { … }`", &["kind", "headroom", "table", "by"]),
+    (Scope::Ids, "in `ids.NAME = { … }`", &["kind", "headroom", "table", "by", "from"]),
     (
         Scope::Conflicts,
         "under [conflicts]",

@@ -156,6 +156,8 @@ fn id(document: &mut Document<'_>, key: &Key<'_>, value: Item<'_, '_>) -> Option
         headroom: None,
         table: None,
         by: Vec::new(),
+        by_values: Vec::new(),
+        from: None,
         line,
     };
     let Some(table) = value.get_ref().as_table() else {
@@ -189,6 +191,13 @@ fn id(document: &mut Document<'_>, key: &Key<'_>, value: Item<'_, '_>) -> Option
         let message = format!("`{path}`: `matched` needs `table` and `by`");
         document.missing(key.span().start, &message, &help);
     }
+    if spec.kind == IdKind::Matched && spec.from.is_some() == spec.by_values.is_empty() {
+        let message = format!("`{path}`: `from` and the values of `by` belong together");
+        let help = format!(
+            "{name} = {{ kind = \"matched\", table = \"countries\", from = \"lands\", by = {{ code = \"upper(iso)\" }} }}"
+        );
+        document.missing(key.span().start, &message, &help);
+    }
     Some(spec)
 }
 
@@ -214,10 +223,21 @@ fn id_key(
         "table" => {
             spec.table = document.text(&inner, value, "\"users\"").map(TableName::parse);
         }
-        "by" => {
-            let names = document.names(&inner, value, "[\"email\"]");
-            spec.by = names.into_iter().map(|name| name.value).collect();
-        }
+        "from" => spec.from = document.name(&inner, value, "\"old_countries\""),
+        "by" => match value.get_ref().as_table() {
+            Some(values) => {
+                for (column, value) in values {
+                    let column = column.get_ref().as_ref();
+                    let expression = document.expression(&format!("{inner}.{column}"), value);
+                    spec.by.push(column.to_owned());
+                    spec.by_values.extend(expression);
+                }
+            }
+            None => {
+                let names = document.names(&inner, value, "[\"email\"]");
+                spec.by = names.into_iter().map(|name| name.value).collect();
+            }
+        },
         _ => return document.unknown(key, &format!("{path}."), Scope::Ids),
     }
     let belongs = if name == "headroom" { IdKind::Keep } else { IdKind::Matched };

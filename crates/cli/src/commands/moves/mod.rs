@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use dunlin::engine::events::Observer;
 use dunlin::engine::moves::{
-    KEY_VARIABLE, MoveConnector, MoveJob, SOURCE_NOTE, SourceConnector, WORKERS, parse_secret,
+    KEY_VARIABLE, MEMORY_BYTES, MoveConnector, MoveJob, SOURCE_NOTE, SourceConnector, WORKERS,
+    parse_secret,
 };
 use dunlin::engine::report::EngineError;
 use dunlin::model::moves::{Mapping, Placed};
@@ -111,6 +112,7 @@ fn open(
         finish: false,
         workers: WORKERS,
         rate: None,
+        memory_bytes: MEMORY_BYTES,
     };
     Ok(Opened { job, target: name })
 }

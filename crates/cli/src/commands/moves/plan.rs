@@ -23,7 +23,7 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
         render::json(&serde_json::json!({
             "name": name, "mode": mode, "source": opened.job.source.place(),
             "target": opened.job.target.describe(), "steps": outline, "tables": tables,
-            "exit_code": 0,
+            "key_set_bytes": plan.key_set_bytes(), "exit_code": 0,
         }));
         return Ok(Exit::Done);
     }
@@ -34,5 +34,8 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
     ));
     render::moves::outline(&outline);
     render::moves::outlook(&tables);
+    if let Some(bytes) = plan.key_set_bytes() {
+        render::moves::key_sets(bytes);
+    }
     Ok(Exit::Done)
 }

@@ -29,6 +29,7 @@ pub(super) async fn run(
     opened.job.finish = finish;
     opened.job.workers = args.workers.unwrap_or(opened.job.workers);
     opened.job.rate = args.rate.filter(|rate| *rate > 0);
+    opened.job.memory_bytes = (args.memory as usize) << 20;
     opened.job.job.limits.lease_wait = args.waiting.lease_wait;
     render::line(&format!(
         "{}: {} -> {}",

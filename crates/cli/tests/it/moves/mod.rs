@@ -6,8 +6,10 @@ mod control;
 mod counts;
 mod demo;
 mod design_queue;
+mod exchanged;
 mod files;
 mod finish;
+mod matched;
 mod mistakes;
 mod modes;
 mod nights;
@@ -101,12 +103,17 @@ struct Library {
 
 impl Library {
     fn new() -> Self {
+        Self::of(OLD, NEW, MAPPING)
+    }
+
+    /// Of another shape.
+    fn of(old: &str, new: &str, mapping: &str) -> Self {
         let project = Project::empty();
         project.write("dunlin.toml", CONFIGURATION);
-        project.write("moves/library.toml", MAPPING);
+        project.write("moves/library.toml", mapping);
         let library = Self { project };
-        library.old(OLD);
-        library.new_one(NEW);
+        library.old(old);
+        library.new_one(new);
         library
     }
 

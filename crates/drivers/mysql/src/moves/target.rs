@@ -256,6 +256,17 @@ impl MoveTarget for MysqlMoveTarget {
         })
     }
 
+    async fn find(
+        &mut self,
+        from: &Written,
+        values: &RecordBatch,
+    ) -> Result<(Vec<u32>, RecordBatch), TargetError> {
+        call!(self, {
+            let table = self.table(&from.table).await?;
+            write::find(&mut self.session, &table, from, values).await
+        })
+    }
+
     async fn normalise(
         &mut self,
         field: &Field,

@@ -238,6 +238,34 @@ pub(super) async fn fetch(
     filling.finish()
 }
 
+/// Finds rows by columns that need not be unique.
+pub(super) async fn find(
+    session: &mut Session,
+    table: &Table,
+    from: &Written,
+    values: &RecordBatch,
+) -> Result<(Vec<u32>, RecordBatch), TargetError> {
+    let given = Given::keys(table, from, values)?;
+    // What can't be stored is in no row.
+    let (open, _) = given.sorted();
+    let list: Vec<String> = from.fields.iter().map(kind::selected).collect();
+    let sql = |row: &u32| {
+        let by = given.is(*row, "", false);
+        format!("SELECT {} FROM {} WHERE {by} LIMIT 2", list.join(", "), table.sql)
+    };
+    let answers = asked(session, open.iter().map(sql).collect()).await?;
+    let mut filling = Filling::new(&table.name.to_string(), &from.fields, true)?;
+    let mut places = Vec::new();
+    for (place, answer) in open.iter().zip(&answers) {
+        for row in &answer.rows {
+            places.push(*place);
+            let number = places.len() as u64;
+            filling.push((0..row.width()).map(|place| row.bytes(place)), number)?;
+        }
+    }
+    Ok((places, filling.finish()?))
+}
+
 /// All that was refused, in order.
 pub(super) fn joined(
     mut refused: Refused,

@@ -289,6 +289,25 @@ impl MoveTarget for PostgresMoveTarget {
         })
     }
 
+    async fn find(
+        &mut self,
+        from: &Written,
+        values: &RecordBatch,
+    ) -> Result<(Vec<u32>, RecordBatch), TargetError> {
+        call!(self, async {
+            let own = self.look().await?;
+            let found = async {
+                let layout = self.layout(&from.table).await?;
+                fetch::find(&self.session, &layout, from, values)
+                    .await
+                    .map_err(|error| of_table(error, &from.table))
+            }
+            .await;
+            self.looked(own).await;
+            found
+        })
+    }
+
     async fn normalise(
         &mut self,
         field: &Field,

@@ -259,6 +259,19 @@ impl MoveTarget for SqliteMoveTarget {
             .await
     }
 
+    async fn find(
+        &mut self,
+        from: &Written,
+        values: &RecordBatch,
+    ) -> Result<(Vec<u32>, RecordBatch), TargetError> {
+        let (from, values) = (from.clone(), values.clone());
+        self.worker
+            .call(move |writer| {
+                writer.look(|connection, _| write::find(connection, &from, &values))
+            })
+            .await
+    }
+
     async fn normalise(
         &mut self,
         field: &Field,

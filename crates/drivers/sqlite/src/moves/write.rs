@@ -155,6 +155,34 @@ pub(super) fn fetch(
     Ok(filling.finish()?)
 }
 
+/// Finds rows by columns that need not be unique.
+pub(super) fn find(
+    connection: &Connection,
+    from: &Written,
+    values: &RecordBatch,
+) -> Outcome<(Vec<u32>, RecordBatch)> {
+    let fields = key_fields(from)?;
+    let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    let cells = encode::columns(&fields, values)?;
+    let list: Vec<String> = from.fields.iter().map(|field| quoted(&field.name)).collect();
+    let table = qualified(&from.table)?;
+    let (list, by) = (list.join(", "), by_key(&names));
+    let sql = format!("SELECT {list} FROM {table} WHERE {by} LIMIT 2");
+    let mut statement = connection.prepare_cached(&sql).map_err(Fault::Query)?;
+    let mut filling = Filling::new(&from.table.to_string(), &from.fields, &[], true)?;
+    let mut places = Vec::new();
+    for (row, place) in (0..values.num_rows()).zip(0..) {
+        // What can't be stored is in no row.
+        let Ok(value) = bound(&cells, row) else { continue };
+        let mut found = statement.query(params_from_iter(&value)).map_err(Fault::Query)?;
+        while let Some(row) = found.next().map_err(Fault::Query)? {
+            filling.push(row, false, filling.rows() as u64 + 1)?;
+            places.push(place);
+        }
+    }
+    Ok((places, filling.finish()?))
+}
+
 impl Place<'_> {
     fn check(&self) -> Outcome<()> {
         if self.control.is_stopped() { Err(crate::fault::gone().into()) } else { Ok(()) }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_model::moves::{Field, IdKind, IdSpec, Relation, Rule, Value, ValueType};
 
+use super::super::identifiers::mentioned;
 use super::{Check, help_columns, help_names, help_tables};
 use crate::suggestion;
 
@@ -80,6 +81,12 @@ fn not_made(check: &mut Check<'_>, spec: &IdSpec) {
         check.mapping.rules.iter().any(|rule| rule.set.iter().any(|set| refers(&set.value)));
     let name = &spec.name;
     match (spec.kind, referred) {
+        (IdKind::Matched, true) if spec.from.is_none() && spec.by.len() > 1 => check.error(
+            "composite-reference",
+            spec.line,
+            format!("`of` gives one value, and `{name}` is matched by {}", spec.by.len()),
+            "name the old table by `from`, and give `by` a value for each; or let a rule make them",
+        ),
         (IdKind::Matched, true) => {}
         (_, true) => check.error(
             "ids-never-made",
@@ -127,7 +134,7 @@ fn made(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule) {
     };
     let Some(field) = field else { return };
     if let Some(setting) = rule.set.iter().find(|setting| setting.column == field.name)
-        && matches!(spec.kind, IdKind::Derived | IdKind::Assigned)
+        && matches!(spec.kind, IdKind::Derived | IdKind::Assigned | IdKind::Matched)
     {
         let message = format!("`{}` is set, and `makes` fills it as well", column(relation, field));
         let help = format!("take set.{} away, or `makes`", field.name);
@@ -152,7 +159,46 @@ fn made(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule) {
                 format!("`{}` is matched in `{table}`, and made in `{}`", spec.name, rule.table);
             check.error("id-type", line, message, "name the same table in both");
         }
-        IdKind::Derived | IdKind::Matched => {}
+        IdKind::Matched => matched_rule(check, spec, rule, relation, field),
+        IdKind::Derived => {}
+    }
+}
+
+/// A rule whose rows are looked for by what it sets their natural key to.
+fn matched_rule(
+    check: &mut Check<'_>,
+    spec: &IdSpec,
+    rule: &Rule,
+    relation: &Relation,
+    id: &Field,
+) {
+    if let Some(from) = &spec.from {
+        let message = format!("`{}` is made by [into.{}], and has a `from`", spec.name, rule.name);
+        let help = "take `from` away: the rule says what the columns of `by` are set to";
+        return check.error("wrong-value", from.line, message, help);
+    }
+    for by in spec.by.iter().filter(|by| relation.field(by).is_some()) {
+        let is_plain = rule.set.iter().any(|setting| {
+            setting.column == **by
+                && matches!(&setting.value, Value::Expression { expression, .. }
+                    if mentioned(&expression.text).new.is_empty())
+        });
+        if !is_plain {
+            let message = format!(
+                "`{}` is matched by `{by}`, and [into.{}] doesn't set it to an expression over the old row",
+                spec.name, rule.name
+            );
+            check.error("matched-not-set", spec.line, message, format!("add set.{by} = \"…\""));
+        }
+    }
+    if !(holds_uuids(id) || is_integer(&id.value_type) && id.numbered) {
+        let message = format!(
+            "old rows that no row of `{}` matches are rejected: `{}` is neither numbered by the database nor holds UUIDs",
+            rule.table,
+            column(relation, id)
+        );
+        let help = "make sure that each has its row, or leave the others out by `where`";
+        check.warning("matched-without-id", spec.line, message, help);
     }
 }
 
@@ -236,6 +282,17 @@ fn matched(check: &mut Check<'_>, spec: &IdSpec) {
     for by in spec.by.iter().filter(|by| relation.field(by).is_none()) {
         let message = format!("`{}` is matched by `{table}.{by}`, which doesn't exist", spec.name);
         check.error("unknown-column", spec.line, message, help_columns(by, relation));
+    }
+    if let Some(from) = &spec.from
+        && check.old_key(&from.value).len() != 1
+        && check.old(&from.value).is_some()
+    {
+        let message = format!("rows of `{}` can't be referred to by one value", from.value);
+        let help = format!(
+            "name one column that tells them apart: key = \"…\" under [from.{}]",
+            from.value
+        );
+        check.error("composite-reference", from.line, message, help);
     }
     let covers = |unique: &Vec<String>| unique.iter().all(|column| spec.by.contains(column));
     if !relation.unique.iter().any(covers) && spec.by.iter().all(|by| relation.field(by).is_some())

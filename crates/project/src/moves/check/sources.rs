@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_model::Diagnostic;
-use dunlin_model::moves::{Relation, SourceSpec};
+use dunlin_model::moves::{IdSpec, Relation, SourceSpec};
 
 use super::super::identifiers::mentioned;
 use super::expressions::of_rule;
@@ -14,7 +14,9 @@ pub(super) fn check(check: &mut Check<'_>) {
     let mapping = check.mapping;
     let mentions = mapping.rules.iter().map(|rule| &rule.from);
     let mut seen = BTreeSet::new();
-    for from in mentions.chain(mapping.leave_out.iter().map(|leave_out| &leave_out.from)) {
+    let looked_for = mapping.ids.iter().filter_map(|spec| spec.from.as_ref());
+    let left_out = mapping.leave_out.iter().map(|leave_out| &leave_out.from);
+    for from in mentions.chain(left_out).chain(looked_for) {
         if seen.insert(from.value.as_str()) {
             source(check, &from.value, from.line);
         }
@@ -207,10 +209,13 @@ fn used_names(check: &Check<'_>, name: &str) -> BTreeSet<String> {
     let of_rules = mapping.rules.iter().filter(|rule| rule.from.value == name).flat_map(of_rule);
     let of_lets = check.spec(name).into_iter().flat_map(|spec| &spec.lets);
     let of_rest = mapping.leave_out.iter().filter(|leave_out| leave_out.from.value == name);
+    let is_from = |spec: &&IdSpec| spec.from.as_ref().is_some_and(|from| from.value == name);
+    let of_ids = mapping.ids.iter().filter(is_from).flat_map(|spec| &spec.by_values);
     of_rules
         .map(|used| used.expression)
         .chain(of_lets.map(|(_, expression)| expression))
         .chain(of_rest.filter_map(|leave_out| leave_out.filter.as_ref()))
+        .chain(of_ids)
         .flat_map(|expression| mentioned(&expression.text).names)
         .collect()
 }

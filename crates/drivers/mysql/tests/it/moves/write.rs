@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int16Array, Int64Array, StringArray, Time64MicrosecondArray,
+    Float64Array, Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray,
     TimestampMicrosecondArray, UInt64Array,
 };
-use dunlin_engine::moves::{MoveConnector as _, Refused, Stored};
+use arrow::record_batch::RecordBatch;
+use dunlin_engine::moves::{MoveConnector as _, Refused, Stored, Written, arrow_schema};
 use dunlin_engine::{Connector as _, ErrorKind, Purpose};
 use dunlin_model::moves::TableName;
 
@@ -280,4 +281,25 @@ async fn numbers_are_taken_so_that_nobody_else_gets_them() {
     moving.begin().await;
     let error = moving.target.take_numbers(&table, "s", 1).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+}
+
+#[tokio::test]
+async fn rows_are_found_by_what_the_collation_takes_for_the_same() {
+    let mut moving = Moving::new(
+        "m_find",
+        &[
+            "CREATE TABLE c (id int PRIMARY KEY, code varchar(5) COLLATE utf8mb4_general_ci, year int)",
+            "INSERT INTO c VALUES (1, 'DE', 1), (2, 'fr', 1), (3, 'FR', 1), (4, NULL, 1)",
+        ],
+    )
+    .await;
+    let from = Written { key: vec![1, 2], ..moving.written("c").await };
+    let codes: StringArray = [Some("de"), Some("Fr"), None, Some("xx")].into_iter().collect();
+    let years = Int32Array::from(vec![1, 1, 1, 1]);
+    let fields = from.fields[1..].to_vec();
+    let schema = Arc::new(arrow_schema(&fields, true));
+    let values = RecordBatch::try_new(schema, vec![Arc::new(codes), Arc::new(years)]).unwrap();
+    let (places, rows) = moving.target.find(&from, &values).await.unwrap();
+    assert_eq!(places, [0, 1, 1]);
+    assert_eq!(shown(&rows), ["1|DE|1", "2|fr|1", "3|FR|1"]);
 }

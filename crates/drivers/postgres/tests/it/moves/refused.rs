@@ -282,3 +282,30 @@ async fn a_login_without_rights_is_told_which() {
     drop(target);
     world.sql(&format!("DROP OWNED BY {name}_w; DROP ROLE {name}_w")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_found_by_what_their_type_takes_for_the_same() {
+    let world = World::new("moves_find").await;
+    world
+        .sql(
+            "CREATE TABLE c (id uuid PRIMARY KEY, code char(5), n numeric);\
+             INSERT INTO c VALUES ('00000000-0000-0000-0000-000000000001', 'DE', 1.50), \
+             ('00000000-0000-0000-0000-000000000002', 'FR', 1), \
+             ('00000000-0000-0000-0000-000000000003', 'FR', 1.0), \
+             ('00000000-0000-0000-0000-000000000004', NULL, 1)",
+        )
+        .await;
+    let (mut target, _) = begun(&world).await;
+    let catalogue = target.catalogue().await.expect("a catalogue");
+    let from = Written { key: vec![1, 2], ..written(&relation(&catalogue, "c")) };
+    let codes: StringArray =
+        [Some("DE "), Some("xx"), Some("FR"), None, Some("F\0")].into_iter().collect();
+    let numbers = StringArray::from(vec!["1.5", "1", "1.00", "1", "1"]);
+    let schema = Arc::new(arrow_schema(&from.fields[1..], true));
+    let values =
+        RecordBatch::try_new(schema, vec![Arc::new(codes), Arc::new(numbers)]).expect("a batch");
+    let (mut places, rows) = target.find(&from, &values).await.expect("rows");
+    assert_eq!(rows.num_rows(), 3);
+    places.sort_unstable();
+    assert_eq!(places, [0, 2, 2]);
+}

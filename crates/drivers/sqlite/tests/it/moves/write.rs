@@ -476,3 +476,21 @@ async fn a_call_that_is_dropped_leaves_nothing_and_no_usable_connection() {
     other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
     assert_eq!(names(&moving), "");
 }
+
+#[tokio::test]
+async fn rows_are_found_by_what_the_collation_takes_for_the_same() {
+    let mut moving = Moving::new(
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, code TEXT COLLATE NOCASE, year INTEGER);
+         INSERT INTO c VALUES (1, 'DE', 1), (2, 'fr', 1), (3, 'FR', 1), (4, NULL, 1)",
+    )
+    .await;
+    let from = Written { key: vec![1, 2], ..written(&mut moving, "c").await };
+    let codes: StringArray = [Some("de"), Some("Fr"), None, Some("xx")].into_iter().collect();
+    let years = Int64Array::from(vec![1, 1, 1, 1]);
+    let fields = from.fields[1..].to_vec();
+    let schema = Arc::new(arrow_schema(&fields, true));
+    let values = RecordBatch::try_new(schema, vec![Arc::new(codes), Arc::new(years)]).unwrap();
+    let (places, rows) = moving.target.find(&from, &values).await.unwrap();
+    assert_eq!(places, [0, 1, 1]);
+    assert_eq!(shown(&rows), ["1|DE|1", "2|fr|1", "3|FR|1"]);
+}

@@ -1,0 +1,238 @@
+//! Rows that stand in each other's way: two that swap a unique value, or a row that takes the value
+//! which another one gives up in the same run.
+//!
+//! Databases compare row by row, so one after the other such updates are refused for ever. Here they
+//! are done together: in one transaction all of these rows first give their values up, then each gets
+//! its new one. If one is refused even so, all is taken back, and the others are tried without it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, FixedSizeBinaryBuilder, Int16Array, Int32Array, Int64Array, StringArray,
+    new_null_array,
+};
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use dunlin_model::moves::{Changed, Field, ValueType};
+
+use super::arrow_type::arrow_type;
+use super::columns::bug;
+use super::key::RowKey;
+use super::pack::{Entry, Pack};
+use super::plan::PlannedRule;
+use super::ports::{Refused, Written};
+use super::produce::batch;
+use super::report::NoteKind;
+use super::session::Session;
+use super::settle::pack;
+use super::writer::RuleWriter;
+use crate::TargetError;
+
+/// So many rows are remembered and done together at most: they are in memory, and locked.
+pub(super) const EXCHANGE_ROWS_MAX: usize = 10_000;
+
+/// How often it is tried without the rows that were refused.
+const ROUNDS_MAX: usize = 20;
+
+/// A text shorter than this has no room for a value of nobody's.
+const PARKED_CHARS_MIN: u32 = 6;
+
+/// A changed row that the database refused.
+pub(super) struct Change {
+    /// The row as it should be.
+    pub(super) row: RecordBatch,
+    /// Its entry as it is.
+    pub(super) before: Entry,
+    /// And as it becomes.
+    pub(super) after: Entry,
+}
+
+/// Does what it can of a rule's refused changes.
+pub(super) async fn exchange(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    writer: &mut RuleWriter<'_>,
+) -> Result<(), TargetError> {
+    let mut changes = std::mem::take(&mut writer.refused);
+    let parked = parked(rule);
+    if parked.is_empty() || session.dry_run {
+        return Ok(());
+    }
+    for _ in 0..ROUNDS_MAX {
+        if changes.len() < 2 {
+            return Ok(());
+        }
+        let mut attempt = 0;
+        let refused = loop {
+            attempt += 1;
+            match try_exchange(rule, session, writer, &changes, &parked).await {
+                Ok(refused) => break refused,
+                Err(error) => session.failed(error, attempt).await?,
+            }
+        };
+        if refused.is_empty() {
+            writer.report.updated += changes.len() as u64;
+            let done: HashSet<&RowKey> = changes.iter().map(|change| &change.after.old).collect();
+            writer
+                .notes
+                .retain(|note| note.kind != NoteKind::Rejected || !done.contains(&note.old));
+            return Ok(());
+        }
+        let mut place = 0;
+        changes.retain(|_| {
+            place += 1;
+            !refused.contains(&(place - 1))
+        });
+    }
+    Ok(())
+}
+
+/// A column of each unique index that a value can be given up in, as places in the written fields.
+fn parked(rule: &PlannedRule) -> Vec<usize> {
+    let mut places: Vec<usize> = Vec::new();
+    for index in &rule.unique {
+        let fields = &rule.written.fields;
+        let nullable = index.iter().find(|place| fields[**place].nullable);
+        let other = index.iter().find(|place| holds_any(&fields[**place]));
+        if let Some(place) = nullable.or(other)
+            && !places.contains(place)
+        {
+            places.push(*place);
+        }
+    }
+    places
+}
+
+/// Whether a NOT NULL column has values that nobody else is likely to have.
+fn holds_any(field: &Field) -> bool {
+    match field.value_type {
+        ValueType::Text { .. } => field.max_chars.is_none_or(|most| most >= PARKED_CHARS_MIN),
+        ValueType::Uuid | ValueType::Int16 | ValueType::Int32 | ValueType::Int64 => true,
+        _ => false,
+    }
+}
+
+/// Values for rows that give theirs up: NULL, or such as nobody else has.
+fn parked_values(field: &Field, rows: usize) -> ArrayRef {
+    if field.nullable {
+        return new_null_array(&arrow_type(&field.value_type, true), rows);
+    }
+    let places = 0..rows;
+    match field.value_type {
+        ValueType::Int16 => {
+            Arc::new(places.map(|row| i16::MAX - row as i16).collect::<Int16Array>())
+        }
+        ValueType::Int32 => {
+            Arc::new(places.map(|row| i32::MAX - row as i32).collect::<Int32Array>())
+        }
+        ValueType::Int64 => {
+            Arc::new(places.map(|row| i64::MAX - row as i64).collect::<Int64Array>())
+        }
+        ValueType::Uuid => {
+            let mut ids = FixedSizeBinaryBuilder::with_capacity(rows, 16);
+            for _ in places {
+                // The builder's only error is another width.
+                if ids.append_value(uuid::Uuid::new_v4().into_bytes()).is_err() {
+                    ids.append_null();
+                }
+            }
+            Arc::new(ids.finish())
+        }
+        _ => {
+            let most = field.max_chars.map_or(usize::MAX, |most| most as usize);
+            let text = |row: usize| {
+                let mut text = format!("{row:x}~{:016x}", fastrand::u64(..));
+                text.truncate(most);
+                Some(text)
+            };
+            Arc::new(places.map(text).collect::<StringArray>())
+        }
+    }
+}
+
+/// Returns the rows that are refused; then nothing was done.
+async fn try_exchange(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    writer: &RuleWriter<'_>,
+    changes: &[Change],
+    parked: &[usize],
+) -> Result<HashSet<usize>, TargetError> {
+    let Some(first) = changes.first() else { return Ok(HashSet::new()) };
+    let rows = changes.iter().map(|change| &change.row);
+    let rows = concat_batches(&first.row.schema(), rows).map_err(|error| bug(&error))?;
+    session.begin().await?;
+    let refused = changed_meanwhile(rule, session, writer, changes).await?;
+    if !refused.is_empty() {
+        session.target.rollback().await?;
+        return Ok(refused);
+    }
+    for (into, rows) in [given_up(rule, &rows, parked)?, (rule.written.clone(), rows)] {
+        let refused = session.target.update(&into, &rows).await?;
+        let refused = places(&refused);
+        if !refused.is_empty() {
+            session.target.rollback().await?;
+            return Ok(refused);
+        }
+    }
+    let mut packs: BTreeMap<i64, Pack> = BTreeMap::new();
+    for change in changes {
+        let place = writer.index.partition_point(|(hi, _)| *hi < change.before.old);
+        let Some((_, number)) = writer.index.get(place).or(writer.index.last()) else { continue };
+        let pack = match packs.entry(*number) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(open) => {
+                open.insert(pack(session, &writer.area, *number).await?)
+            }
+        };
+        for entry in pack.entries.iter_mut().filter(|entry| **entry == change.before) {
+            *entry = change.after.clone();
+        }
+    }
+    let stored: Vec<_> = packs.values().map(|pack| pack.store(&writer.area)).collect();
+    let name = session.name.clone();
+    session.target.put(&name, &stored).await?;
+    crate::failpoint("move.written");
+    session.commit().await?;
+    Ok(HashSet::new())
+}
+
+/// Rows that the application has changed since they were compared.
+async fn changed_meanwhile(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    writer: &RuleWriter<'_>,
+    changes: &[Change],
+) -> Result<HashSet<usize>, TargetError> {
+    let entries = changes.iter().map(|change| &change.before);
+    let there = writer.shapes.hashes_there(rule, session, entries).await?;
+    let overwrites = writer.conflicts.changed_there == Changed::Overwrite;
+    let is_theirs = |entry: &Entry| match there.get(&entry.new) {
+        None => true,
+        Some(hash) => !overwrites && entry.hash != 0 && hash.is_some_and(|hash| hash != entry.hash),
+    };
+    let places = changes.iter().enumerate().filter(|(_, change)| is_theirs(&change.before));
+    Ok(places.map(|(place, _)| place).collect())
+}
+
+fn places(refused: &Refused) -> HashSet<usize> {
+    let rejected = refused.rejected.iter().map(|(row, _)| row);
+    refused.absent_or_there.iter().chain(rejected).map(|row| *row as usize).collect()
+}
+
+/// The rows with their unique values given up.
+fn given_up(
+    rule: &PlannedRule,
+    rows: &RecordBatch,
+    parked: &[usize],
+) -> Result<(Written, RecordBatch), TargetError> {
+    let written = &rule.written;
+    let key = written.key.iter().map(|place| rows.column(*place).clone());
+    let values = parked.iter().map(|p| parked_values(&written.fields[*p], rows.num_rows()));
+    let fields: Vec<Field> =
+        written.key.iter().chain(parked).map(|place| written.fields[*place].clone()).collect();
+    let rows = batch(&fields, key.chain(values).collect(), rows.num_rows())?;
+    let into = Written { fields, key: (0..written.key.len()).collect(), ..written.clone() };
+    Ok((into, rows))
+}
