@@ -150,6 +150,9 @@ pub(crate) enum MoveIdsCommand {
         /// The namespace
         #[arg(long, value_name = "NAME")]
         namespace: String,
+        /// As CSV: what it always is
+        #[arg(long)]
+        csv: bool,
         /// Into a file instead of standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,

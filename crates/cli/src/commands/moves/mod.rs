@@ -47,7 +47,7 @@ pub(crate) async fn dispatch(context: &Context, command: MoveCommand) -> Result<
         MoveCommand::Reopen(args) => standing::reopen(context, &args).await,
         MoveCommand::Rejects(args) => rejects::run(context, &args).await,
         MoveCommand::Ids { command } => match command {
-            MoveIdsCommand::Export { name, namespace, output } => {
+            MoveIdsCommand::Export { name, namespace, output, .. } => {
                 ids::export(context, &name, &namespace, output.as_deref()).await
             }
             MoveIdsCommand::Show { name, namespace, key } => {
