@@ -53,12 +53,16 @@ impl<'a> Course<'a> {
             .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
             .collect();
         self.session.dry_run = true;
-        let counted = self.load(source, decided, &mut writers, &mut MoveReport::default()).await;
+        let mut counted = MoveReport::default();
+        let loaded = self.load(source, decided, &mut writers, &mut counted).await;
         self.session.dry_run = false;
-        counted?;
+        loaded?;
+        // What looks gone may be a record that can't be read tonight.
+        let unread = counted.sources.iter().any(|source| source.unread > 0);
+        writers.iter_mut().for_each(|writer| writer.keep_gone = unread);
         check_deletions(plan, &writers)?;
         let mut in_place = BTreeSet::new();
-        if plan.mapping.conflicts.gone_here == Gone::Keep {
+        if unread || plan.mapping.conflicts.gone_here == Gone::Keep {
             let kept = writers.iter().filter(|writer| !writer.gone.is_empty());
             in_place.extend(kept.map(|writer| writer.rule.written.table.clone()));
         }

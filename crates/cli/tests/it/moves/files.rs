@@ -192,3 +192,34 @@ fn the_example_of_files_does_what_its_readme_says() {
     assert_eq!(again["rules"].as_array().unwrap().iter().map(written).sum::<u64>(), 0);
     assert_eq!(again["sources"][0]["unread"], 4);
 }
+
+/// What a record says that can't be read tonight is not gone, in whatever mode.
+#[test]
+fn a_reload_keeps_rows_whose_record_cannot_be_read() {
+    let project = Project::empty();
+    let new = servers::postgres().database("files_reload");
+    new.sql("CREATE TABLE people (id integer PRIMARY KEY, name text NOT NULL)").expect("a table");
+    project.write(
+        "dunlin.toml",
+        "[databases.old]\nurl = \"files:export\"\n\n[databases.app]\nurl = \"${APP_URL}\"\n",
+    );
+    project.write(
+        "moves/all.toml",
+        "source = \"old\"\ntarget = \"app\"\nmode = \"reload\"\n\n[ids]\nperson = \"keep\"\n\n\
+         [from.people]\nkey = \"id\"\ntypes = { id = \"int64\" }\n\n\
+         [into.people]\nfrom = \"people\"\nmakes = \"person\"\nset.name = \"name\"\n",
+    );
+    let run = |words: &str| project.run_with(words, &[("APP_URL", &new.url), KEY]);
+    let names = || {
+        let names = "SELECT string_agg(name, ' ' ORDER BY id) FROM people";
+        new.sql(names).expect("the client can do it").trim_end().to_owned()
+    };
+    project.write("export/people.csv", "id,name\n1,Ada\n2,Grace\n3,Alan\n");
+    run("move run all").exits(0);
+    project.write("export/people.csv", "id,name\n1,Ada L.\n2,Grace,too much\n3,Alan\n");
+    run("move run all").exits(6);
+    assert_eq!(names(), "Ada L. Grace Alan");
+    project.write("export/people.csv", "id,name\n1,Ada L.\n3,Alan\n");
+    run("move run all").exits(0);
+    assert_eq!(names(), "Ada L. Alan");
+}
