@@ -47,6 +47,7 @@ impl Progress {
     }
 
     /// What is live is over: what comes goes below.
+    #[cfg(feature = "move")]
     pub(crate) fn end(&self) {
         lock(&self.moving).end();
         self.rest();

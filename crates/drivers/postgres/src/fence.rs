@@ -103,6 +103,7 @@ fn fence_sql(lease: &Lease) -> String {
 
 /// Makes a lane's fence, or takes up the one that an earlier run left: how many commits it has seen.
 /// The lease's own fence is held meanwhile, so that whoever takes the lease over finds this one too.
+#[cfg(feature = "move")]
 pub(crate) async fn make_lane(
     session: &Session,
     lease: &Lease,
