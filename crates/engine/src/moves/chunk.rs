@@ -94,17 +94,19 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<Note>,
     /// Changed rows that were refused.
     pub(super) refused: Vec<Change>,
-    /// New keys that are not ours after all.
-    pub(super) without: HashSet<RowKey>,
-    /// Entries that stay as they were.
-    pub(super) instead: HashMap<RowKey, Entry>,
+    /// Rows that are not ours after all, by their old and their new key. A pack may hold another entry
+    /// of that new key: of the old row that had it before, whose place the new one is yet to take.
+    pub(super) without: HashSet<(RowKey, RowKey)>,
+    /// Entries that stay as they were, by the row's old and new key.
+    pub(super) instead: HashMap<(RowKey, RowKey), Entry>,
 }
 
 impl Outcome {
     pub(super) fn correct_entries(&self, entries: &mut Vec<Entry>) {
-        entries.retain(|entry| !self.without.contains(&entry.new));
+        let keys = |entry: &Entry| (entry.old.clone(), entry.new.clone());
+        entries.retain(|entry| !self.without.contains(&keys(entry)));
         for entry in entries {
-            if let Some(other) = self.instead.get(&entry.new) {
+            if let Some(other) = self.instead.get(&keys(entry)) {
                 *entry = other.clone();
             }
         }
@@ -220,12 +222,12 @@ impl ChunkWriter {
                 hash: rows.hashes[place],
                 run: session.run,
             };
-            outcome.without.insert(entry.new.clone());
+            outcome.without.insert((entry.old.clone(), entry.new.clone()));
             outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
         }
         for (row, reason) in refused.rejected {
             let place = chunk.inserts[row as usize] as usize;
-            outcome.without.insert(rows.new.key(place));
+            outcome.without.insert((rows.old.key(place), rows.new.key(place)));
             let (old, kind) = (rows.old.key(place), NoteKind::Rejected);
             outcome.notes.push(Note { old, kind, reason });
         }

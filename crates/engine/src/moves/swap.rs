@@ -200,13 +200,13 @@ async fn link(
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
     aside: &Aside,
-    without: &HashSet<RowKey>,
+    without: &HashSet<(RowKey, RowKey)>,
 ) -> Result<(), TargetError> {
     let rule = writer.rule;
     for (rows, chunk) in &aside.chunks {
         let waits = |row: &&u32| {
             let place = **row as usize;
-            !without.contains(&rows.new.key(place))
+            !without.contains(&(rows.old.key(place), rows.new.key(place)))
                 && rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place))
         };
         let places: Vec<u32> = chunk.inserts.iter().filter(waits).copied().collect();

@@ -38,8 +38,9 @@ impl ChunkWriter {
                 Verdict::IsSo => outcome.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
                     let reason = theirs(entry.run).to_owned();
-                    outcome.notes.push(Note { old: rows.old.key(place), kind, reason });
-                    outcome.instead.insert(entry.new.clone(), entry);
+                    let old = rows.old.key(place);
+                    outcome.instead.insert((old.clone(), entry.new.clone()), entry);
+                    outcome.notes.push(Note { old, kind, reason });
                 }
             }
         }
@@ -140,8 +141,8 @@ impl ChunkWriter {
     fn refuse(&self, rows: &Rows, chunk: &Chunk, row: u32, reason: String, outcome: &mut Outcome) {
         let (place, entry) = &chunk.updates[row as usize];
         let old = rows.old.key(*place as usize);
+        outcome.instead.insert((old.clone(), entry.new.clone()), entry.clone());
         outcome.notes.push(Note { old, kind: NoteKind::Rejected, reason });
-        outcome.instead.insert(entry.new.clone(), entry.clone());
     }
 
     fn judge(

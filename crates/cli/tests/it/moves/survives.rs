@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
+use dunlin_testkit::servers::run_sql;
+
 use super::Library;
+use crate::project::Project;
 
 /// Where a run dies: around the lease, when all is decided, with rows written, before and after a
 /// commit is sent, and when all is loaded or compared.
@@ -98,4 +101,39 @@ fn the_next_number_is_above_all_that_were_moved() {
     library.old("INSERT INTO books VALUES (31, 'Tomorrow')");
     library.run("move run library").exits(0);
     assert_eq!(library.new_one("SELECT title FROM books WHERE id = 31"), "Tomorrow");
+}
+
+/// A new old row stands for a row that another one left, and the run dies before it has taken it
+/// over: the next run knows the row as the move's own still.
+#[test]
+fn a_death_before_a_row_is_taken_over_forgets_nobodys_row() {
+    let project = Project::empty();
+    project.write(
+        "dunlin.toml",
+        "[databases.old]\nurl = \"sqlite:old.db\"\n\n[databases.app]\nurl = \"sqlite:new.db\"\n",
+    );
+    project.write(
+        "moves/pairs.toml",
+        "source = \"old\"\ntarget = \"app\"\n\n[into.pairs]\nfrom = \"pairs\"\n\
+         set.a = \"a\"\nset.b = \"b\"\n",
+    );
+    let sql = |file: &str, text: &str| {
+        let url = format!("sqlite://{}", project.path(file).display());
+        run_sql(&url, text).expect("the client can do it").trim_end().to_owned()
+    };
+    sql(
+        "old.db",
+        "CREATE TABLE pairs (id integer PRIMARY KEY, a text, b text);
+         INSERT INTO pairs VALUES (1, 'x', 'y'), (2, 'p', 'q');",
+    );
+    sql("new.db", "CREATE TABLE pairs (a text NOT NULL, b text NOT NULL, PRIMARY KEY (a, b))");
+    project.run("move run pairs").exits(0);
+    sql("old.db", "DELETE FROM pairs WHERE id = 1; INSERT INTO pairs VALUES (3, 'x', 'y')");
+    // The first commit is the run's own record, the second the rows'.
+    project.run_with("move run pairs", &[("DUNLIN_FAILPOINT", "move.committed@2")]).was_killed();
+    project.run("move run pairs").exits(0);
+    assert_eq!(sql("new.db", "SELECT a, b FROM pairs ORDER BY a"), "p|q\nx|y");
+    sql("old.db", "DELETE FROM pairs WHERE id = 3");
+    project.run("move run pairs").exits(0);
+    assert_eq!(sql("new.db", "SELECT a, b FROM pairs"), "p|q");
 }
