@@ -1,5 +1,6 @@
 //! The course of a run: decide, load, settle, verify, record.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use super::produce::Decided;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
 use super::session::Session;
-use super::settle::{check_deletions, delete_gone, take_over};
+use super::settle::{already_there, check_deletions, delete_gone, take_over};
 use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
@@ -272,6 +273,14 @@ impl<'a> Course<'a> {
                 notes.retain(|note| note.kind != NoteKind::StillReferenced);
                 again.notes.retain(|note| note.kind == NoteKind::StillReferenced);
                 notes.append(&mut again.notes);
+                // Whether another old row has left such a row, the next run finds out.
+                let known: HashSet<RowKey> = notes
+                    .iter()
+                    .filter(|note| note.kind == NoteKind::AlreadyThere)
+                    .map(|note| note.old.clone())
+                    .collect();
+                let there = again.postponed.into_iter().map(|postponed| postponed.entry.old);
+                notes.extend(there.filter(|old| !known.contains(old)).map(already_there));
             }
         }
     }

@@ -55,14 +55,18 @@ pub(super) async fn take_over(
                 }
                 None => {
                     let old = postponed.entry.old.clone();
-                    let reason =
-                        "a row with its key is there that the move did not write".to_owned();
-                    writers[place].notes.push(Note { old, kind: NoteKind::AlreadyThere, reason });
+                    writers[place].notes.push(already_there(old));
                 }
             }
         }
     }
     Ok(())
+}
+
+/// A row that can't be inserted, since one of its key is there that isn't ours.
+pub(super) fn already_there(old: RowKey) -> Note {
+    let reason = "a row with its key is there that the move did not write".to_owned();
+    Note { old, kind: NoteKind::AlreadyThere, reason }
 }
 
 async fn adopt(
