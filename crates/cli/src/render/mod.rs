@@ -95,7 +95,7 @@ pub(crate) fn ask(question: &str) -> bool {
     matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// A duration for a person: `12 ms`, `1.3 s`, `2 min 5 s`.
+/// A duration for a person: `12 ms`, `1.3 s`, `2 min 5 s`, `3 h 20 min`, `14 days`.
 pub(crate) fn duration(time: Duration) -> String {
     let millis = time.as_millis();
     if millis < 1_000 {
@@ -109,7 +109,13 @@ pub(crate) fn duration(time: Duration) -> String {
     if whole < 3_600 {
         return format!("{} min {} s", whole / 60, whole % 60);
     }
-    format!("{} h {} min", whole / 3_600, whole % 3_600 / 60)
+    if whole < 2 * 86_400 {
+        return format!("{} h {} min", whole / 3_600, whole % 3_600 / 60);
+    }
+    match (whole / 86_400, whole % 86_400 / 3_600) {
+        (days, 0) => format!("{days} days"),
+        (days, hours) => format!("{days} days {hours} h"),
+    }
 }
 
 /// `1 row`, `2 rows`.

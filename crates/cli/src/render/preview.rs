@@ -8,7 +8,7 @@ use dunlin::model::{Chunking, OnError};
 use serde_json::{Value, json};
 
 use super::backfill::{grouped, left};
-use super::{BAD, BOLD, FAINT, GOOD, WAITING, data, duration, styled};
+use super::{BAD, BOLD, FAINT, WAITING, data, duration, styled};
 
 /// The plan, on stdout; `usual` is the time that chunks take where the header does not say.
 pub(crate) fn show(title: &str, seen: &Preview, usual: Duration, command: &dyn Fn(&str) -> String) {
@@ -177,7 +177,7 @@ fn tried(number: usize, rows: u64, outcome: &Result<Rehearsal, TargetError>) {
     if let Some(ratio) = one.hot_ratio {
         parts.push(format!("{:.0}% HOT", ratio * 100.0));
     }
-    data(&format!("{title}: {} {}", styled(GOOD, "well"), parts.join(", ")));
+    data(&format!("{title}: {}", parts.join(", ")));
     for lock in &one.locks {
         data(&format!("    {}", styled(FAINT, &format!("lock: {lock}"))));
     }

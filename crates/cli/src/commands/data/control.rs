@@ -100,8 +100,13 @@ async fn change(
     let title = migration(record.id.kind, version, &name_of(&job, version));
     let told = told(command, wish, settings);
     let command = |words: &str| context.again(&job.database, words);
+    if over {
+        let state = record.state.as_str();
+        render::line(&format!("{}: {title} is {state}: nothing is held back", job.database));
+        return Ok(Exit::Done);
+    }
     render::line(&format!("{}: {title} {told}; {}", job.database, answer(&worker)));
-    if worker == Worker::Nobody && !over {
+    if worker == Worker::Nobody {
         let run = match record.is_half_undone() {
             true => command(&format!("data undo {version}")),
             false => command(&format!("data run {version}")),
