@@ -295,7 +295,9 @@ fn next(view: &View) -> Option<String> {
         _ if view.is_given_up() => Some(format!("data rerun {version}")),
         _ if wish != Wish::Run => Some(format!("data resume {version}")),
         _ if view.is_at_work() => None,
-        BackfillState::Quarantined if view.record.quarantined > 0 => Some(format!("data quarantine retry {version}")),
+        BackfillState::Quarantined if view.record.quarantined > 0 => {
+            Some(format!("data quarantine retry {version}"))
+        }
         _ => Some(format!("data run {version}")),
     }
 }

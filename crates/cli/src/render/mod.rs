@@ -118,10 +118,10 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `1 row`, `2 rows`.
+/// `1 row`, `2 rows`, `3,000 rows`.
 pub(crate) fn count(number: usize, singular: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {singular}{plural}")
+    format!("{} {singular}{plural}", backfill::grouped(number as u64))
 }
 
 /// A migration for a person: `schema 20260110093000 add_published_at`.

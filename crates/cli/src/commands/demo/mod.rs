@@ -49,9 +49,9 @@ async fn release(folder: &Path) -> Result<Exit, CliError> {
     render::data(&styled(
         BOLD,
         &format!(
-            "{}/ is a small shop with {} customers, and a release that is about to go out:",
+            "{}/ is a small shop with {}, and a release that is about to go out:",
             folder.display(),
-            before.len()
+            render::count(before.len(), "customer")
         ),
     ));
     command(&shell, &["status"], Show::Table).await?;
@@ -122,9 +122,10 @@ async fn shell_aloud(
 type Verdict = (bool, String);
 
 fn rows_line(proof: &Proof) -> Verdict {
+    let right = render::backfill::grouped(proof.right as u64);
     let text = format!(
-        "{} names split and {} points doubled, exactly once; {} wrong, {} lost",
-        proof.right, proof.right, proof.wrong, proof.lost_or_new
+        "{right} names split and {right} points doubled, exactly once; {} wrong, {} lost",
+        proof.wrong, proof.lost_or_new
     );
     (proof.holds(), text)
 }
