@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use dunlin_engine::moves::{Applied, Compiled, RowFailure};
+use dunlin_engine::moves::{Applied, Compiled, ReadRows, RowFailure};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::OnRowError;
 
@@ -41,7 +41,7 @@ impl Compiled for Rule {
         &self.used
     }
 
-    fn apply(&self, batch: &RecordBatch) -> Result<Applied, TargetError> {
+    fn apply(&self, batch: &ReadRows) -> Result<Applied, TargetError> {
         let outcome = self.outcome(batch).map_err(|error| broken(&error))?;
         let Outcome { mut of, taken, mut columns, kept, failures, .. } = outcome;
         if let Some(kept) = &kept {
@@ -60,7 +60,7 @@ impl Compiled for Rule {
 
     fn late(
         &self,
-        batch: &RecordBatch,
+        batch: &ReadRows,
         applied: &Applied,
         new: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RowFailure>), TargetError> {
@@ -95,7 +95,9 @@ fn batch_of(
 }
 
 impl Rule {
-    fn base(&self, batch: &RecordBatch) -> Result<Rc<Frame<'_>>, ArrowError> {
+    /// The old rows. A value that could not be read has failed.
+    fn base(&self, read: &ReadRows) -> Result<Rc<Frame<'_>>, ArrowError> {
+        let batch = &read.rows;
         if batch.num_columns() != self.used.len() {
             return Err(ArrowError::InvalidArgumentError(format!(
                 "the batch has {} columns, and {} are used",
@@ -104,14 +106,21 @@ impl Rule {
             )));
         }
         let frame = Frame::new(batch.num_rows(), self.width, &self.lets);
-        for (place, values) in self.used.iter().zip(batch.columns()) {
-            frame.set(*place, Column { values: Arc::clone(values), failures: Failures::new() });
+        let schema = batch.schema();
+        for (column, (place, values)) in self.used.iter().zip(batch.columns()).enumerate() {
+            let unreadable = read.unreadable.iter().filter(|one| one.column == column);
+            let failed = unreadable.map(|one| {
+                let reason = format!("uses `{}`, which {}", schema.field(column).name(), one.why);
+                (one.row as usize, Reason::Owned(reason))
+            });
+            let failures: Failures = failed.collect();
+            frame.set(*place, Column { values: Arc::clone(values), failures });
         }
         Ok(Rc::new(frame))
     }
 
-    fn outcome(&self, batch: &RecordBatch) -> Result<Outcome<'_>, ArrowError> {
-        let given = batch.num_rows();
+    fn outcome(&self, batch: &ReadRows) -> Result<Outcome<'_>, ArrowError> {
+        let given = batch.count();
         let expanded = expand(self, self.base(batch)?)?;
         let mut failures: Vec<RowFailure> = expanded
             .failures
@@ -224,7 +233,7 @@ impl Rule {
 
     fn late_rows(
         &self,
-        batch: &RecordBatch,
+        batch: &ReadRows,
         applied: &Applied,
         new: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RowFailure>), ArrowError> {

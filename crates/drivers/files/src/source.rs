@@ -237,7 +237,7 @@ fn put(batch: &arrow::record_batch::RecordBatch, bytes: usize, batches: &Batches
     let at_once = (rows.saturating_mul(bytes) / size).clamp(1, rows);
     (0..rows).step_by(at_once).all(|from| {
         let some = batch.slice(from, at_once.min(rows - from));
-        batches.blocking_send(Ok(some)).is_ok()
+        batches.blocking_send(Ok(some.into())).is_ok()
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use dunlin_model::moves::OnRowError;
+use dunlin_model::moves::{IdKind, OnRowError};
 
 use super::decide::{each_batch, is_one_by_one};
 use super::key::{KeyColumns, Part, RowKey, read_varint, write_varint};
@@ -109,14 +109,25 @@ pub(super) async fn candidates(
     let mut made = KeySet::new(room);
     let mut list = Spool::new(room);
     let mut has_needs = false;
+    let has_numbers =
+        rule.makes.is_some_and(|makes| plan.namespaces[makes].spec.kind == IdKind::Assigned);
     let one_by_one = in_circle || is_one_by_one(plan, rule);
-    each_batch(plan, rule, source, |applied, keys, layout| {
+    each_batch(plan, rule, source, |applied, keys, flawed, layout| {
         let failed: HashSet<u32> = applied
             .failures
             .iter()
             .filter(|failure| failure.on_error == OnRowError::LeaveOut)
             .map(|failure| failure.row)
             .collect();
+        // What can't be read tonight is there all the same: what refers to it must not change.
+        for row in unread(applied, flawed) {
+            let old = keys.key(row as usize);
+            made.insert(&old)?;
+            if has_numbers {
+                let candidate = Candidate { old, group: None, natural: None, needs: Vec::new() };
+                list.push(&candidate.bytes())?;
+            }
+        }
         let groups = layout.one_per.map(|output| group_hashes(applied.rows.column(output)));
         let groups = groups.transpose()?;
         let naturals = naturals(applied, layout)?;
@@ -158,6 +169,12 @@ pub(super) async fn candidates(
     .await?;
     made.settle()?;
     Ok(Candidates { list, made: Some(made), has_needs })
+}
+
+/// Rows that failed, and of which something could not be read; each once.
+fn unread(applied: &Applied, flawed: &HashSet<u32>) -> HashSet<u32> {
+    let failures = applied.failures.iter().filter(|one| one.on_error == OnRowError::Error);
+    failures.map(|failure| failure.row).filter(|row| flawed.contains(row)).collect()
 }
 
 /// The natural keys of rows, where new rows are looked for by them.

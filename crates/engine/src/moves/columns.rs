@@ -1,11 +1,14 @@
 //! Which columns of a source are read, and where they stand in its batches.
 
+use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
 
 use super::key::KeyColumns;
 use super::plan::PlannedSource;
 use super::ports::{Extract, Source};
+use super::read_rows::{ReadRows, Unreadable};
+use super::report::{Note, NoteKind};
 use crate::TargetError;
 
 /// What a batch holds at most: large enough for columns to pay, small enough that several of them
@@ -55,15 +58,40 @@ impl Columns {
     /// Those columns of a batch alone, which expressions use.
     pub(super) fn project(
         &self,
-        batch: &RecordBatch,
+        batch: &ReadRows,
         used: &[usize],
-    ) -> Result<RecordBatch, TargetError> {
+    ) -> Result<ReadRows, TargetError> {
         let places: Vec<usize> = used.iter().map(|place| position(&self.places, *place)).collect();
-        batch.project(&places).map_err(|error| bug(&error))
+        batch.project(&places)
+    }
+
+    /// The rows that can be told from each other, with their old keys; and what is to be told of those
+    /// whose key can't be read.
+    pub(super) fn keyed(
+        &self,
+        read: ReadRows,
+    ) -> Result<(ReadRows, KeyColumns, Vec<Note>), TargetError> {
+        let keys = self.keys(&read.rows)?;
+        let is_key = |one: &&Unreadable| self.key.contains(&one.column);
+        if !read.unreadable.iter().any(|one| is_key(&one)) {
+            return Ok((read, keys, Vec::new()));
+        }
+        let schema = read.rows.schema();
+        let mut keep = vec![true; read.count()];
+        let mut notes = Vec::new();
+        for one in read.unreadable.iter().filter(is_key) {
+            let row = one.row as usize;
+            if std::mem::replace(&mut keep[row], false) {
+                let reason = format!("its key `{}` {}", schema.field(one.column).name(), one.why);
+                notes.push(Note { old: keys.key(row), kind: NoteKind::Rejected, reason });
+            }
+        }
+        let keep = BooleanArray::from(keep);
+        Ok((read.filter(&keep)?, keys.filter(&keep)?, notes))
     }
 
     /// The old keys of a batch.
-    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<KeyColumns, TargetError> {
+    fn keys(&self, batch: &RecordBatch) -> Result<KeyColumns, TargetError> {
         let columns: Vec<_> = self.key.iter().map(|place| batch.column(*place).clone()).collect();
         KeyColumns::of(&columns)
     }
@@ -85,7 +113,7 @@ pub(super) async fn read_all<F>(
     mut each: F,
 ) -> Result<(), TargetError>
 where
-    F: FnMut(RecordBatch) -> Result<(), TargetError>,
+    F: FnMut(ReadRows) -> Result<(), TargetError>,
 {
     let (batches, mut received) = mpsc::channel(QUEUE);
     let reading = async move {

@@ -32,11 +32,12 @@ use super::ports::{Extract, Source, Written};
 use super::produce::{Decided, Produced, produce};
 use super::report::{Note, NoteKind};
 use super::row_hash::{RowHash, row_hashes};
-use super::run::{MoveJob, SOURCE_NOTE, estimates, millis, no_lease, planned};
+use super::run::{MoveJob, estimates, millis, no_lease, planned};
 use super::session::Session;
 use super::shapes::Shapes;
 use super::spill::Room;
 use super::state::{AREA, MoveState};
+use super::unread::UnreadRows;
 use super::verify::NOT_AS_WRITTEN;
 use super::writer::pack_area;
 use crate::TargetError;
@@ -63,7 +64,7 @@ pub async fn compare(
 ) -> Result<Comparison, EngineError> {
     let began = Instant::now();
     let (job, name) = (&move_job.job, &move_job.mapping.name);
-    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let stored = target.stored(name, AREA, 0, 1).await?;
@@ -111,6 +112,8 @@ struct Compared {
     shown: HashMap<u128, DifferenceKind>,
     /// Rows whose old rows are gone.
     gone: HashSet<u128>,
+    /// Old rows that can't be read now: theirs are left as they are.
+    unread: UnreadRows,
 }
 
 /// What should be there of one rule.
@@ -119,6 +122,7 @@ struct Wanted {
     pairs: Pairs,
     rows: u64,
     rejected: u64,
+    unread: UnreadRows,
 }
 
 /// A row as it should be, as the move wrote it, and as it is.
@@ -141,6 +145,10 @@ impl Comparing<'_> {
             let made = (plan, self.decided);
             each_produced(made, &mut self.session, source, place, rules, |rule, rows, keys| {
                 let wanted = &mut all[rule];
+                wanted.unread.extend(rows.unread.iter().cloned());
+                if rows.is_any_unread {
+                    wanted.unread.add_any();
+                }
                 let rejected = rows.notes.iter().filter(|note| note.kind == NoteKind::Rejected);
                 wanted.rejected += rejected.count() as u64;
                 wanted.rows += rows.rows.num_rows() as u64;
@@ -151,6 +159,10 @@ impl Comparing<'_> {
                 Ok(())
             })
             .await?;
+            // A file's records that are no rows may be any of them.
+            if source.unread(&plan.sources[place].relation.name).await?.count > 0 {
+                all.iter_mut().for_each(|wanted| wanted.unread.add_any());
+            }
         }
         Ok(all)
     }
@@ -211,7 +223,7 @@ impl Comparing<'_> {
                 }
             }
         }
-        Ok(Compared { told, shown, gone })
+        Ok(Compared { told, shown, gone, unread: wanted.unread })
     }
 
     /// What the move wrote, out of its packs.
@@ -258,11 +270,11 @@ impl Comparing<'_> {
             while let Some(batch) = received.recv().await {
                 let batch = batch?;
                 gate.check()?;
-                gate.read(&table, batch.num_rows() as u64, Some(about));
-                let columns: Vec<_> =
-                    rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
+                gate.read(&table, batch.count() as u64, Some(about));
+                let column = |place: &usize| batch.rows.column(*place).clone();
+                let columns: Vec<_> = rule.written.key.iter().map(column).collect();
                 let keys = KeyColumns::of(&columns)?;
-                let hashes = row_hashes(&rule.written.fields, &batch)?;
+                let hashes = batch.hashes(&rule.written.fields)?;
                 for (row, hash) in hashes.into_iter().enumerate() {
                     let pair: Pair = (key_hash(&keys.key(row)), hash, true);
                     pairs.push(pair)?;
@@ -366,6 +378,10 @@ impl Comparing<'_> {
                     if !one.gone.remove(&key_hash(&entry.new)) {
                         continue;
                     }
+                    // Told of as rejected: whether it is gone can't be known.
+                    if one.unread.has(&entry.old) {
+                        continue;
+                    }
                     let old = entry.old.text();
                     if left.contains(&old) {
                         *told.left.entry(kind).or_default() += 1;
@@ -403,10 +419,14 @@ async fn each_produced(
     };
     let taking = async move {
         while let Some(batch) = received.recv().await {
-            let batch = batch?;
+            let (batch, keys, mut nameless) = columns.keyed(batch?)?;
+            let is_any_unread = !nameless.is_empty();
             for &rule in rules {
                 let planned = &plan.rules[rule];
-                let mut produced = produce(planned, decided, rule, &columns, &batch)?;
+                let mut produced = produce(planned, decided, rule, &columns, (&batch, &keys))?;
+                // They may be rows of any rule, and are told of once.
+                produced.is_any_unread = is_any_unread;
+                produced.notes.append(&mut nameless);
                 let fields = &planned.written.fields;
                 produced.rows = session.normalise(fields, produced.rows).await?;
                 take(rule, &produced, &keys_of(&planned.written, &produced.rows)?)?;

@@ -111,6 +111,7 @@ impl<'a> Course<'a> {
             writers.iter_mut().for_each(|writer| writer.aside = Some(Aside::new(&room)));
         }
         let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
+        keep_what_may_be_unread(&report, &mut writers);
         bare.end(&mut self.session, &mut writers).await?;
         if swaps {
             check_deletions(plan, &writers)?;
@@ -118,9 +119,6 @@ impl<'a> Course<'a> {
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }
         self.second(source, &decided, &mut writers).await?;
-        // A record that could not be read may be any of the rows that seem to be gone.
-        let unread = report.sources.iter().any(|source| source.unread > 0);
-        writers.iter_mut().for_each(|writer| writer.keep_gone = unread);
         take_over(plan, &mut self.session, &mut writers).await?;
         check_deletions(plan, &writers)?;
         for pass in plan.passes.iter().rev() {
@@ -195,7 +193,7 @@ impl<'a> Course<'a> {
             pass::run(plan, pass, source, &mut self.session, decided, &mut own, coverage).await?;
             if is_first {
                 let unread = source.unread(&from.relation.name).await?;
-                source_report.unread = unread.count;
+                source_report.unread += unread.count;
                 notes.extend(unread.first.into_iter().map(unread_note));
                 seen.push(pass.source);
                 report.sources.push(source_report);
@@ -262,7 +260,9 @@ impl<'a> Course<'a> {
             let done = self.once_more("retrying", source, decided, writers, &open).await?;
             for (rule, mut again) in done.into_iter().rev() {
                 again.notes.clear();
-                again.keep_gone = writers[rule].keep_gone;
+                if writers[rule].unread.is_any() {
+                    again.unread.add_any();
+                }
                 delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
                 exchange(&self.plan.rules[rule], &mut self.session, &mut writers[rule]).await?;
                 let RuleWriter { report, notes, held, .. } = &mut writers[rule];
@@ -401,6 +401,13 @@ impl<'a> Course<'a> {
         self.state.finished = report.verified && self.move_job.finish;
         let state = self.state.store()?;
         self.session.put(&[state]).await
+    }
+}
+
+/// A record that could not be read may be any of the rows that seem to be gone.
+pub(super) fn keep_what_may_be_unread(report: &MoveReport, writers: &mut [RuleWriter<'_>]) {
+    if report.sources.iter().any(|source| source.unread > 0) {
+        writers.iter_mut().for_each(|writer| writer.unread.add_any());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first phase: which rows there will be, and with which ids, before the first is written. With
 //! that known, rows can be loaded in any order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use dunlin_model::moves::{Duplicates, IdKind};
 
@@ -244,7 +244,7 @@ async fn winners(
 ) -> Result<KeyMap, TargetError> {
     let rule = &plan.rules[number];
     let mut by_key = Groups(Sorter::new(room));
-    each_batch(plan, rule, source, |applied, keys, layout| {
+    each_batch(plan, rule, source, |applied, keys, _, layout| {
         let rows = deciding_keys(rule, layout, decided, number, applied, keys)?;
         rows.into_iter().flatten().try_for_each(|(old, new)| by_key.push(key_hash(&new), &old))
     })
@@ -255,15 +255,18 @@ async fn winners(
     Ok(winners)
 }
 
-/// Evaluates what decides about a rule's rows, batch by batch.
+/// Evaluates what decides about a rule's rows, batch by batch. Given are also the places of rows of
+/// which something that it uses could not be read.
 pub(super) async fn each_batch(
     plan: &MovePlan,
     rule: &PlannedRule,
     source: &mut dyn Source,
-    mut each: impl FnMut(&Applied, &KeyColumns, &Layout) -> Result<(), TargetError>,
+    mut each: impl FnMut(&Applied, &KeyColumns, &HashSet<u32>, &Layout) -> Result<(), TargetError>,
 ) -> Result<(), TargetError> {
     let Some((compiled, layout)) = &rule.deciding else { return Ok(()) };
-    let each = |applied: &Applied, keys: &KeyColumns| each(applied, keys, layout);
+    let each = |applied: &Applied, keys: &KeyColumns, flawed: &HashSet<u32>| {
+        each(applied, keys, flawed, layout)
+    };
     each_applied(plan, rule.source, compiled.as_ref(), source, each).await
 }
 
@@ -273,15 +276,17 @@ pub(super) async fn each_applied(
     from: usize,
     compiled: &dyn Compiled,
     source: &mut dyn Source,
-    mut each: impl FnMut(&Applied, &KeyColumns) -> Result<(), TargetError>,
+    mut each: impl FnMut(&Applied, &KeyColumns, &HashSet<u32>) -> Result<(), TargetError>,
 ) -> Result<(), TargetError> {
     let from = &plan.sources[from];
     let columns = Columns::of(from, std::iter::once(compiled.used()));
     let extract = columns.extract(from, false);
     read_all(source, &extract, |batch| {
-        let keys = columns.keys(&batch)?;
-        let applied = compiled.apply(&columns.project(&batch, compiled.used())?)?;
-        each(&applied, &keys)
+        // Rows whose key can't be read are told of when they are to be moved.
+        let (batch, keys, _) = columns.keyed(batch)?;
+        let given = columns.project(&batch, compiled.used())?;
+        let applied = compiled.apply(&given)?;
+        each(&applied, &keys, &given.flawed())
     })
     .await
 }

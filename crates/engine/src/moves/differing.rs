@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::columns::bug;
 use super::key::{KeyColumns, RowKey};
 use super::ports::Written;
+use super::read_rows::ReadRows;
 use super::row_hash::row_hashes;
 use super::sample::shown;
 use super::session::Session;
@@ -28,7 +29,7 @@ pub struct ColumnDifference {
 
 /// Rows of the target beside rows that should be there, by their key.
 pub(super) struct Beside {
-    there: RecordBatch,
+    there: ReadRows,
     places: HashMap<RowKey, usize>,
 }
 
@@ -41,11 +42,11 @@ impl Beside {
     ) -> Result<Self, TargetError> {
         let keys = wanted.project(&written.key).map_err(|error| bug(&error))?;
         let there = session.target.fetch(written, &keys, false).await?;
-        let there = session.normalise(&written.fields, there).await?;
+        let there = session.normalised_rows(&written.fields, there).await?;
         let columns: Vec<ArrayRef> =
-            written.key.iter().map(|place| there.column(*place).clone()).collect();
+            written.key.iter().map(|place| there.rows.column(*place).clone()).collect();
         let keys = KeyColumns::of(&columns)?;
-        let places = (0..there.num_rows()).map(|row| (keys.key(row), row)).collect();
+        let places = (0..there.count()).map(|row| (keys.key(row), row)).collect();
         Ok(Self { there, places })
     }
 
@@ -63,7 +64,7 @@ impl Beside {
             let of_field = std::slice::from_ref(field);
             let column = |rows: &RecordBatch| rows.project(&[place]).map_err(|error| bug(&error));
             let hashes = row_hashes(of_field, &column(wanted)?)?;
-            let hashes_there = row_hashes(of_field, &column(&self.there)?)?;
+            let hashes_there = self.there.project(&[place])?.hashes(of_field)?;
             for (row, key) in keys.iter().enumerate() {
                 let (Some(found), Some(differs)) = (self.places.get(key), &mut all[row]) else {
                     continue;
@@ -75,7 +76,7 @@ impl Beside {
                     false => None,
                     true => Some([
                         text(wanted.column(place), &field.value_type, row)?,
-                        text(self.there.column(place), &field.value_type, *found)?,
+                        text(self.there.rows.column(place), &field.value_type, *found)?,
                     ]),
                 };
                 differs.push(ColumnDifference { column: field.name.clone(), values });

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
 use tokio::sync::mpsc;
 
 use super::gate::Gate;
 use super::ports::{Batches, Extract, Source, UnreadRecords};
+use super::read_rows::ReadRows;
 use crate::TargetError;
 
 /// About how many rows each table has.
@@ -72,7 +72,7 @@ impl Source for Gated {
                     let _ = batches.send(batch).await;
                     continue;
                 };
-                gate.read(&table, batch.num_rows() as u64, estimate);
+                gate.read(&table, batch.count() as u64, estimate);
                 for piece in pieces(&batch, gate.chunk_rows(usize::MAX)) {
                     if batches.send(Ok(piece)).await.is_err() {
                         return Ok(());
@@ -87,7 +87,7 @@ impl Source for Gated {
 }
 
 /// A batch in pieces of at most so many rows; at least one.
-fn pieces(batch: &RecordBatch, most: usize) -> impl Iterator<Item = RecordBatch> {
-    let rows = batch.num_rows();
+fn pieces(batch: &ReadRows, most: usize) -> impl Iterator<Item = ReadRows> {
+    let rows = batch.count();
     (0..rows.max(1)).step_by(most.max(1)).map(move |from| batch.slice(from, most.min(rows - from)))
 }

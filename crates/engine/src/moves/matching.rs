@@ -425,7 +425,7 @@ async fn wanted(
         wanted.push(&bytes)
     };
     if let Some((from, compiled)) = &matcher.matching.seeker {
-        each_applied(plan, *from, compiled.as_ref(), source, |applied, keys| {
+        each_applied(plan, *from, compiled.as_ref(), source, |applied, keys, _| {
             let naturals = KeyColumns::of(applied.rows.columns())?;
             let mut of = applied.of.values().iter().enumerate();
             of.try_for_each(|(row, of)| add(&keys.key(*of as usize), &naturals.key(row)))
@@ -438,7 +438,7 @@ async fn wanted(
         if !layout.references.iter().any(|reference| reference.namespace == namespace) {
             continue;
         }
-        each_batch(plan, rule, source, |applied, _, layout| {
+        each_batch(plan, rule, source, |applied, _, _, layout| {
             let references = layout.references.iter();
             for reference in references.filter(|reference| reference.namespace == namespace) {
                 let keys = KeyColumns::of(&[applied.rows.column(reference.of).clone()])?;
@@ -480,7 +480,7 @@ async fn gone(
     };
     let keys = keys_as_batch(&by_id, known.iter().map(|(_, _, id)| id))?;
     let there = session.target.fetch(&by_id, &keys, false).await?;
-    let there = KeyColumns::of(&[there.column(0).clone()])?;
+    let there = KeyColumns::of(&[there.whole("the target's table")?.column(0).clone()])?;
     let there: HashSet<RowKey> = (0..there.len()).map(|row| there.key(row)).collect();
     for (old, natural, id) in known {
         if there.contains(&id) {

@@ -36,6 +36,7 @@ mod pass;
 mod plan;
 mod ports;
 mod produce;
+mod read_rows;
 mod rehearse;
 mod reload;
 mod report;
@@ -49,7 +50,9 @@ mod spill;
 mod state;
 mod stored_lists;
 mod swap;
+mod told_source;
 mod translate;
+mod unread;
 mod update;
 mod verify;
 mod writer;
@@ -72,6 +75,7 @@ pub use ports::{
     MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, SourceConnector, Stored,
     Unread, UnreadRecords, Written,
 };
+pub use read_rows::{ReadRows, Unreadable};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use run::{
     MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue,

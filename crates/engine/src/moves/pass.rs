@@ -1,13 +1,16 @@
 //! Reads one source once, in the order of its keys, and feeds all rules of a pass.
 
+use std::collections::HashSet;
+
 use arrow::array::BooleanArray;
-use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
 
 use super::columns::Columns;
+use super::key::KeyColumns;
 use super::plan::{MovePlan, Pass};
 use super::ports::Source;
 use super::produce::{Decided, produce};
+use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind, SourceReport};
 use super::session::Session;
 use super::writer::{RuleWriter, untaken};
@@ -52,16 +55,25 @@ pub(super) async fn run(
     };
     let taking = async move {
         while let Some(batch) = received.recv().await {
-            let batch = batch?;
-            let keys = columns.keys(&batch)?;
-            if batch.num_rows() == 0 {
+            let (batch, keys, nameless) = columns.keyed(batch?)?;
+            if !nameless.is_empty() {
+                // Which rows these are nobody can tell.
+                writers.iter_mut().for_each(|writer| writer.unread.add_any());
+            }
+            if let Some(coverage) = &mut coverage {
+                coverage.report.unread += nameless.len() as u64;
+                coverage.notes.extend(nameless);
+            }
+            if batch.count() == 0 {
                 continue;
             }
-            let upto = keys.key(batch.num_rows() - 1);
+            let upto = keys.key(batch.count() - 1);
             let mut taken = Vec::new();
             for (writer, &rule) in writers.iter_mut().zip(&pass.rules) {
-                let produced = produce(&plan.rules[rule], decided, rule, &columns, &batch)?;
+                let produced =
+                    produce(&plan.rules[rule], decided, rule, &columns, (&batch, &keys))?;
                 writer.notes.extend(produced.notes);
+                writer.unread.extend(produced.unread);
                 taken.push(produced.taken);
                 writer.take(session, produced.rows, produced.old, &upto).await?;
             }
@@ -71,7 +83,7 @@ pub(super) async fn run(
                     let given = columns.project(&batch, compiled.used())?;
                     taken.push(compiled.apply(&given)?.taken);
                 }
-                cover(plan, pass, &columns, &batch, &taken, coverage)?;
+                cover(plan, pass, &columns, (&batch, &keys), &taken, coverage)?;
             }
         }
         for writer in writers.iter_mut() {
@@ -88,24 +100,25 @@ fn cover(
     plan: &MovePlan,
     pass: &Pass,
     columns: &Columns,
-    batch: &RecordBatch,
+    (batch, keys): (&ReadRows, &KeyColumns),
     taken: &[BooleanArray],
     coverage: &mut Coverage<'_>,
 ) -> Result<(), TargetError> {
-    coverage.report.rows += batch.num_rows() as u64;
-    let mut rest = untaken(taken, batch.num_rows());
+    coverage.report.rows += batch.count() as u64;
+    let mut rest = untaken(taken, batch.count());
     if rest.is_empty() {
         return Ok(());
     }
-    let keys = columns.keys(batch)?;
     // A table of which nothing is taken may have no key to tell its rows by.
     let has_key = !plan.sources[pass.source].key.is_empty();
     for one in &plan.sources[pass.source].leave_out {
         let given = columns.project(batch, one.compiled.used())?;
         let applied = one.compiled.apply(&given)?;
+        // Whether it is to be left out, a row that fails doesn't tell.
+        let failed: HashSet<u32> = applied.failures.iter().map(|failure| failure.row).collect();
         let mut stay = Vec::with_capacity(rest.len());
         for row in rest {
-            if applied.taken.value(row) {
+            if applied.taken.value(row) && !failed.contains(&(row as u32)) {
                 *coverage.report.left_out.entry(one.because.clone()).or_default() += 1;
                 let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
                 if has_key {

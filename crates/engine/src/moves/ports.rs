@@ -10,6 +10,7 @@ use dunlin_model::moves::{
 use tokio::sync::mpsc;
 
 use super::bare::BareTarget;
+use super::read_rows::ReadRows;
 use crate::{Connector, TargetError};
 
 /// Makes connections for moves.
@@ -44,7 +45,10 @@ impl<T: MoveConnector> SourceConnector for T {
 }
 
 /// Where a reader puts what it has read. It waits while the queue is full.
-pub type Batches = mpsc::Sender<Result<RecordBatch, TargetError>>;
+///
+/// A value that can't be read is its row's error and no other's: NULL stands for it, and it is told of
+/// beside the rows.
+pub type Batches = mpsc::Sender<Result<ReadRows, TargetError>>;
 
 /// Rows to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,7 +223,7 @@ pub trait MoveTarget: Send {
         from: &Written,
         keys: &RecordBatch,
         lock: bool,
-    ) -> Result<RecordBatch, TargetError>;
+    ) -> Result<ReadRows, TargetError>;
 
     /// Finds rows by columns that need not be unique: those of `from.key`. The database compares,
     /// as it would for a unique index: by the column's collation. NULL finds nothing. `values` has
@@ -363,11 +367,12 @@ pub trait Compiled: Send + Sync {
     /// `apply` have these columns alone, in this order.
     fn used(&self) -> &[usize];
 
-    /// Evaluates on a batch. A failure of one row never touches another.
+    /// Evaluates on a batch. A failure of one row never touches another. What uses a value that could
+    /// not be read fails for its row.
     ///
     /// # Errors
     /// Only what is no row's fault: a bug, memory.
-    fn apply(&self, batch: &RecordBatch) -> Result<Applied, TargetError>;
+    fn apply(&self, batch: &ReadRows) -> Result<Applied, TargetError>;
 
     /// Evaluates the late outputs: `batch` is what `apply` got, `applied` what it gave, `new` the
     /// columns behind `new.` for each of its rows.
@@ -376,7 +381,7 @@ pub trait Compiled: Send + Sync {
     /// As `apply`. Failures' rows are places in `applied.rows`; the failed outputs are NULL there.
     fn late(
         &self,
-        batch: &RecordBatch,
+        batch: &ReadRows,
         applied: &Applied,
         new: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RowFailure>), TargetError>;

@@ -15,6 +15,7 @@ use super::key::{KeyColumns, RowKey};
 use super::key_set::{KeyMap, KeySet, column_key_hash};
 use super::plan::{Layout, PlannedReference, PlannedRule};
 use super::ports::Applied;
+use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind};
 use super::translate::{Found, Ids};
 use crate::TargetError;
@@ -40,6 +41,10 @@ pub(super) struct Produced {
     pub(super) notes: Vec<Note>,
     /// For each old row, whether the rule's filter took it.
     pub(super) taken: BooleanArray,
+    /// Old rows that were rejected, and of which something could not be read.
+    pub(super) unread: Vec<RowKey>,
+    /// Beside them there were rows that nobody can tell from others.
+    pub(super) is_any_unread: bool,
 }
 
 /// The rows in the making: all columns, and which rows stay.
@@ -50,6 +55,7 @@ struct Making<'a> {
     keep: Vec<bool>,
     columns: Vec<Option<ArrayRef>>,
     notes: Vec<Note>,
+    unread: Vec<RowKey>,
 }
 
 /// Makes a rule's rows of a batch.
@@ -58,19 +64,21 @@ pub(super) fn produce(
     decided: &Decided,
     rule_number: usize,
     columns: &Columns,
-    batch: &RecordBatch,
+    (batch, keys): (&ReadRows, &KeyColumns),
 ) -> Result<Produced, TargetError> {
     let given = columns.project(batch, rule.compiled.used())?;
-    let keys = columns.keys(batch)?;
     let applied = rule.compiled.apply(&given)?;
-    let mut making = Making::new(rule, decided, &applied, &keys)?;
+    let mut making = Making::new(rule, decided, &applied, keys)?;
+    making.flawed(&given, &applied, keys);
     making.merge(rule_number)?;
     making.plain(&rule.layout, &applied);
     making.references(&rule.layout.references, &applied)?;
     making.own_id()?;
     making.late(&given, &applied)?;
+    let unread = std::mem::take(&mut making.unread);
     let (rows, old, notes) = making.finish(rule_number)?;
-    Ok(Produced { rows, old, notes, taken: applied.taken })
+    let taken = applied.taken;
+    Ok(Produced { rows, old, notes, taken, unread, is_any_unread: false })
 }
 
 /// The target's key of each row, as far as the deciding expressions tell it; `None`: the row is left
@@ -115,8 +123,20 @@ impl<'a> Making<'a> {
             keep: vec![true; old.len()],
             columns: vec![None; rule.written.fields.len()],
             notes: notes.collect(),
+            unread: Vec::new(),
             old,
         })
+    }
+
+    /// Rows that failed, and of which something could not be read.
+    fn flawed(&mut self, given: &ReadRows, applied: &Applied, keys: &KeyColumns) {
+        if given.unreadable.is_empty() {
+            return;
+        }
+        let flawed = given.flawed();
+        let rejected = applied.failures.iter().filter(|one| one.on_error == OnRowError::Error);
+        let rows = rejected.map(|failure| failure.row).filter(|row| flawed.contains(row));
+        self.unread.extend(rows.map(|row| keys.key(row as usize)));
     }
 
     fn drop_row(&mut self, row: usize, kind: NoteKind, reason: impl Into<String>) {
@@ -219,7 +239,7 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    fn late(&mut self, given: &RecordBatch, applied: &Applied) -> Result<(), TargetError> {
+    fn late(&mut self, given: &ReadRows, applied: &Applied) -> Result<(), TargetError> {
         let layout = &self.rule.layout;
         if layout.late.is_empty() {
             return Ok(());
@@ -232,6 +252,7 @@ impl<'a> Making<'a> {
         let columns = places.iter().map(|place| self.column(*place)).collect();
         let new = batch(&new_fields, columns, self.old.len())?;
         let (rows, failures) = self.rule.compiled.late(given, applied, &new)?;
+        let flawed = given.flawed();
         for &(field, output) in &layout.late {
             self.columns[field] = Some(rows.column(output).clone());
         }
@@ -248,6 +269,10 @@ impl<'a> Making<'a> {
                     self.notes.push(Note { old, kind: NoteKind::Nulled, reason });
                 }
                 other => self.drop_row(row, kind_of(other), reason),
+            }
+            let of = applied.of.value(row);
+            if failure.on_error == OnRowError::Error && flawed.contains(&of) {
+                self.unread.push(self.old.key(row));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dunlin_model::moves::{Gone, MoveMode, TableName};
 
 use super::bare::BareLoad;
-use super::course::Course;
+use super::course::{Course, keep_what_may_be_unread};
 use super::ports::Source;
 use super::produce::Decided;
 use super::report::MoveReport;
@@ -58,14 +58,14 @@ impl<'a> Course<'a> {
         self.session.dry_run = false;
         loaded?;
         // What looks gone may be a record that can't be read tonight.
-        let unread = counted.sources.iter().any(|source| source.unread > 0);
-        writers.iter_mut().for_each(|writer| writer.keep_gone = unread);
+        keep_what_may_be_unread(&counted, &mut writers);
         check_deletions(plan, &writers)?;
-        let mut in_place = BTreeSet::new();
-        if unread || plan.mapping.conflicts.gone_here == Gone::Keep {
-            let kept = writers.iter().filter(|writer| !writer.gone.is_empty());
-            in_place.extend(kept.map(|writer| writer.rule.written.table.clone()));
-        }
+        let keeps_all = plan.mapping.conflicts.gone_here == Gone::Keep;
+        let keeps = |writer: &&RuleWriter<'_>| {
+            writer.gone.iter().any(|(_, entry)| keeps_all || writer.unread.has(&entry.old))
+        };
+        let kept = writers.iter().filter(keeps);
+        let in_place = kept.map(|writer| writer.rule.written.table.clone()).collect();
         Ok(Some(Reload {
             in_place,
             gone: writers.iter().map(|writer| writer.gone.len() as u64).collect(),

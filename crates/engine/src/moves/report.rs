@@ -120,7 +120,8 @@ pub struct SourceReport {
     pub left_out: BTreeMap<String, u64>,
     /// Rows that no rule takes.
     pub not_taken: u64,
-    /// Records of files that could not be read as rows; `rows` doesn't count them.
+    /// Records of files that could not be read as rows, and rows whose key can't be; `rows` doesn't
+    /// count them.
     pub unread: u64,
 }
 

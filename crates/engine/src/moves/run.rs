@@ -114,7 +114,7 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
 pub async fn prepare(
     move_job: &MoveJob,
 ) -> Result<(MovePlan, Vec<Diagnostic>, Box<dyn Source>), EngineError> {
-    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     Ok((plan, warnings, source))
@@ -237,7 +237,7 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     if let Some(finished) = &move_job.mapping.finished {
         return Err(EngineError::Refused(vec![over(&move_job.mapping, finished)]));
     }
-    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
@@ -353,7 +353,7 @@ async fn under_lease(
     control: &mut Option<Control>,
 ) -> Result<MoveReport, EngineError> {
     let mut target = move_job.target.move_target().await?;
-    let mut source = move_job.source.open().await.map_err(|error| error.note(SOURCE_NOTE))?;
+    let mut source = move_job.open_source().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;

@@ -13,6 +13,7 @@ use super::gate::Gate;
 use super::ids::IdCipher;
 use super::plan::{MovePlan, PlannedRule, PlannedSource};
 use super::produce::{Decided, produce, with_article};
+use super::read_rows::ReadRows;
 use super::report::NoteKind;
 use super::run::{MoveJob, no_lease, planned, state};
 use super::session::Session;
@@ -59,7 +60,7 @@ pub struct Sample {
 /// # Errors
 /// There is no such source or row; the mapping's; the databases'.
 pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sample, EngineError> {
-    let mut reader = move_job.source.open().await?;
+    let mut reader = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
     let (plan, _) = planned(move_job, reader.as_mut(), target.as_mut()).await?;
     let place = plan.sources.iter().position(|one| one.name == source);
@@ -80,9 +81,9 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
     let columns = Columns::of(from, std::iter::once(everything.as_slice()));
     let mut extract = columns.extract(from, false);
     extract.only = key_texts(from, key)?;
-    let mut found: Option<RecordBatch> = None;
+    let mut found: Option<ReadRows> = None;
     read_all(reader.as_mut(), &extract, |batch| {
-        if batch.num_rows() > 0 && found.is_none() {
+        if batch.count() > 0 && found.is_none() {
             found = Some(batch.slice(0, 1));
         }
         Ok(())
@@ -119,11 +120,20 @@ fn explain(
     plan: &MovePlan,
     from: &PlannedSource,
     columns: &Columns,
-    batch: &RecordBatch,
+    batch: &ReadRows,
     decided: &Decided,
 ) -> Result<Sample, TargetError> {
     let mut sample = Sample::default();
-    for (field, column) in from.relation.fields.iter().zip(batch.columns()) {
+    for one in &batch.unreadable {
+        let field = &from.relation.fields[one.column];
+        let told = (from.name.clone(), NoteKind::Rejected, format!("`{}` {}", field.name, one.why));
+        sample.notes.push(told);
+    }
+    let (batch, keys, _) = columns.keyed(batch.clone())?;
+    if batch.count() == 0 {
+        return Ok(sample);
+    }
+    for (field, column) in from.relation.fields.iter().zip(batch.rows.columns()) {
         sample.old.push(SampledValue {
             column: field.name.clone(),
             value: shown(column, &field.value_type, 0)?,
@@ -132,7 +142,7 @@ fn explain(
     }
     for &number in &from.rules {
         let rule = &plan.rules[number];
-        let produced = produce(rule, decided, number, columns, batch)?;
+        let produced = produce(rule, decided, number, columns, (&batch, &keys))?;
         let name = &rule.rule.name;
         sample
             .notes
@@ -146,7 +156,7 @@ fn explain(
         }
     }
     for one in &from.leave_out {
-        let given = columns.project(batch, one.compiled.used())?;
+        let given = columns.project(&batch, one.compiled.used())?;
         if sample.rows.is_empty() && one.compiled.apply(&given)?.taken.value(0) {
             sample.notes.push((from.name.clone(), NoteKind::LeftOut, one.because.clone()));
         }

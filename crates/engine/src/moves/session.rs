@@ -14,6 +14,7 @@ use super::columns::bug;
 use super::gate::Gate;
 use super::lanes::Lanes;
 use super::ports::{MoveTarget, Stored};
+use super::read_rows::ReadRows;
 use crate::job::{Job, Urgency};
 use crate::{ErrorKind, Remedy, TargetError};
 
@@ -215,6 +216,15 @@ impl<'a> Session<'a> {
             }
         }
         RecordBatch::try_new(rows.schema(), columns).map_err(|error| bug(&error))
+    }
+
+    /// The same of rows of the target, whatever of them could be read.
+    pub(super) async fn normalised_rows(
+        &mut self,
+        fields: &[Field],
+        read: ReadRows,
+    ) -> Result<ReadRows, TargetError> {
+        Ok(ReadRows { rows: self.normalise(fields, read.rows).await?, ..read })
     }
 
     async fn normalised(

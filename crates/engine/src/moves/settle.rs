@@ -150,9 +150,10 @@ pub(super) fn check_deletions(
     }
     let percent = conflicts.max_deleted_percent.map_or(MAX_DELETED_PERCENT, u64::from);
     let mut tables: BTreeMap<&TableName, (u64, u64)> = BTreeMap::new();
-    for (writer, rule) in writers.iter().zip(&plan.rules).filter(|(one, _)| !one.keep_gone) {
+    for (writer, rule) in writers.iter().zip(&plan.rules).filter(|(one, _)| !one.unread.is_any()) {
         let (gone, all) = tables.entry(&rule.written.table).or_default();
-        *gone += writer.gone.len() as u64;
+        let is_gone = |(_, entry): &&(i64, Entry)| !writer.unread.has(&entry.old);
+        *gone += writer.gone.iter().filter(is_gone).count() as u64;
         *all += writer.gone.len() as u64 + writer.report.rows;
     }
     for (table, (gone, all)) in tables {
@@ -181,8 +182,8 @@ pub(super) async fn delete_gone(
 ) -> Result<(), TargetError> {
     let mut gone = std::mem::take(&mut writer.gone);
     let conflicts = plan.mapping.conflicts;
-    if conflicts.gone_here == Gone::Keep || writer.keep_gone {
-        let reason = if writer.keep_gone {
+    if conflicts.gone_here == Gone::Keep || writer.unread.is_any() {
+        let reason = if writer.unread.is_any() {
             "gone, and kept: a record that can't be read may be it"
         } else {
             "gone from the source, and kept"
@@ -194,6 +195,8 @@ pub(super) async fn delete_gone(
         }));
         return Ok(());
     }
+    // Those that were told of as rejected stay as they are.
+    gone.retain(|(_, entry)| !writer.unread.has(&entry.old));
     if session.dry_run {
         writer.report.deleted += gone.len() as u64;
         return Ok(());

@@ -10,7 +10,7 @@ use super::key::{KeyColumns, RowKey};
 use super::pack::Entry;
 use super::plan::PlannedRule;
 use super::ports::Written;
-use super::row_hash::{RowHash, row_hashes};
+use super::row_hash::RowHash;
 use super::session::Session;
 use super::settle::key_batch;
 use super::state::MoveState;
@@ -67,10 +67,10 @@ impl Shapes {
             let written = shape.unwrap_or(&rule.written);
             let keys = key_batch(rule, keys.into_iter())?;
             let found = session.target.fetch(written, &keys, !session.dry_run).await?;
-            let found = session.normalise(&written.fields, found).await?;
-            let hashes = row_hashes(&written.fields, &found)?;
+            let found = session.normalised_rows(&written.fields, found).await?;
+            let hashes = found.hashes(&written.fields)?;
             let columns: Vec<_> =
-                written.key.iter().map(|place| found.column(*place).clone()).collect();
+                written.key.iter().map(|place| found.rows.column(*place).clone()).collect();
             let new = KeyColumns::of(&columns)?;
             for (row, hash) in hashes.into_iter().enumerate() {
                 there.insert(new.key(row), shape.map(|_| hash));

@@ -100,9 +100,9 @@ impl ChunkWriter {
         let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
         let keys = some.project(&self.rule.written.key).map_err(|error| bug(&error))?;
         let found = session.target.fetch(&self.rule.written, &keys, !session.dry_run).await?;
-        let found = session.normalise(&self.rule.written.fields, found).await?;
-        let hashes = row_hashes(&self.rule.written.fields, &found)?;
-        let keys = new_keys(&self.rule, &found)?;
+        let found = session.normalised_rows(&self.rule.written.fields, found).await?;
+        let hashes = found.hashes(&self.rule.written.fields)?;
+        let keys = new_keys(&self.rule, &found.rows)?;
         let found: HashMap<RowKey, RowHash> =
             hashes.into_iter().enumerate().map(|(row, hash)| (keys.key(row), hash)).collect();
         let hashes = row_hashes(&self.rule.written.fields, &some)?;

@@ -16,7 +16,7 @@ use super::pack::{Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::Extract;
 use super::report::{Note, NoteKind};
-use super::row_hash::{RowHash, row_hashes};
+use super::row_hash::RowHash;
 use super::session::Session;
 use super::update::theirs;
 use super::writer::{RuleWriter, pack_area};
@@ -264,11 +264,11 @@ async fn compare(
             } else {
                 gate.pass().await?
             }
-            gate.read(&table, batch.num_rows() as u64, Some(all));
+            gate.read(&table, batch.count() as u64, Some(all));
             let columns: Vec<_> =
-                rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
+                rule.written.key.iter().map(|place| batch.rows.column(*place).clone()).collect();
             let keys = KeyColumns::of(&columns)?;
-            let hashes = row_hashes(&rule.written.fields, &batch)?;
+            let hashes = batch.hashes(&rule.written.fields)?;
             for (row, there) in hashes.into_iter().enumerate() {
                 let key = column_key_hash(&keys, row, &mut buffer);
                 if key % shares != share {

@@ -24,6 +24,7 @@ use super::session::Session;
 use super::shapes::Shapes;
 use super::state::MoveState;
 use super::swap::Aside;
+use super::unread::UnreadRows;
 use crate::{ErrorKind, TargetError};
 
 /// Rows of a chunk at most: a transaction of about a second, also where indexes and constraints are
@@ -89,8 +90,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) shapes: Arc<Shapes>,
     /// Chunks that lanes are writing.
     tasks: Tasks,
-    /// Rows that are gone are kept: a record that could not be read may be theirs.
-    pub(super) keep_gone: bool,
+    /// Old rows that could not be read: what they became is kept.
+    pub(super) unread: UnreadRows,
     /// Changed rows that the database refused; not all, if they are many.
     pub(super) refused: Vec<Change>,
     /// Rows that are gone, and that others still refer to; not all, if they are many.
@@ -129,7 +130,7 @@ impl<'a> RuleWriter<'a> {
             aside: None,
             shapes: Arc::new(Shapes::of(rule, state)),
             tasks: Tasks::new(),
-            keep_gone: false,
+            unread: UnreadRows::default(),
             refused: Vec::new(),
             held: Vec::new(),
             adopted: None,

@@ -203,7 +203,7 @@ proptest! {
         stage.asked.outputs.truncate(1);
         stage.asked.filter = Some(expression("id < 5"));
         if let Ok(compiled) = stage.compiled() {
-            let applied = compiled.apply(&stage.batch(compiled.as_ref()));
+            let applied = compiled.apply(&stage.batch(compiled.as_ref()).into());
             prop_assert!(applied.is_ok(), "{applied:?}");
         }
     }

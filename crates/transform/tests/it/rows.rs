@@ -158,7 +158,7 @@ fn a_new_id_is_seen_as_text() {
     stage.asked.late.push(output("key", key, Some(TEXT)));
     stage.asked.new.push(field("request_id", ValueType::Uuid));
     let compiled = stage.compiled().map_err(|errors| format!("{errors:?}")).unwrap();
-    let batch = stage.batch(compiled.as_ref());
+    let batch = stage.batch(compiled.as_ref()).into();
     let applied = compiled.apply(&batch).unwrap();
     let (rows, failures) =
         compiled.late(&batch, &applied, &new_rows(&[[0x1a; 16], [0xff; 16]])).unwrap();
@@ -185,7 +185,7 @@ fn late_outputs_know_their_element() {
     stage.asked.late.push(output("bad", "CAST(new.request_id AS BIGINT)", Some(ValueType::Int64)));
     stage.asked.new.push(field("request_id", ValueType::Uuid));
     let compiled = stage.compiled().map_err(|errors| format!("{errors:?}")).unwrap();
-    let batch = stage.batch(compiled.as_ref());
+    let batch = stage.batch(compiled.as_ref()).into();
     let applied = compiled.apply(&batch).unwrap();
     let (rows, failures) =
         compiled.late(&batch, &applied, &new_rows(&[[1; 16], [0x2b; 16], [3; 16]])).unwrap();

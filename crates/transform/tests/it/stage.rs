@@ -129,7 +129,7 @@ impl Stage {
             Ok(compiled) => compiled,
             Err(errors) => panic!("{errors:?}"),
         };
-        let applied = compiled.apply(&self.batch(compiled.as_ref())).unwrap();
+        let applied = compiled.apply(&self.batch(compiled.as_ref()).into()).unwrap();
         for (output, column) in self.asked.outputs.iter().zip(applied.rows.schema().fields()) {
             if let Some(wanted) = &output.column {
                 assert_eq!(column.data_type(), arrow_field(wanted, true).data_type());

@@ -193,6 +193,30 @@ fn the_example_of_files_does_what_its_readme_says() {
     assert_eq!(again["sources"][0]["unread"], 4);
 }
 
+/// A run speaks with two databases: which one an error is about is told, and a file by its name.
+#[test]
+fn errors_of_files_name_the_source() {
+    let clinic = Clinic::new();
+    clinic.run("move run clinic").exits(0);
+    // Looked at, and read.
+    for (file, bytes) in
+        [("people.csv", &b"id;id;born\n"[..]), ("people.csv.gz", b"no gzip at all")]
+    {
+        fs::remove_file(clinic.project.path("export/people.csv")).ok();
+        fs::write(clinic.project.path("export").join(file), bytes).expect("a file");
+        for words in [
+            "move run clinic",
+            "move verify clinic",
+            "move plan clinic",
+            "move sample clinic people 1",
+        ] {
+            let told = clinic.run(words).exits(2).all();
+            assert!(told.contains("old:") && told.contains(file), "{words}: {told}");
+            assert!(!told.contains("app:"), "{words}: {told}");
+        }
+    }
+}
+
 /// What a record says that can't be read tonight is not gone, in whatever mode.
 #[test]
 fn a_reload_keeps_rows_whose_record_cannot_be_read() {

@@ -15,6 +15,7 @@ mod modes;
 mod nights;
 mod scaffold;
 mod survives;
+mod unreadable;
 mod verify;
 
 use dunlin_testkit::servers::run_sql;

@@ -1,7 +1,7 @@
 //! The server's texts on their way into batches.
 //!
-//! A value that has no place in memory (a zero date, a text that is no UTF-8) is an error that says
-//! which column it is in; it never becomes NULL, 0, or an empty text.
+//! A value that has no place in memory (a zero date, a text that is no UTF-8) is told of as one that
+//! can't be read; it never becomes NULL, 0, or an empty text for anybody who uses it.
 
 use std::sync::Arc;
 
@@ -88,10 +88,15 @@ impl Column {
         })
     }
 
-    /// Adds a value; tells about how many bytes it takes.
+    /// Adds NULL.
+    pub(super) fn push_null(&mut self) {
+        any!(self, cells => cells.append_null());
+    }
+
+    /// Adds a value, or nothing where it has no place; tells about how many bytes it takes.
     pub(super) fn push(&mut self, value: Option<&[u8]>) -> Result<usize, Why> {
         let Some(bytes) = value else {
-            any!(self, cells => cells.append_null());
+            self.push_null();
             return Ok(1);
         };
         if let Self::Bytes(cells) = self {

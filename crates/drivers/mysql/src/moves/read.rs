@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use dunlin_engine::moves::{Batches, Extract, arrow_schema};
+use dunlin_engine::moves::{Batches, Extract, ReadRows, Unreadable, arrow_schema};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, ValueType};
 use mysql_async::prelude::Queryable as _;
@@ -22,65 +22,51 @@ use crate::session::Session;
 
 /// Rows on their way into a batch.
 pub(super) struct Filling {
-    table: String,
-    names: Vec<String>,
     schema: SchemaRef,
     columns: Vec<Column>,
+    unreadable: Vec<Unreadable>,
     rows: usize,
     bytes: usize,
 }
 
 impl Filling {
-    pub(super) fn new(table: &str, fields: &[Field], target: bool) -> Result<Self, TargetError> {
+    pub(super) fn new(fields: &[Field], target: bool) -> Result<Self, TargetError> {
         Ok(Self {
-            table: table.to_owned(),
-            names: fields.iter().map(|field| field.name.clone()).collect(),
             schema: Arc::new(arrow_schema(fields, target)),
             columns: fields
                 .iter()
                 .map(|field| Column::new(field, target))
                 .collect::<Result<_, _>>()?,
+            unreadable: Vec::new(),
             rows: 0,
             bytes: 0,
         })
     }
 
-    /// Adds a row. `number` is its place among all that were read, from 1.
-    pub(super) fn push<'v>(
-        &mut self,
-        values: impl Iterator<Item = Option<&'v [u8]>>,
-        number: u64,
-    ) -> Result<(), TargetError> {
+    /// Adds a row.
+    pub(super) fn push<'v>(&mut self, values: impl Iterator<Item = Option<&'v [u8]>>) {
         for (place, (column, value)) in self.columns.iter_mut().zip(values).enumerate() {
-            let bytes = column.push(value);
-            self.bytes += bytes.map_err(|why| {
-                let name = self.names.get(place).map_or("", String::as_str);
-                misfit(&self.table, name, number, why)
-            })?;
+            self.bytes += column.push(value).unwrap_or_else(|why| {
+                column.push_null();
+                let row = u32::try_from(self.rows).unwrap_or(u32::MAX);
+                self.unreadable.push(Unreadable { row, column: place, why });
+                1
+            });
         }
         self.rows += 1;
         self.bytes += 1;
-        Ok(())
     }
 
     /// Ends the batch; the next begins empty.
-    pub(super) fn finish(&mut self) -> Result<RecordBatch, TargetError> {
+    pub(super) fn finish(&mut self) -> Result<ReadRows, TargetError> {
         let columns: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
+        let unreadable = std::mem::take(&mut self.unreadable);
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map(|rows| ReadRows { rows, unreadable })
             .map_err(|error| bug(format!("rows make no batch: {error}")))
     }
-}
-
-fn misfit(table: &str, column: &str, number: u64, why: &str) -> TargetError {
-    let message = format!("{table}.{column} {why}, in row {number} of those read");
-    let mut told = TargetError::new(ErrorKind::Refused, message);
-    told.by_row = true;
-    told.help(
-        "repair such rows, or read them by a query that converts them: NULLIF(a, '0000-00-00'), \
-         TIME_TO_SEC(a), CAST(a AS BINARY)",
-    )
 }
 
 /// Why the rows were not read to their end.
@@ -108,7 +94,7 @@ pub(super) async fn read(
 ) -> Result<(), TargetError> {
     let sql = select(extract, &dialler.url.database)?;
     session.require_fit(&sql)?;
-    let filling = Filling::new(&extract.table.to_string(), &extract.fields, target)?;
+    let filling = Filling::new(&extract.fields, target)?;
     let mut conn = session.take()?;
     let ours = match stream(&mut conn, &sql, filling, extract.batch_bytes, batches).await {
         Ok(()) => return session.keep(conn, Ok(()), During::Rows),
@@ -141,10 +127,8 @@ async fn stream(
     batches: &Batches,
 ) -> Result<(), Stop> {
     let mut result = conn.query_iter(sql).await?;
-    let mut number = 0;
     while let Some(row) = result.next().await? {
-        number += 1;
-        filling.push(values(&row), number).map_err(Stop::Ours)?;
+        filling.push(values(&row));
         if filling.bytes >= batch_bytes {
             let batch = filling.finish().map_err(Stop::Ours)?;
             batches.send(Ok(batch)).await.map_err(|_| Stop::Unwanted)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, MoveTarget, Refused, Stored, Written};
+use dunlin_engine::moves::{Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written};
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
@@ -243,7 +243,7 @@ impl MoveTarget for MysqlMoveTarget {
         from: &Written,
         keys: &RecordBatch,
         lock: bool,
-    ) -> Result<RecordBatch, TargetError> {
+    ) -> Result<ReadRows, TargetError> {
         if lock && self.open.is_none() {
             return Err(bug("rows are locked outside of a transaction"));
         }

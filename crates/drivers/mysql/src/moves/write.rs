@@ -5,7 +5,7 @@
 
 use arrow::record_batch::RecordBatch;
 use dunlin_engine::TargetError;
-use dunlin_engine::moves::{Refused, Written};
+use dunlin_engine::moves::{ReadRows, Refused, Written};
 use dunlin_model::moves::{Field, ValueType};
 
 use super::read::Filling;
@@ -218,7 +218,7 @@ pub(super) async fn fetch(
     from: &Written,
     keys: &RecordBatch,
     lock: bool,
-) -> Result<RecordBatch, TargetError> {
+) -> Result<ReadRows, TargetError> {
     let given = Given::keys(table, from, keys)?;
     // A key that can't be stored is that of no row.
     let (open, _) = given.sorted();
@@ -229,11 +229,9 @@ pub(super) async fn fetch(
         format!("SELECT {} FROM {} WHERE {key}{lock}", list.join(", "), table.sql)
     };
     let answers = asked(session, open.iter().map(sql).collect()).await?;
-    let mut filling = Filling::new(&table.name.to_string(), &from.fields, true)?;
-    let mut number = 0;
+    let mut filling = Filling::new(&from.fields, true)?;
     for row in answers.iter().flat_map(|answer| &answer.rows) {
-        number += 1;
-        filling.push((0..row.width()).map(|place| row.bytes(place)), number)?;
+        filling.push((0..row.width()).map(|place| row.bytes(place)));
     }
     filling.finish()
 }
@@ -254,16 +252,15 @@ pub(super) async fn find(
         format!("SELECT {} FROM {} WHERE {by} LIMIT 2", list.join(", "), table.sql)
     };
     let answers = asked(session, open.iter().map(sql).collect()).await?;
-    let mut filling = Filling::new(&table.name.to_string(), &from.fields, true)?;
+    let mut filling = Filling::new(&from.fields, true)?;
     let mut places = Vec::new();
     for (place, answer) in open.iter().zip(&answers) {
         for row in &answer.rows {
             places.push(*place);
-            let number = places.len() as u64;
-            filling.push((0..row.width()).map(|place| row.bytes(place)), number)?;
+            filling.push((0..row.width()).map(|place| row.bytes(place)));
         }
     }
-    Ok((places, filling.finish()?))
+    Ok((places, filling.finish()?.whole(&table.name.to_string())?))
 }
 
 /// All that was refused, in order.

@@ -267,7 +267,8 @@ impl BareTarget for PostgresMoveTarget {
             let decoder = Decoder::new(of.table.to_string(), &of.fields, true);
             let found = read_all(&self.session, &sql, decoder).await;
             self.looked(own).await;
-            found.map_err(|error| of_table(error, &of.table))
+            let found = found.map_err(|error| of_table(error, &of.table))?;
+            found.whole(&of.table.to_string())
         })
     }
 

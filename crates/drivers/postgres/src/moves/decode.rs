@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use dunlin_engine::moves::{arrow_schema, arrow_type};
+use dunlin_engine::moves::{ReadRows, Unreadable, arrow_schema, arrow_type};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, ValueType};
 
@@ -36,34 +36,26 @@ enum Flaw {
 }
 
 impl Flaw {
-    fn error(self, table: &str, field: &Field) -> TargetError {
+    /// Why a value has no place in memory; an error, where that is no row's fault.
+    fn why(self, table: &str, field: &Field) -> Result<&'static str, TargetError> {
         let column = &field.name;
-        let (what, help) = match self {
-            Self::Form => {
-                return bug(&format!(
-                    "the server sent a value of {table}.{column} in another form than {} has",
-                    field.type_name
-                ));
+        match self {
+            Self::Form => Err(bug(&format!(
+                "the server sent a value of {table}.{column} in another form than {} has",
+                field.type_name
+            ))),
+            Self::Encoding => Ok("holds text that is no UTF-8"),
+            Self::Dimensions => {
+                Ok("holds an array of more than one dimension, or one whose first place is not 1")
             }
-            Self::Encoding => (
-                "holds text that is no UTF-8",
-                "the database has the encoding SQL_ASCII: repair those rows there, or read a query \
-                 that leaves the column out",
-            ),
-            Self::Dimensions => (
-                "holds an array of more than one dimension, or one whose first place is not 1",
-                "read a query instead of the table, with the column as text: array_to_json(column)",
-            ),
-            Self::TooLate => (
-                "holds a time after the year 294246",
-                "read a query instead of the table that turns such times into others, or into NULL",
-            ),
-            Self::TooLarge => (
-                "holds values that don't fit into one batch",
-                "leave the column out, or lower the size of a batch",
-            ),
-        };
-        TargetError::new(ErrorKind::Refused, format!("{table}.{column} {what}")).help(help)
+            Self::TooLate => Ok("holds a time after the year 294246"),
+            Self::TooLarge => {
+                let message =
+                    format!("{table}.{column} holds values that don't fit into one batch");
+                Err(TargetError::new(ErrorKind::Refused, message)
+                    .help("leave the column out, or lower the size of a batch"))
+            }
+        }
     }
 }
 
@@ -72,6 +64,8 @@ struct Lists {
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
     items: Column,
+    /// Items of all lists; those of a list that was given up belong to the NULL that stands for it.
+    count: i32,
     field: FieldRef,
 }
 
@@ -129,6 +123,7 @@ impl Column {
                 offsets: vec![0],
                 nulls: NullBufferBuilder::new(0),
                 items: Self::new(item, target),
+                count: 0,
                 field: Arc::new(arrow::datatypes::Field::new(
                     "item",
                     arrow_type(item, target),
@@ -159,8 +154,7 @@ impl Column {
             Self::Timestamp(to) => to.append_null(),
             Self::Map(to) => to.append(false).map_err(|_| Flaw::Form)?,
             Self::List(lists) => {
-                let last = lists.offsets.last().copied().unwrap_or(0);
-                lists.offsets.push(last);
+                lists.offsets.push(lists.count);
                 lists.nulls.append_null();
             }
         }
@@ -216,6 +210,7 @@ impl Column {
             Self::Map(from) => Arc::new(from.finish()),
             Self::List(lists) => {
                 let offsets = std::mem::replace(&mut lists.offsets, vec![0]);
+                lists.count = 0;
                 Arc::new(ListArray::try_new(
                     Arc::clone(&lists.field),
                     OffsetBuffer::new(offsets.into()),
@@ -255,11 +250,11 @@ fn append_map(to: &mut MapBuilder<StringBuilder, StringBuilder>, raw: &[u8]) -> 
     let count = fields.int32().filter(|count| *count >= 0).ok_or(Flaw::Form)?;
     for _ in 0..count {
         let key = fields.value().flatten().ok_or(Flaw::Form)?;
-        to.keys().append_value(utf8(key)?);
-        match fields.value().ok_or(Flaw::Form)? {
-            Some(value) => to.values().append_value(utf8(value)?),
-            None => to.values().append_null(),
-        }
+        let key = utf8(key)?;
+        let value = fields.value().ok_or(Flaw::Form)?.map(utf8).transpose()?;
+        // Both or none: what was begun belongs to the NULL that stands for it.
+        to.keys().append_value(key);
+        to.values().append_option(value);
     }
     if !fields.is_empty() {
         return Err(Flaw::Form);
@@ -290,9 +285,9 @@ fn append_list(lists: &mut Lists, raw: &[u8]) -> Result<(), Flaw> {
             Some(item) => lists.items.append(item)?,
             None => lists.items.append_null()?,
         }
+        lists.count = lists.count.checked_add(1).ok_or(Flaw::TooLarge)?;
     }
-    let last = lists.offsets.last().copied().unwrap_or(0);
-    lists.offsets.push(last.checked_add(count).ok_or(Flaw::TooLarge)?);
+    lists.offsets.push(lists.count);
     lists.nulls.append_non_null();
     Ok(())
 }
@@ -303,6 +298,7 @@ pub(super) struct Decoder {
     fields: Vec<Field>,
     schema: SchemaRef,
     columns: Vec<Column>,
+    unreadable: Vec<Unreadable>,
     rows: usize,
     bytes: usize,
     /// What came of a row whose end has not come yet.
@@ -322,6 +318,7 @@ impl Decoder {
             fields: fields.to_vec(),
             schema: Arc::new(arrow_schema(fields, target)),
             columns,
+            unreadable: Vec::new(),
             rows: 0,
             bytes: 0,
             carry: Vec::new(),
@@ -374,12 +371,20 @@ impl Decoder {
                 break;
             }
             let row = &piece[at..];
-            for ((column, place), field) in self.columns.iter_mut().zip(&places).zip(&self.fields) {
+            let columns = self.columns.iter_mut().zip(&places).zip(&self.fields);
+            for (number, ((column, place), field)) in columns.enumerate() {
                 let done = match place {
                     Some(place) => column.append(&row[place.clone()]),
                     None => column.append_null(),
                 };
-                done.map_err(|flaw| flaw.error(&self.table, field))?;
+                if let Err(flaw) = done {
+                    let why = flaw.why(&self.table, field)?;
+                    column
+                        .append_null()
+                        .or_else(|flaw| flaw.why(&self.table, field).map(|_| ()))?;
+                    let row = u32::try_from(self.rows).unwrap_or(u32::MAX);
+                    self.unreadable.push(Unreadable { row, column: number, why });
+                }
             }
             at += fields.at();
             self.rows += 1;
@@ -389,20 +394,22 @@ impl Decoder {
     }
 
     /// The rows that are held, as a batch; `None`: none.
-    pub(super) fn batch(&mut self) -> Result<Option<RecordBatch>, TargetError> {
+    pub(super) fn batch(&mut self) -> Result<Option<ReadRows>, TargetError> {
         if self.rows == 0 { Ok(None) } else { self.finish().map(Some) }
     }
 
     /// The rows that are held, also if there are none.
-    pub(super) fn finish(&mut self) -> Result<RecordBatch, TargetError> {
+    pub(super) fn finish(&mut self) -> Result<ReadRows, TargetError> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
+        let unreadable = std::mem::take(&mut self.unreadable);
         let columns: Result<Vec<_>, _> = self.columns.iter_mut().map(Column::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         columns
             .and_then(|columns| {
                 RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             })
+            .map(|rows| ReadRows { rows, unreadable })
             .map_err(|error| bug(&format!("rows of {} make no batch: {error}", self.table)))
     }
 }
@@ -462,7 +469,7 @@ mod tests {
                 decoder.take(piece).expect("rows");
             }
             assert!(decoder.ended);
-            assert_eq!(decoder.finish().expect("a batch").num_rows(), 3);
+            assert_eq!(decoder.finish().expect("a batch").count(), 3);
         }
         assert!(Decoder::new("t".to_owned(), &fields, false).take(&[1; 40]).is_err());
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 
-use dunlin_engine::moves::{Batches, Extract};
+use dunlin_engine::moves::{Batches, Extract, ReadRows};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, ValueType};
 use futures_util::{Stream, StreamExt};
@@ -176,7 +176,7 @@ pub(super) async fn read_all(
     session: &Session,
     select: &str,
     mut decoder: Decoder,
-) -> Result<arrow::record_batch::RecordBatch, TargetError> {
+) -> Result<ReadRows, TargetError> {
     let mut stream = pin!(open(session, select).await?);
     while let Some(piece) = stream.next().await {
         decoder.take(&piece.map_err(|error| sent_error(&error))?)?;

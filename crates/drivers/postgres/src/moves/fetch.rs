@@ -4,7 +4,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use dunlin_engine::TargetError;
-use dunlin_engine::moves::Written;
+use dunlin_engine::moves::{ReadRows, Written};
 use dunlin_model::moves::{Field, ValueType};
 
 use super::decode::Decoder;
@@ -66,7 +66,7 @@ pub(super) async fn fetch(
     from: &Written,
     keys: &RecordBatch,
     lock: bool,
-) -> Result<RecordBatch, TargetError> {
+) -> Result<ReadRows, TargetError> {
     let key = key_of(from)?;
     let keys = Keys::new(layout, &key, keys)?;
     let decoder = Decoder::new(layout.name.clone(), &from.fields, true);
@@ -103,7 +103,7 @@ pub(super) async fn find(
         table = layout.sql,
         found = same("t", "s", &by),
     );
-    let rows = read_all(session, &select, decoder).await?;
+    let rows = read_all(session, &select, decoder).await?.whole(&layout.name)?;
     let numbers = rows.column(0).as_primitive::<Int64Type>();
     let place = |number: &i64| {
         let place = usize::try_from(number - 1).ok().and_then(|at| keys.places.get(at));

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{BareTarget, Batches, Extract, MoveTarget, Refused, Stored, Written};
+use dunlin_engine::moves::{
+    BareTarget, Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written,
+};
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
@@ -270,7 +272,7 @@ impl MoveTarget for PostgresMoveTarget {
         from: &Written,
         keys: &RecordBatch,
         lock: bool,
-    ) -> Result<RecordBatch, TargetError> {
+    ) -> Result<ReadRows, TargetError> {
         if lock && self.open.is_none() {
             return Err(bug("rows are locked outside of a transaction"));
         }

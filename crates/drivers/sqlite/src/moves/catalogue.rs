@@ -77,7 +77,7 @@ pub(super) fn describe(
 }
 
 /// A name by which each row of a table can be told; `None`: it has no rowid, or is no table.
-pub(super) fn rowid_name(connection: &Connection, table: &str) -> Outcome<Option<&'static str>> {
+fn rowid_name(connection: &Connection, table: &str) -> Outcome<Option<&'static str>> {
     let sql = "SELECT 1 FROM pragma_table_list
                WHERE schema = 'main' AND type = 'table' AND wr = 0 AND name = ?1 COLLATE NOCASE";
     if !connection.prepare_cached(sql)?.exists([table])? {

@@ -1,7 +1,7 @@
 //! SQLite's values on their way into batches.
 //!
-//! SQLite lets any column hold any value. One that doesn't fit its column's declared type is an
-//! error that says where it is; it never becomes NULL, 0, or an empty text.
+//! SQLite lets any column hold any value. One that doesn't fit its column's declared type is told of
+//! as one that can't be read; it never becomes NULL, 0, or an empty text for anybody who uses it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Column {
         Ok(Self { value_type: field.value_type.clone(), ordered, cells })
     }
 
-    /// Adds a value; tells about how many bytes it takes.
+    /// Adds a value, or nothing where it doesn't fit; tells about how many bytes it takes.
     pub(super) fn push(&mut self, value: ValueRef<'_>) -> Result<usize, Why> {
         let null = value == ValueRef::Null;
         match &mut self.cells {

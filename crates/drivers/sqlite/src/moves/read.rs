@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use dunlin_engine::moves::{Extract, arrow_schema};
+use dunlin_engine::moves::{Extract, ReadRows, Unreadable, arrow_schema};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, ValueType};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
-use super::catalogue::{qualified, rowid_name};
+use super::catalogue::qualified;
 use super::decode::Column;
 use super::moment;
 use crate::control::Control;
@@ -19,10 +20,9 @@ use crate::ledger::quoted;
 
 /// Rows on their way into a batch.
 pub(super) struct Filling {
-    table: String,
-    names: Vec<String>,
     schema: SchemaRef,
     columns: Vec<Column>,
+    unreadable: Vec<Unreadable>,
     rows: usize,
     bytes: usize,
 }
@@ -30,7 +30,6 @@ pub(super) struct Filling {
 impl Filling {
     /// `order`: the columns that rows are ordered by.
     pub(super) fn new(
-        table: &str,
         fields: &[Field],
         order: &[String],
         target: bool,
@@ -40,49 +39,43 @@ impl Filling {
             .map(|field| Column::new(field, order.contains(&field.name), target))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            table: table.to_owned(),
-            names: fields.iter().map(|field| field.name.clone()).collect(),
             schema: Arc::new(arrow_schema(fields, target)),
             columns,
+            unreadable: Vec::new(),
             rows: 0,
             bytes: 0,
         })
     }
 
-    /// Adds a row, whose rowid may stand after its columns. `number` is its place among all that
-    /// were read, from 1.
-    pub(super) fn push(&mut self, row: &Row<'_>, rowid: bool, number: u64) -> Outcome<()> {
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: &Row<'_>) -> Outcome<()> {
         for (place, column) in self.columns.iter_mut().enumerate() {
-            match column.push(row.get_ref(place)?) {
-                Ok(bytes) => self.bytes += bytes,
+            self.bytes += match column.push(row.get_ref(place)?) {
+                Ok(bytes) => bytes,
                 Err(why) => {
-                    let at = if rowid {
-                        let rowid: i64 = row.get(self.names.len())?;
-                        format!("in the row of rowid {rowid}")
-                    } else {
-                        format!("in row {number} of those read")
-                    };
-                    return Err(misfit(&self.table, &self.names[place], &at, why).into());
+                    let _ = column.push(ValueRef::Null);
+                    let row = u32::try_from(self.rows).unwrap_or(u32::MAX);
+                    self.unreadable.push(Unreadable { row, column: place, why });
+                    1
                 }
-            }
+            };
         }
         self.rows += 1;
         self.bytes += 1;
         Ok(())
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Ends the batch; the next begins empty.
-    pub(super) fn finish(&mut self) -> Result<RecordBatch, TargetError> {
+    pub(super) fn finish(&mut self) -> Result<ReadRows, TargetError> {
         let columns: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(
-            |error| TargetError::new(ErrorKind::Bug, format!("rows make no batch: {error}")),
-        )
+        let unreadable = std::mem::take(&mut self.unreadable);
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map(|rows| ReadRows { rows, unreadable })
+            .map_err(|error| {
+                TargetError::new(ErrorKind::Bug, format!("rows make no batch: {error}"))
+            })
     }
 }
 
@@ -92,18 +85,15 @@ pub(super) fn read(
     control: &Control,
     extract: &Extract,
     target: bool,
-    mut put: impl FnMut(RecordBatch) -> bool,
+    mut put: impl FnMut(ReadRows) -> bool,
 ) -> Outcome<()> {
-    let (sql, rowid) = select(connection, extract)?;
-    let table = extract.table.to_string();
-    let mut filling = Filling::new(&table, &extract.fields, &extract.order, target)?;
+    let sql = select(connection, extract)?;
+    let mut filling = Filling::new(&extract.fields, &extract.order, target)?;
     let prepare = || control.preparing(|| connection.prepare(&sql));
     let mut statement = control.as_user(None, prepare).map_err(Fault::Query)?;
     let mut rows = statement.raw_query();
-    let mut number = 0;
     while let Some(row) = rows.next().map_err(Fault::Query)? {
-        number += 1;
-        filling.push(row, rowid, number)?;
+        filling.push(row)?;
         if filling.bytes >= extract.batch_bytes && !put(filling.finish()?) {
             return Ok(());
         }
@@ -114,18 +104,13 @@ pub(super) fn read(
     Ok(())
 }
 
-/// The statement, and whether the row's rowid stands after its columns.
-fn select(connection: &Connection, extract: &Extract) -> Outcome<(String, bool)> {
+fn select(connection: &Connection, extract: &Extract) -> Outcome<String> {
     let mut list: Vec<String> = extract.fields.iter().map(|field| quoted(&field.name)).collect();
-    let (from, rowid) = match &extract.query {
+    let from = match &extract.query {
         // On lines of its own, since it may end in a comment.
-        Some(query) => (format!("(\n{}\n)", query.trim_end().trim_end_matches(';')), None),
-        None => {
-            let rowid = rowid_name(connection, &extract.table.name)?;
-            (qualified(&extract.table)?, rowid)
-        }
+        Some(query) => format!("(\n{}\n)", query.trim_end().trim_end_matches(';')),
+        None => qualified(&extract.table)?,
     };
-    list.extend(rowid.map(str::to_owned));
     if list.is_empty() {
         list.push("NULL".to_owned());
     }
@@ -144,7 +129,7 @@ fn select(connection: &Connection, extract: &Extract) -> Outcome<(String, bool)>
         sql.push_str(" ORDER BY ");
         sql.push_str(&order.join(", "));
     }
-    Ok((sql, rowid.is_some()))
+    Ok(sql)
 }
 
 fn order_by(connection: &Connection, extract: &Extract) -> Outcome<Vec<String>> {
@@ -205,13 +190,4 @@ fn no_order(extract: &Extract, column: &str) -> TargetError {
     );
     TargetError::new(ErrorKind::Unsupported, message)
         .help("name other columns as the key, or a query that has the number as a text")
-}
-
-fn misfit(table: &str, column: &str, at: &str, why: &str) -> TargetError {
-    let mut told = TargetError::new(ErrorKind::Refused, format!("{table}.{column} {why}, {at}"));
-    told.by_row = true;
-    told.help(
-        "SQLite lets a column hold values of any type. Repair such rows, or read them by a query \
-         that converts them: CAST(a AS TEXT), datetime(a, 'unixepoch')",
-    )
 }

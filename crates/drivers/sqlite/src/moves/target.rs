@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, MoveTarget, Refused, Stored, Written};
+use dunlin_engine::moves::{Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written};
 use dunlin_engine::{ErrorKind, Purpose, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
@@ -245,7 +245,7 @@ impl MoveTarget for SqliteMoveTarget {
         from: &Written,
         keys: &RecordBatch,
         lock: bool,
-    ) -> Result<RecordBatch, TargetError> {
+    ) -> Result<ReadRows, TargetError> {
         let (from, keys) = (from.clone(), keys.clone());
         self.worker
             .call(move |writer| {

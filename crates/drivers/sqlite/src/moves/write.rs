@@ -4,7 +4,7 @@
 //! rows; a statement that fails leaves nothing behind.
 
 use arrow::record_batch::RecordBatch;
-use dunlin_engine::moves::{Refused, Written};
+use dunlin_engine::moves::{ReadRows, Refused, Written};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, TableName};
 use rusqlite::{CachedStatement, Connection, ffi, params_from_iter};
@@ -135,7 +135,7 @@ pub(super) fn fetch(
     connection: &Connection,
     from: &Written,
     keys: &RecordBatch,
-) -> Outcome<RecordBatch> {
+) -> Outcome<ReadRows> {
     let fields = key_fields(from)?;
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let cells = encode::columns(&fields, keys)?;
@@ -143,13 +143,13 @@ pub(super) fn fetch(
     let table = qualified(&from.table)?;
     let sql = format!("SELECT {} FROM {table} WHERE {}", list.join(", "), by_key(&names));
     let mut statement = connection.prepare_cached(&sql).map_err(Fault::Query)?;
-    let mut filling = Filling::new(&from.table.to_string(), &from.fields, &[], true)?;
+    let mut filling = Filling::new(&from.fields, &[], true)?;
     for row in 0..keys.num_rows() {
         // A key that can't be stored is that of no row.
         let Ok(key) = bound(&cells, row) else { continue };
         let mut found = statement.query(params_from_iter(&key)).map_err(Fault::Query)?;
         while let Some(row) = found.next().map_err(Fault::Query)? {
-            filling.push(row, false, filling.rows() as u64 + 1)?;
+            filling.push(row)?;
         }
     }
     Ok(filling.finish()?)
@@ -169,18 +169,18 @@ pub(super) fn find(
     let (list, by) = (list.join(", "), by_key(&names));
     let sql = format!("SELECT {list} FROM {table} WHERE {by} LIMIT 2");
     let mut statement = connection.prepare_cached(&sql).map_err(Fault::Query)?;
-    let mut filling = Filling::new(&from.table.to_string(), &from.fields, &[], true)?;
+    let mut filling = Filling::new(&from.fields, &[], true)?;
     let mut places = Vec::new();
     for (row, place) in (0..values.num_rows()).zip(0..) {
         // What can't be stored is in no row.
         let Ok(value) = bound(&cells, row) else { continue };
         let mut found = statement.query(params_from_iter(&value)).map_err(Fault::Query)?;
         while let Some(row) = found.next().map_err(Fault::Query)? {
-            filling.push(row, false, filling.rows() as u64 + 1)?;
+            filling.push(row)?;
             places.push(place);
         }
     }
-    Ok((places, filling.finish()?))
+    Ok((places, filling.finish()?.whole(&from.table.to_string())?))
 }
 
 impl Place<'_> {

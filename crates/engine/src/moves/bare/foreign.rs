@@ -89,8 +89,8 @@ async fn others(
     let looking = async move {
         while let Some(batch) = received.recv().await {
             let batch = batch?;
-            let keys = KeyColumns::of(batch.columns())?;
-            if (0..batch.num_rows()).any(|row| is_other(key_hash(&keys.key(row)))) {
+            let keys = KeyColumns::of(batch.rows.columns())?;
+            if (0..batch.count()).any(|row| is_other(key_hash(&keys.key(row)))) {
                 return Ok::<_, TargetError>(true);
             }
         }

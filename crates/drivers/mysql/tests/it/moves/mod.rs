@@ -14,7 +14,7 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dunlin_engine::moves::{
-    Batches, Extract, MoveConnector as _, MoveTarget, Source, Written, arrow_schema,
+    Batches, Extract, MoveConnector as _, MoveTarget, ReadRows, Source, Written, arrow_schema,
 };
 use dunlin_engine::{Claim, Target, TargetError};
 use dunlin_model::moves::{Field, Relation, TableName};
@@ -106,7 +106,7 @@ async fn collected<F>(
 where
     F: Future<Output = Result<(), TargetError>>,
 {
-    let (batches, mut queue) = mpsc::channel::<Result<RecordBatch, TargetError>>(1);
+    let (batches, mut queue) = mpsc::channel::<Result<ReadRows, TargetError>>(1);
     let gather = async {
         let mut found = Vec::new();
         while let Some(batch) = queue.recv().await {
@@ -116,6 +116,8 @@ where
     };
     let (answer, found) = tokio::join!(read(batches), gather);
     answer?;
+    let found = found.into_iter().map(|batch: ReadRows| batch.whole("t"));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     Ok(concat_batches(&arrow_schema(fields, target).into(), &found).unwrap())
 }
 

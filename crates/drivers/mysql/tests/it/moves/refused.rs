@@ -140,7 +140,7 @@ async fn keys_that_only_the_collation_takes_for_one_are_two() {
     assert_eq!(moving.target.insert(&into, &other).await.unwrap(), there);
     assert_eq!(moving.target.update(&into, &other).await.unwrap(), there);
     let key = other.project(&[0]).unwrap();
-    assert_eq!(moving.target.fetch(&into, &key, true).await.unwrap().num_rows(), 0);
+    assert_eq!(moving.target.fetch(&into, &key, true).await.unwrap().rows.num_rows(), 0);
     assert_eq!(moving.target.delete(&into, &key).await.unwrap(), there);
     assert_eq!(moving.target.update(&into, &row("abc")).await.unwrap(), Refused::default());
     moving.commit().await;

@@ -65,7 +65,7 @@ async fn every_type_is_stored_and_comes_back() {
     moving.begin().await;
     moving.target.load(&into, &rows).await.unwrap();
     let ids = rows.project(&[0]).unwrap();
-    assert_eq!(moving.target.fetch(&into, &ids, true).await.unwrap(), rows);
+    assert_eq!(moving.target.fetch(&into, &ids, true).await.unwrap().rows, rows);
     moving.commit().await;
     let catalogue = moving.target.catalogue().await.unwrap();
     let extract = extract(catalogue.relation(&into.table).unwrap(), &[]);
@@ -100,7 +100,7 @@ async fn uuids_and_addresses_of_mariadb_come_back() {
     moving.begin().await;
     assert_eq!(moving.target.insert(&into, &rows).await.unwrap(), Refused::default());
     let ids = rows.project(&[0]).unwrap();
-    assert_eq!(moving.target.fetch(&into, &ids, false).await.unwrap(), rows);
+    assert_eq!(moving.target.fetch(&into, &ids, false).await.unwrap().rows, rows);
     moving.commit().await;
     assert_eq!(moving.one("SELECT id FROM t").await, "abababab-abab-abab-abab-abababababab");
     let texts = [Some("0:0::1".to_owned()), None];
@@ -131,7 +131,7 @@ async fn rows_are_inserted_updated_and_deleted_by_key() {
     assert_eq!(refused, Refused { absent_or_there: vec![2], rejected: Vec::new() });
     let refused = moving.target.delete(&into, &keys(&into, &[3, 8])).await.unwrap();
     assert_eq!(refused, Refused { absent_or_there: vec![1], rejected: Vec::new() });
-    let found = moving.target.fetch(&into, &keys(&into, &[2, 3, 1]), true).await.unwrap();
+    let found = moving.target.fetch(&into, &keys(&into, &[2, 3, 1]), true).await.unwrap().rows;
     assert_eq!(shown(&found), ["2|B|2", "1|a|1"]);
     assert_eq!(moving.one(NAMES).await, "1a1 2b- 3c-", "nobody sees it before the commit");
     moving.commit().await;

@@ -147,7 +147,7 @@ async fn a_lock_is_waited_for_no_longer_than_said() {
     other.batch_execute("ROLLBACK").await.expect("the end of it");
     target.begin(&lease, LONG).await.expect("a transaction");
     assert_eq!(
-        target.fetch(&into, &rows(&into, &[1, 9, 1]), true).await.expect("rows").num_rows(),
+        target.fetch(&into, &rows(&into, &[1, 9, 1]), true).await.expect("rows").rows.num_rows(),
         1
     );
 }

@@ -7,7 +7,9 @@ mod source;
 mod types;
 
 use arrow::record_batch::RecordBatch;
-use dunlin_engine::moves::{Batches, Extract, MoveConnector, MoveTarget, Source, Written};
+use dunlin_engine::moves::{
+    Batches, Extract, MoveConnector, MoveTarget, ReadRows, Source, Written,
+};
 use dunlin_engine::{Claim, Target, TargetError};
 use dunlin_model::moves::{Catalogue, Relation, TableName};
 use dunlin_model::{Lease, Resource};
@@ -84,7 +86,9 @@ async fn all(
     });
     reading(&sender).await?;
     drop(sender);
-    gather.await.expect("a queue").into_iter().collect()
+    let batches: Result<Vec<ReadRows>, TargetError> =
+        gather.await.expect("a queue").into_iter().collect();
+    batches?.into_iter().map(|batch| batch.whole("t")).collect()
 }
 
 async fn read(source: &mut Box<dyn Source>, extract: &Extract) -> Vec<RecordBatch> {

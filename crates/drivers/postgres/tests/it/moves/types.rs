@@ -94,7 +94,7 @@ async fn there_and_back(world: &World, table: &str) {
 
     target.begin(&lease, crate::world::LONG).await.expect("a transaction");
     for batch in &batches {
-        let same = target.fetch(&into, &keys(&into, batch), true).await.expect("rows");
+        let same = target.fetch(&into, &keys(&into, batch), true).await.expect("rows").rows;
         assert_eq!(same.num_rows(), batch.num_rows());
         let gone = target.delete(&into, &keys(&into, batch)).await.expect("rows");
         assert_eq!(gone, Default::default());

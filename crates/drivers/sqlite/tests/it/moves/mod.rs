@@ -10,7 +10,9 @@ use arrow::array::{Array as _, ArrayRef, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use dunlin_engine::moves::{Batches, Extract, MoveConnector, MoveTarget, Source, arrow_schema};
+use dunlin_engine::moves::{
+    Batches, Extract, MoveConnector, MoveTarget, ReadRows, Source, arrow_schema,
+};
 use dunlin_engine::{Claim, Connector, Purpose, Target, TargetError};
 use dunlin_model::moves::{Field, Relation, TableName};
 use dunlin_model::{Lease, Resource};
@@ -91,7 +93,7 @@ async fn collected<F>(
 where
     F: Future<Output = Result<(), TargetError>>,
 {
-    let (batches, mut queue) = mpsc::channel::<Result<RecordBatch, TargetError>>(1);
+    let (batches, mut queue) = mpsc::channel::<Result<ReadRows, TargetError>>(1);
     let gather = async {
         let mut found = Vec::new();
         while let Some(batch) = queue.recv().await {
@@ -101,6 +103,8 @@ where
     };
     let (answer, found) = tokio::join!(read(batches), gather);
     answer?;
+    let found = found.into_iter().map(|batch: ReadRows| batch.whole("t"));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     let schema = arrow_schema(fields, target).into();
     Ok(concat_batches(&schema, &found).unwrap())
 }

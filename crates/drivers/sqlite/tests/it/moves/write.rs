@@ -102,7 +102,7 @@ async fn every_type_is_stored_and_comes_back() {
     moving.begin().await;
     moving.target.load(&into, &rows).await.unwrap();
     let ids = rows.project(&[0]).unwrap();
-    assert_eq!(moving.target.fetch(&into, &ids, true).await.unwrap(), rows);
+    assert_eq!(moving.target.fetch(&into, &ids, true).await.unwrap().rows, rows);
     moving.commit().await;
     let relation = moving.relation("t").await;
     let extract = extract(&relation, &[]);
