@@ -111,7 +111,7 @@ async fn read(source: &mut dyn Source, extract: &Extract) -> Result<Vec<Vec<Stri
     let taking = async {
         let mut all = Vec::new();
         while let Some(batch) = received.recv().await {
-            all.extend(shown(&batch.expect("a batch")));
+            all.extend(shown(&batch.expect("a batch").rows));
         }
         all
     };

@@ -1,7 +1,7 @@
 //! Reading: catalogue, types, order, snapshot.
 
 use dunlin_engine::ErrorKind;
-use dunlin_engine::moves::{Extract, MoveConnector as _, Source};
+use dunlin_engine::moves::{Extract, MoveConnector as _, ReadRows, Source};
 use dunlin_model::moves::{TableName, ValueType};
 
 use super::{extract, read_all, relation, shown};
@@ -183,8 +183,8 @@ async fn a_receiver_that_is_gone_ends_the_reading_and_not_the_snapshot() {
     let gather = async {
         let mut sizes = Vec::new();
         while let Some(batch) = queue.recv().await {
-            let batch: Result<arrow::record_batch::RecordBatch, _> = batch;
-            sizes.push(batch.unwrap().num_rows());
+            let batch: Result<ReadRows, _> = batch;
+            sizes.push(batch.unwrap().count());
         }
         sizes
     };

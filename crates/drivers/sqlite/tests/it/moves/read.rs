@@ -1,8 +1,7 @@
 //! Reading: values, order, and one snapshot.
 
-use arrow::record_batch::RecordBatch;
 use dunlin_engine::ErrorKind;
-use dunlin_engine::moves::{Extract, MoveConnector as _};
+use dunlin_engine::moves::{Extract, MoveConnector as _, ReadRows};
 use dunlin_model::moves::TableName;
 
 use super::super::{Scratch, files};
@@ -167,11 +166,11 @@ async fn batches_are_bounded_and_a_receiver_that_is_gone_ends_the_reading() {
     let mut extract = relation(&scratch, "t", &["id"]).await;
     extract.batch_bytes = 100_000;
     let mut source = scratch.source().await;
-    let (batches, mut queue) = tokio::sync::mpsc::channel::<Result<RecordBatch, _>>(1);
+    let (batches, mut queue) = tokio::sync::mpsc::channel::<Result<ReadRows, _>>(1);
     let gather = async {
         let mut sizes = Vec::new();
         while let Some(batch) = queue.recv().await {
-            sizes.push(batch.unwrap().num_rows());
+            sizes.push(batch.unwrap().count());
         }
         sizes
     };
