@@ -106,7 +106,7 @@ async fn what_cannot_be_read_is_an_error_that_says_where() {
         .await;
     let mut source = world.connector.source().await.expect("a snapshot");
     let catalogue = source.catalogue().await.expect("a catalogue");
-    for (table, words) in [("grid", "grid.cells"), ("late", "late.at"), ("failing", "division")] {
+    for (table, words) in [("grid", "cells holds"), ("late", "at holds"), ("failing", "division")] {
         let extract = extract(&relation(&catalogue, table), &[]);
         let error = all(async |batches| source.read(&extract, batches).await).await;
         let error = error.expect_err(table);
