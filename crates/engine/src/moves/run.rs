@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::job::{Job, Urgency};
 use crate::leases::{Heartbeat, acquire};
 use crate::report::{Cause, EngineError};
-use crate::{ErrorKind, Purpose, Remedy, Target, TargetError};
+use crate::{ErrorKind, Purpose, ReadRequest, Remedy, Target, TargetError};
 
 /// What errors of the source's side carry as a note.
 pub const SOURCE_NOTE: &str = "the move's source";
@@ -255,7 +255,7 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
         return Ok(report);
     }
     let mut ledger = job.connect(Purpose::Run).await?;
-    if !ledger.probe(&[]).await?.ledger {
+    if !has_ledger(ledger.as_mut()).await? {
         ledger.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;
     }
     target.create_store().await?;
@@ -269,6 +269,15 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
         job.observer.event(Event::MoveLetGo);
         ledger = job.connect(Purpose::Run).await?;
     }
+}
+
+/// Whether there is a whole ledger: a run that died while it made one may have left tables alone, where
+/// each of them is a transaction of its own.
+async fn has_ledger(ledger: &mut dyn Target) -> Result<bool, TargetError> {
+    if !ledger.probe(&[]).await?.ledger {
+        return Ok(false);
+    }
+    Ok(ledger.read(&ReadRequest { ledger: true, foreign: None }).await?.ledger.exists())
 }
 
 /// A mapping says that its ledger is gone.

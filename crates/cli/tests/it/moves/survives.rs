@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use dunlin_testkit::servers::run_sql;
+use dunlin_testkit::servers::{self, run_sql};
 
 use super::Library;
 use crate::project::Project;
@@ -136,4 +136,34 @@ fn a_death_before_a_row_is_taken_over_forgets_nobodys_row() {
     sql("old.db", "DELETE FROM pairs WHERE id = 3");
     project.run("move run pairs").exits(0);
     assert_eq!(sql("new.db", "SELECT a, b FROM pairs"), "p|q");
+}
+
+/// MariaDB makes each table of the ledger by itself: a run that died among them leaves tables and no
+/// word of a ledger. The next one makes it whole.
+#[test]
+fn a_ledger_that_is_half_made_is_made_whole() {
+    let project = Project::empty();
+    project.write(
+        "dunlin.toml",
+        "[databases.old]\nurl = \"sqlite:old.db\"\n\n[databases.app]\nurl = \"${APP_URL}\"\n",
+    );
+    project.write(
+        "moves/names.toml",
+        "source = \"old\"\ntarget = \"app\"\n\n[into.names]\nfrom = \"names\"\n\
+         set.id = \"id\"\nset.name = \"name\"\n",
+    );
+    let old = format!("sqlite://{}", project.path("old.db").display());
+    run_sql(&old, "CREATE TABLE names (id integer PRIMARY KEY, name text); INSERT INTO names VALUES (1, 'Ada')")
+        .expect("the client can do it");
+    let new = servers::mysql().database("half_made");
+    new.sql("CREATE TABLE names (id integer PRIMARY KEY, name text)").expect("a table");
+    let run = || project.run_with("move run names", &[("APP_URL", new.url.as_str())]);
+    run().exits(0);
+    let tables = ["leases", "segments", "backfills", "runs", "history", "meta"];
+    for table in tables {
+        new.sql(&format!("DELETE FROM dunlin_{table}")).expect("a table of the ledger");
+    }
+    run().exits(0);
+    let known = new.sql("SELECT COUNT(*) FROM dunlin_meta").expect("the ledger");
+    assert_eq!(known.trim_end(), "1");
 }
