@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use dunlin::project::moves::percent;
 
 use super::{Waiting, YesArgs};
 
@@ -61,6 +62,9 @@ pub(crate) struct MoveRunArgs {
     /// temporary files beyond that
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) memory: u32,
+    /// Let this run delete so much of a table, whatever the mapping's `max_deleted` says: 40%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) max_deleted: Option<u8>,
     /// Don't compare the rows in the end
     #[arg(long)]
     pub(crate) no_verify: bool,
@@ -102,6 +106,10 @@ pub(crate) struct MoveVerifyArgs {
 
 fn rate(text: &str) -> Result<u64, String> {
     crate::commands::rate(text).ok_or_else(|| "write 2000/s, for 2000 rows a second".to_owned())
+}
+
+fn share(text: &str) -> Result<u8, String> {
+    percent(text).ok_or_else(|| "write a share of a table's rows, such as 40%".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -156,21 +156,27 @@ pub(super) fn check_deletions(
         *gone += writer.gone.iter().filter(is_gone).count() as u64;
         *all += writer.gone.len() as u64 + writer.report.rows;
     }
-    for (table, (gone, all)) in tables {
-        if all > SMALL_TABLE_ROWS && gone * 100 > all * percent {
-            return Err(TargetError::new(
-                ErrorKind::Statement,
-                format!(
-                    "{gone} of {all} rows of {table} are gone from the source, which is more than \
-                     the {percent}% that one run may delete: none was deleted"
-                ),
-            )
-            .help(
-                "if the source is whole, raise `max_deleted` under [conflicts], run, and put it back",
-            ));
-        }
-    }
-    Ok(())
+    tables.retain(|_, (gone, all)| *all > SMALL_TABLE_ROWS && *gone * 100 > *all * percent);
+    let Some((table, (gone, all))) = tables.first_key_value() else { return Ok(()) };
+    let others = match tables.len() - 1 {
+        0 => String::new(),
+        1 => ", and too many of another table".to_owned(),
+        count => format!(", and too many of {count} other tables"),
+    };
+    // So much that all of them get through.
+    let enough =
+        tables.values().map(|(gone, all)| (gone * 100).div_ceil(*all)).max().unwrap_or(100);
+    let name = &plan.mapping.name;
+    Err(TargetError::new(
+        ErrorKind::Statement,
+        format!(
+            "{gone} of {all} rows of {table} are gone from the source, which is more than the \
+             {percent}% that one run may delete{others}: none was deleted"
+        ),
+    )
+    .help(format!(
+        "if the source is whole, let one run do it: `dunlin move run {name} --max-deleted {enough}%`"
+    )))
 }
 
 /// Deletes what is gone from the source.

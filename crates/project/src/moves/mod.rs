@@ -15,5 +15,5 @@ mod scaffold;
 
 pub use check::check_mapping;
 pub use folder::{FOLDER, list_mappings, read_mapping};
-pub use reader::parse_mapping;
+pub use reader::{parse_mapping, percent};
 pub use scaffold::scaffold;

@@ -265,7 +265,7 @@ fn conflicts(document: &mut Document<'_>, table: &DeTable<'_>) -> Conflicts {
                 conflicts.gone_here = document.word(&path, value, GONE).unwrap_or_default();
             }
             "max_deleted" => {
-                conflicts.max_deleted_percent = percent(value);
+                conflicts.max_deleted_percent = value.get_ref().as_str().and_then(percent);
                 if conflicts.max_deleted_percent.is_none() {
                     let message = "it takes a share of a table's rows from 0% to 100%";
                     document.wrong(&path, value, message, "for example: max_deleted = \"10%\"");
@@ -277,8 +277,10 @@ fn conflicts(document: &mut Document<'_>, table: &DeTable<'_>) -> Conflicts {
     conflicts
 }
 
-fn percent(value: Item<'_, '_>) -> Option<u8> {
-    let number = value.get_ref().as_str()?.trim().strip_suffix('%')?.trim_end();
+/// A share from `0%` to `100%`, in hundredths.
+#[must_use]
+pub fn percent(text: &str) -> Option<u8> {
+    let number = text.trim().strip_suffix('%')?.trim_end();
     let digits = number.bytes().all(|byte| byte.is_ascii_digit());
     number.parse().ok().filter(|percent: &u8| digits && *percent <= 100)
 }

@@ -26,6 +26,8 @@ pub(super) async fn run(
     opened.job.dry_run = args.dry_run;
     opened.job.show_values = args.show_values;
     opened.job.verify = !args.no_verify;
+    let conflicts = &mut opened.job.mapping.conflicts;
+    conflicts.max_deleted_percent = args.max_deleted.or(conflicts.max_deleted_percent);
     opened.job.finish = finish;
     opened.job.workers = args.workers.unwrap_or(opened.job.workers);
     opened.job.rate = args.rate.filter(|rate| *rate > 0);

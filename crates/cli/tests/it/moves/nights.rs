@@ -158,8 +158,11 @@ fn an_emptied_source_does_not_empty_the_target() {
     let refused = library.run("move run library");
     assert_ne!(refused.code(), 0);
     assert_eq!(library.new_one("SELECT count(*) FROM books"), "204");
-    library.edit("[ids]", "[conflicts]\nmax_deleted = \"60%\"\n\n[ids]");
-    library.run("move run library").exits(0);
+    library.edit("[ids]", "[conflicts]\nmax_deleted = \"20%\"\n\n[ids]");
+    library.run("move run library --max-deleted 49%").exits(1);
+    library.run("move run library --max-deleted 50").exits(2);
+    assert_eq!(library.new_one("SELECT count(*) FROM books"), "204");
+    library.run("move run library --max-deleted 50%").exits(0);
     assert_eq!(library.new_one("SELECT count(*) FROM books"), "103");
     snapshot!("move_emptied", library.project, refused.all());
 }
