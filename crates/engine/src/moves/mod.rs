@@ -40,6 +40,7 @@ mod read_rows;
 mod rehearse;
 mod reload;
 mod report;
+mod rights;
 mod row_hash;
 mod run;
 mod sample;
@@ -77,6 +78,7 @@ pub use ports::{
 };
 pub use read_rows::{ReadRows, Unreadable};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
+pub use rights::{Doing, LackedRight, lacked};
 pub use run::{
     MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue,
 };

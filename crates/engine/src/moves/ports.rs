@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::bare::BareTarget;
 use super::read_rows::ReadRows;
+use super::rights::{Doing, LackedRight};
 use crate::{Connector, TargetError};
 
 /// Makes connections for moves.
@@ -245,6 +246,12 @@ pub trait MoveTarget: Send {
 
     /// Puts entries into the store, or deletes them.
     async fn put(&mut self, name: &str, entries: &[Stored]) -> Result<(), TargetError>;
+
+    /// Rights that this login lacks for that. Where the database doesn't tell, none.
+    async fn lacked_rights(&mut self, doing: Doing<'_>) -> Result<Vec<LackedRight>, TargetError> {
+        let _ = doing;
+        Ok(Vec::new())
+    }
 
     /// Sets what the database numbers a column with next to at least `above` + 1. In the transaction
     /// where it can be.

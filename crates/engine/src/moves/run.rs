@@ -18,6 +18,7 @@ use super::look::never_ran;
 use super::plan::{MovePlan, PlannedSource, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector};
 use super::report::MoveReport;
+use super::rights;
 use super::session::Session;
 use super::state::{AREA, MoveState};
 use crate::events::Event;
@@ -254,6 +255,7 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
         report.warnings = warnings;
         return Ok(report);
     }
+    rights::check(&plan, target.as_mut()).await?;
     let mut ledger = job.connect(Purpose::Run).await?;
     if !has_ledger(ledger.as_mut()).await? {
         ledger.create_ledger(&uuid::Uuid::new_v4().to_string()).await?;

@@ -16,6 +16,8 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
     let (plan, warnings, _) =
         moves::prepare(&opened.job).await.map_err(|error| opened.error(error))?;
     render::failure::diagnostics(&warnings);
+    let lacked = moves::lacked(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
+    render::failure::diagnostics(&lacked);
     let outline = plan.outline();
     let tables = moves::outlook(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
     let mode = opened.job.mapping.mode.as_str();

@@ -13,6 +13,7 @@ mod matched;
 mod mistakes;
 mod modes;
 mod nights;
+mod rights;
 mod scaffold;
 mod survives;
 mod unreadable;

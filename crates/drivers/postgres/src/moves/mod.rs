@@ -18,6 +18,7 @@ mod layout;
 mod normalise;
 mod numeric;
 mod refused;
+mod rights;
 mod sequence;
 mod source;
 mod store;

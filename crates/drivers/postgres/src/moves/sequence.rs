@@ -13,7 +13,11 @@ use crate::session::Session;
 const NEAR: i64 = 10_000;
 
 /// Its name as SQL.
-async fn of(session: &Session, table: &TableName, column: &str) -> Result<String, TargetError> {
+pub(super) async fn of(
+    session: &Session,
+    table: &TableName,
+    column: &str,
+) -> Result<String, TargetError> {
     let sql = quote::text(&table_sql(table));
     let name = quote::text(column);
     let found = session
@@ -53,7 +57,7 @@ pub(super) async fn take(
             quote::text(&sequence)
         ))
         .await
-        .map_err(|error| allowed(error, &sequence))?;
+        .map_err(|error| allowed(session, error, &sequence))?;
     answers.iter().flat_map(|answer| &answer.rows).map(|row| number(row, 0)).collect()
 }
 
@@ -72,7 +76,7 @@ pub(super) async fn above(
              pg_catalog.pg_sequence AS q WHERE q.seqrelid = {literal}::pg_catalog.regclass"
         ))
         .await
-        .map_err(|error| allowed(error, &sequence))?;
+        .map_err(|error| allowed(session, error, &sequence))?;
     let row = single(&state, 0)?;
     let (last, called, step): (i64, bool, i64) =
         (number(row, 0)?, boolean(row, 1)?, number(row, 2)?);
@@ -98,14 +102,15 @@ pub(super) async fn above(
     } else {
         format!("SELECT pg_catalog.setval({literal}, {above}, true)")
     };
-    let set = session.ask(&sql).await.map_err(|error| allowed(error, &sequence))?;
+    let set = session.ask(&sql).await.map_err(|error| allowed(session, error, &sequence))?;
     required(single(&set, 0)?, 0).map(|_| ())
 }
 
-fn allowed(error: TargetError, sequence: &str) -> TargetError {
+fn allowed(session: &Session, error: TargetError, sequence: &str) -> TargetError {
     if error.kind == ErrorKind::Permission {
         return error.help(format!(
-            "as its owner: GRANT SELECT, USAGE, UPDATE ON SEQUENCE {sequence} TO this login"
+            "as its owner: GRANT SELECT, USAGE, UPDATE ON SEQUENCE {sequence} TO {};",
+            quote::name(&session.endpoint.user_name())
         ));
     }
     error

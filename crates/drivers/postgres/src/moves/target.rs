@@ -7,7 +7,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_engine::moves::{
-    BareTarget, Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written,
+    BareTarget, Batches, Doing, Extract, LackedRight, MoveTarget, ReadRows, Refused, Stored,
+    Written,
 };
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
@@ -15,7 +16,9 @@ use dunlin_model::moves::{Catalogue, Field, TableName};
 
 use super::layout::Layout;
 use super::source::{in_table, of_table};
-use super::{FORMS, bare, catalogue, delete, extract, fetch, normalise, sequence, store, write};
+use super::{
+    FORMS, bare, catalogue, delete, extract, fetch, normalise, rights, sequence, store, write,
+};
 use crate::fence::{Limits, begin_fenced_at, commit_fenced, make_lane};
 use crate::quote;
 use crate::rows::bug;
@@ -328,6 +331,10 @@ impl MoveTarget for PostgresMoveTarget {
             return Err(bug("entries are put outside of a transaction"));
         }
         call!(self, store::put(&self.session, name, entries))
+    }
+
+    async fn lacked_rights(&mut self, doing: Doing<'_>) -> Result<Vec<LackedRight>, TargetError> {
+        rights::lacked(&self.session, doing).await
     }
 
     async fn number_above(
