@@ -161,6 +161,11 @@ pub enum BackfillNews<'a> {
         /// Who, a line each.
         who: &'a [String],
     },
+    /// Few rows match: they were found by one search, and chunks reach no others.
+    Found {
+        /// How many.
+        count: u64,
+    },
     /// How far it is; told four times a second.
     Progress {
         /// As the ledger will keep it.

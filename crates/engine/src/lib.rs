@@ -32,5 +32,5 @@ pub use failpoint::failpoint;
 pub use ports::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
     Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome, RunRecord,
-    ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
+    Search, ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
 };

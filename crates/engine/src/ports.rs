@@ -7,7 +7,7 @@ mod chunks;
 
 pub use chunks::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Mark, Quarantined,
-    Rehearsal, RowsOutcome, Signal, Undone,
+    Rehearsal, RowsOutcome, Search, Signal, Undone,
 };
 
 use std::sync::Arc;

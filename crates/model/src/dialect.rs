@@ -53,6 +53,10 @@ pub struct Capabilities {
     /// A table's pages can be sampled, so that cutting a stretch of keys into thousands of parts costs
     /// no more than into two.
     pub samples_pages: bool,
+    /// Rows that a statement will take can be found beforehand by a query that locks nothing: behind
+    /// a barrier it sees every row that must not be missed. Where there is no barrier, statements
+    /// themselves wait for such rows, and a query would pass over them.
+    pub finds_rows: bool,
 }
 
 impl Capabilities {
@@ -67,6 +71,7 @@ impl Capabilities {
                 made_by_run: false,
                 one_writer: false,
                 samples_pages: true,
+                finds_rows: true,
             },
             Dialect::Mysql => Self {
                 dialect,
@@ -75,6 +80,7 @@ impl Capabilities {
                 made_by_run: false,
                 one_writer: false,
                 samples_pages: false,
+                finds_rows: false,
             },
             Dialect::Sqlite => Self {
                 dialect,
@@ -83,6 +89,7 @@ impl Capabilities {
                 made_by_run: true,
                 one_writer: true,
                 samples_pages: false,
+                finds_rows: false,
             },
         }
     }

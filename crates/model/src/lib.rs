@@ -20,9 +20,9 @@ mod statement;
 mod version;
 
 pub use backfill::{
-    Access, Backfill, BackfillRecord, BackfillState, Bound, Capture, Column, Index, IndexColumn,
-    Intent, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment, Table, TableKind, ValueForm,
-    Wish,
+    Access, Backfill, BackfillRecord, BackfillState, Bound, Capture, Column, Finder, Index,
+    IndexColumn, Intent, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment, Table,
+    TableKind, ValueForm, Wish,
 };
 pub use checksum::{Checksums, normalized};
 pub use chunking::{Chunking, OnError};

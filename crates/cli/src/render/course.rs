@@ -72,6 +72,11 @@ impl Course {
                 self.note(record, *rows_done);
                 self.progress();
             }
+            BackfillNews::Found { count } => {
+                let rows = super::count(*count as usize, "row");
+                let text = format!("{rows} to be done, found by one search");
+                self.say(&text, "found", json!({ "rows": count }));
+            }
             BackfillNews::HeldBefore => {
                 self.say("what it is to make true is true already", "held-before", json!({}));
             }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dunlin_model::{Bound, KeyRange, Segment};
 use tokio::sync::Notify;
 
+use super::found::Found;
 use crate::Mark;
 
 /// What one chunk covers.
@@ -28,12 +29,14 @@ pub(crate) struct Seat {
     pub(crate) ahead: VecDeque<Mark>,
     /// Where the walk is: the last mark, or where there is none, what comes before them.
     pub(crate) walked: Bound,
+    /// Its rows, where they were found beforehand: then there is nothing to walk.
+    pub(crate) found: Option<Found>,
 }
 
 impl Seat {
-    fn new(segment: Segment) -> Self {
+    fn new(segment: Segment, found: Option<Found>) -> Self {
         let walked = segment.upto.clone();
-        Self { segment, next: None, ahead: VecDeque::new(), walked }
+        Self { segment, next: None, ahead: VecDeque::new(), walked, found }
     }
 
     /// Rows that have been walked and not been done.
@@ -46,12 +49,21 @@ impl Seat {
         self.next = None;
         self.ahead.clear();
         self.walked = self.segment.upto.clone();
+        if let Some(found) = &mut self.found {
+            found.again();
+        }
+    }
+
+    /// Forgets also what was found: it grows old.
+    pub(crate) fn lay_down(&mut self) {
+        self.found = None;
+        self.walk_again();
     }
 
     /// Whether the walk has come to the segment's end. Rows without a key have no order: there is
     /// nothing to walk.
     pub(crate) fn walked_all(&self) -> bool {
-        self.segment.hi == Bound::Nulls || self.walked == self.segment.hi
+        self.segment.hi == Bound::Nulls || self.found.is_some() || self.walked == self.segment.hi
     }
 }
 
@@ -86,12 +98,14 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(segments: &[Segment]) -> Self {
+    /// `found`: the rows of segments, where they were found beforehand.
+    pub(crate) fn new(segments: &[Segment], mut found: BTreeMap<i64, Found>) -> Self {
         let positions: BTreeMap<i64, Segment> =
             segments.iter().map(|segment| (segment.seg, segment.clone())).collect();
         let next = positions.keys().last().map_or(1, |last| last + 1);
+        let open = segments.iter().filter(|segment| !segment.is_done());
         let mut free: Vec<Seat> =
-            segments.iter().filter(|s| !s.is_done()).cloned().map(Seat::new).collect();
+            open.map(|segment| Seat::new(segment.clone(), found.remove(&segment.seg))).collect();
         // Taken from the end: lowest numbers first.
         free.reverse();
         let state = State { free, positions, next, ..State::default() };
@@ -158,10 +172,10 @@ impl Board {
     }
 
     /// Adds a piece that was cut off.
-    pub(crate) fn add(&self, segment: Segment) {
+    pub(crate) fn add(&self, segment: Segment, found: Option<Found>) {
         let mut state = self.state();
         state.positions.insert(segment.seg, segment.clone());
-        state.free.push(Seat::new(segment));
+        state.free.push(Seat::new(segment, found));
         drop(state);
         self.changed.notify_waiters();
     }

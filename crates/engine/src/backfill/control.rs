@@ -1,6 +1,7 @@
 //! What people ask of a backfill from outside: where it stands, to hold, to show its plan, to deal
 //! with rows in quarantine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -318,7 +319,7 @@ fn alone(job: &Job, work: Backfill, lease: Lease, chunking: &Chunking) -> Arc<Sh
         job: job.clone(),
         work,
         lease,
-        board: Board::new(&[]),
+        board: Board::new(&[], BTreeMap::new()),
         // A row that fails here stays where it is.
         on_error: dunlin_model::OnError::Stop,
         quarantined: 0,

@@ -62,6 +62,10 @@ pub(crate) struct Crew<'a> {
     pub(crate) rate: Option<u64>,
     /// Row code, and the variables that its programs get.
     pub(crate) code: Option<(RowCode, Vec<(String, String)>)>,
+    /// A connection that the first lane may have.
+    pub(crate) spare: Option<Box<dyn Target>>,
+    /// Rows of this walk in all, where they were found beforehand.
+    pub(crate) found: Option<u64>,
 }
 
 /// The lanes at work, by their numbers.
@@ -186,7 +190,11 @@ impl Crew<'_> {
             if lanes.present.contains_key(&number) {
                 continue;
             }
-            let target = match self.shared.job.connector.connect(Purpose::Lane).await {
+            let connected = match self.spare.take() {
+                Some(target) => Ok(target),
+                None => self.shared.job.connector.connect(Purpose::Lane).await,
+            };
+            let target = match connected {
                 Ok(target) => target,
                 // Fewer lanes than were asked for are slower, and no failure. None at all is one, in the
                 // end; but whoever takes the segments up anew for it seems to have died at them.
@@ -332,6 +340,10 @@ impl Crew<'_> {
             return Ok(());
         }
         watch.estimated_at = Some(now);
+        if let Some(found) = self.found {
+            watch.left = Some(found.saturating_sub(self.shared.board.rows()));
+            return Ok(());
+        }
         let mut left = Some(0_u64);
         for segment in self.shared.board.segments() {
             let (false, Bound::Key(hi)) = (segment.is_done(), &segment.hi) else { continue };

@@ -93,6 +93,9 @@ impl Lane {
                 Offer::Seat(seat) => {
                     let mut seat = *seat;
                     let end = self.segment(&mut seat).await;
+                    if end.is_some() {
+                        seat.lay_down();
+                    }
                     // Whatever is in doubt about it is settled by the ledger, not by the board.
                     self.shared.board.give_back(seat);
                     if let Some(end) = end {
@@ -153,6 +156,9 @@ impl Lane {
             return Turn::Next;
         };
         let Stretch { to, range, rows } = stretch;
+        if let Some(found) = &mut seat.found {
+            found.begin(&range);
+        }
         if self.may_work_ahead(seat) {
             self.settle_next(seat, &to, want).await;
         }
@@ -218,7 +224,11 @@ impl Lane {
     async fn settle_next(&mut self, seat: &mut Seat, to: &Bound, want: u64) {
         // If it can't be walked now, the next turn tells.
         let walked = self.walk_on(seat, want).await;
-        if walked.is_ok() && seat.ahead.front().is_some_and(|mark| mark.rows <= want + want / 4) {
+        if seat.found.is_some() {
+            seat.next = next_chunk(seat, to, want);
+        } else if walked.is_ok()
+            && seat.ahead.front().is_some_and(|mark| mark.rows <= want + want / 4)
+        {
             seat.next = next_chunk(seat, to, want);
         }
     }
@@ -260,6 +270,9 @@ impl Lane {
     fn advance(&mut self, seat: &mut Seat, to: Bound) {
         seat.segment.upto = to;
         seat.segment.attempts = 0;
+        if let Some(found) = &mut seat.found {
+            found.done();
+        }
         self.shared.board.moved(&seat.segment);
     }
 
@@ -317,24 +330,34 @@ impl Lane {
             self.shared.board.keep_whole(seg);
             return Ok(());
         };
-        let left = self.target.estimate(&self.shared.work, &seat.segment.upto, &hi).await?;
+        let left = match &seat.found {
+            Some(found) => Some(found.len()),
+            None => self.target.estimate(&self.shared.work, &seat.segment.upto, &hi).await?,
+        };
         // Less than four chunks are sooner done than shared.
         if left.is_some_and(|rows| rows < self.shared.chunk_rows().saturating_mul(4)) {
             self.shared.board.keep_whole(seg);
             return Ok(());
         }
-        let keys = self.target.split(&self.shared.work, &seat.segment.upto, &hi, 2).await?;
-        let Some(middle) = keys.into_iter().next() else {
+        let middle = match &seat.found {
+            Some(found) => found.middle(),
+            None => {
+                let work = &self.shared.work;
+                self.target.split(work, &seat.segment.upto, &hi, 2).await?.into_iter().next()
+            }
+        };
+        let Some(middle) = middle else {
             self.shared.board.keep_whole(seg);
             return Ok(());
         };
-        self.cut_at(seat, Bound::Key(middle)).await?;
+        self.cut_at(seat, middle).await?;
         failpoint("segment.cut");
         Ok(())
     }
 
     /// Cuts what is left of a segment in two: the near part stays with this lane.
-    async fn cut_at(&mut self, seat: &mut Seat, middle: Bound) -> Result<(), TargetError> {
+    async fn cut_at(&mut self, seat: &mut Seat, key: Key) -> Result<(), TargetError> {
+        let middle = Bound::Key(key.clone());
         let near = Segment { hi: middle.clone(), ..seat.segment.clone() };
         let far = Segment {
             seg: self.shared.board.next_number(),
@@ -351,7 +374,11 @@ impl Lane {
         seat.segment = near;
         seat.walk_again();
         self.shared.board.moved(&seat.segment);
-        self.shared.board.add(far);
+        let beyond = seat.found.as_mut().and_then(|found| found.cut_behind(&key));
+        if beyond.is_none() {
+            seat.found = None;
+        }
+        self.shared.board.add(far, beyond);
         Ok(())
     }
 }

@@ -84,6 +84,9 @@ pub(super) fn next_chunk(seat: &mut Seat, after: &Bound, want: u64) -> Option<St
     if seat.segment.hi == Bound::Nulls {
         return Some(Stretch { to: Bound::Nulls, range: KeyRange::Nulls, rows: 1 });
     }
+    if let Some(found) = &seat.found {
+        return found.next_chunk(want, &seat.segment.hi);
+    }
     let mut taken: Option<Key> = None;
     let mut rows = 0;
     while let Some(mark) = seat.ahead.front() {
@@ -126,7 +129,7 @@ mod tests {
             rows: 0,
             attempts: 0,
         };
-        Seat { walked: Bound::Key(key(before)), segment, next: None, ahead }
+        Seat { walked: Bound::Key(key(before)), segment, next: None, ahead, found: None }
     }
 
     #[test]

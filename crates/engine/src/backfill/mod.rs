@@ -12,6 +12,7 @@ mod board;
 mod control;
 mod crew;
 mod doer;
+mod found;
 mod lane;
 mod marks;
 mod operator;
@@ -25,13 +26,14 @@ mod shared;
 mod sizer;
 mod undo;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    BackfillRecord, BackfillState, Body, Capabilities, Checksums, EntryState, EntryWrite, Lease,
-    LedgerEvent, Phase, PlannedStep, Resource, Segment, Wish,
+    BackfillRecord, BackfillState, Body, Bound, Capabilities, Checksums, EntryState, EntryWrite,
+    Lease, LedgerEvent, Phase, PlannedStep, Resource, Segment, Wish,
 };
 use tokio::sync::mpsc;
 
@@ -41,6 +43,7 @@ pub use self::control::{
     Preview, Released, discard, intend, preview, quarantined, release, rows_done, standing,
 };
 use self::crew::{Crew, WalkEnd};
+use self::found::Found;
 use self::lane::ChunkFailure;
 pub(crate) use self::pace::Pace;
 use self::prepare::{Prepared, prepare, segments};
@@ -221,18 +224,24 @@ impl<'a> Course<'a> {
             pace,
             progress: Progress::default(),
         };
+        // How many rows may be set aside does not depend on how they are found.
+        let row_count_estimate = prepared.record.row_count_estimate;
+        let (found, spare) = self.search(prepared, &sizing.pace).await?;
+        let found_rows = found
+            .as_ref()
+            .map(|found| rows_of(&prepared.segments) + found.values().map(Found::len).sum::<u64>());
         let (news, heard) = mpsc::unbounded_channel();
         let start = Start {
             job: job.clone(),
             work: prepared.work.clone(),
             lease: self.lease.clone(),
-            board: Board::new(&prepared.segments),
+            board: Board::new(&prepared.segments, found.unwrap_or_default()),
             on_error: chunking.on_error,
             quarantined: prepared.record.quarantined,
             sizing,
             intent: prepared.record.intent.clone(),
             one_connection,
-            row_count_estimate: prepared.record.row_count_estimate,
+            row_count_estimate,
         };
         let shared = Arc::new(Shared::new(start, news));
         let code = match &self.step.migration.body {
@@ -246,6 +255,8 @@ impl<'a> Course<'a> {
             workers: job.limits.workers_for(&chunking),
             rate: chunking.rate,
             code,
+            spare,
+            found: found_rows,
         };
         let began = Instant::now();
         let walked = crew.walk(heard).await;
@@ -259,6 +270,24 @@ impl<'a> Course<'a> {
         let (end, record) = walked?;
         prepared.record = record;
         Ok(end)
+    }
+
+    /// Looks for the rows beforehand, where they are few, and says so; and the connection that found
+    /// them.
+    async fn search(
+        &self,
+        prepared: &mut Prepared,
+        pace: &Pace,
+    ) -> Result<(Option<BTreeMap<i64, Found>>, Option<Box<dyn Target>>), Halt> {
+        let Some((found, target)) = found::search(self.bench.job, prepared, pace).await? else {
+            return Ok((None, None));
+        };
+        let count = found.values().map(Found::len).sum();
+        self.tell(BackfillNews::Found { count });
+        if prepared.segments.iter().all(|one| one.is_done() || one.hi != Bound::Nulls) {
+            prepared.record.row_count_estimate = Some(rows_of(&prepared.segments) + count);
+        }
+        Ok((Some(found), Some(target)))
     }
 
     /// After the last chunk. `true`: done and recorded; `false`: the table is walked again.

@@ -182,6 +182,16 @@ impl Pace {
         self.full_time = true;
     }
 
+    /// Whether chunks get all of their time already.
+    pub(crate) fn takes_full_time(&self) -> bool {
+        self.time_share() >= 1.0
+    }
+
+    /// Whether a reading says that nobody else is at work and nothing minds more of it.
+    pub(crate) fn is_alone(health: &Health) -> bool {
+        health.others == Some(0) && health.signals.iter().all(|one| one.load < GROW_BELOW)
+    }
+
     /// Learns from a chunk: its time and COMMIT, and rows that it wrote.
     pub(crate) fn observe(&mut self, now: Instant, rows: u64, took: Duration, commit: Duration) {
         self.commit = self.commit * 0.6 + commit.as_secs_f64() * 0.4;

@@ -15,7 +15,7 @@ use crate::report::Cause;
 use crate::{ErrorKind, Target, TargetError};
 
 /// Tables with fewer rows may be scanned and sorted: it takes milliseconds.
-const SMALL_TABLE_ROWS: u64 = 10_000;
+pub(super) const SMALL_TABLE_ROWS: u64 = 10_000;
 
 /// A walk that can begin or go on.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) record: BackfillRecord,
     pub(crate) segments: Vec<Segment>,
     pub(crate) row_bytes: Option<u64>,
+    /// Rows of the table, by the server's statistics.
+    pub(crate) table_rows: Option<u64>,
 }
 
 /// Looks at the table, plans, and takes up what the ledger has of this pass, or begins it. `None`:
@@ -81,8 +83,8 @@ pub(crate) async fn prepare(
         .await
         .map_err(|error| proof::of_filter(&chunking, error))?;
     let record = new_record(step, &work, estimate);
-    let row_bytes = table.row_bytes_estimate;
-    let mut prepared = Prepared { work, chunking, record, segments, row_bytes };
+    let (row_bytes, table_rows) = (table.row_bytes_estimate, table.row_count_estimate);
+    let mut prepared = Prepared { work, chunking, record, segments, row_bytes, table_rows };
     begin(target, lease, entry, &mut prepared, Some(Wish::Run)).await?;
     crate::failpoint("backfill.begun");
     Ok(Some(prepared))
@@ -242,6 +244,7 @@ fn resume(
         record,
         segments,
         row_bytes: table.row_bytes_estimate,
+        table_rows: table.row_count_estimate,
     })
 }
 

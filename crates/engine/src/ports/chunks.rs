@@ -30,6 +30,17 @@ pub struct Mark {
     pub rows: u64,
 }
 
+/// How far a search for rows may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search {
+    /// At most so many rows.
+    pub count_max: u64,
+    /// So many of their keys make a chunk at most.
+    pub list_max: usize,
+    /// It may take so long.
+    pub time_max: Duration,
+}
+
 /// What moves forward with a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checkpoint {
@@ -250,6 +261,19 @@ pub trait Chunks: Send {
         spacing: u64,
         count: u32,
     ) -> Result<Vec<Mark>, TargetError>;
+
+    /// The keys of all rows that the statements would take (`work.finder`), in order, a list for each
+    /// stretch: by whatever plan the server has for it, under one snapshot, without locks. `None`:
+    /// there are more than `count_max`, or so it seems; it would take longer than `time_max`; rows
+    /// would not be reached by lists of `list_max` of their keys; what the condition says may change
+    /// from one look to the next; or this database can't. What goes wrong with the condition itself
+    /// is `None` as well: a chunk will tell.
+    async fn find(
+        &mut self,
+        work: &Backfill,
+        stretches: &[(Bound, Key)],
+        search: Search,
+    ) -> Result<Option<Vec<Vec<Key>>>, TargetError>;
 
     /// All backfills in the ledger with their segments, or the one of a resource. A move's run has such
     /// a row as well, and is found by its resource alone. A ledger from before there were backfills

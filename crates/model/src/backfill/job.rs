@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Bound, Column, KeyColumn};
+use super::{Bound, Column, Finder, KeyColumn};
 use crate::{MigrationId, Statement};
 
 /// Old values are kept, so that the backfill can be undone.
@@ -34,6 +34,9 @@ pub struct Backfill {
     /// Which rows matter, in the user's SQL; for estimates and for what is captured, never for what
     /// the statements do.
     pub filter: Option<String>,
+    /// How rows that would be done can be found without a walk; `None`: only by walking.
+    #[serde(skip)]
+    pub finder: Option<Finder>,
     /// The statements of one chunk, each with its places for the range; empty for row code.
     pub statements: Vec<Statement>,
     /// For row code: the columns that the program gets, in order.

@@ -88,6 +88,8 @@ pub enum KeyRange {
     },
     /// The one row with this key.
     Exactly(Key),
+    /// The rows with these keys, in the order of the walk; none at all may be meant.
+    Keys(Vec<Key>),
     /// The rows whose key is NULL.
     Nulls,
 }

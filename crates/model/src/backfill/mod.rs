@@ -1,10 +1,12 @@
 //! Chunked data migrations: keys and ranges, what a table is, what a job is, how far it is.
 
+mod finder;
 mod job;
 mod key;
 mod rows;
 mod table;
 
+pub use finder::Finder;
 pub use job::{Backfill, BackfillRecord, BackfillState, Capture, Intent, Phase, Segment, Wish};
 pub use key::{Bound, Key, KeyColumn, KeyRange};
 pub use rows::{Row, RowChange};

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dunlin_model::{
-    Backfill, Body, Chunking, Column, Diagnostic, Dialect, Index, KeyColumn, Migration, Place,
-    Statement, Table, TableKind, Verb,
+    Backfill, Body, Capabilities, Chunking, Column, Diagnostic, Dialect, Finder, Index, KeyColumn,
+    Migration, Place, Statement, Table, TableKind, Verb,
 };
 
 use crate::sql;
@@ -74,6 +74,7 @@ pub fn plan(
             key,
             index,
             filter: chunking.filter.clone(),
+            finder: planner.finder(),
             statements: migration.statements().to_vec(),
             columns,
             table_columns: planner.table_columns(),
@@ -108,6 +109,22 @@ impl Planner<'_> {
     ) {
         let place = Place::at(self.migration.file(), statement.line, statement.column);
         self.errors.push(Diagnostic::error(rule, message).at(place).help(help));
+    }
+
+    /// How rows can be found without a walk. What a second statement takes may be what the first one
+    /// has made.
+    fn finder(&self) -> Option<Finder> {
+        if !Capabilities::of(self.dialect).finds_rows {
+            return None;
+        }
+        match (&self.migration.body, self.migration.statements()) {
+            (Body::Rows(_), _) => {
+                let filter = self.chunking.filter.as_ref()?;
+                sql::finder::of_filter(self.dialect, &self.table.name, filter)
+            }
+            (_, [only]) => sql::finder::of_statement(self.dialect, only),
+            _ => None,
+        }
     }
 
     fn statement_timeout(&self, default: Option<Duration>) -> Duration {

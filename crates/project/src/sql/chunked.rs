@@ -202,7 +202,7 @@ pub(crate) fn settle(
 ///
 /// # Errors
 /// A sentence for a person, without a full stop.
-fn tokens(dialect: Dialect, text: &str) -> Result<Vec<Token>, String> {
+pub(super) fn tokens(dialect: Dialect, text: &str) -> Result<Vec<Token>, String> {
     let mut lexer = Lexer::new(dialect, text);
     let mut tokens = Vec::new();
     loop {

@@ -10,6 +10,7 @@ mod body;
 mod chunked;
 mod confinement;
 mod facts;
+pub(crate) mod finder;
 mod lex;
 mod policy;
 mod query;

@@ -21,7 +21,7 @@ mod walk;
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, Extent, Health, Mark, Quarantined, Rehearsal, RowsOutcome,
-    TargetError, Undone,
+    Search, TargetError, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -95,6 +95,18 @@ impl Chunks for MysqlTarget {
     ) -> Result<Vec<Mark>, TargetError> {
         self.let_go().await?;
         self.walk_keys(work, after, upto, spacing, count).await
+    }
+
+    /// There is no barrier: rows whose insertion is in doubt are waited for by the statements that
+    /// come to them, and a query that locks nothing would pass over them.
+    async fn find(
+        &mut self,
+        _work: &Backfill,
+        _stretches: &[(Bound, Key)],
+        _search: Search,
+    ) -> Result<Option<Vec<Vec<Key>>>, TargetError> {
+        self.let_go().await?;
+        Ok(None)
     }
 
     async fn backfills(

@@ -76,6 +76,12 @@ impl KeySql {
                 })
             }
             KeyRange::Exactly(key) => self.exactly(alias, key),
+            KeyRange::Keys(keys) if keys.is_empty() => Ok("1 = 0".to_owned()),
+            KeyRange::Keys(keys) => {
+                let each =
+                    keys.iter().map(|key| self.exactly(alias, key).map(|one| format!("({one})")));
+                Ok(each.collect::<Result<Vec<_>, _>>()?.join(" OR "))
+            }
             KeyRange::Nulls => Ok(self.nulls(alias)),
         }
     }

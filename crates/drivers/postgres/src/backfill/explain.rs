@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_engine::TargetError;
-use dunlin_model::{Access, Backfill, Bound, Key};
+use dunlin_engine::{Remedy, TargetError};
+use dunlin_model::{Access, Backfill, Bound, Key, KeyRange};
 use serde_json::Value;
 
 use super::chunk::{is_by_row, may_run};
@@ -129,6 +129,53 @@ pub(super) async fn explain(
         all.push(judge(&what, seen, rows_max, work));
     }
     Ok(all)
+}
+
+/// Whether the server would reach the rows of a list of keys by the key's index, in each statement,
+/// or where a program is to have them.
+pub(super) async fn reaches(
+    session: &mut Session,
+    layout: &Layout,
+    work: &Backfill,
+    range: &KeyRange,
+) -> Result<bool, TargetError> {
+    let KeyRange::Keys(keys) = range else { return Ok(true) };
+    let mut script = Script::default();
+    script.push(Part::Plain, "BEGIN");
+    for setting in limits(work).settings(APPLICATION_NAME, true) {
+        script.push(Part::Plain, &setting);
+    }
+    script.push(Part::Plain, &session.backend_sql(true));
+    let relations = script.push(Part::Plain, &relations_sql(work));
+    let prefix = "EXPLAIN (VERBOSE, FORMAT JSON) ";
+    let mut asked = Vec::new();
+    for (index, statement) in work.statements.iter().enumerate() {
+        asked.push(script.push_user(index, statement, prefix, |alias| layout.range(range, alias)));
+    }
+    if work.statements.is_empty() {
+        let read = super::row_code::read_sql(layout, work, range);
+        asked.push(script.push(Part::Plain, &format!("{prefix}{read}")));
+    }
+    let result = script.run(session).await;
+    session.rollback().await;
+    let answers = match result {
+        Ok(answers) => answers,
+        Err(failure) if failure.error.kind.remedy() == Remedy::Reconnect => {
+            return Err(failure.error);
+        }
+        Err(_) => return Ok(false),
+    };
+    let known = names(answers.get(relations))?;
+    let rows_max = keys.len() as f64 * 2.0 + ROWS_SPARE;
+    for at in asked {
+        let plan = plan(answers.get(at).unwrap_or(&Answer::default()))?;
+        let mut seen = Seen { cost: cost(&plan["Plan"]), ..Seen::default() };
+        look(&plan["Plan"], &known, layout, &mut seen);
+        if judge("a list of keys", seen, rows_max, work).complaint.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn limits(work: &Backfill) -> Limits {

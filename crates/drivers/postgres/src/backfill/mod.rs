@@ -6,6 +6,7 @@ mod captured;
 mod catalogue;
 mod chunk;
 mod explain;
+mod find;
 mod health;
 mod holds;
 mod layout;

@@ -51,6 +51,7 @@ impl Layout {
         match range {
             KeyRange::Between { after, upto } => self.between(after, upto, alias),
             KeyRange::Exactly(key) => self.exactly(key, alias),
+            KeyRange::Keys(keys) => self.any_of(keys, alias),
             KeyRange::Nulls => self.nulls(alias),
         }
     }
@@ -69,6 +70,38 @@ impl Layout {
     /// The one row with a key.
     pub(super) fn exactly(&self, key: &Key, alias: Option<&str>) -> String {
         self.equal(&self.literals(key), alias)
+    }
+
+    /// The rows with these keys. Planned in no time however many there are, which an OR of a thousand
+    /// keys is not.
+    fn any_of(&self, keys: &[Key], alias: Option<&str>) -> String {
+        match (self.parts.as_slice(), keys) {
+            (_, []) => "false".to_owned(),
+            (_, [only]) => self.exactly(only, alias),
+            ([part], _) => {
+                let texts: Vec<String> =
+                    keys.iter().flat_map(|key| &key.0).map(|text| quote::text(text)).collect();
+                format!(
+                    "{} {} ANY (ARRAY[{}]::{}[])",
+                    part.term(alias),
+                    part.operators[EQUAL],
+                    texts.join(","),
+                    part.type_name
+                )
+            }
+            (parts, _) => {
+                let names: Vec<String> =
+                    (1..=parts.len()).map(|number| format!("dunlin_k{number}")).collect();
+                let rows: Vec<String> =
+                    keys.iter().map(|key| format!("({})", self.literals(key).join(","))).collect();
+                format!(
+                    "EXISTS (SELECT FROM (VALUES {}) AS dunlin_keys ({}) WHERE {})",
+                    rows.join(","),
+                    names.join(", "),
+                    self.equal(&names, alias)
+                )
+            }
+        }
     }
 
     /// Each part equal to an expression.

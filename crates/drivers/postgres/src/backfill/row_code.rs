@@ -22,7 +22,7 @@ pub(crate) struct Locked {
     begun: Begun,
 }
 
-fn read_sql(layout: &Layout, work: &Backfill, range: &KeyRange) -> String {
+pub(super) fn read_sql(layout: &Layout, work: &Backfill, range: &KeyRange) -> String {
     let t = alias(work);
     let columns: Vec<String> = work
         .columns

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, Extent, Health, Mark, Quarantined, Rehearsal, RowsOutcome,
-    TargetError, Undone,
+    Search, TargetError, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -11,7 +11,7 @@ use dunlin_model::{
 };
 
 use super::{
-    barrier, captured, catalogue, chunk, explain, health, holds, layout, ledger, rehearse,
+    barrier, captured, catalogue, chunk, explain, find, health, holds, layout, ledger, rehearse,
     rejected, row_code, walk,
 };
 use crate::target::{PostgresTarget, call};
@@ -80,6 +80,18 @@ impl Chunks for PostgresTarget {
         call!(self, async {
             let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
             walk::walk(&mut self.session, &layout, work, (after, upto), spacing, count).await
+        })
+    }
+
+    async fn find(
+        &mut self,
+        work: &Backfill,
+        stretches: &[(Bound, Key)],
+        search: Search,
+    ) -> Result<Option<Vec<Vec<Key>>>, TargetError> {
+        call!(self, async {
+            let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
+            find::find(&mut self.session, &layout, work, stretches, search).await
         })
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, ErrorKind, Extent, Health, Mark, Quarantined, Rehearsal,
-    RowsOutcome, TargetError, Undone, failpoint,
+    RowsOutcome, Search, TargetError, Undone, failpoint,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -104,6 +104,16 @@ impl Chunks for SqliteTarget {
             session.read(|connection| walk::walk(connection, &work, &after, &upto, spacing, count))
         })
         .await
+    }
+
+    /// The table is its index here: a walk reads it in order, as a search would.
+    async fn find(
+        &mut self,
+        _work: &Backfill,
+        _stretches: &[(Bound, Key)],
+        _search: Search,
+    ) -> Result<Option<Vec<Vec<Key>>>, TargetError> {
+        Ok(None)
     }
 
     async fn backfills(

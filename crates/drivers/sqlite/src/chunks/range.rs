@@ -71,22 +71,30 @@ impl Order {
                 };
                 Ok(format!("{} IS NULL", qualified(alias, &column.name)))
             }
-            KeyRange::Exactly(key) => {
-                let values = exact::checked(key, self.columns.len())?;
-                let equal: Vec<String> = self
-                    .columns
-                    .iter()
-                    .zip(values)
-                    // `=` keeps to the index where `IS` might not; NULL needs the latter.
-                    .map(|(column, value)| match value.as_str() {
-                        "NULL" => format!("{} IS NULL", qualified(alias, &column.name)),
-                        value => format!("{} = {value}", self.compared(column, alias)),
-                    })
-                    .collect();
-                Ok(equal.join(" AND "))
+            KeyRange::Keys(keys) if keys.is_empty() => Ok("1 = 0".to_owned()),
+            KeyRange::Keys(keys) => {
+                let each =
+                    keys.iter().map(|key| self.exactly(alias, key).map(|one| format!("({one})")));
+                Ok(each.collect::<Outcome<Vec<_>>>()?.join(" OR "))
             }
+            KeyRange::Exactly(key) => self.exactly(alias, key),
             KeyRange::Between { after, upto } => self.between(alias, after, upto),
         }
+    }
+
+    fn exactly(&self, alias: Option<&str>, key: &Key) -> Outcome<String> {
+        let values = exact::checked(key, self.columns.len())?;
+        let equal: Vec<String> = self
+            .columns
+            .iter()
+            .zip(values)
+            // `=` keeps to the index where `IS` might not; NULL needs the latter.
+            .map(|(column, value)| match value.as_str() {
+                "NULL" => format!("{} IS NULL", qualified(alias, &column.name)),
+                value => format!("{} = {value}", self.compared(column, alias)),
+            })
+            .collect();
+        Ok(equal.join(" AND "))
     }
 
     fn between(&self, alias: Option<&str>, after: &Bound, upto: &Key) -> Outcome<String> {

@@ -50,6 +50,7 @@ async fn planned(target: &mut Box<dyn Target>, table: &str, index: &str, text: &
         key,
         index: index.to_owned(),
         filter: None,
+        finder: None,
         statements: vec![one],
         columns: Vec::new(),
         table_columns: Vec::new(),

@@ -36,7 +36,7 @@ impl Lane {
         let marks = self.target.walk(&self.shared.work, &from, &hi, spacing, 1).await?;
         let Some(first) = marks.into_iter().next() else { return Ok(None) };
         if first.key != hi {
-            self.cut_at(seat, Bound::Key(first.key)).await?;
+            self.cut_at(seat, first.key).await?;
             // Claims count for all segments alike, also for those that nobody came to. So a row
             // that has just been set apart is tried, whatever the count says; dying at it leaves
             // the count as it is in the ledger, and the row apart.
@@ -132,9 +132,12 @@ impl Lane {
 
     /// A row that fails alone.
     async fn poison(&mut self, seat: &mut Seat, chunk: &Chunk, error: TargetError) -> Turn {
-        let (Checkpoint::Segment { to, .. }, KeyRange::Between { upto, .. }) =
-            (&chunk.checkpoint, &chunk.range)
-        else {
+        let key = match &chunk.range {
+            KeyRange::Between { upto, .. } => Some(upto),
+            KeyRange::Keys(keys) => keys.first(),
+            KeyRange::Exactly(_) | KeyRange::Nulls => None,
+        };
+        let (Checkpoint::Segment { to, .. }, Some(key)) = (&chunk.checkpoint, key) else {
             let failure = ChunkFailure { error, key: None };
             return Turn::End(LaneEnd::Failed(Box::new(failure)));
         };
@@ -146,7 +149,7 @@ impl Lane {
             } else {
                 error
             };
-            let failure = ChunkFailure { error, key: Some(upto.clone()) };
+            let failure = ChunkFailure { error, key: Some(key.clone()) };
             return Turn::End(LaneEnd::Failed(Box::new(failure)));
         }
         let aside = Chunk {

@@ -118,6 +118,7 @@ fn backfill_of(columns: Vec<Column>) -> Backfill {
         }],
         index: "posts_pkey".to_owned(),
         filter: None,
+        finder: None,
         statements: Vec::new(),
         table_columns: columns.clone(),
         columns,

@@ -103,6 +103,7 @@ pub(super) async fn planned(
         key,
         index: index.name.clone(),
         filter: None,
+        finder: None,
         statements: statements.iter().map(|text| chunked(text)).collect(),
         columns: Vec::new(),
         table_columns: Vec::new(),

@@ -78,6 +78,7 @@ pub(crate) fn plan(table: &Table, statements: Vec<Statement>) -> Backfill {
         key: key.collect(),
         index: index.name.clone(),
         filter: None,
+        finder: None,
         statements,
         columns: Vec::new(),
         table_columns: Vec::new(),

@@ -56,6 +56,7 @@ pub(super) async fn planned(
         key: key.collect(),
         index: index.name.clone(),
         filter: None,
+        finder: None,
         statements: statements.iter().map(|text| chunked(text)).collect(),
         columns: Vec::new(),
         table_columns: Vec::new(),
