@@ -185,6 +185,7 @@ pub const CASES: &[Case] = &[
     case!(backfill::keys::an_empty_table_has_no_keys),
     case!(backfill::chunk::chunks_move_rows_and_checkpoint_together),
     case!(backfill::chunk::a_chunk_through_an_alias_moves_its_rows),
+    case!(backfill::chunk::a_chunk_of_listed_keys_moves_no_other_rows),
     case!(backfill::chunk::several_statements_are_one_chunk),
     case!(backfill::chunk::what_is_not_as_thought_is_fenced),
     case!(backfill::chunk::a_takeover_fences_every_segment),

@@ -78,7 +78,8 @@ impl Layout {
         match (self.parts.as_slice(), keys) {
             (_, []) => "false".to_owned(),
             (_, [only]) => self.exactly(only, alias),
-            ([part], _) => {
+            // Of arrays there is no array: what looks like one has a dimension more.
+            ([part], _) if !part.type_name.ends_with(']') => {
                 let texts: Vec<String> =
                     keys.iter().flat_map(|key| &key.0).map(|text| quote::text(text)).collect();
                 format!(

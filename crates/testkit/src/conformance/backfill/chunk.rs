@@ -6,7 +6,7 @@ use dunlin_model::{Bound, KeyRange, Wish};
 use super::super::World;
 use super::super::work::owner;
 use super::super::world::LONG;
-use super::{POSTS, UnderWay, make_posts, record_of, resource};
+use super::{POSTS, UnderWay, make_posts, record_of, resource, with_columns};
 use crate::servers::Product;
 
 const DOUBLE: &str = "UPDATE posts SET n = n * 2 + 1 WHERE :chunk";
@@ -60,6 +60,37 @@ pub(in super::super) async fn a_chunk_through_an_alias_moves_its_rows(world: Wor
         .rows;
     assert_eq!(rows, [Some(7)]);
     assert_eq!(world.sql("SELECT max(id) FROM posts WHERE note = 'named'").await, "7");
+}
+
+pub(in super::super) async fn a_chunk_of_listed_keys_moves_no_other_rows(world: World) {
+    let rows: Vec<String> = (0..20).map(|n| format!("({}, 'it''s {n}', 0)", n % 4)).collect();
+    world
+        .sql(&format!(
+            "CREATE TABLE parts (a integer NOT NULL, b varchar(20) NOT NULL, n integer NOT NULL, \
+              PRIMARY KEY (a, b));\nINSERT INTO parts VALUES {};",
+            rows.join(", ")
+        ))
+        .await;
+    let statement = "UPDATE parts SET n = -1 WHERE :chunk";
+    let mut under_way = UnderWay::on(&world, "parts", &["a", "b"], &[statement]).await;
+    let first = under_way.key_after(&Bound::Start, 3).await;
+    let second = under_way.key_after(&Bound::Key(first.clone()), 4).await;
+    let listed = KeyRange::Keys(vec![first.clone(), second.clone()]);
+    let chunk = Chunk { range: listed.clone(), ..under_way.next(10).await };
+    let UnderWay { target, lease, work, .. } = &mut under_way;
+    let committed = target.commit_chunk(lease, work, &chunk).await.unwrap();
+    assert_eq!(committed.rows, [Some(2)]);
+    assert_eq!(world.sql("SELECT count(*) FROM parts WHERE n = -1").await, "2");
+    let read = with_columns(target, work, &["n"]).await;
+    let rows = target.read_rows(&read, &listed).await.unwrap();
+    let keys: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(keys, [first, second]);
+    assert!(rows.iter().all(|row| row.values == [Some("-1".to_owned())]), "{rows:?}");
+    let none = target.read_rows(&read, &KeyRange::Keys(Vec::new())).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    // The checkpoint goes to where the chunk says, whatever rows it has.
+    let Checkpoint::Segment { to, .. } = chunk.checkpoint else { panic!("{chunk:?}") };
+    assert_eq!(under_way.segment().await.upto, to);
 }
 
 pub(in super::super) async fn several_statements_are_one_chunk(world: World) {

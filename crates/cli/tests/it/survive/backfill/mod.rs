@@ -14,6 +14,7 @@ mod poison;
 mod room;
 mod shapes;
 mod signals;
+mod sparse;
 mod standby;
 mod undo;
 mod values;

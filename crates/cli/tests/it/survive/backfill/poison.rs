@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Keys in quarantine, in order.
-fn quarantined(world: &World) -> Vec<String> {
+pub(super) fn quarantined(world: &World) -> Vec<String> {
     let listed = json(&world.run("data quarantine list 1 --json").exits(0));
     let rows = listed["rows"].as_array().expect("rows");
     let mut keys: Vec<String> =

@@ -29,6 +29,11 @@ async fn every_row_once(world: &World, definition: &str, index: Option<&str>) {
     while !segment.is_done() {
         let marks = target.walk(&work, &segment.upto, &hi, 7, 3).await.expect("marks");
         assert!(!marks.is_empty() && marks.len() <= 4, "{definition}: {marks:?}");
+        // Some rows by a list of their keys, in no order that means anything.
+        let list: Vec<Key> = marks.iter().rev().map(|mark| mark.key.clone()).collect();
+        let rehearsal = target.rehearse_chunk(&work, &KeyRange::Keys(list.clone())).await;
+        let rehearsal = rehearsal.unwrap_or_else(|error| panic!("{definition}: {error:?}"));
+        assert_eq!(rehearsal.rows, [Some(list.len() as u64)], "{definition}");
         for mark in marks {
             let chunk = chunk(&segment, &mark.key);
             let done = target.commit_chunk(&lease, &work, &chunk).await;
@@ -49,6 +54,8 @@ async fn every_row_once(world: &World, definition: &str, index: Option<&str>) {
     let exactly = KeyRange::Exactly(hi);
     let rehearsal = target.rehearse_chunk(&work, &exactly).await.expect("a rehearsal");
     assert_eq!(rehearsal.rows, [Some(1)], "{definition}");
+    let none = target.rehearse_chunk(&work, &KeyRange::Keys(Vec::new())).await;
+    assert_eq!(none.expect("a rehearsal").rows, [Some(0)], "{definition}");
     drop(target);
     world.sql("TRUNCATE dunlin.segments, dunlin.leases, dunlin.backfills").await;
 }

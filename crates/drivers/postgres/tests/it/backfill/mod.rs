@@ -1,6 +1,7 @@
 //! Backfills: what only a real PostgreSQL can tell.
 
 mod chunks;
+mod find;
 mod keys;
 mod ledger;
 mod looks;
