@@ -66,9 +66,11 @@ impl Found {
         self.under_way = if let KeyRange::Keys(keys) = range { keys.len() } else { 0 };
     }
 
-    /// It was committed.
-    pub(crate) fn done(&mut self) {
-        self.keys.drain(..self.under_way.min(self.keys.len()));
+    /// A chunk was committed, or its rows were set aside.
+    pub(crate) fn done(&mut self, range: &KeyRange) {
+        if let KeyRange::Keys(keys) = range {
+            self.keys.drain(..keys.len().min(self.keys.len()));
+        }
         self.under_way = 0;
     }
 
@@ -181,9 +183,15 @@ mod tests {
         let again = found.next_chunk(1, &hi).unwrap();
         assert_eq!(keys(&again), [key(1)]);
         found.begin(&again.range);
-        found.done();
+        found.done(&again.range);
         assert_eq!(found.len(), 4);
+        // Set aside after it was rolled back: it is done all the same.
+        let aside = found.next_chunk(1, &hi).unwrap();
+        found.begin(&aside.range);
+        found.again();
+        found.done(&aside.range);
         let rest = found.next_chunk(50, &hi).unwrap();
+        assert_eq!(keys(&rest), [key(3), key(4), key(5)]);
         found.begin(&rest.range);
         assert_eq!(found.next_chunk(50, &hi), None);
     }

@@ -5,7 +5,7 @@ mod failing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Bound, Key, Segment};
+use dunlin_model::{Bound, Key, KeyRange, Segment};
 
 use self::failing::broken_or_failed;
 use super::board::{Offer, Seat, Stretch};
@@ -179,7 +179,7 @@ impl Lane {
         match done {
             Ok(done) => {
                 failpoint("chunk.committed");
-                self.committed(seat, to, rows, began.elapsed(), done).await
+                self.committed(seat, &chunk.range, to, rows, began.elapsed(), done).await
             }
             Err(error) => self.failed(seat, &chunk, rows, error).await,
         }
@@ -224,11 +224,8 @@ impl Lane {
     async fn settle_next(&mut self, seat: &mut Seat, to: &Bound, want: u64) {
         // If it can't be walked now, the next turn tells.
         let walked = self.walk_on(seat, want).await;
-        if seat.found.is_some() {
-            seat.next = next_chunk(seat, to, want);
-        } else if walked.is_ok()
-            && seat.ahead.front().is_some_and(|mark| mark.rows <= want + want / 4)
-        {
+        let is_fit = |mark: &crate::Mark| mark.rows <= want + want / 4;
+        if seat.found.is_some() || (walked.is_ok() && seat.ahead.front().is_some_and(is_fit)) {
             seat.next = next_chunk(seat, to, want);
         }
     }
@@ -267,11 +264,11 @@ impl Lane {
         Ok(())
     }
 
-    fn advance(&mut self, seat: &mut Seat, to: Bound) {
+    fn advance(&mut self, seat: &mut Seat, to: Bound, range: &KeyRange) {
         seat.segment.upto = to;
         seat.segment.attempts = 0;
         if let Some(found) = &mut seat.found {
-            found.done();
+            found.done(range);
         }
         self.shared.board.moved(&seat.segment);
     }
@@ -279,6 +276,7 @@ impl Lane {
     async fn committed(
         &mut self,
         seat: &mut Seat,
+        range: &KeyRange,
         to: Bound,
         rows: u64,
         took: Duration,
@@ -296,7 +294,7 @@ impl Lane {
             }
         }
         seat.segment.rows += written;
-        self.advance(seat, to);
+        self.advance(seat, to, range);
         let searching = self.suspect.is_some();
         let took = done.committed.held.unwrap_or(took);
         let pause = self.shared.observe(

@@ -142,9 +142,9 @@ mod tests {
                 "a IS NULL AND (-id <= 7)",
             ),
             (
-                "UPDATE ONLY blog.\"Posts\" AS p SET a = (SELECT 1), c = d IS DISTINCT FROM e \
+                "UPDATE ONLY blog.posts AS p SET a = (SELECT 1), c = d IS DISTINCT FROM e \
                  WHERE :chunk(p) AND (lower(p.a) = 'x' OR p.b IS DISTINCT FROM 2) RETURNING p.id",
-                "ONLY blog.\"Posts\" AS p",
+                "ONLY blog.posts AS p",
                 "p",
                 "(pid <= 7) AND (lower(p.a) = 'x' OR p.b IS DISTINCT FROM 2)",
             ),

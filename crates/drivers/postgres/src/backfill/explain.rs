@@ -18,6 +18,9 @@ use crate::session::{APPLICATION_NAME, Session};
 const SPACING: u64 = 1_000;
 const COUNT: u32 = 10;
 
+/// Pages that are sampled to find a range in the middle: any one near it will do.
+const MIDDLE_PAGES: u32 = 50;
+
 /// A sort of so many rows takes no time that matters, whatever the chunk's size.
 const SORTED_ROWS_MAX: f64 = 10_000.0;
 
@@ -41,7 +44,7 @@ async fn middle(
     let Some(hi) = extent(session, layout, work).await?.hi else {
         return Ok(None);
     };
-    let cuts = split(session, layout, work, (&Bound::Start, &hi), 1_000).await?;
+    let cuts = split(session, layout, work, (&Bound::Start, &hi), 1_000, MIDDLE_PAGES).await?;
     let half = cuts.len() / 2;
     Ok(match (cuts.get(half), cuts.get(half + 1)) {
         (Some(from), Some(to)) => Some((Bound::Key(from.clone()), to.clone())),
@@ -67,6 +70,8 @@ pub(super) async fn explain(
     script.push(Part::Plain, &session.backend_sql(true));
     let relations = script.push(Part::Plain, &relations_sql(work));
     script.push(Part::Plain, "SET LOCAL enable_seqscan TO off");
+    // What is turned off costs so much that the server would get ready to compile it.
+    script.push(Part::Plain, "SET LOCAL jit TO off");
     let bare = range.as_ref().map(|(after, upto)| {
         let condition = layout.between(after, upto, Some("t"));
         let sql =
@@ -146,6 +151,7 @@ pub(super) async fn reaches(
         script.push(Part::Plain, &setting);
     }
     script.push(Part::Plain, &session.backend_sql(true));
+    script.push(Part::Plain, "SET LOCAL jit TO off");
     let relations = script.push(Part::Plain, &relations_sql(work));
     let prefix = "EXPLAIN (VERBOSE, FORMAT JSON) ";
     let mut asked = Vec::new();

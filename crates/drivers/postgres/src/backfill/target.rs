@@ -53,7 +53,8 @@ impl Chunks for PostgresTarget {
     ) -> Result<Vec<Key>, TargetError> {
         call!(self, async {
             let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
-            walk::split(&mut self.session, &layout, work, (after, upto), parts).await
+            walk::split(&mut self.session, &layout, work, (after, upto), parts, walk::SAMPLE_PAGES)
+                .await
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) const TEXT_FORMS: &str = "SET LOCAL datestyle TO 'ISO, YMD';\
 
 /// Pages that are sampled to cut a stretch: its middle is found to about 2%, in a moment even on a slow
 /// disk.
-const SAMPLE_PAGES: u32 = 500;
+pub(super) const SAMPLE_PAGES: u32 = 500;
 
 /// How long a question waits for a table that somebody has locked as a whole (ALTER TABLE): no
 /// longer than a chunk would, so that whoever asks can look up meanwhile.
@@ -176,13 +176,14 @@ pub(super) async fn walk(
     Ok(marks)
 }
 
-/// Keys that cut a stretch.
+/// Keys that cut a stretch, from a sample of so many pages.
 pub(super) async fn split(
     session: &mut Session,
     layout: &Layout,
     work: &Backfill,
     stretch: (&Bound, &Key),
     parts: u32,
+    sample_pages: u32,
 ) -> Result<Vec<Key>, TargetError> {
     let (after, upto) = stretch;
     if parts < 2 {
@@ -197,7 +198,7 @@ pub(super) async fn split(
     );
     let answers = [ask(session, "", &sized).await?];
     let pages: f64 = number(single(&answers, 0)?, 0)?;
-    let percent = (f64::from(SAMPLE_PAGES) * 100.0 / pages.max(1.0)).min(100.0);
+    let percent = (f64::from(sample_pages) * 100.0 / pages.max(1.0)).min(100.0);
     let sql = format!(
         "SELECT {texts} FROM (SELECT {columns}, pg_catalog.row_number() OVER (ORDER BY {order}) \
          AS dunlin_n, pg_catalog.count(*) OVER () AS dunlin_c FROM {table} AS t \

@@ -162,8 +162,7 @@ impl Lane {
                 // Rows may have come into the range since it was walked, or have left it.
                 let count = noted.rows.first().copied().flatten().unwrap_or(1);
                 self.shared.quarantined.fetch_add(count, Ordering::Relaxed);
-                let to = to.clone();
-                self.advance(seat, to);
+                self.advance(seat, to.clone(), &chunk.range);
                 seat.walk_again();
                 self.shared.tell(News::SetAside { error, count });
                 Turn::Next

@@ -41,7 +41,7 @@ fn armed(world: &World, failpoint: &str, action: &str) -> Start {
 #[track_caller]
 fn assert_few_once(world: &World, when: &str) {
     let wrong = "SELECT count(*) FROM accounts WHERE balance <> \
-                 CASE WHEN id % 400 = 0 THEN was * 2 + 1 ELSE was END";
+                 CASE WHEN id % 400 = 0 THEN was * 2 + 1 ELSE was END AND id > 0";
     assert_eq!(world.sql(wrong), "0", "{when}");
 }
 
@@ -52,7 +52,7 @@ fn a_search_is_made_again_after_a_death(product: Product) {
         ("backfill.begun", 50),
         ("chunk.sending@3", 30),
         ("chunk.executed@3", 30),
-        ("commit.sent@9", 0),
+        ("commit.sent@5", 0),
         ("chunk.committed@5", 0),
     ] {
         doubling_few(&world, "");
