@@ -5,9 +5,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "memory is looked at from time to time")]
 
+mod aims;
 mod scripts;
 pub(super) mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,8 +52,8 @@ pub(super) enum Way {
     Clients { name: String, sqls: Vec<String> },
     /// A Python script with a driver of its own; its time is for so many of all rows.
     Script { name: String, script: &'static str, rows: u64 },
-    /// A data migration of ours.
-    Ours { name: String, file: String, text: String },
+    /// A data migration of ours. `after_another`: an earlier one has made the ledger.
+    Ours { name: String, file: String, text: String, after_another: bool },
 }
 
 impl Way {
@@ -63,6 +65,29 @@ impl Way {
         }
     }
 }
+
+impl Way {
+    /// The same where a migration was run before it, so that it need not make the ledger.
+    fn after_another(self) -> Self {
+        match self {
+            Self::Ours { name, file, text, .. } => Self::Ours {
+                name: format!("{name}, not the first"),
+                file,
+                text,
+                after_another: true,
+            },
+            other => other,
+        }
+    }
+}
+
+/// The parts' names.
+const SET: &str = "set a column on all rows";
+const CODE: &str = "row code in Python";
+const SPARSE: &str = "300 rows match";
+
+/// The median of a part's way, and the most memory that we had in it, in bytes.
+type Medians = BTreeMap<(&'static str, String), (Duration, u64)>;
 
 /// What a measurement gave.
 #[derive(Debug, Clone, Copy)]
@@ -83,26 +108,30 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             continue;
         }
         let asked = |part: &str| options.part.iter().any(|name| name == part);
+        let mut medians = Medians::new();
         if asked("set") {
             let ground = Ground::new(product, Keys::Integer, options.rows, false)?;
-            compare(&ground, &binary, options, "set a column on all rows", &set_ways(&ground))?;
+            let ways = set_ways(&ground);
+            medians.extend(compare(&ground, &binary, options, SET, &ways)?);
         }
         if asked("code") && product == Product::Postgres {
             let ground = Ground::new(product, Keys::Integer, options.rows, false)?;
             let ways = code_ways(&ground, options);
-            compare(&ground, &binary, options, "row code in Python", &ways)?;
+            medians.extend(compare(&ground, &binary, options, CODE, &ways)?);
         }
         if asked("sparse") {
             let ground = Ground::new(product, Keys::Integer, options.rows, true)?;
-            compare(&ground, &binary, options, "300 rows match", &sparse_ways(&ground))?;
+            let ways = sparse_ways(&ground);
+            medians.extend(compare(&ground, &binary, options, SPARSE, &ways)?);
         }
         if asked("keys") {
             for keys in [Keys::Integer, Keys::Uuid, Keys::ThreeTexts] {
                 let ground = Ground::new(product, keys, options.rows, false)?;
                 let ways = vec![ground.one_update(), ground.ours(1)];
-                compare(&ground, &binary, options, keys.name(), &ways)?;
+                medians.extend(compare(&ground, &binary, options, keys.name(), &ways)?);
             }
         }
+        aims::judge(product, &medians);
     }
     Ok(())
 }
@@ -123,7 +152,7 @@ fn sparse_ways(ground: &Ground) -> Vec<Way> {
     if ground.product == Product::Postgres {
         ways.push(ground.one_scan(false));
     }
-    ways.extend([ground.one_update(), ground.ours(1)]);
+    ways.extend([ground.one_update(), ground.ours(1), ground.ours(1).after_another()]);
     if ground.product != Product::Sqlite {
         ways.push(ground.ours(2));
     }
@@ -157,9 +186,9 @@ fn compare(
     ground: &Ground,
     binary: &Path,
     options: &Options,
-    title: &str,
+    title: &'static str,
     ways: &[Way],
-) -> Result<(), Failure> {
+) -> Result<Medians, Failure> {
     let mut all: Vec<Vec<Measured>> = vec![Vec::new(); ways.len()];
     for _ in 0..options.repeats {
         for (way, measured) in ways.iter().zip(&mut all) {
@@ -174,9 +203,11 @@ fn compare(
     println!("\n{}, {}: {} rows", ground.product.as_str(), title, ground.rows);
     let middle = |measured: &[Measured]| median(measured.iter().map(|one| one.time).collect());
     let floor = middle(&all[0]);
+    let mut medians = Medians::new();
     for (way, measured) in ways.iter().zip(&all) {
         let best = measured.iter().map(|one| one.time).min().unwrap_or_default();
         let memory = measured.iter().map(|one| one.memory).max().unwrap_or_default();
+        medians.insert((title, way.name().to_owned()), (middle(measured), memory));
         let memory = if memory > 0 { format!("  {} MiB", memory >> 20) } else { String::new() };
         println!(
             "  {:<36} {:>8.2} s  (best {:>7.2} s)  {:.2} x{memory}",
@@ -186,7 +217,7 @@ fn compare(
             middle(measured).as_secs_f64() / floor.as_secs_f64(),
         );
     }
-    Ok(())
+    Ok(medians)
 }
 
 fn measure(
@@ -218,22 +249,35 @@ fn measure(
             measured.memory = 0;
             Ok(measured)
         }
-        Way::Ours { file, text, .. } => {
-            let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
-            let project = tempfile::tempdir().map_err(failed)?;
-            for folder in ["migrations", "data_migrations"] {
-                std::fs::create_dir(project.path().join(folder)).map_err(failed)?;
+        Way::Ours { file, text, after_another, .. } => {
+            let nothing = ("20250101000000_nothing.sql", "SELECT 1;\n");
+            let file = (file.as_str(), text.as_str());
+            if *after_another {
+                ours(ground, binary, &[nothing])?;
+                ours(ground, binary, &[nothing, file])
+            } else {
+                ours(ground, binary, &[file])
             }
-            std::fs::write(project.path().join("data_migrations").join(file), text)
-                .map_err(failed)?;
-            std::fs::write(project.path().join("fill.py"), scripts::ROW_CODE).map_err(failed)?;
-            let mut command = Command::new(binary);
-            command.current_dir(project.path()).env_remove("DATABASE_URL").env_remove("DUNLIN_ENV");
-            command.args(["data", "run", "--no-throttle", "--database-url", &ground.database.url]);
-            command.args(["--migrations", "migrations", "--data-migrations", "data_migrations"]);
-            watched(&mut command)
         }
     }
+}
+
+/// Runs the data migrations of ours that are pending, which must succeed.
+fn ours(ground: &Ground, binary: &Path, files: &[(&str, &str)]) -> Result<Measured, Failure> {
+    let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
+    let project = tempfile::tempdir().map_err(failed)?;
+    for folder in ["migrations", "data_migrations"] {
+        std::fs::create_dir(project.path().join(folder)).map_err(failed)?;
+    }
+    for (file, text) in files {
+        std::fs::write(project.path().join("data_migrations").join(file), text).map_err(failed)?;
+    }
+    std::fs::write(project.path().join("fill.py"), scripts::ROW_CODE).map_err(failed)?;
+    let mut command = Command::new(binary);
+    command.current_dir(project.path()).env_remove("DATABASE_URL").env_remove("DUNLIN_ENV");
+    command.args(["data", "run", "--no-throttle", "--database-url", &ground.database.url]);
+    command.args(["--migrations", "migrations", "--data-migrations", "data_migrations"]);
+    watched(&mut command)
 }
 
 /// Runs a program that must succeed, and watches its memory.

@@ -14,7 +14,7 @@ pub(in crate::bench) enum Keys {
 }
 
 impl Keys {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Integer => "integer key",
             Self::Uuid => "uuid key",
@@ -265,6 +265,7 @@ impl Ground {
                 "-- dunlin: chunk-by posts\n-- dunlin: workers {workers}\nUPDATE posts SET \
                  published_at = inserted_at WHERE published_at IS NULL AND :chunk;\n"
             ),
+            after_another: false,
         }
     }
 
@@ -279,6 +280,7 @@ impl Ground {
                 "[program]\ncommand = [\"python3\", \"fill.py\"]\n\n[rows]\ntable = \"posts\"\n\
                  columns = [\"title\"]\n\n[migration]\nworkers = {workers}\n"
             ),
+            after_another: false,
         }
     }
 }
