@@ -104,14 +104,15 @@ fn round(
     let throttled = random.u8(0..5) == 0;
     let shapes = Shape::of(product);
     let shape = &shapes[number % shapes.len()];
-    let world = World {
-        product,
-        shape: shape.clone(),
-        body: Body::of_round(shape, number + number / shapes.len()),
-        workers: [1, 2, 4][random.usize(0..3)],
-        chunk_rows: if throttled { 400 } else { [25, 100, 400][random.usize(0..3)] },
-        rows: if throttled { 5_000 } else { 20_000 },
+    let body = Body::of_round(shape, number + number / shapes.len());
+    let workers = [1, 2, 4][random.usize(0..3)];
+    let (chunk_rows, rows) = match (body, [25, 100, 400][random.usize(0..3)]) {
+        (_, _) if throttled => (400, 5_000),
+        // A hundred rows of so many that a server reaches them by lists of keys.
+        (Body::Few, chunk_rows) => (chunk_rows / 20 + 4, 40_000),
+        (_, chunk_rows) => (chunk_rows, 20_000),
     };
+    let world = World { product, shape: shape.clone(), body, workers, chunk_rows, rows };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
     let project = tempfile::Builder::new()

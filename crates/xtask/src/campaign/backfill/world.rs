@@ -217,10 +217,12 @@ pub(super) enum Body {
     Two,
     /// Row code.
     Rows,
+    /// An UPDATE of few rows, which are found by a search where there is such a thing.
+    Few,
 }
 
 impl Body {
-    const ALL: [Self; 3] = [Self::Update, Self::Two, Self::Rows];
+    const ALL: [Self; 4] = [Self::Update, Self::Two, Self::Rows, Self::Few];
 
     /// The body of a round. No program can name rows without a key. Without a Python there is no row
     /// code at all.
@@ -232,6 +234,9 @@ impl Body {
         }
     }
 }
+
+/// Which rows are those few: one in so many, with this remainder.
+const DUE_OF: (u64, u64) = (400, 11);
 
 /// One round's circumstances.
 #[derive(Debug, Clone)]
@@ -276,7 +281,7 @@ impl World {
                 std::fs::write(project.join("double.py"), PROGRAM).map_err(failed)?;
                 std::fs::write(folder.join("20260101000000_double.toml"), self.toml())
             }
-            Body::Update | Body::Two => {
+            Body::Update | Body::Two | Body::Few => {
                 std::fs::write(folder.join("20260101000000_double.sql"), self.sql())
             }
         }
@@ -302,14 +307,17 @@ impl World {
     fn tables(&self) -> String {
         let Shape { columns, constraint, index, key, .. } = &self.shape;
         let series = self.series();
+        let (of, rest) = DUE_OF;
         format!(
             "CREATE TABLE accounts (n bigint NOT NULL, {columns}, balance bigint NOT NULL, \
-             touched integer NOT NULL DEFAULT 0, other bigint NOT NULL DEFAULT 0{constraint});\n\
+             touched integer NOT NULL DEFAULT 0, other bigint NOT NULL DEFAULT 0, \
+             due integer NOT NULL DEFAULT 0{constraint});\n\
              CREATE INDEX accounts_n ON accounts (n);\n{index}{end}\
              CREATE TABLE before_it (n bigint PRIMARY KEY, balance bigint NOT NULL);\n\
              CREATE TABLE writes (n bigint PRIMARY KEY, c bigint NOT NULL);\n\
              CREATE TABLE audit (n bigint NOT NULL, balance bigint NOT NULL);\n\
-             INSERT INTO accounts (n, {key}, balance) SELECT n, {values}, n % 1000 FROM {series};\n\
+             INSERT INTO accounts (n, {key}, balance, due) SELECT n, {values}, n % 1000, \
+             CASE WHEN n % {of} = {rest} THEN 1 ELSE 0 END FROM {series};\n\
              INSERT INTO before_it SELECT n, balance FROM accounts;\n\
              INSERT INTO writes SELECT n, 0 FROM accounts;\n{analyze}",
             end = if index.is_empty() { "" } else { ";\n" },
@@ -325,8 +333,11 @@ impl World {
         let mut text = format!(
             "-- dunlin: chunk-by accounts\n-- dunlin: chunk-key {}\n-- dunlin: chunk-rows {}\n\
              -- dunlin: workers {}\n\
-             UPDATE accounts SET balance = balance * 2 + 1, touched = touched + 1 WHERE :chunk;\n",
-            self.shape.key, self.chunk_rows, self.workers
+             UPDATE accounts SET balance = balance * 2 + 1, touched = touched + 1 WHERE {}:chunk;\n",
+            self.shape.key,
+            self.chunk_rows,
+            self.workers,
+            if self.body == Body::Few { "due = 1 AND " } else { "" }
         );
         if self.body == Body::Two {
             text.push_str(
@@ -361,7 +372,8 @@ impl World {
                 "rows were lost or left undone",
                 format!(
                     "SELECT count(*) FROM before_it b LEFT JOIN accounts a ON a.n = b.n \
-                     WHERE (a.n IS NULL AND b.n % {of} <> {rest}) OR a.touched = 0"
+                     WHERE (a.n IS NULL AND b.n % {of} <> {rest}) OR (a.touched = 0 {})",
+                    if self.body == Body::Few { "AND a.due = 1" } else { "" }
                 ),
             ),
             (
@@ -392,6 +404,12 @@ impl World {
                 format!("SELECT count(*) FROM {ledger}segments WHERE seg > 0 AND upto <> hi"),
             ),
         ];
+        if self.body == Body::Few {
+            questions.push((
+                "rows were done that nobody asked for",
+                "SELECT count(*) FROM accounts WHERE touched > 0 AND due = 0".to_owned(),
+            ));
+        }
         if self.body == Body::Two {
             questions.push((
                 "rows of the audit are missing or doubled",
