@@ -36,6 +36,8 @@ struct Shared {
     pace: Mutex<Pace>,
     course: Mutex<Course>,
     let_go: AtomicBool,
+    has_written: AtomicBool,
+    has_read: AtomicBool,
 }
 
 /// How far it is.
@@ -78,6 +80,8 @@ impl Gate {
             pace: Mutex::new(Pace::new(false, rate)),
             course: Mutex::new(Course::default()),
             let_go: AtomicBool::new(false),
+            has_written: AtomicBool::new(false),
+            has_read: AtomicBool::new(false),
         }))
     }
 
@@ -205,7 +209,20 @@ impl Gate {
 
     /// So many rows were written.
     pub(super) fn wrote(&self, rows: u64, took: Duration) {
+        if rows > 0 {
+            self.0.has_written.store(true, Ordering::Relaxed);
+        }
         self.pace().observe(Instant::now(), rows, took, Duration::ZERO);
+    }
+
+    /// Whether rows were read.
+    pub(super) fn has_read(&self) -> bool {
+        self.0.has_read.load(Ordering::Relaxed)
+    }
+
+    /// Whether rows were written.
+    pub(super) fn has_written(&self) -> bool {
+        self.0.has_written.load(Ordering::Relaxed)
     }
 
     /// Rows of one transaction: fewer at a rate, so that it does not come in gusts.
@@ -226,6 +243,7 @@ impl Gate {
 
     /// So many rows more of a table were read in this phase.
     pub(super) fn read(&self, table: &str, rows: u64, estimate: Option<u64>) {
+        self.0.has_read.store(true, Ordering::Relaxed);
         let now = Instant::now();
         let mut course = self.course();
         let place = course.tables.iter().position(|one| one.name == table);

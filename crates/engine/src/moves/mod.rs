@@ -4,6 +4,7 @@
 mod arrow_type;
 mod assign;
 mod bare;
+mod breaks;
 mod candidates;
 mod chunk;
 mod circles;

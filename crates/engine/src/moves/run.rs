@@ -9,6 +9,7 @@ use dunlin_model::moves::{
 use dunlin_model::{Diagnostic, Lease, Place, Resource, Severity};
 use dunlin_project::moves::check_mapping;
 
+use super::breaks::Breaks;
 use super::control::{Control, ending, told_to_stop};
 use super::course::Course;
 use super::gate::Gate;
@@ -78,9 +79,10 @@ pub struct MoveJob {
 /// What is wrong with the mapping; the databases'; a lease that is held.
 pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let began = Instant::now();
-    let mut broken: Option<Instant> = None;
+    let mut breaks = Breaks::default();
     loop {
-        let error = match attempt(move_job).await {
+        let gate = Gate::new(&move_job.job, move_job.rate);
+        let error = match attempt(move_job, &gate).await {
             Ok(mut report) => {
                 report.total_ms = millis(began);
                 return Ok(report);
@@ -91,10 +93,8 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
             return Err(EngineError::Interrupted);
         }
         let EngineError::Target(error) = error else { return Err(error) };
-        let since = *broken.get_or_insert_with(Instant::now);
-        let limits = &move_job.job.limits;
         let is_passing = error.kind.remedy() == Remedy::Reconnect;
-        if !is_passing || since.elapsed() > limits.reconnect_max {
+        if !is_passing || !breaks.another(&move_job.job.limits, &gate) {
             return Err(error.into());
         }
         let pause = Duration::from_millis(250 + fastrand::u64(0..250));
@@ -233,7 +233,7 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
     found
 }
 
-async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
+async fn attempt(move_job: &MoveJob, gate: &Gate) -> Result<MoveReport, EngineError> {
     let job = &move_job.job;
     if let Some(finished) = &move_job.mapping.finished {
         return Err(EngineError::Refused(vec![over(&move_job.mapping, finished)]));
@@ -242,14 +242,13 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let mut target = move_job.target.move_target().await?;
     let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
-    let gate = Gate::new(job, move_job.rate);
     if move_job.dry_run {
         let lease = no_lease(job, name);
         let (state, secret) = state(move_job, target.as_mut()).await?;
         let mut session =
             Session::new(job, target, lease, name, state.runs + 1, true, gate.clone());
         session.show_values = move_job.show_values;
-        let mut source = Gated::new(source, gate, &estimates(&plan));
+        let mut source = Gated::new(source, gate.clone(), &estimates(&plan));
         let mut report =
             Course { move_job, plan: &plan, session, state, secret }.run(&mut source).await?;
         report.warnings = warnings;
@@ -264,7 +263,7 @@ async fn attempt(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     drop(source);
     drop(target);
     loop {
-        let done = held(move_job, ledger.as_mut(), &gate).await;
+        let done = held(move_job, ledger.as_mut(), gate).await;
         if !gate.has_let_go() {
             return done;
         }

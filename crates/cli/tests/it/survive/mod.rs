@@ -9,6 +9,7 @@ mod crashes;
 mod death;
 mod files;
 mod guarantees;
+mod moves;
 mod names;
 mod network;
 mod runners;

@@ -133,11 +133,11 @@ fn a_mysql_that_takes_no_writes_is_named() {
 }
 
 /// A small file system in memory. Dropped, it is unmounted.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// For whoever owns that folder. `None`: this system lets us mount nothing.
-    fn mount(size: &str, like: &Path) -> Option<Self> {
+    pub(crate) fn mount(size: &str, like: &Path) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         // Its owner must be able to go through it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
@@ -150,11 +150,11 @@ impl SmallDisk {
         mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn grow(&self, size: &str) {
+    pub(crate) fn grow(&self, size: &str) {
         let remount = format!("remount,size={size}");
         let grown = Command::new("mount").args(["-o", &remount]).arg(self.path()).status();
         assert!(grown.expect("it could mount").success());

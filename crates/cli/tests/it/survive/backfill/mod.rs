@@ -19,6 +19,8 @@ mod standby;
 mod undo;
 mod values;
 
+pub(super) use crashes::SmallDisk;
+
 use dunlin_testkit::servers::Product;
 use serde_json::Value;
 
