@@ -57,6 +57,7 @@ mod translate;
 mod unread;
 mod update;
 mod verify;
+mod writable;
 mod writer;
 
 pub use arrow_type::{arrow_field, arrow_schema, arrow_type};

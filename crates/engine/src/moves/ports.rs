@@ -167,6 +167,10 @@ pub trait MoveTarget: Send {
     /// Its tables.
     async fn catalogue(&mut self) -> Result<Catalogue, TargetError>;
 
+    /// Whether rows can be written so here by this login, as far as it can be told without writing:
+    /// an error says why not. Looks only.
+    async fn may_write(&mut self, into: &Written) -> Result<(), TargetError>;
+
     /// Creates the store's table in the ledger, where it isn't there.
     async fn create_store(&mut self) -> Result<(), TargetError>;
 

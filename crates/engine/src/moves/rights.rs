@@ -1,12 +1,13 @@
 //! What this login may not do of what a move does: told beforehand and all at once, not one by one as
 //! a run comes to it.
 
-use dunlin_model::Diagnostic;
 use dunlin_model::moves::IdKind;
+use dunlin_model::{Diagnostic, Severity};
 
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::{MoveTarget, Written};
 use super::run::MoveJob;
+use super::writable::refusals;
 use crate::TargetError;
 use crate::report::EngineError;
 
@@ -43,7 +44,10 @@ impl LackedRight {
 pub async fn lacked(move_job: &MoveJob, plan: &MovePlan) -> Result<Vec<Diagnostic>, EngineError> {
     let mut target = move_job.target.move_target().await?;
     let lacked = ask(plan, target.as_mut()).await?;
-    Ok(lacked.iter().map(|one| one.told(Diagnostic::warning)).collect())
+    let rights = lacked.iter().map(|one| one.told(Diagnostic::warning));
+    let others = refusals(plan, target.as_mut()).await?;
+    let others = others.into_iter().map(|one| Diagnostic { severity: Severity::Warning, ..one });
+    Ok(rights.chain(others).collect())
 }
 
 /// Refuses a run that can't get by, before anything is written.
@@ -53,6 +57,7 @@ pub(super) async fn check(plan: &MovePlan, target: &mut dyn MoveTarget) -> Resul
         .iter()
         .filter(|one| one.is_needed_always)
         .map(|one| one.told(Diagnostic::error))
+        .chain(refusals(plan, target).await?)
         .collect();
     if needed.is_empty() { Ok(()) } else { Err(EngineError::Refused(needed)) }
 }

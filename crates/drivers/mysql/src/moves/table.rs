@@ -109,6 +109,6 @@ impl Table {
         let message =
             format!("{} has triggers, and no row can be written here without them", into.table);
         Err(TargetError::new(ErrorKind::Unsupported, message)
-            .help("let them fire (`triggers = true`), or drop them before the move"))
+            .help("let them fire (triggers = \"fire\"), or drop them before the move"))
     }
 }

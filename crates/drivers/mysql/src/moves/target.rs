@@ -169,6 +169,11 @@ impl MoveTarget for MysqlMoveTarget {
         call!(self, catalogue::read(&mut self.session, self.facts.is_mariadb).await)
     }
 
+    async fn may_write(&mut self, into: &Written) -> Result<(), TargetError> {
+        require_writable(&self.facts)?;
+        self.table(&into.table).await?.check_triggers(into)
+    }
+
     async fn create_store(&mut self) -> Result<(), TargetError> {
         if self.open.is_some() {
             return Err(bug("the store is created in a transaction"));

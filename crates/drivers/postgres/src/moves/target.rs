@@ -190,6 +190,18 @@ impl MoveTarget for PostgresMoveTarget {
         })
     }
 
+    async fn may_write(&mut self, into: &Written) -> Result<(), TargetError> {
+        if into.triggers {
+            return Ok(());
+        }
+        call!(self, async {
+            let own = self.look().await?;
+            let set = self.session.ask("SET LOCAL session_replication_role TO replica").await;
+            self.looked(own).await;
+            set.map(|_| ()).map_err(|error| no_triggers(&self.session, error))
+        })
+    }
+
     async fn create_store(&mut self) -> Result<(), TargetError> {
         if self.open.is_some() {
             return Err(bug("the store is created in a transaction"));

@@ -164,6 +164,14 @@ impl MoveTarget for SqliteMoveTarget {
         self.worker.call(|writer| writer.look(|c, _| catalogue::catalogue(c))).await
     }
 
+    async fn may_write(&mut self, into: &Written) -> Result<(), TargetError> {
+        let into = into.clone();
+        let look = move |writer: &mut Writer| {
+            writer.look(|connection, _| write::check_triggers(connection, &into).map(drop))
+        };
+        self.worker.call(look).await
+    }
+
     async fn create_store(&mut self) -> Result<(), TargetError> {
         self.worker.call(|writer| writer.anywhere(|_, connection| store::create(connection))).await
     }

@@ -41,7 +41,7 @@ enum Fate {
 
 /// Inserts rows, all or none.
 pub(super) fn load(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Outcome<()> {
-    check_triggers(place, into)?;
+    check_triggers(place.connection, into)?;
     let cells = encode::columns(&into.fields.iter().collect::<Vec<_>>(), rows)?;
     let mut insert = prepared(place, &insert_sql(into)?)?;
     for row in 0..rows.num_rows() {
@@ -56,7 +56,7 @@ pub(super) fn load(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Outc
 
 /// Inserts rows whose key isn't there.
 pub(super) fn insert(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Outcome<Refused> {
-    let guarded = check_triggers(place, into)?;
+    let guarded = check_triggers(place.connection, into)?;
     let cells = encode::columns(&into.fields.iter().collect::<Vec<_>>(), rows)?;
     let mut there = prepared(place, &there_sql(&into.table, &key_names(into)?)?)?;
     let mut insert = prepared(place, &insert_sql(into)?)?;
@@ -81,7 +81,7 @@ pub(super) fn insert(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Ou
 
 /// Updates rows by their key.
 pub(super) fn update(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Outcome<Refused> {
-    let guarded = check_triggers(place, into)?;
+    let guarded = check_triggers(place.connection, into)?;
     let cells = encode::columns(&into.fields.iter().collect::<Vec<_>>(), rows)?;
     let others = into.fields.len() > into.key.len();
     let mut update = if others { Some(prepared(place, &update_sql(into)?)?) } else { None };
@@ -108,7 +108,7 @@ pub(super) fn update(place: Place<'_>, into: &Written, rows: &RecordBatch) -> Ou
 
 /// Deletes rows to which no other row refers.
 pub(super) fn delete(place: Place<'_>, from: &Written, keys: &RecordBatch) -> Outcome<Refused> {
-    let guarded = check_triggers(place, from)?;
+    let guarded = check_triggers(place.connection, from)?;
     let fields = key_fields(from)?;
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let cells = encode::columns(&fields, keys)?;
@@ -271,14 +271,14 @@ fn one(table: &TableName, found: usize) -> Outcome<Fate> {
 }
 
 /// Whether the table has triggers, which must be allowed to fire: SQLite can't switch them off.
-fn check_triggers(place: Place<'_>, into: &Written) -> Outcome<bool> {
+pub(super) fn check_triggers(connection: &Connection, into: &Written) -> Outcome<bool> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
-    let any = place.connection.prepare_cached(sql)?.exists([&into.table.name])?;
+    let any = connection.prepare_cached(sql)?.exists([&into.table.name])?;
     if any && !into.triggers {
         let message =
             format!("{} has triggers, and SQLite can't write a row without them", into.table);
         return Err(TargetError::new(ErrorKind::Unsupported, message)
-            .help("let them fire (`triggers = true`), or drop them before the move")
+            .help("let them fire (triggers = \"fire\"), or drop them before the move")
             .into());
     }
     Ok(any)
