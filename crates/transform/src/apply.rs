@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use dunlin_engine::moves::{Applied, Compiled, ReadRows, RowFailure};
+use dunlin_engine::moves::{Applied, Compiled, Named, ReadRows, RowFailure};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::OnRowError;
 
@@ -43,6 +43,7 @@ impl Compiled for Rule {
 
     fn apply(&self, batch: &ReadRows) -> Result<Applied, TargetError> {
         let outcome = self.outcome(batch).map_err(|error| broken(&error))?;
+        let named = self.named(&outcome).map_err(|error| broken(&error))?;
         let Outcome { mut of, taken, mut columns, kept, failures, .. } = outcome;
         if let Some(kept) = &kept {
             let remaining = |array: &ArrayRef| filter(array, kept);
@@ -55,7 +56,7 @@ impl Compiled for Rule {
             of = remaining.as_primitive().clone();
         }
         let rows = batch_of(&self.outputs, columns, of.len()).map_err(|error| broken(&error))?;
-        Ok(Applied { rows, of, taken, failures })
+        Ok(Applied { rows, of, taken, failures, named })
     }
 
     fn late(
@@ -231,22 +232,32 @@ impl Rule {
         Some((0..of.len()).map(|at| Some(remains(at))).collect())
     }
 
+    /// What `each` named for the rows that remain, where late outputs use it: which element or case
+    /// a row is of can't be told from the old row.
+    fn named(&self, outcome: &Outcome<'_>) -> Result<Vec<Named>, ArrowError> {
+        if !self.late_uses_each {
+            return Ok(Vec::new());
+        }
+        let remains = |at: &u32| outcome.kept.as_ref().is_none_or(|kept| kept.value(*at as usize));
+        let places: UInt32Array = (0..count(outcome.of.len())).filter(remains).collect();
+        let rows = Frame::of(&outcome.rows, places);
+        (self.each_from..self.new_from)
+            .map(|place| rows.column(place))
+            .map(|column| column.map(|Column { values, failures }| Named { values, failures }))
+            .collect()
+    }
+
     fn late_rows(
         &self,
         batch: &ReadRows,
         applied: &Applied,
         new: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RowFailure>), ArrowError> {
-        let rows = if self.late_uses_each {
-            // Which element or case a row is of isn't in `applied`: it is found again.
-            let outcome = self.outcome(batch)?;
-            let places: UInt32Array = (0..count(outcome.of.len()))
-                .filter(|at| outcome.kept.as_ref().is_none_or(|kept| kept.value(*at as usize)))
-                .collect();
-            Frame::of(&outcome.rows, places)
-        } else {
-            Frame::of(&self.base(batch)?, applied.of.clone())
-        };
+        let rows = Frame::of(&self.base(batch)?, applied.of.clone());
+        for (place, named) in applied.named.iter().enumerate() {
+            let Named { values, failures } = named.clone();
+            rows.set(self.each_from + place, Column { values, failures });
+        }
         if rows.rows != new.num_rows() || new.num_columns() != self.new {
             return Err(ArrowError::InvalidArgumentError(format!(
                 "there are {} rows, and {} new ones of {} columns",

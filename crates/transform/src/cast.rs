@@ -13,6 +13,7 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
+use crate::decimal;
 use crate::reason::{Failures, Reason};
 use crate::text;
 use crate::zone::{DAY, DAYS, TIMES, Zone};
@@ -35,9 +36,10 @@ pub(crate) fn can_cast(from: &DataType, to: &DataType) -> bool {
         (DataType::Boolean, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) => {
             false
         }
-        (from, DataType::Timestamp(..)) if from.is_integer() => true,
-        (from, DataType::Date32 | DataType::Timestamp(..)) if from.is_numeric() => false,
-        _ => can_cast_types(from, to),
+        (from, DataType::Timestamp(..)) if from.is_numeric() => true,
+        (from, DataType::Date32) if from.is_numeric() => false,
+        (DataType::Boolean, DataType::Decimal128(..) | DataType::Decimal256(..)) => false,
+        (from, to) => decimal::is_ours(from, to) || can_cast_types(from, to),
     }
 }
 
@@ -46,6 +48,17 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast,
     let from = array.data_type();
     if from == to {
         return Ok((Arc::clone(array), Vec::new()));
+    }
+    if decimal::is_ours(from, to) {
+        return decimal::cast(array, to);
+    }
+    if let DataType::Timestamp(unit, to_zone) = to
+        && *unit != TimeUnit::Microsecond
+    {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, to_zone.clone());
+        let (array, failures) = cast(array, &micros, zone)?;
+        let (array, more) = by_arrow(&array, to)?;
+        return Ok((array, merged(failures, more)));
     }
     match (from, to) {
         (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, to_zone)) => {
@@ -78,22 +91,9 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast,
             };
             Ok((array, merged(failures, more)))
         }
-        (from, DataType::Timestamp(..)) if from.is_integer() => {
-            // Seconds, as everywhere else in SQL.
-            let seconds = DataType::Timestamp(TimeUnit::Second, None);
-            let (whole, failures) = by_arrow(array, &DataType::Int64)?;
-            let (array, _) = by_arrow(&whole, &seconds)?;
-            let (array, more) = to_micros(&array)?;
-            let DataType::Timestamp(unit, to_zone) = to else { return by_arrow(&array, to) };
-            let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
-            let (array, _) = by_arrow(&array, &instant)?;
-            let micros = DataType::Timestamp(TimeUnit::Microsecond, to_zone.clone());
-            let (array, again) = between(array, &micros, zone);
-            let failures = merged(merged(failures, more), again);
-            if *unit == TimeUnit::Microsecond {
-                return Ok((array, failures));
-            }
-            let (array, more) = by_arrow(&array, to)?;
+        (from, DataType::Timestamp(..)) if from.is_numeric() => {
+            let (array, failures) = from_seconds(array)?;
+            let (array, more) = between(array, to, zone);
             Ok((array, merged(failures, more)))
         }
         (DataType::FixedSizeBinary(16), DataType::Utf8) => {
@@ -161,6 +161,23 @@ fn to_day(times: &TimestampMicrosecondArray) -> Cast {
         i64::MAX => Ok(DAYS[1]),
         time => i32::try_from(time.div_euclid(DAY)).map_err(|_| "is out of range"),
     })
+}
+
+/// Instants of seconds since 1970, as everywhere else in SQL.
+fn from_seconds(array: &ArrayRef) -> Result<Cast, ArrowError> {
+    let (seconds, failures) = decimal::cast(array, &decimal::of_scale(6))?;
+    let failures = failures.into_iter().map(|(row, reason)| {
+        let finer = reason.starts_with("has more than");
+        (row, if finer { Reason::Borrowed("is finer than a microsecond") } else { reason })
+    });
+    let failures = failures.collect();
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
+    let micros: &arrow::array::Decimal256Array = seconds.as_primitive();
+    let (array, more) = each::<TimestampMicrosecondType, _>(micros.iter(), &instant, |micros| {
+        let micros = micros.to_i128().and_then(|micros| i64::try_from(micros).ok());
+        micros.filter(|micros| !is_infinite(*micros)).ok_or("is out of range")
+    });
+    Ok((array, merged(failures, more)))
 }
 
 /// Times of any unit in microseconds; none is lost or rounded.
@@ -252,7 +269,7 @@ fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
             }
         }
     }
-    if to.is_integer() && (from.is_floating() || matches!(from, DataType::Decimal128(..))) {
+    if to.is_integer() && from.is_floating() {
         let back = cast_with_options(&values, from, &options)?;
         let same = arrow::compute::kernels::cmp::not_distinct(&back, array)?;
         let lost = (0..array.len())

@@ -10,8 +10,9 @@ use datafusion_expr::type_coercion::binary::comparison_coercion;
 use dunlin_engine::moves::{
     Compiled, Compiler, EachSpec, ExpressionError, Expressions, Output, arrow_type,
 };
-use dunlin_model::moves::{Expression, OnRowError, ValueType};
+use dunlin_model::moves::{Expression, Field, OnRowError, ValueType};
 
+use crate::decimal;
 use crate::fit::{Fit, wrong_label};
 use crate::frame::Lets;
 use crate::functions::Functions;
@@ -130,12 +131,11 @@ fn compile(functions: &Functions, asked: &Expressions) -> Result<Rule, Vec<Expre
             help: Some("name one as the IANA database does: UTC, Europe/Berlin".to_owned()),
         }]);
     };
-    let all = asked
-        .fields
-        .iter()
-        .map(|field| (field.name.clone(), arrow_type(&field.value_type, false)))
-        .collect();
-    let columns = Columns { all };
+    let mut columns = Columns::default();
+    for field in &asked.fields {
+        let stored = arrow_type(&field.value_type, false);
+        columns.push_seen(&field.name, stored.clone(), seen(&field.value_type).unwrap_or(stored));
+    }
     let mut compiling =
         Compiling { functions, zone, asked, columns, inlined: Vec::new(), errors: Vec::new() };
     let rule = compiling.rule();
@@ -159,7 +159,8 @@ impl Compiling<'_> {
         for field in &self.asked.new {
             // People see the text of a UUID.
             let of = arrow_type(&field.value_type, field.value_type != ValueType::Uuid);
-            self.columns.all.push((format!("new.{}", field.name), of));
+            let seen = seen(&field.value_type).unwrap_or_else(|| of.clone());
+            self.columns.push_seen(format!("new.{}", field.name), of, seen);
         }
         let late: Vec<_> =
             self.asked.late.iter().filter_map(|output| self.output(output)).collect();
@@ -208,15 +209,15 @@ impl Compiling<'_> {
             let place = self.columns.all.len();
             let Some(typed) = typed else {
                 // What uses it is checked with a type that goes with many others; it isn't compiled.
-                self.columns.all.push((name.clone(), DataType::Null));
+                self.columns.push(name, DataType::Null);
                 continue;
             };
             let Some(program) = self.program(&typed, expression) else {
-                self.columns.all.push((name.clone(), DataType::Null));
+                self.columns.push(name, DataType::Null);
                 continue;
             };
             let inlined = self.written_out(&typed.expr);
-            self.columns.all.push((name.clone(), typed.data_type));
+            self.columns.push_seen(name, typed.data_type, typed.seen);
             self.inlined.push((place, inlined));
             programs.push(program);
         }
@@ -247,7 +248,7 @@ impl Compiling<'_> {
         let uses_lets = self.uses_lets(&typed.expr);
         let program = Program::of(typed, &self.columns).and_then(|mut program| {
             if uses_lets && let Some(expr) = self.written_out(&typed.expr) {
-                let typed = Typed { expr, data_type: typed.data_type.clone() };
+                let typed = Typed { expr, ..typed.clone() };
                 program.inlined = Some(Box::new(Program::of(&typed, &self.columns)?));
             }
             Ok(program)
@@ -323,7 +324,7 @@ impl Compiling<'_> {
             .schema()
             .and_then(|schema| cast_to(typed.expr, to, false, &schema, &self.zone));
         match cast {
-            Ok(expr) => Some(Typed { expr, data_type: to.clone() }),
+            Ok(expr) => Some(Typed { expr, data_type: to.clone(), seen: to.clone() }),
             Err(_) => {
                 let (from, to) = (type_name(&typed.data_type), type_name(to));
                 let message = format!("it gives {from}, and the others give {to}");
@@ -339,18 +340,23 @@ impl Compiling<'_> {
                 let typed = self.typed(&list);
                 let free = self.is_free(&name, &list);
                 let Some(typed) = typed.filter(|_| free) else {
-                    self.columns.all.push((name, DataType::Null));
+                    self.columns.push(name, DataType::Null);
                     return None;
                 };
                 let DataType::List(item) = &typed.data_type else {
                     let of = type_name(&typed.data_type);
                     let message = format!("`each` takes a list, and this is {of}");
                     self.errors.push(error(&list, message, None));
-                    self.columns.all.push((name, DataType::Null));
+                    self.columns.push(name, DataType::Null);
                     return None;
                 };
                 let program = self.program(&typed, &list);
-                self.columns.all.push((name, item.data_type().clone()));
+                let stored = item.data_type().clone();
+                let seen = self.copied(&typed).and_then(|field| match &field.value_type {
+                    ValueType::List(item) => seen(item),
+                    _ => None,
+                });
+                self.columns.push_seen(name, stored.clone(), seen.unwrap_or(stored));
                 Some(Each::Element(program?))
             }
             EachSpec::Case(cases) => self.cases(&cases),
@@ -372,9 +378,15 @@ impl Compiling<'_> {
                 values.extend(self.typed(value).map(|typed| (typed, value)));
             }
             self.is_free(name, expression);
+            let one_form = values.split_first().is_some_and(|((first, _), rest)| {
+                let same = |(other, _): &(Typed, _)| {
+                    other.data_type == first.data_type && other.seen == first.seen
+                };
+                first.data_type != first.seen && rest.iter().all(same)
+            });
             let common = values.iter().try_fold(DataType::Null, |common, (typed, _)| {
                 // Text next to a number would be read as one.
-                let of = &typed.data_type;
+                let of = if one_form { &typed.data_type } else { &typed.seen };
                 let apart = common.is_string() != of.is_string();
                 let apart = apart && !common.is_null() && !of.is_null();
                 comparison_coercion(&common, of).filter(|_| !apart)
@@ -383,17 +395,43 @@ impl Compiling<'_> {
                 let help = "write CAST(x AS TYPE), so that all cases give the same";
                 let message = format!("the cases give `{name}` values of different types");
                 self.errors.push(error(expression, message, Some(help.to_owned())));
-                columns.push((name.clone(), DataType::Null));
+                columns.push((name.clone(), DataType::Null, DataType::Null));
                 continue;
             };
+            let seen = values.first().filter(|_| one_form).map(|(first, _)| first.seen.clone());
             for ((typed, value), programs) in values.into_iter().zip(&mut compiled) {
                 let typed = self.as_type(typed, &common, value);
                 programs.extend(typed.and_then(|typed| self.program(&typed, value)));
             }
-            columns.push((name.clone(), common));
+            columns.push((name.clone(), common.clone(), seen.unwrap_or(common)));
         }
-        self.columns.all.extend(columns);
+        for (name, stored, seen) in columns {
+            self.columns.push_seen(name, stored, seen);
+        }
         Some(Each::Case(compiled))
+    }
+
+    /// The old row's column that an expression merely copies.
+    fn copied(&self, typed: &Typed) -> Option<&Field> {
+        let Expr::Column(from) = &typed.expr else { return None };
+        self.asked.fields.iter().find(|field| field.name == from.name)
+    }
+
+    /// Decimals are their digits where they are copied, and where they are keys.
+    fn in_form(&mut self, typed: Typed, output: &Output) -> Option<Typed> {
+        let to = match output.column.as_ref().map(|column| &column.value_type) {
+            None if typed.data_type.is_decimal() => DataType::Utf8,
+            Some(
+                ValueType::Int16
+                | ValueType::Int32
+                | ValueType::Int64
+                | ValueType::UInt64
+                | ValueType::Float32
+                | ValueType::Float64,
+            ) if typed.seen.is_decimal() => typed.seen.clone(),
+            _ => return Some(typed),
+        };
+        self.as_type(typed, &to, &output.expression)
     }
 
     fn output(&mut self, output: &Output) -> Option<Target> {
@@ -401,22 +439,18 @@ impl Compiling<'_> {
         if output.condition {
             typed = self.truth(typed, &output.expression)?;
         }
+        let copied = self.copied(&typed).map(|field| field.value_type.clone());
+        typed = self.in_form(typed, output)?;
         let mut data_type = typed.data_type.clone();
         let mut fit = None;
         if let Some(column) = &output.column {
-            let copied = match &typed.expr {
-                Expr::Column(from) => {
-                    self.asked.fields.iter().find(|field| field.name == from.name)
-                }
-                _ => None,
-            };
             data_type = arrow_type(&column.value_type, true);
             if let Some((label, help)) = wrong_label(&typed.expr, &column.value_type) {
                 let message = format!("'{label}' is no label of `{}`", column.name);
                 self.errors.push(error(&output.expression, message, help));
                 return None;
             }
-            match Fit::of(&typed.data_type, column, copied.map(|field| &field.value_type)) {
+            match Fit::of(&typed.data_type, column, copied.as_ref()) {
                 Ok(found) if found.refuses_null() && output.on_error == OnRowError::Null => {
                     let message = format!("`{}` can't be NULL where this fails", column.name);
                     let help = "say on_error = \"leave out\", or give a value with coalesce(…, …)";
@@ -439,6 +473,15 @@ impl Compiling<'_> {
             data_type,
         })
     }
+}
+
+/// What expressions take values for that come in another form.
+fn seen(of: &ValueType) -> Option<DataType> {
+    let ValueType::Numeric { scale } = of else { return None };
+    let scale = scale.map_or(decimal::OPEN, |scale| {
+        i8::try_from(scale.clamp(0, decimal::MOST.into())).unwrap_or(decimal::MOST)
+    });
+    Some(decimal::of_scale(scale))
 }
 
 /// The old row's columns behind what is wanted.

@@ -207,11 +207,14 @@ fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<Ho
             if same {
                 return Some(How::Same);
             }
-            from.is_integer().then_some(How::Cast(form))
+            (from.is_integer() || from.is_decimal()).then_some(How::Cast(form))
         }
         ValueType::Float32 | ValueType::Float64 => match from {
             _ if same => Some(How::Same),
             DataType::Float32 => Some(How::Cast(form)),
+            // A column's value must be there again; what was computed becomes the nearest.
+            from if from.is_decimal() && copied.is_none() => Some(How::Cast(form)),
+            from if from.is_decimal() => Some(How::Float(form)),
             from if from.is_integer() => Some(How::Float(form)),
             _ => None,
         },

@@ -5,6 +5,7 @@
 //! or fails a whole batch for one row, we differ:
 //!
 //! - whole numbers never wrap: too large a result and division by zero fail that row;
+//! - decimals are exact, need no cast, and never become floating point on their own;
 //! - times are microseconds, so the years 1 and 9999 are times too; a text is a time only where it
 //!   begins with a date;
 //! - a failure is its row's alone;
@@ -17,7 +18,9 @@
 
 mod apply;
 mod cast;
+mod coerce;
 mod compile;
+mod decimal;
 mod expand;
 mod fit;
 mod frame;
@@ -26,6 +29,7 @@ mod plan;
 mod program;
 mod reason;
 mod rewrite;
+mod spelling;
 mod text;
 mod words;
 mod zone;

@@ -7,10 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion_common::{DFSchema, DataFusionError, SchemaError, TableReference};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion_sql::sqlparser::ast::{
-    Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value,
-    visit_expressions_mut,
-};
+use datafusion_sql::sqlparser::ast::{Expr as Ast, visit_expressions_mut};
 use datafusion_sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -20,6 +17,7 @@ use dunlin_model::moves::Expression;
 use crate::functions::{Functions, Provider, refusal};
 use crate::reason::reason_of;
 use crate::rewrite::rewrite;
+use crate::spelling::respell;
 use crate::words::{nearest, plain};
 use crate::zone::Zone;
 
@@ -33,22 +31,59 @@ const MAX_OPERATORS: usize = 200;
 /// The columns that expressions see, in order. `new.` columns have it in their names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Columns {
-    /// Names and types.
-    pub(crate) all: Vec<(String, DataType)>,
+    /// In order.
+    pub(crate) all: Vec<Named>,
+}
+
+/// A column that expressions see.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// Its name.
+    pub(crate) name: String,
+    /// The form that its values come in.
+    pub(crate) stored: DataType,
+    /// What expressions take it for: decimals come as their digits, so that copies are unchanged.
+    pub(crate) seen: DataType,
 }
 
 impl Columns {
-    /// A schema of all.
+    /// A schema of all, as they come.
     pub(crate) fn schema(&self) -> datafusion_common::Result<DFSchema> {
-        let fields = self.all.iter().map(|(name, data_type)| {
-            (None::<TableReference>, Field::new(name, data_type.clone(), true).into())
+        self.schema_of(|column| &column.stored)
+    }
+
+    /// A schema of all, as expressions take them.
+    pub(crate) fn seen(&self) -> datafusion_common::Result<DFSchema> {
+        self.schema_of(|column| &column.seen)
+    }
+
+    fn schema_of(&self, of: impl Fn(&Named) -> &DataType) -> datafusion_common::Result<DFSchema> {
+        let fields = self.all.iter().map(|column| {
+            (None::<TableReference>, Field::new(&column.name, of(column).clone(), true).into())
         });
         DFSchema::new_with_metadata(fields.collect(), HashMap::new())
     }
 
     /// The place of a column.
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
-        self.all.iter().position(|(other, _)| other == name)
+        self.all.iter().position(|other| other.name == name)
+    }
+
+    /// One more, which is taken for what it is.
+    pub(crate) fn push(&mut self, name: impl Into<String>, of: DataType) {
+        self.push_seen(name, of.clone(), of);
+    }
+
+    /// One more.
+    pub(crate) fn push_seen(&mut self, name: impl Into<String>, stored: DataType, seen: DataType) {
+        self.all.push(Named { name: name.into(), stored, seen });
+    }
+
+    /// What an expression takes a column for that comes in another form.
+    pub(crate) fn other_form(&self, expr: &Expr) -> Option<&DataType> {
+        let Expr::Column(column) = expr else { return None };
+        let column = self.all.get(self.place(&column.name)?)?;
+        (column.seen != column.stored).then_some(&column.seen)
     }
 }
 
@@ -57,8 +92,10 @@ impl Columns {
 pub(crate) struct Typed {
     /// It.
     pub(crate) expr: Expr,
-    /// Its type.
+    /// The type of its values.
     pub(crate) data_type: DataType,
+    /// What other expressions take them for.
+    pub(crate) seen: DataType,
 }
 
 /// An error at an expression.
@@ -81,13 +118,15 @@ pub(crate) fn plan(
     let provider = Provider::new(functions);
     let options = ParserOptions::new()
         .with_enable_ident_normalization(false)
-        .with_map_string_types_to_utf8view(false);
+        .with_map_string_types_to_utf8view(false)
+        .with_parse_float_as_decimal(true);
     let planner = SqlToRel::new_with_options(&provider, options);
-    let typed = columns.schema().and_then(|schema| {
+    let typed = columns.seen().and_then(|schema| {
         let expr = planner.sql_to_expr(ast, &schema, &mut PlannerContext::new())?;
-        let expr = rewrite(expr, &schema, zone)?;
-        let data_type = expr.get_type(&schema)?;
-        Ok(Typed { expr, data_type })
+        let expr = rewrite(expr, &schema, columns, zone)?;
+        let data_type = expr.get_type(&columns.schema()?)?;
+        let seen = columns.other_form(&expr).unwrap_or(&data_type).clone();
+        Ok(Typed { expr, data_type, seen })
     });
     typed.map_err(|failed| explain(&failed, expression, columns, functions, provider.unknown()))
 }
@@ -130,52 +169,6 @@ fn parse(expression: &Expression) -> Result<Ast, ExpressionError> {
         ControlFlow::<()>::Continue(())
     });
     Ok(ast)
-}
-
-/// Other spellings of the same, which the planner knows or which say what is meant.
-fn respell(part: &mut Ast) {
-    match part {
-        Ast::CompoundIdentifier(parts) => {
-            if let [first, second] = parts.as_slice()
-                && first.value == "new"
-            {
-                let name = format!("new.{}", second.value);
-                *part = Ast::Identifier(Ident::with_quote('"', name));
-            }
-        }
-        Ast::AtTimeZone { time_zone, .. } => {
-            // Told apart from the zone of all instants, which is called UTC.
-            if let Ast::Value(zone) = time_zone.as_mut()
-                && let Value::SingleQuotedString(name) = &mut zone.value
-                && name == "UTC"
-            {
-                "Etc/UTC".clone_into(name);
-            }
-        }
-        Ast::Substring { expr, substring_from, substring_for, .. } => {
-            let one = || Box::new(Ast::value(Value::Number("1".to_owned(), false)));
-            let from = substring_from.take().unwrap_or_else(one);
-            let args = [Some(expr.clone()), Some(from), substring_for.take()];
-            let args = args.into_iter().flatten().map(|arg| *arg).collect::<Vec<_>>();
-            if let Some(call) = substr(args) {
-                *part = call;
-            }
-        }
-        _ => {}
-    }
-}
-
-fn substr(args: Vec<Ast>) -> Option<Ast> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql("\"substr\"()").ok()?.parse_expr();
-    let mut parsed = parsed.ok()?;
-    if let Ast::Function(function) = &mut parsed
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
-        list.args = args.into_iter().map(unnamed).collect();
-        return Some(parsed);
-    }
-    None
 }
 
 fn is_operator(token: &Token) -> bool {
@@ -256,6 +249,11 @@ fn explain(
             let first = text.lines().next().unwrap_or_default();
             // Candidates and internals follow; the types are what a person can change.
             let first = first.split(" No function matches").next().unwrap_or(first);
+            if first.starts_with("Unsupported ") && first.contains("ast node") {
+                let message =
+                    "the expression can't be compiled: a part of it is SQL that isn't offered";
+                return error(expression, message, None);
+            }
             let help = "write CAST(x AS TYPE) where a value must be of another type";
             let message = format!("the expression can't be compiled: {}", plain(first).trim());
             error(expression, message, Some(help.to_owned()))
@@ -271,11 +269,11 @@ fn unknown_column(expression: &Expression, name: &str, columns: &Columns) -> Exp
     let help = if expression.text.contains(&format!("\"{name}\"")) {
         Some(format!("a text stands in single quotes: '{name}'"))
     } else if name.starts_with("new.")
-        && !columns.all.iter().any(|(name, _)| name.starts_with("new."))
+        && !columns.all.iter().any(|column| column.name.starts_with("new."))
     {
         Some("a new row's columns are known to `set` alone".to_owned())
     } else {
-        nearest(name, columns.all.iter().map(|(name, _)| name.as_str()))
+        nearest(name, columns.all.iter().map(|column| column.name.as_str()))
             .map(|near| format!("did you mean `{near}`?"))
     };
     error(expression, message, help)

@@ -57,7 +57,7 @@ impl Program {
         inputs.dedup();
         let fields = inputs.iter().filter_map(|place| columns.all.get(*place));
         let schema = Arc::new(Schema::new(
-            fields.map(|(name, of)| Field::new(name, of.clone(), true)).collect::<Vec<_>>(),
+            fields.map(|of| Field::new(&of.name, of.stored.clone(), true)).collect::<Vec<_>>(),
         ));
         let df_schema = DFSchema::try_from(Arc::clone(&schema))?;
         let evaluator = create_physical_expr(

@@ -9,24 +9,70 @@ use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF};
-use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use crate::cast::{can_cast, cast};
-use crate::functions::{CastTo, Groups, MapValue, Matches};
+use crate::coerce::Coercing;
+use crate::functions::{CastTo, Finite, Groups, MapValue, Matches};
+use crate::plan::Columns;
 use crate::reason::carry;
 use crate::words::type_name;
 use crate::zone::Zone;
 
 /// Checks and rewrites one planned expression.
-pub(crate) fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
+pub(crate) fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    columns: &Columns,
+    zone: &Zone,
+) -> Result<Expr> {
     check(&expr)?;
     let expr = expr.transform_up(narrow_times)?.data;
-    let expr = expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data;
+    let expr = expr.rewrite(&mut Coercing::new(schema, zone))?.data;
     let expr = expr.transform_up(|expr| Ok(Transformed::yes(ours(expr, schema, zone)?)))?.data;
     let expr = unaliased(expr);
-    match normal(&expr.get_type(schema)?) {
-        Some(to) => cast_to(expr, &to, false, schema, zone),
-        None => Ok(expr),
+    let expr = match narrow(&expr.get_type(schema)?) {
+        Some(to) => cast_to(expr, &to, false, schema, zone)?,
+        None => expr,
+    };
+    if columns.other_form(&expr).is_some() {
+        return Ok(expr);
+    }
+    Ok(expr.transform_down(|expr| Ok(as_stored(expr, columns, zone)))?.data)
+}
+
+/// Columns that come in another form than they are taken for are cast where they are used; their
+/// text is what came.
+fn as_stored(expr: Expr, columns: &Columns, zone: &Zone) -> Transformed<Expr> {
+    let done = |expr| Transformed::new(expr, true, TreeNodeRecursion::Jump);
+    match expr {
+        Expr::IsNull(inner) if columns.other_form(&inner).is_some() => done(Expr::IsNull(inner)),
+        Expr::IsNotNull(inner) if columns.other_form(&inner).is_some() => {
+            done(Expr::IsNotNull(inner))
+        }
+        Expr::ScalarFunction(function) => {
+            let cast = function.func.inner().downcast_ref::<CastTo>();
+            match (cast, function.args.as_slice()) {
+                (None, [column]) if function.func.inner().is::<Finite>() => {
+                    match columns.other_form(column).cloned() {
+                        Some(to) => {
+                            let digits = call(Finite::of_digits(), function.args);
+                            done(call(CastTo::new(to, false, zone.clone()), vec![digits]))
+                        }
+                        None => Transformed::no(Expr::ScalarFunction(function)),
+                    }
+                }
+                (Some(cast), [column]) if columns.other_form(column).is_some() => match &cast.to {
+                    DataType::Utf8 => done(column.clone()),
+                    to if to.is_integer() => Transformed::no(Expr::ScalarFunction(function)),
+                    _ => done(Expr::ScalarFunction(function)),
+                },
+                _ => Transformed::no(Expr::ScalarFunction(function)),
+            }
+        }
+        expr => match columns.other_form(&expr) {
+            Some(to) => done(call(CastTo::new(to.clone(), false, zone.clone()), vec![expr])),
+            None => Transformed::no(expr),
+        },
     }
 }
 
@@ -47,6 +93,9 @@ fn check(expr: &Expr) -> Result<()> {
             | Expr::InSubquery(_)
             | Expr::SetComparison(_)
             | Expr::OuterReferenceColumn(..) => "an expression sees one row and no other table",
+            Expr::SimilarTo(_) => {
+                "SIMILAR TO isn't offered: write LIKE, or ~ and a regular expression"
+            }
             Expr::Placeholder(_) => "there is nothing that $1 could stand for",
             Expr::ScalarVariable(..) => "there are no variables",
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::GroupingSet(_) => {
@@ -104,7 +153,7 @@ fn narrow_times(expr: Expr) -> Result<Transformed<Expr>> {
     })
 }
 
-fn call(function: impl Into<ScalarUDF>, args: Vec<Expr>) -> Expr {
+pub(crate) fn call(function: impl Into<ScalarUDF>, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function.into()), args))
 }
 
@@ -133,6 +182,14 @@ fn ours(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
             Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(zero), Operator::Minus, inner)))
         }
         Expr::BinaryExpr(binary) => matches(binary),
+        Expr::Like(mut like) => {
+            let (Some(escape), Some(pattern)) = (like.escape_char, constant(&like.pattern)) else {
+                return Ok(Expr::Like(like));
+            };
+            like.pattern = Box::new(Expr::Literal(escaped(pattern, escape).into(), None));
+            like.escape_char = None;
+            Ok(Expr::Like(like))
+        }
         Expr::ScalarFunction(function) => our_function(function, schema),
         other => Ok(other),
     }
@@ -196,6 +253,23 @@ fn matches(binary: BinaryExpr) -> Result<Expr> {
     Ok(call(function, vec![*binary.left]))
 }
 
+/// A pattern of LIKE whose letters are taken as they are behind a backslash, and not behind another.
+fn escaped(pattern: &str, escape: char) -> String {
+    let mut with = String::with_capacity(pattern.len() + 4);
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        if letter == escape {
+            with.push('\\');
+            with.extend(letters.next());
+        } else if letter == '\\' {
+            with.push_str("\\\\");
+        } else {
+            with.push(letter);
+        }
+    }
+    with
+}
+
 fn not_a_pattern(why: &'static str) -> datafusion_common::DataFusionError {
     carry(format!("the pattern {why}"))
 }
@@ -212,6 +286,13 @@ fn our_function(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
                     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args)))
                 }
             }
+        }
+        ("to_char" | "to_date" | "to_time", [_, formats @ ..]) => {
+            let plain = |format: &Expr| constant(format).is_some_and(|text| !text.contains('%'));
+            if formats.iter().any(plain) {
+                return Err(carry("formats are as in strftime: '%Y-%m-%d %H:%M:%S'"));
+            }
+            Ok(Expr::ScalarFunction(function))
         }
         ("regexp_match", [text, pattern, flags @ ..]) => {
             let flags_known = flags.iter().all(|flags| constant(flags).is_some());

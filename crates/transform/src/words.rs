@@ -17,10 +17,7 @@ pub(crate) fn type_name(of: &DataType) -> String {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => {
             format!("a floating-point number of {} bits", bits(of))
         }
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => format!("a decimal({precision}, {scale})"),
+        of if of.is_decimal() => "a decimal".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Binary
         | DataType::LargeBinary
@@ -123,6 +120,12 @@ pub(crate) fn plain(message: &str) -> String {
         ("Binary", "bytes"),
     ] {
         text = text.replace(theirs, ours);
+    }
+    for theirs in ["Decimal32(", "Decimal64(", "Decimal128(", "Decimal256("] {
+        while let Some((before, after)) = text.split_once(theirs) {
+            let after = after.split_once(')').map_or("", |(_, after)| after);
+            text = format!("{before}a decimal{after}");
+        }
     }
     text
 }

@@ -44,6 +44,11 @@ impl Zone {
         Some(Self { name: Arc::from(name), other })
     }
 
+    /// UTC.
+    pub(crate) fn utc() -> Self {
+        Self { name: Arc::from("UTC"), other: None }
+    }
+
     /// Local times are their instants.
     pub(crate) fn is_utc(&self) -> bool {
         self.other.is_none()

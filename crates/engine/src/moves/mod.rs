@@ -75,7 +75,7 @@ pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
-    MoveConnector, MoveTarget, Output, Refused, RowFailure, Source, SourceConnector, Stored,
+    MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, Source, SourceConnector, Stored,
     Unread, UnreadRecords, Written,
 };
 pub use read_rows::{ReadRows, Unreadable};

@@ -1,6 +1,8 @@
 //! What a move needs of databases, and of expressions.
 
-use arrow::array::{BooleanArray, UInt32Array};
+use std::borrow::Cow;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_model::Lease;
@@ -370,6 +372,17 @@ pub struct Applied {
     pub taken: BooleanArray,
     /// What failed.
     pub failures: Vec<RowFailure>,
+    /// What `each` named for these rows, where `late` needs it; for `late` alone.
+    pub named: Vec<Named>,
+}
+
+/// A column that `each` named.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its values; NULL where it failed.
+    pub values: ArrayRef,
+    /// Where it failed, and why, without values.
+    pub failures: Vec<(usize, Cow<'static, str>)>,
 }
 
 /// Compiled expressions.

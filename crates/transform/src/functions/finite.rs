@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, TimeUnit,
     TimestampMicrosecondType,
 };
-use datafusion_common::{Result, plan_err};
+use datafusion_common::{Result, ScalarValue, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use crate::cast::is_infinite;
@@ -16,11 +16,25 @@ use crate::zone::DAYS;
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Finite(Signature);
+pub(crate) struct Finite {
+    or_fail: bool,
+    signature: Signature,
+}
 
 impl Finite {
+    /// NULL for what isn't finite.
     pub(crate) fn new() -> Self {
-        Self(Signature::user_defined(Volatility::Immutable))
+        Self { or_fail: false, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    /// NULL for the digits of what isn't finite.
+    pub(crate) fn of_digits() -> Self {
+        Self { or_fail: false, signature: Signature::any(1, Volatility::Immutable) }
+    }
+
+    /// What isn't finite fails.
+    pub(crate) fn or_fail() -> Self {
+        Self { or_fail: true, ..Self::new() }
     }
 }
 
@@ -30,7 +44,7 @@ impl ScalarUDFImpl for Finite {
     }
 
     fn signature(&self) -> &Signature {
-        &self.0
+        &self.signature
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -40,9 +54,10 @@ impl ScalarUDFImpl for Finite {
                 | DataType::Timestamp(TimeUnit::Microsecond, _)
                 | DataType::Float32
                 | DataType::Float64
+                | DataType::Decimal256(..)
                 | DataType::Null,
             ] => Ok(arg_types.to_vec()),
-            _ => plan_err!("finite takes one day, time, instant or floating-point number"),
+            _ => plan_err!("finite takes one day, time, instant or number"),
         }
     }
 
@@ -54,7 +69,8 @@ impl ScalarUDFImpl for Finite {
         let Some(arg) = args.args.first() else {
             return Err(carry("the expression fails"));
         };
-        let array = arg.to_array(args.number_rows)?;
+        let is_scalar = matches!(arg, ColumnarValue::Scalar(_));
+        let array = arg.to_array(if is_scalar { 1 } else { args.number_rows })?;
         let finite: ArrayRef = match array.data_type() {
             DataType::Date32 => keep::<Date32Type>(&array, |day| !DAYS.contains(&day)),
             DataType::Timestamp(..) => {
@@ -62,8 +78,22 @@ impl ScalarUDFImpl for Finite {
             }
             DataType::Float32 => keep::<Float32Type>(&array, f32::is_finite),
             DataType::Float64 => keep::<Float64Type>(&array, f64::is_finite),
-            _ => array,
+            // The digits of a decimal.
+            DataType::Utf8 => {
+                let endless = |text: &str| matches!(text, "NaN" | "Infinity" | "-Infinity");
+                let texts = array.as_string::<i32>().iter();
+                let texts: StringArray =
+                    texts.map(|text| text.filter(|text| !endless(text))).collect();
+                Arc::new(texts)
+            }
+            _ => Arc::clone(&array),
         };
+        if self.or_fail && finite.null_count() > array.null_count() {
+            return Err(carry("is infinite"));
+        }
+        if is_scalar {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&finite, 0)?));
+        }
         Ok(ColumnarValue::Array(finite))
     }
 }

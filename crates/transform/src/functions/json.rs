@@ -1,16 +1,18 @@
-//! `to_json(x)` and `json_text(j, path…)`.
+//! `to_json(x)`, and `json_text`, `json_get` and `json_list` of `(j, path…)`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion_common::{Result, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use serde::de::IgnoredAny;
 
-use crate::cast::uuid_texts;
+use crate::cast::{cast, uuid_texts};
 use crate::reason::carry;
+use crate::zone::Zone;
 
 /// JSON of any value: a map's keys are sorted and its values texts.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -80,6 +82,7 @@ impl Writer {
             DataType::Null => Self::Null,
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text(text(array)?),
             of if of.is_floating() => Self::Float(Arc::clone(array)),
+            of if of.is_decimal() => Self::Plain(cast(array, &DataType::Utf8, &Zone::utc())?.0),
             of if of.is_numeric() || *of == DataType::Boolean => Self::Plain(Arc::clone(array)),
             DataType::FixedSizeBinary(16) => Self::Quoted(uuid_texts(array.as_fixed_size_binary())),
             DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => {
@@ -199,27 +202,46 @@ fn quote(text: &str, into: &mut String) {
     }
 }
 
-/// The text of a value in JSON, by keys and places from 0; NULL where it isn't there or is null.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct JsonText(Signature);
+/// What a path into JSON gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Gives {
+    /// The value's text; NULL where it is null.
+    Text,
+    /// The value as JSON.
+    Json,
+    /// The texts of an array's values.
+    List,
+}
 
-impl JsonText {
-    pub(crate) fn new() -> Self {
-        Self(Signature::user_defined(Volatility::Immutable))
+/// A value in JSON, by keys and places from 0, or from -1 backwards; NULL where it isn't there.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct JsonPath {
+    gives: Gives,
+    signature: Signature,
+}
+
+impl JsonPath {
+    pub(crate) fn new(gives: Gives) -> Self {
+        Self { gives, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
-impl ScalarUDFImpl for JsonText {
+impl ScalarUDFImpl for JsonPath {
     fn name(&self) -> &'static str {
-        "json_text"
+        match self.gives {
+            Gives::Text => "json_text",
+            Gives::Json => "json_get",
+            Gives::List => "json_list",
+        }
     }
 
     fn signature(&self) -> &Signature {
-        &self.0
+        &self.signature
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let wrong = || plan_err!("json_text takes JSON and then keys ('name') and places (0)");
+        let name = self.name();
+        let wrong = || plan_err!("{name} takes JSON and then keys ('name') and places (0)");
         let Some((json, path)) = arg_types.split_first() else { return wrong() };
         if !(json.is_string() || json.is_null()) {
             return wrong();
@@ -236,7 +258,10 @@ impl ScalarUDFImpl for JsonText {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
+        Ok(match self.gives {
+            Gives::Text | Gives::Json => DataType::Utf8,
+            Gives::List => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -247,37 +272,70 @@ impl ScalarUDFImpl for JsonText {
             return Err(carry("the expression fails"));
         };
         let mut texts = StringBuilder::with_capacity(rows, rows * 8);
+        let mut lists = ListBuilder::new(StringBuilder::new());
         for row in 0..json.len() {
-            if arrays.iter().any(|array| array.is_null(row)) {
-                texts.append_null();
-                continue;
-            }
-            let json = json.as_string::<i32>().value(row);
-            if !is_json(json) {
-                return Err(carry("is not JSON"));
-            }
-            let mut value = Some(json.trim_ascii());
-            for step in path {
-                value = value.and_then(|value| match step.as_string_opt::<i32>() {
-                    Some(keys) => member(value, keys.value(row)),
-                    None => {
-                        let places = step.as_primitive::<arrow::datatypes::Int64Type>();
-                        element(value, usize::try_from(places.value(row)).ok()?)
-                    }
-                });
-            }
-            match value {
-                None | Some("null") => texts.append_null(),
-                Some(text) if text.starts_with('"') => {
-                    let text: String = serde_json::from_str(text)
-                        .map_err(|_| carry("is no text that can be kept"))?;
-                    texts.append_value(text);
-                }
-                Some(text) => texts.append_value(text),
+            let value = if arrays.iter().any(|array| array.is_null(row)) {
+                None
+            } else {
+                found(json.as_string::<i32>().value(row), path, row)?
+            };
+            match self.gives {
+                Gives::Json => texts.append_option(value),
+                Gives::Text => texts.append_option(value.map(plain_text).transpose()?.flatten()),
+                Gives::List => append_list(value, &mut lists)?,
             }
         }
-        Ok(ColumnarValue::Array(Arc::new(texts.finish())))
+        Ok(ColumnarValue::Array(match self.gives {
+            Gives::Text | Gives::Json => Arc::new(texts.finish()),
+            Gives::List => Arc::new(lists.finish()),
+        }))
     }
+}
+
+/// The value at the end of a path.
+fn found<'a>(json: &'a str, path: &[ArrayRef], row: usize) -> Result<Option<&'a str>> {
+    if !is_json(json) {
+        return Err(carry("is not JSON"));
+    }
+    let mut value = Some(json.trim_ascii());
+    for step in path {
+        value = value.and_then(|value| match step.as_string_opt::<i32>() {
+            // In a path as a text, places are texts too: '{tags,0}'.
+            Some(keys) if value.starts_with('[') => element(value, keys.value(row).parse().ok()?),
+            Some(keys) => member(value, keys.value(row)),
+            None => {
+                let places = step.as_primitive::<arrow::datatypes::Int64Type>();
+                element(value, places.value(row))
+            }
+        });
+    }
+    Ok(value)
+}
+
+/// A value's text: a string's own, and the JSON of others.
+fn plain_text(value: &str) -> Result<Option<Cow<'_, str>>> {
+    match value {
+        "null" => Ok(None),
+        text if text.starts_with('"') => {
+            let text: String =
+                serde_json::from_str(text).map_err(|_| carry("is no text that can be kept"))?;
+            Ok(Some(Cow::Owned(text)))
+        }
+        text => Ok(Some(Cow::Borrowed(text))),
+    }
+}
+
+fn append_list(value: Option<&str>, lists: &mut ListBuilder<StringBuilder>) -> Result<()> {
+    let Some(value) = value.filter(|value| *value != "null") else {
+        lists.append_null();
+        return Ok(());
+    };
+    let Some(parts) = parts(value, '[', ']') else { return Err(carry("is no array in JSON")) };
+    for part in parts {
+        lists.values().append_option(plain_text(part)?);
+    }
+    lists.append(true);
+    Ok(())
 }
 
 /// Whether a text is JSON.
@@ -340,6 +398,13 @@ fn member<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     found
 }
 
-fn element(json: &str, place: usize) -> Option<&str> {
-    parts(json, '[', ']')?.nth(place)
+fn element(json: &str, place: i64) -> Option<&str> {
+    let all = || parts(json, '[', ']');
+    match usize::try_from(place) {
+        Ok(place) => all()?.nth(place),
+        Err(_) => {
+            let behind = usize::try_from(place.unsigned_abs()).ok()?;
+            all()?.nth(all()?.count().checked_sub(behind)?)
+        }
+    }
 }

@@ -1,7 +1,13 @@
 //! The functions that expressions may call.
 
+mod arithmetic;
 mod cast_to;
+mod checked;
+mod digits;
 mod finite;
+mod floating;
+mod hash;
+mod intervals;
 mod json;
 mod map_value;
 mod regexp;
@@ -18,7 +24,13 @@ use datafusion_expr::{
     AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
 
+pub(crate) use arithmetic::{Arithmetic, Operation};
 pub(crate) use cast_to::CastTo;
+use checked::Checked;
+pub(crate) use digits::{Digits, Kind, constant_places};
+pub(crate) use finite::Finite;
+pub(crate) use floating::Floating;
+pub(crate) use intervals::Times;
 pub(crate) use json::is_json;
 pub(crate) use map_value::MapValue;
 pub(crate) use regexp::{Groups, Matches};
@@ -42,6 +54,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "avg",
             "array_agg",
             "string_agg",
+            "group_concat",
             "row_number",
             "first_value",
             "last_value",
@@ -58,7 +71,45 @@ const REFUSED: &[(&[&str], &str)] = &[
             "from_unixtime",
             "to_local_time",
         ],
-        "times are microseconds here; write CAST(x AS TIMESTAMP) or CAST(x AS TIMESTAMPTZ), of a text that begins with a date or of seconds",
+        "times are microseconds here; write CAST(x AS TIMESTAMP) or CAST(x AS TIMESTAMPTZ), of a text that begins with a date, or of seconds: ms / 1000.0",
+    ),
+    (&["isnull"], "write x IS NULL"),
+    (&["unnest"], "use `each` for several rows of one: each = \"x IN list\""),
+    (&["regexp_substr", "regexp_extract"], "write regexp_match(text, 'pattern')[1]"),
+    (&["make_interval"], "write n * INTERVAL '1 second'"),
+    (&["date_add", "date_sub", "adddate", "dateadd"], "write x + INTERVAL '1 day'"),
+    (&["datediff", "age", "timestampdiff"], "write a - b"),
+    (&["str_to_date"], "write to_date(x, '%d.%m.%Y')"),
+    (&["strftime"], "write to_char(x, '%Y-%m-%d')"),
+    (&["unix_timestamp"], "write to_unixtime(x)"),
+    (&["to_number"], "write CAST(x AS DECIMAL(20, 4))"),
+    (&["format", "printf"], "write concat(…), or … || …"),
+    (
+        &[
+            "json_extract",
+            "json_unquote",
+            "json_value",
+            "json_extract_path_text",
+            "jsonb_extract_path_text",
+            "json_extract_path",
+            "jsonb_extract_path",
+        ],
+        "write json_text(j, 'key', 0), or json_get(j, 'key', 0) for JSON",
+    ),
+    (
+        &[
+            "json_array_elements",
+            "jsonb_array_elements",
+            "json_array_elements_text",
+            "jsonb_array_elements_text",
+            "json_each",
+            "json_table",
+        ],
+        "use `each` for several rows of one: each = \"x IN json_list(j, 'key')\"",
+    ),
+    (
+        &["json_array_length", "jsonb_array_length", "json_length"],
+        "write array_length(json_list(j))",
     ),
     (&["arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"], "write CAST(x AS …)"),
     (
@@ -81,6 +132,58 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// Functions of floating point: numbers of other kinds become the nearest one.
+const FLOATING: &[&str] = &[
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "cot",
+    "degrees", "exp", "ln", "log", "log10", "log2", "power", "radians", "round", "sin", "sinh",
+    "sqrt", "tan", "tanh", "trunc",
+];
+
+/// Functions of other values that fail a whole batch for one row, or give NULL where they can't.
+const STRICT: &[&str] = &[
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "factorial",
+    "gcd",
+    "lcm",
+    "make_date",
+    "make_time",
+    "to_char",
+    "to_date",
+    "to_time",
+    "to_unixtime",
+];
+
+/// Other databases' names of them.
+const ALSO: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("lcase", "lower"),
+    ("sign", "signum"),
+    ("truncate", "trunc"),
+    ("ucase", "upper"),
+];
+
+/// Whether a function is one of floating point.
+pub(crate) fn is_floating(name: &str) -> bool {
+    FLOATING.contains(&name)
+}
+
+/// Whether a function of other values is checked.
+pub(crate) fn is_strict(name: &str) -> bool {
+    STRICT.contains(&name)
+}
+
+/// A function as it is called: checked where its results must be.
+pub(crate) fn called(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    let name = function.name();
+    let known = is_floating(name) || is_strict(name);
+    if !known || function.inner().downcast_ref::<Checked>().is_some() {
+        return function;
+    }
+    Arc::new(ScalarUDF::from(Checked::new(function)))
+}
+
 /// Every function that we offer, by name in lower case.
 #[derive(Debug)]
 pub(crate) struct Functions {
@@ -96,7 +199,11 @@ impl Functions {
         let ours = [
             ScalarUDF::from(finite::Finite::new()),
             ScalarUDF::from(json::ToJson::new()),
-            ScalarUDF::from(json::JsonText::new()),
+            ScalarUDF::from(json::JsonPath::new(json::Gives::Text)),
+            ScalarUDF::from(json::JsonPath::new(json::Gives::Json)),
+            ScalarUDF::from(json::JsonPath::new(json::Gives::List)),
+            ScalarUDF::from(hash::Hashed::new(hash::Kind::Md5)),
+            ScalarUDF::from(hash::Hashed::new(hash::Kind::Sha256)),
             ScalarUDF::from(Groups::any()),
         ];
         let theirs = datafusion_functions::all_default_functions()
@@ -108,6 +215,11 @@ impl Functions {
                 scalar.insert(alias.to_lowercase(), Arc::clone(&function));
             }
             scalar.insert(function.name().to_lowercase(), function);
+        }
+        for (name, known) in ALSO {
+            if let Some(function) = scalar.get(*known).cloned() {
+                scalar.insert((*name).to_owned(), function);
+            }
         }
         for name in REFUSED.iter().flat_map(|(names, _)| *names) {
             scalar.remove(*name);

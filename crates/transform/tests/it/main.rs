@@ -4,8 +4,10 @@
 
 mod copies;
 mod errors;
+mod numbers;
 mod queue;
 mod results;
 mod rows;
 mod stage;
 mod traps;
+mod written;
