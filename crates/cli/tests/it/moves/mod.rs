@@ -16,6 +16,7 @@ mod mistakes;
 mod modes;
 mod nights;
 mod rights;
+mod samples;
 mod scaffold;
 mod survives;
 mod unreadable;
