@@ -134,7 +134,11 @@ fn compile(functions: &Functions, asked: &Expressions) -> Result<Rule, Vec<Expre
     let mut columns = Columns::default();
     for field in &asked.fields {
         let stored = arrow_type(&field.value_type, false);
-        columns.push_seen(&field.name, stored.clone(), seen(&field.value_type).unwrap_or(stored));
+        columns.push_seen(
+            &field.name,
+            stored.clone(),
+            seen(&field.value_type, asked.scales_hold).unwrap_or(stored),
+        );
     }
     let mut compiling =
         Compiling { functions, zone, asked, columns, inlined: Vec::new(), errors: Vec::new() };
@@ -159,7 +163,7 @@ impl Compiling<'_> {
         for field in &self.asked.new {
             // People see the text of a UUID.
             let of = arrow_type(&field.value_type, field.value_type != ValueType::Uuid);
-            let seen = seen(&field.value_type).unwrap_or_else(|| of.clone());
+            let seen = seen(&field.value_type, true).unwrap_or_else(|| of.clone());
             self.columns.push_seen(format!("new.{}", field.name), of, seen);
         }
         let late: Vec<_> =
@@ -353,7 +357,7 @@ impl Compiling<'_> {
                 let program = self.program(&typed, &list);
                 let stored = item.data_type().clone();
                 let seen = self.copied(&typed).and_then(|field| match &field.value_type {
-                    ValueType::List(item) => seen(item),
+                    ValueType::List(item) => seen(item, self.asked.scales_hold),
                     _ => None,
                 });
                 self.columns.push_seen(name, stored.clone(), seen.unwrap_or(stored));
@@ -476,9 +480,9 @@ impl Compiling<'_> {
 }
 
 /// What expressions take values for that come in another form.
-fn seen(of: &ValueType) -> Option<DataType> {
+fn seen(of: &ValueType, scales_hold: bool) -> Option<DataType> {
     let ValueType::Numeric { scale } = of else { return None };
-    let scale = scale.map_or(decimal::OPEN, |scale| {
+    let scale = scale.filter(|_| scales_hold).map_or(decimal::OPEN, |scale| {
         i8::try_from(scale.clamp(0, decimal::MOST.into())).unwrap_or(decimal::MOST)
     });
     Some(decimal::of_scale(scale))

@@ -25,7 +25,7 @@ INSERT INTO Track VALUES
   (3, '千鳥', 4, 2, 2, '潮', 230619, 3990994, 1.99),
   (4, 'Ruff (Live)', 2, 1, 3, 'Çiğdem', 252051, 4331779, 0.99),
   (5, 'Of no album', NULL, 1, NULL, NULL, 1, NULL, 0),
-  (6, 'A film', 3, 2, 2, '', 2927802, 2147483648, 19.90);
+  (6, 'A film', 3, 2, 2, '', 2927802, 2147483647, 19.90);
 INSERT INTO Invoice VALUES
   (1, 2, '2009-01-01 00:00:00', 'Theodor-Heuss-Straße 34', 'Stuttgart', NULL, 'Germany', '70174', 1.98),
   (2, 1, '2009-12-31 23:59:59', 'Av. Brigadeiro Faria Lima, 2170', 'São José dos Campos', 'SP', 'Brazil',

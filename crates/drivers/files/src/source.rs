@@ -147,7 +147,7 @@ impl Shared {
             });
         }
         relations.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Catalogue { relations, files: Some(guesses) })
+        Ok(Catalogue { relations, files: Some(guesses), scales_hold: true })
     }
 
     /// A table's rows. With the first that is asked for, all files are read that the mapping speaks

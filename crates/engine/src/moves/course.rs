@@ -14,10 +14,10 @@ use super::exchange::exchange;
 use super::ids::IdCipher;
 use super::key::{Part, RowKey};
 use super::key_set::KeySet;
-use super::notes::{NOTES_AREA, count_notes, store_notes};
+use super::notes::{Rejects, count_note};
 use super::pass::{self, Coverage};
 use super::plan::{MovePlan, Pass};
-use super::ports::{Source, Stored, Unread};
+use super::ports::{Source, Unread};
 use super::produce::Decided;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
@@ -26,6 +26,7 @@ use super::settle::{already_there, check_deletions, delete_gone, take_over};
 use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
+use super::told::Told;
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::report::EngineError;
@@ -110,7 +111,7 @@ impl<'a> Course<'a> {
             let room = Arc::new(Room::default());
             writers.iter_mut().for_each(|writer| writer.aside = Some(Aside::new(&room)));
         }
-        let mut source_notes = self.load(source, &decided, &mut writers, &mut report).await?;
+        let source_told = self.load(source, &decided, &mut writers, &mut report).await?;
         keep_what_may_be_unread(&report, &mut writers);
         bare.end(&mut self.session, &mut writers).await?;
         if swaps {
@@ -154,13 +155,14 @@ impl<'a> Course<'a> {
         report.verify_ms = millis(began);
         crate::failpoint("move.verified");
         report.spilled_bytes = room.spilled_bytes();
-        self.end(writers, &mut source_notes, &mut report).await?;
+        self.end(writers, &source_told, &mut report).await?;
         Ok(report)
     }
 
     fn writer(&self, rule: usize, decided: &Decided) -> RuleWriter<'a> {
         let rule = &self.plan.rules[rule];
-        let mut writer = RuleWriter::new(rule, self.plan.mapping.conflicts, &self.state);
+        let mut writer =
+            RuleWriter::new(rule, self.plan.mapping.conflicts, &self.state, &decided.room);
         let matched = rule.makes.filter(|makes| decided.ids[*makes].kind == IdKind::Matched);
         writer.adopted = matched.map(|makes| decided.ids[makes].matched.adopted.clone());
         writer
@@ -176,31 +178,31 @@ impl<'a> Course<'a> {
         decided: &Decided,
         writers: &mut [RuleWriter<'a>],
         report: &mut MoveReport,
-    ) -> Result<Vec<(String, Vec<Note>)>, TargetError> {
+    ) -> Result<Vec<(String, Told)>, TargetError> {
         let plan = self.plan;
         let mut seen: Vec<usize> = Vec::new();
-        let mut all_notes = Vec::new();
+        let mut all_told = Vec::new();
         for pass in &plan.passes {
             let from = &plan.sources[pass.source];
             self.tell("loading", Some(&from.name));
             let mut source_report =
                 SourceReport { source: from.name.clone(), ..SourceReport::default() };
-            let mut notes = Vec::new();
+            let mut told = Told::new(&decided.room);
             let is_first = !seen.contains(&pass.source);
             let coverage =
-                is_first.then_some(Coverage { report: &mut source_report, notes: &mut notes });
+                is_first.then_some(Coverage { report: &mut source_report, told: &mut told });
             let mut own = pick(writers, &pass.rules);
             pass::run(plan, pass, source, &mut self.session, decided, &mut own, coverage).await?;
             if is_first {
                 let unread = source.unread(&from.relation.name).await?;
                 source_report.unread += unread.count;
-                notes.extend(unread.first.into_iter().map(unread_note));
+                told.extend(unread.first.into_iter().map(unread_note))?;
                 seen.push(pass.source);
                 report.sources.push(source_report);
-                all_notes.push((from.name.clone(), notes));
+                all_told.push((from.name.clone(), told));
             }
         }
-        Ok(all_notes)
+        Ok(all_told)
     }
 
     /// Rows that refer to rows that came later get those columns now.
@@ -246,7 +248,9 @@ impl<'a> Course<'a> {
         }
         let mut before = usize::MAX;
         loop {
-            let count = writers.iter().map(|writer| of(writer, NoteKind::Rejected)).sum::<usize>();
+            let rejected =
+                |writer: &RuleWriter<'a>| writer.told.refused() + of(writer, NoteKind::Rejected);
+            let count = writers.iter().map(rejected).sum::<usize>();
             if self.session.dry_run || count == 0 || count >= before {
                 return Ok(());
             }
@@ -254,7 +258,7 @@ impl<'a> Course<'a> {
             let open: Vec<usize> = (0..writers.len())
                 .filter(|&rule| {
                     let writer = &writers[rule];
-                    of(writer, NoteKind::Rejected) + of(writer, NoteKind::StillReferenced) > 0
+                    rejected(writer) + of(writer, NoteKind::StillReferenced) > 0
                 })
                 .collect();
             let done = self.once_more("retrying", source, decided, writers, &open).await?;
@@ -344,6 +348,8 @@ impl<'a> Course<'a> {
                     .partition(|note| note.kind == NoteKind::Rejected);
                 known.extend(rejected);
                 writer.notes = others;
+                let told = std::mem::replace(&mut writer.told, Told::new(&decided.room));
+                writers[rule].told.tried_again(told);
                 writers[rule].index = std::mem::take(&mut writer.index);
                 writers[rule].refused = std::mem::take(&mut writer.refused);
                 done.push((rule, writer));
@@ -379,24 +385,35 @@ impl<'a> Course<'a> {
     async fn end(
         &mut self,
         writers: Vec<RuleWriter<'a>>,
-        source_notes: &mut Vec<(String, Vec<Note>)>,
+        source_told: &[(String, Told)],
         report: &mut MoveReport,
     ) -> Result<(), TargetError> {
-        let mut all = Vec::new();
+        let mut rejects = Rejects::default();
         for writer in writers {
             let mut rule = writer.report;
-            count_notes(&mut rule, &writer.notes);
-            all.push((rule.rule.clone(), writer.notes));
+            let mut told = writer.told.all();
+            while let Some(note) = told.next()? {
+                count_note(&mut rule, &note);
+                rejects.push(&mut self.session, &rule.rule, &note).await?;
+            }
+            for note in writer.notes {
+                count_note(&mut rule, &note);
+                rejects.push(&mut self.session, &rule.rule, &note).await?;
+            }
             report.rules.push(rule);
         }
-        all.append(source_notes);
+        for (from, told) in source_told {
+            let mut told = told.all();
+            while let Some(note) = told.next()? {
+                rejects.push(&mut self.session, from, &note).await?;
+            }
+        }
+        rejects.end(&mut self.session).await?;
         report.problems = problems(report, self.move_job.verify);
         report.verified = report.problems.is_empty() && !self.session.dry_run;
         if self.session.dry_run {
             return Ok(());
         }
-        let stored: Vec<Stored> = self.session.all_stored(NOTES_AREA).await?;
-        self.session.put(&store_notes(&all, &stored)).await?;
         self.state.verified = report.verified;
         self.state.finished = report.verified && self.move_job.finish;
         let state = self.state.store()?;

@@ -32,6 +32,7 @@ pub(super) async fn decide(
     room: &Room,
 ) -> Result<Decided, TargetError> {
     let mut decided = Decided {
+        room: room.clone(),
         cipher,
         ids: plan.namespaces.iter().map(|namespace| Ids::of(namespace, room)).collect(),
         merged: plan.rules.iter().map(|_| KeySet::new(room)).collect(),

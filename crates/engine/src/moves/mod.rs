@@ -52,6 +52,7 @@ mod spill;
 mod state;
 mod stored_lists;
 mod swap;
+mod told;
 mod told_source;
 mod translate;
 mod unread;

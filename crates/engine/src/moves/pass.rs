@@ -13,6 +13,7 @@ use super::produce::{Decided, produce};
 use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind, SourceReport};
 use super::session::Session;
+use super::told::Told;
 use super::writer::{RuleWriter, untaken};
 use crate::TargetError;
 
@@ -22,7 +23,7 @@ const QUEUE: usize = 4;
 /// Rows of a source that no rule takes are looked for while it is read for the first time.
 pub(super) struct Coverage<'a> {
     pub(super) report: &'a mut SourceReport,
-    pub(super) notes: &'a mut Vec<Note>,
+    pub(super) told: &'a mut Told,
 }
 
 /// Runs a pass. `writers` are those of the pass's rules, in its order.
@@ -62,7 +63,7 @@ pub(super) async fn run(
             }
             if let Some(coverage) = &mut coverage {
                 coverage.report.unread += nameless.len() as u64;
-                coverage.notes.extend(nameless);
+                coverage.told.extend(nameless)?;
             }
             if batch.count() == 0 {
                 continue;
@@ -72,7 +73,7 @@ pub(super) async fn run(
             for (writer, &rule) in writers.iter_mut().zip(&pass.rules) {
                 let produced =
                     produce(&plan.rules[rule], decided, rule, &columns, (&batch, &keys))?;
-                writer.notes.extend(produced.notes);
+                writer.told.extend(produced.notes)?;
                 writer.unread.extend(produced.unread);
                 taken.push(produced.taken);
                 writer.take(session, produced.rows, produced.old, &upto).await?;
@@ -122,7 +123,7 @@ fn cover(
                 *coverage.report.left_out.entry(one.because.clone()).or_default() += 1;
                 let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
                 if has_key {
-                    coverage.notes.push(Note { old: keys.key(row), kind, reason });
+                    coverage.told.extend([Note { old: keys.key(row), kind, reason }])?;
                 }
             } else {
                 stay.push(row);
@@ -131,10 +132,9 @@ fn cover(
         rest = stay;
     }
     coverage.report.not_taken += rest.len() as u64;
-    coverage.notes.extend(rest.into_iter().filter(|_| has_key).map(|row| Note {
+    coverage.told.extend(rest.into_iter().filter(|_| has_key).map(|row| Note {
         old: keys.key(row),
         kind: NoteKind::NotTaken,
         reason: "no rule takes it".to_owned(),
-    }));
-    Ok(())
+    }))
 }

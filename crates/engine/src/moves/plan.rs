@@ -304,6 +304,7 @@ impl Planner<'_> {
     fn about(&self, relation: &Relation, spec: &SourceSpec) -> Expressions {
         Expressions {
             fields: relation.fields.clone(),
+            scales_hold: self.source.scales_hold,
             lets: spec.lets.clone(),
             time_zone: self.mapping.time_zone.clone(),
             ..Expressions::default()

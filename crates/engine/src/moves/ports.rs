@@ -320,6 +320,8 @@ pub enum EachSpec {
 pub struct Expressions {
     /// The old row's columns.
     pub fields: Vec<Field>,
+    /// No decimal among them has more digits after the point than its type says.
+    pub scales_hold: bool,
     /// Named expressions, in order; they may be used in all that follows.
     pub lets: Vec<(String, Expression)>,
     /// Several rows of one.

@@ -17,11 +17,14 @@ use super::plan::{Layout, PlannedReference, PlannedRule};
 use super::ports::Applied;
 use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind};
+use super::spill::Room;
 use super::translate::{Found, Ids};
 use crate::TargetError;
 
 /// What was decided before the first row is written.
 pub(super) struct Decided {
+    /// For whatever else must be remembered of rows.
+    pub(super) room: Room,
     pub(super) cipher: IdCipher,
     /// For each namespace of the plan.
     pub(super) ids: Vec<Ids>,

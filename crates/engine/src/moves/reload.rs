@@ -50,7 +50,7 @@ impl<'a> Course<'a> {
         let mut writers: Vec<RuleWriter<'a>> = plan
             .rules
             .iter()
-            .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state))
+            .map(|rule| RuleWriter::new(rule, plan.mapping.conflicts, &self.state, &decided.room))
             .collect();
         self.session.dry_run = true;
         let mut counted = MoveReport::default();

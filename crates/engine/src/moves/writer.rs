@@ -22,8 +22,10 @@ use super::report::{Note, RuleReport};
 use super::row_hash::{RowHash, row_hashes};
 use super::session::Session;
 use super::shapes::Shapes;
+use super::spill::Room;
 use super::state::MoveState;
 use super::swap::Aside;
+use super::told::Told;
 use super::unread::UnreadRows;
 use crate::{ErrorKind, TargetError};
 
@@ -76,6 +78,9 @@ pub(super) struct RuleWriter<'a> {
     /// Entries of packs that no old row stands for any more: (pack, entry).
     pub(super) gone: Vec<(i64, Entry)>,
     pub(super) postponed: Vec<Postponed>,
+    /// What was judged by the source alone.
+    pub(super) told: Told,
+    /// What may be judged otherwise later.
     pub(super) notes: Vec<Note>,
     pub(super) report: RuleReport,
     /// Rows whose late columns are still NULL.
@@ -101,7 +106,12 @@ pub(super) struct RuleWriter<'a> {
 }
 
 impl<'a> RuleWriter<'a> {
-    pub(super) fn new(rule: &'a Arc<PlannedRule>, conflicts: Conflicts, state: &MoveState) -> Self {
+    pub(super) fn new(
+        rule: &'a Arc<PlannedRule>,
+        conflicts: Conflicts,
+        state: &MoveState,
+        room: &Room,
+    ) -> Self {
         Self {
             rule,
             conflicts,
@@ -117,6 +127,7 @@ impl<'a> RuleWriter<'a> {
             index: Vec::new(),
             gone: Vec::new(),
             postponed: Vec::new(),
+            told: Told::new(room),
             notes: Vec::new(),
             report: RuleReport {
                 rule: rule.rule.name.clone(),

@@ -173,6 +173,8 @@ pub struct Catalogue {
     pub relations: Vec<Relation>,
     /// Files: what those seem to be of which no mapping says anything. `None`: it is a database.
     pub files: Option<Vec<FileGuess>>,
+    /// No decimal has more digits after the point than its column's type says. Not so in SQLite.
+    pub scales_hold: bool,
 }
 
 impl Catalogue {

@@ -280,6 +280,15 @@ fn what_decimals_become_in_a_column() {
     assert_eq!(exact.failures(), ["1 x: is out of range"]);
 }
 
+/// SQLite keeps 3.9699999999999998 in a `decimal(10,2)`.
+#[test]
+fn digits_beyond_the_columns_are_there_where_nothing_keeps_them_away() {
+    let mut stage = money(&[Some("3.9699999999999998")]).any("x", "round(price, 2)");
+    assert_eq!(stage.failures(), ["0 x: has more than 2 digits after the point"]);
+    stage.asked.scales_hold = false;
+    assert_eq!(stage.values(), ["3.97"]);
+}
+
 #[test]
 fn keys_that_are_decimals_stay_texts() {
     let keys = StringArray::from(vec!["10", "7"]);

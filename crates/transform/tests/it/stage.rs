@@ -48,7 +48,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        let asked = Expressions { time_zone: "UTC".to_owned(), ..Expressions::default() };
+        let asked = Expressions {
+            time_zone: "UTC".to_owned(),
+            scales_hold: true,
+            ..Expressions::default()
+        };
         Self { asked, columns: Vec::new() }
     }
 

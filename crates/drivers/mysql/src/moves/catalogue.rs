@@ -81,7 +81,7 @@ pub(super) async fn read(
         })
         .collect();
     relations.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Catalogue { relations, files: None })
+    Ok(Catalogue { relations, files: None, scales_hold: true })
 }
 
 /// The columns of a query's result.

@@ -112,7 +112,7 @@ pub(super) async fn read(session: &Session) -> Result<Catalogue, TargetError> {
     found.foreign_keys(foreign_keys)?;
     let mut relations = found.relations;
     relations.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Catalogue { relations, files: None })
+    Ok(Catalogue { relations, files: None, scales_hold: true })
 }
 
 /// Relations under way, with their places by number.

@@ -43,7 +43,7 @@ pub(super) fn catalogue(connection: &Connection) -> Outcome<Catalogue> {
             Err(fault) => return Err(fault),
         }
     }
-    Ok(Catalogue { relations, files: None })
+    Ok(Catalogue { relations, files: None, scales_hold: false })
 }
 
 /// The columns of a query's result. One that is no column of a table has no declared type: its

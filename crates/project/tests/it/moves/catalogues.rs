@@ -83,7 +83,7 @@ fn value_type(name: &str) -> (ValueType, Option<u32>) {
 
 pub(super) fn catalogue(mut relations: Vec<Relation>) -> Catalogue {
     relations.sort_by(|a, b| a.name.cmp(&b.name));
-    Catalogue { relations, files: None }
+    Catalogue { relations, files: None, scales_hold: true }
 }
 
 /// The old application's.
