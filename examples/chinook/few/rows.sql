@@ -35,4 +35,4 @@ INSERT INTO InvoiceLine VALUES
   (1, 1, 2, 0.99, 1), (2, 1, 4, 0.99, 1), (3, 2, 6, 19.90, 1), (4, 2, 3, 1.99, 2), (5, 2, 4, 0.99, 2),
   (6, 3, 5, 0, 7);
 INSERT INTO Playlist VALUES (1, 'Music'), (8, 'Music'), (3, NULL), (5, 'Empty');
-INSERT INTO PlaylistTrack VALUES (1, 1), (1, 2), (1, 3), (1, 4), (8, 1), (8, 6), (3, 6);
+INSERT INTO PlaylistTrack VALUES (1, 1), (1, 2), (1, 3), (1, 4), (8, 1), (8, 6), (8, 3);

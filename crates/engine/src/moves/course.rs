@@ -388,7 +388,7 @@ impl<'a> Course<'a> {
         source_told: &[(String, Told)],
         report: &mut MoveReport,
     ) -> Result<(), TargetError> {
-        let mut rejects = Rejects::default();
+        let mut rejects = Rejects::new();
         for writer in writers {
             let mut rule = writer.report;
             let mut told = writer.told.all();

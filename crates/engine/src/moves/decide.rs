@@ -11,7 +11,7 @@ use super::columns::{Columns, read_all};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
 use super::key_set::{KeyMap, KeySet, decoded, key_hash};
-use super::leaders::{lead, written};
+use super::leading::Leading;
 use super::matching::{match_referred, match_rule};
 use super::ordered::append_ordered;
 use super::plan::{Layout, MovePlan, PlannedRule};
@@ -19,7 +19,6 @@ use super::ports::{Applied, Compiled, Source};
 use super::produce::{Decided, deciding_keys};
 use super::session::Session;
 use super::spill::{Room, Sorter};
-use super::stored_lists::{read_pairs, write_pairs};
 use super::translate::Ids;
 use crate::TargetError;
 
@@ -205,34 +204,22 @@ async fn lead_groups(
             by_group.push(group, &candidate.old)?;
         }
     }
-    let mut groups: Vec<Vec<RowKey>> = Vec::new();
+    let mut leading = rule.makes.map(|makes| {
+        let namespace = &plan.namespaces[makes];
+        (makes, Leading::new(&namespace.spec.name, room))
+    });
     let merged = &mut decided.merged[number];
     by_group.each(|_, members| {
         members[1..].iter().try_for_each(|loser| merged.insert(loser))?;
-        groups.push(members);
-        Ok(())
+        leading.as_mut().map_or(Ok(()), |(_, leading)| leading.push(&members))
     })?;
     merged.settle()?;
-    let Some(makes) = rule.makes else { return Ok(()) };
-    let area = format!("leaders/{}", plan.namespaces[makes].spec.name);
-    let stored = read_pairs(&session.all_stored(&area).await?)?;
-    let mut alive = Vec::new();
-    for member in stored.keys() {
-        if decided.ids[makes].exists(member)? {
-            alive.push(member.clone());
+    match leading {
+        Some((makes, leading)) => {
+            leading.lead(&rule.rule.name, &mut decided.ids[makes], session).await
         }
+        None => Ok(()),
     }
-    let written = written(session, &rule.rule.name, &groups).await?;
-    let (leaders, kept) = lead(&groups, &alive, &written, stored.clone());
-    let known = &mut decided.ids[makes].leaders;
-    for (member, leader) in &leaders {
-        known.put(key_hash(member), leader)?;
-    }
-    known.settle()?;
-    if kept != stored {
-        session.put(&write_pairs(&area, &kept, stored.len())).await?;
-    }
-    Ok(())
 }
 
 /// Whose each key in the target is, where several old rows would have it: the lowest old key's.

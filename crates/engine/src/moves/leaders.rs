@@ -3,34 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::key::RowKey;
-use super::pack::Pack;
-use super::session::Session;
-use super::writer::pack_area;
-use crate::TargetError;
-
-/// Members of groups for which a row was written.
-pub(super) async fn written(
-    session: &mut Session<'_>,
-    rule: &str,
-    groups: &[Vec<RowKey>],
-) -> Result<HashSet<RowKey>, TargetError> {
-    let grouped: HashSet<&RowKey> = groups.iter().flatten().collect();
-    let mut found = HashSet::new();
-    if grouped.is_empty() {
-        return Ok(found);
-    }
-    let area = pack_area(rule);
-    let mut from = i64::MIN;
-    loop {
-        let stored = session.stored(&area, from).await?;
-        let Some(last) = stored.last() else { return Ok(found) };
-        from = last.number + 1;
-        for entry in &stored {
-            let entries = Pack::read(entry)?.entries.into_iter();
-            found.extend(entries.map(|entry| entry.old).filter(|old| grouped.contains(old)));
-        }
-    }
-}
 
 /// Whose id each member of a group has. A leader that was stored stays for as long as one of its rows
 /// lives, also after its own deletion; nobody's id is given to two groups.

@@ -162,19 +162,6 @@ impl<'a> Session<'a> {
         self.target.stored(&self.name, area, from, STORED_AT_ONCE).await
     }
 
-    /// All entries of an area.
-    pub(super) async fn all_stored(&mut self, area: &str) -> Result<Vec<Stored>, TargetError> {
-        let mut all: Vec<Stored> = Vec::new();
-        loop {
-            let from = all.last().map_or(i64::MIN, |last| last.number + 1);
-            let some = self.stored(area, from).await?;
-            if some.is_empty() {
-                return Ok(all);
-            }
-            all.extend(some);
-        }
-    }
-
     /// Puts entries in a transaction of their own.
     pub(super) async fn put(&mut self, entries: &[Stored]) -> Result<(), TargetError> {
         if entries.is_empty() || self.dry_run {

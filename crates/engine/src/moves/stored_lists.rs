@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{RowKey, read_varint, write_varint};
+use super::key::{RowKey, read_varint};
 use super::ports::Stored;
 use crate::{ErrorKind, TargetError};
 
@@ -41,32 +41,6 @@ pub(super) fn read_pairs(stored: &[Stored]) -> Result<BTreeMap<RowKey, RowKey>, 
         parse().ok_or_else(|| unreadable(entry))?;
     }
     Ok(all)
-}
-
-pub(super) fn write_pairs(
-    area: &str,
-    pairs: &BTreeMap<RowKey, RowKey>,
-    before: usize,
-) -> Vec<Stored> {
-    let all: Vec<(&RowKey, &RowKey)> = pairs.iter().collect();
-    let mut entries: Vec<Stored> = all
-        .chunks(LIST_ROWS)
-        .zip(0..)
-        .map(|(block, number)| {
-            let mut value = Vec::new();
-            write_varint(&mut value, block.first().map_or(1, |(key, _)| key.0.len()) as u64);
-            for (member, leader) in block {
-                member.write(&mut value);
-                leader.write(&mut value);
-            }
-            Stored { area: area.to_owned(), number, value: Some(value) }
-        })
-        .collect();
-    let had = before.div_ceil(LIST_ROWS);
-    for number in entries.len()..had {
-        entries.push(Stored { area: area.to_owned(), number: number as i64, value: None });
-    }
-    entries
 }
 
 /// An old key whose new row has an id of its own for good.
@@ -125,14 +99,5 @@ mod tests {
         let matches: Vec<Match> =
             (0..9).map(|n| Match { old: key(n), id: key(-n), was_there: n % 2 == 0 }).collect();
         assert_eq!(read_matches(&write_matches("matched/x", 1, &matches)).unwrap(), matches);
-    }
-
-    #[test]
-    fn pairs_go_there_and_back() {
-        let pairs: BTreeMap<RowKey, RowKey> = (0..5_000).map(|n| (key(n), key(n / 2))).collect();
-        let stored = write_pairs("leaders/x", &pairs, 9_000);
-        assert_eq!(stored.len(), 3, "what is too much is deleted");
-        assert_eq!(stored[2].value, None);
-        assert_eq!(read_pairs(&stored[..2]).unwrap(), pairs);
     }
 }
