@@ -23,10 +23,28 @@ use crate::args::Cli;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads that a move's connections share, at most: beside them there are the threads that rows are
+/// worked out on.
+#[cfg(feature = "move")]
+const MOVE_THREADS_MAX: usize = 4;
+
+/// One thread is enough for all that mostly waits for a database. A move has as much to do as the
+/// database has.
+fn runtime(cli: &Cli) -> std::io::Result<tokio::runtime::Runtime> {
+    #[cfg(feature = "move")]
+    if let args::Command::Move { .. } = &cli.command {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.min(MOVE_THREADS_MAX);
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        return builder.worker_threads(threads).enable_all().build();
+    }
+    let _ = cli;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
+    let runtime = match runtime(&cli) {
         Ok(runtime) => runtime,
         Err(error) => {
             render::line(&format!("cannot start: {error}"));

@@ -1,14 +1,15 @@
 //! Old rows that may become new ones, and those that go with one that doesn't.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use dunlin_model::moves::{IdKind, OnRowError};
 
-use super::decide::{each_batch, is_one_by_one};
+use super::decide::{each_applied, is_one_by_one};
 use super::key::{KeyColumns, Part, RowKey, read_varint, write_varint};
 use super::key_set::{KeySet, key_hash};
-use super::plan::{Layout, MovePlan};
+use super::plan::{Layout, MovePlan, PlannedRule};
 use super::ports::{Applied, Source};
 use super::produce::Decided;
 use super::spill::{Pieces, Room, Spool};
@@ -97,22 +98,81 @@ impl Candidates {
     }
 }
 
+/// Finds the rows that there may be of some rules; of each it is said whether it may need rows of a
+/// circle. A source is read once for all of its rules.
 pub(super) async fn candidates(
     plan: &MovePlan,
-    number: usize,
+    rules: &[(usize, bool)],
     source: &mut dyn Source,
     decided: &Decided,
-    in_circle: bool,
     room: &Room,
-) -> Result<Candidates, TargetError> {
-    let rule = &plan.rules[number];
-    let mut made = KeySet::new(room);
-    let mut list = Spool::new(room);
-    let mut has_needs = false;
-    let has_numbers =
-        rule.makes.is_some_and(|makes| plan.namespaces[makes].spec.kind == IdKind::Assigned);
-    let one_by_one = in_circle || is_one_by_one(plan, rule);
-    each_batch(plan, rule, source, |applied, keys, flawed, layout| {
+) -> Result<Vec<Candidates>, TargetError> {
+    let mut all: Vec<Looking<'_>> = rules
+        .iter()
+        .map(|(number, in_circle)| Looking::of(plan, &plan.rules[*number], *in_circle, room))
+        .collect();
+    let mut sources: Vec<usize> = all.iter().map(|one| one.rule.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    for from in sources {
+        let mut some = Vec::new();
+        let mut compiled = Vec::new();
+        for one in all.iter_mut().filter(|one| one.rule.source == from) {
+            if let Some((deciding, layout)) = &one.rule.deciding {
+                compiled.push(Arc::clone(deciding));
+                some.push((one, layout));
+            }
+        }
+        each_applied(plan, from, compiled, source, |place, applied, keys, flawed| {
+            let (one, layout) = &mut some[place];
+            one.take(decided, layout, applied, (keys, flawed))
+        })
+        .await?;
+    }
+    for one in &mut all {
+        one.made.settle()?;
+    }
+    let found = all.into_iter().map(|one| {
+        let Looking { list, made, has_needs, .. } = one;
+        Candidates { list, made: Some(made), has_needs }
+    });
+    Ok(found.collect())
+}
+
+/// One rule whose rows are looked for.
+struct Looking<'a> {
+    rule: &'a PlannedRule,
+    in_circle: bool,
+    one_by_one: bool,
+    /// Each row gets a number, which is stored.
+    has_numbers: bool,
+    list: Spool,
+    made: KeySet,
+    has_needs: bool,
+}
+
+impl<'a> Looking<'a> {
+    fn of(plan: &MovePlan, rule: &'a PlannedRule, in_circle: bool, room: &Room) -> Self {
+        Self {
+            rule,
+            in_circle,
+            has_numbers: rule
+                .makes
+                .is_some_and(|makes| plan.namespaces[makes].spec.kind == IdKind::Assigned),
+            one_by_one: in_circle || is_one_by_one(plan, rule),
+            list: Spool::new(room),
+            made: KeySet::new(room),
+            has_needs: false,
+        }
+    }
+
+    fn take(
+        &mut self,
+        decided: &Decided,
+        layout: &Layout,
+        applied: &Applied,
+        (keys, flawed): (&KeyColumns, &HashSet<u32>),
+    ) -> Result<(), TargetError> {
         let failed: HashSet<u32> = applied
             .failures
             .iter()
@@ -122,10 +182,10 @@ pub(super) async fn candidates(
         // What can't be read tonight is there all the same: what refers to it must not change.
         for row in unread(applied, flawed) {
             let old = keys.key(row as usize);
-            made.insert(&old)?;
-            if has_numbers {
+            self.made.insert(&old)?;
+            if self.has_numbers {
                 let candidate = Candidate { old, group: None, natural: None, needs: Vec::new() };
-                list.push(&candidate.bytes())?;
+                self.list.push(&candidate.bytes())?;
             }
         }
         let groups = layout.one_per.map(|output| group_hashes(applied.rows.column(output)));
@@ -142,7 +202,7 @@ pub(super) async fn candidates(
             for (reference, column, when) in &references {
                 let counts = when.as_ref().is_none_or(|when| when.is_valid(row) && when.value(row));
                 let key = column.key(row);
-                let field = &rule.written.fields[reference.field];
+                let field = &self.rule.written.fields[reference.field];
                 if !counts || key.0 == [Part::Null] {
                     is_there &= field.nullable;
                     continue;
@@ -150,25 +210,22 @@ pub(super) async fn candidates(
                 let ids = &decided.ids[reference.namespace];
                 match &ids.made {
                     Some(made) => is_there &= made.contains(&key)?,
-                    None if in_circle => needs.push((reference.namespace, key)),
+                    None if self.in_circle => needs.push((reference.namespace, key)),
                     None => {}
                 }
             }
             if is_there {
-                made.insert(&old)?;
+                self.made.insert(&old)?;
             }
-            if is_there && one_by_one {
-                has_needs |= !needs.is_empty();
+            if is_there && self.one_by_one {
+                self.has_needs |= !needs.is_empty();
                 let group = groups.as_ref().and_then(|groups| groups[row]);
                 let natural = naturals.as_ref().map(|naturals| naturals.key(row));
-                list.push(&Candidate { old, group, natural, needs }.bytes())?;
+                self.list.push(&Candidate { old, group, natural, needs }.bytes())?;
             }
         }
         Ok(())
-    })
-    .await?;
-    made.settle()?;
-    Ok(Candidates { list, made: Some(made), has_needs })
+    }
 }
 
 /// Rows that failed, and of which something could not be read; each once.

@@ -17,9 +17,10 @@ use crate::TargetError;
 const BATCH_BYTES: usize = if cfg!(debug_assertions) { 8 << 10 } else { 1 << 20 };
 
 /// Batches that wait between a reader and what is done with them.
-const QUEUE: usize = 4;
+pub(super) const QUEUE: usize = 2;
 
 /// Columns of one source.
+#[derive(Clone)]
 pub(super) struct Columns {
     /// Places in the relation's fields, in order.
     places: Vec<usize>,

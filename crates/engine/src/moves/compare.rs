@@ -5,52 +5,48 @@
 //! once more, under the same snapshot, to tell which of their columns do.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use arrow::record_batch::RecordBatch;
-use dunlin_model::moves::{Changed, Conflicts, Deleted, Gone};
 use tokio::sync::mpsc;
 
-use super::columns::{Columns, bug};
+use super::ahead::Ahead;
+use super::chunk::new_keys;
+use super::columns::{QUEUE, bug};
 use super::comparison::{Comparison, Difference, DifferenceKind, RuleComparison};
 use super::course::KEYS_SHARE;
 use super::decide::decide;
-use super::differing::{Beside, names};
+use super::differing::Beside;
 use super::gate::Gate;
 use super::gated::Gated;
 use super::ids::IdCipher;
-use super::key::{KeyColumns, RowKey};
-use super::key_set::key_hash;
+use super::key_set::{column_key_hash, key_hash, written_key_hash};
 use super::look::{never_ran, rejects};
 use super::notes::word;
-use super::pack::Pack;
+use super::pack::{Pack, each_entry};
 use super::pairs::{Pair, Pairs};
 use super::plan::MovePlan;
-use super::ports::{Extract, Source, Written};
-use super::produce::{Decided, Produced, produce};
-use super::report::{Note, NoteKind};
-use super::row_hash::{RowHash, row_hashes};
+use super::ports::{Extract, Source};
+use super::produce::Decided;
+use super::read_rows::ReadRows;
+use super::recompute::{each_produced, keys_of};
+use super::report::NoteKind;
+use super::row_hash::row_hashes;
 use super::run::{MoveJob, estimates, millis, no_lease, planned};
 use super::session::Session;
 use super::shapes::Shapes;
 use super::spill::Room;
 use super::state::{AREA, MoveState};
 use super::unread::UnreadRows;
-use super::verify::NOT_AS_WRITTEN;
+use super::verdict::{Sides, Verdict, judge};
 use super::writer::pack_area;
 use crate::TargetError;
 use crate::report::EngineError;
 
 /// Bytes of rows in one batch.
 const BATCH_BYTES: usize = 1 << 20;
-
-/// Rows whose columns a run names in its own findings.
-const EXPLAINED_MAX: usize = 1_000;
-
-/// Batches that wait to be compared.
-const QUEUE: usize = 4;
 
 /// Compares. Of the rows that differ, so many of each rule are shown, and their values where those
 /// are asked for.
@@ -83,7 +79,7 @@ pub async fn compare(
     session.gate.phase("deciding", None);
     let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
     let room = Room::new(move_job.memory_bytes / KEYS_SHARE);
-    let decided = decide(&plan, &mut source, &mut session, cipher, &room).await?;
+    let decided = Arc::new(decide(&plan, &mut source, &mut session, cipher, &room).await?);
     let mut all = Vec::with_capacity(plan.rules.len());
     let mut comparing = Comparing { plan: &plan, decided: &decided, session, state: &state };
     let mut wanted = comparing.wanted(&mut source).await?;
@@ -100,7 +96,7 @@ pub async fn compare(
 
 struct Comparing<'a> {
     plan: &'a MovePlan,
-    decided: &'a Decided,
+    decided: &'a Arc<Decided>,
     session: Session<'a>,
     state: &'a MoveState,
 }
@@ -125,15 +121,6 @@ struct Wanted {
     unread: UnreadRows,
 }
 
-/// A row as it should be, as the move wrote it, and as it is.
-#[derive(Default, Clone, Copy)]
-struct Sides {
-    wanted: Option<RowHash>,
-    /// With whether it was written with the columns of now.
-    written: Option<(RowHash, bool)>,
-    there: Option<RowHash>,
-}
-
 impl Comparing<'_> {
     /// Reads each source once, and computes the rows of all its rules.
     async fn wanted(&mut self, source: &mut dyn Source) -> Result<Vec<Wanted>, TargetError> {
@@ -153,10 +140,11 @@ impl Comparing<'_> {
                 wanted.rejected += rejected.count() as u64;
                 wanted.rows += rows.rows.num_rows() as u64;
                 let hashes = row_hashes(&plan.rules[rule].written.fields, &rows.rows)?;
-                for (key, hash) in keys.iter().zip(hashes) {
-                    wanted.pairs.push((key_hash(key), hash, true))?;
-                }
-                Ok(())
+                let mut buffer = Vec::new();
+                let mut rows = hashes.into_iter().enumerate();
+                rows.try_for_each(|(row, hash)| {
+                    wanted.pairs.push((column_key_hash(keys, row, &mut buffer), hash, true))
+                })
             })
             .await?;
             // A file's records that are no rows may be any of them.
@@ -238,10 +226,16 @@ impl Comparing<'_> {
             let Some(last) = stored.last() else { return Ok(pairs) };
             from = last.number + 1;
             for entry in &stored {
-                for entry in Pack::read(entry)?.entries {
-                    let is_current = shapes.is_current(&entry);
-                    pairs.push((key_hash(&entry.new), entry.hash, is_current))?;
-                }
+                let mut buffer = Vec::new();
+                let mut done = Ok(());
+                each_entry(entry, |entry| {
+                    let key = written_key_hash(entry.new, &mut buffer);
+                    let pair = (key, entry.hash, shapes.is_current(entry.run));
+                    if done.is_ok() {
+                        done = pairs.push(pair);
+                    }
+                })?;
+                done?;
             }
         }
     }
@@ -258,7 +252,11 @@ impl Comparing<'_> {
             batch_bytes: BATCH_BYTES,
         };
         let (gate, table) = (self.session.gate.clone(), rule.written.table.to_string());
-        let (batches, mut received) = mpsc::channel(QUEUE);
+        let hashed = Arc::clone(rule);
+        let work = move |read: ReadRows| {
+            Ok((new_keys(&hashed, &read.rows)?, read.hashes(&hashed.written.fields)?))
+        };
+        let (batches, received) = mpsc::channel(QUEUE);
         let target = &mut self.session.target;
         let reading = async move {
             let read = target.read(&extract, &batches).await;
@@ -267,16 +265,13 @@ impl Comparing<'_> {
         };
         let taking = async move {
             let mut pairs = Pairs::default();
-            while let Some(batch) = received.recv().await {
-                let batch = batch?;
+            let mut buffer = Vec::new();
+            let mut ahead = Ahead::new(received, work);
+            while let Some((keys, hashes)) = ahead.next().await? {
                 gate.check()?;
-                gate.read(&table, batch.count() as u64, Some(about));
-                let column = |place: &usize| batch.rows.column(*place).clone();
-                let columns: Vec<_> = rule.written.key.iter().map(column).collect();
-                let keys = KeyColumns::of(&columns)?;
-                let hashes = batch.hashes(&rule.written.fields)?;
+                gate.read(&table, hashes.len() as u64, Some(about));
                 for (row, hash) in hashes.into_iter().enumerate() {
-                    let pair: Pair = (key_hash(&keys.key(row)), hash, true);
+                    let pair: Pair = (column_key_hash(&keys, row, &mut buffer), hash, true);
                     pairs.push(pair)?;
                 }
             }
@@ -310,8 +305,10 @@ impl Comparing<'_> {
             let made = (self.plan, self.decided);
             each_produced(made, &mut self.session, source, place, &rules, |rule, rows, keys| {
                 let shown = &all[rule].shown;
-                let is_shown: Vec<bool> =
-                    keys.iter().map(|key| shown.contains_key(&key_hash(key))).collect();
+                let mut buffer = Vec::new();
+                let is_shown: Vec<bool> = (0..keys.len())
+                    .map(|row| shown.contains_key(&column_key_hash(keys, row, &mut buffer)))
+                    .collect();
                 if is_shown.iter().any(|shown| *shown) {
                     let places = (0..keys.len()).filter(|place| is_shown[*place]);
                     let old: Vec<String> = places.map(|at| rows.old.key(at).text()).collect();
@@ -394,145 +391,6 @@ impl Comparing<'_> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Reads a source, and gives away the rows of these rules with their keys in the target.
-async fn each_produced(
-    (plan, decided): (&MovePlan, &Decided),
-    session: &mut Session<'_>,
-    source: &mut dyn Source,
-    place: usize,
-    rules: &[usize],
-    mut take: impl FnMut(usize, &Produced, &[RowKey]) -> Result<(), TargetError>,
-) -> Result<(), TargetError> {
-    let from = &plan.sources[place];
-    let used = rules.iter().map(|&rule| plan.rules[rule].compiled.used());
-    let columns = Columns::of(from, used);
-    let extract = columns.extract(from, false);
-    let (batches, mut received) = mpsc::channel(QUEUE);
-    let reading = async move {
-        let read = source.read(&extract, &batches).await;
-        drop(batches);
-        read
-    };
-    let taking = async move {
-        while let Some(batch) = received.recv().await {
-            let (batch, keys, mut nameless) = columns.keyed(batch?)?;
-            let is_any_unread = !nameless.is_empty();
-            for &rule in rules {
-                let planned = &plan.rules[rule];
-                let mut produced = produce(planned, decided, rule, &columns, (&batch, &keys))?;
-                // They may be rows of any rule, and are told of once.
-                produced.is_any_unread = is_any_unread;
-                produced.notes.append(&mut nameless);
-                let fields = &planned.written.fields;
-                produced.rows = session.normalise(fields, produced.rows).await?;
-                take(rule, &produced, &keys_of(&planned.written, &produced.rows)?)?;
-            }
-        }
-        Ok::<(), TargetError>(())
-    };
-    let (read, taken) = tokio::join!(reading, taking);
-    taken.and(read)
-}
-
-fn keys_of(written: &Written, rows: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
-    let columns: Vec<_> = written.key.iter().map(|place| rows.column(*place).clone()).collect();
-    let keys = KeyColumns::of(&columns)?;
-    Ok((0..keys.len()).map(|row| keys.key(row)).collect())
-}
-
-/// Names the columns in a run's own findings. It reads the source once more, which is rarely needed:
-/// what a run writes is what is there, unless somebody or something changes it at once.
-pub(super) async fn name_columns(
-    (plan, decided): (&MovePlan, &Decided),
-    session: &mut Session<'_>,
-    source: &mut dyn Source,
-    number: usize,
-    notes: &mut [Note],
-) -> Result<(), TargetError> {
-    let is_other = |note: &Note| note.kind == NoteKind::Differs && note.reason == NOT_AS_WRITTEN;
-    let others: HashSet<RowKey> = notes
-        .iter()
-        .filter(|note| is_other(note))
-        .take(EXPLAINED_MAX)
-        .map(|note| note.old.clone())
-        .collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    let rule = &plan.rules[number];
-    let mut found = Vec::new();
-    let made = (plan, decided);
-    each_produced(made, session, source, rule.source, &[number], |_, rows, _| {
-        let old: Vec<RowKey> = (0..rows.old.len()).map(|place| rows.old.key(place)).collect();
-        let mask: Vec<bool> = old.iter().map(|old| others.contains(old)).collect();
-        if mask.iter().any(|other| *other) {
-            let old = old.into_iter().zip(&mask).filter(|(_, other)| **other);
-            let old: Vec<RowKey> = old.map(|(old, _)| old).collect();
-            let mask = BooleanArray::from(mask);
-            found.push((filter_record_batch(&rows.rows, &mask).map_err(|e| bug(&e))?, old));
-        }
-        Ok(())
-    })
-    .await?;
-    let mut named: HashMap<RowKey, String> = HashMap::new();
-    for (rows, old) in found {
-        let beside = Beside::fetch(&rule.written, session, &rows).await?;
-        let keys = keys_of(&rule.written, &rows)?;
-        let differs = beside.columns(&rule.written.fields, &rows, &keys, false)?;
-        for (old, columns) in old.into_iter().zip(differs) {
-            let columns = columns.filter(|columns| !columns.is_empty());
-            named.extend(columns.map(|columns| (old, names(&columns))));
-        }
-    }
-    for note in notes.iter_mut().filter(|note| is_other(note)) {
-        if let Some(names) = named.get(&note.old) {
-            note.reason = format!("{NOT_AS_WRITTEN}: {names}");
-        }
-    }
-    Ok(())
-}
-
-enum Verdict {
-    Equal,
-    /// It is neither wanted nor there.
-    Nothing,
-    /// Not as it should be, and left so.
-    Left(DifferenceKind),
-    Differs(DifferenceKind),
-}
-
-fn judge(sides: Sides, conflicts: Conflicts) -> Verdict {
-    let left_if = |left: bool, kind| match left {
-        true => Verdict::Left(kind),
-        false => Verdict::Differs(kind),
-    };
-    let keeps_theirs = conflicts.changed_there == Changed::KeepTheirs;
-    match (sides.wanted, sides.written, sides.there) {
-        (Some(wanted), _, Some(there)) if wanted == there => Verdict::Equal,
-        (Some(_), None, None) => Verdict::Differs(DifferenceKind::NotWritten),
-        // One that was begun, and whose end was not reached.
-        (Some(_), Some((0, _)), None) => Verdict::Differs(DifferenceKind::NotWritten),
-        (Some(_), Some(_), None) => {
-            left_if(conflicts.deleted_there == Deleted::LeaveDeleted, DifferenceKind::DeletedThere)
-        }
-        (Some(_), None, Some(_)) => Verdict::Differs(DifferenceKind::AlreadyThere),
-        (Some(_), Some((written, is_current)), Some(there)) => {
-            // Written with other columns, it can't be told from here who changed it.
-            if written == 0 || written == there || !is_current {
-                Verdict::Differs(DifferenceKind::OutOfDate)
-            } else {
-                left_if(keeps_theirs, DifferenceKind::ChangedThere)
-            }
-        }
-        (None, _, None) => Verdict::Nothing,
-        (None, None, Some(_)) => Verdict::Nothing,
-        (None, Some((written, _)), Some(there)) => {
-            let is_theirs = written != there && written != 0 && keeps_theirs;
-            left_if(conflicts.gone_here == Gone::Keep || is_theirs, DifferenceKind::Gone)
         }
     }
 }

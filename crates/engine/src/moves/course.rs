@@ -8,7 +8,6 @@ use dunlin_model::moves::IdKind;
 
 use super::bare::{BareLoad, restore};
 use super::circles::delete_circles;
-use super::compare::name_columns;
 use super::decide::decide;
 use super::exchange::exchange;
 use super::ids::IdCipher;
@@ -19,6 +18,7 @@ use super::pass::{self, Coverage};
 use super::plan::{MovePlan, Pass};
 use super::ports::{Source, Unread};
 use super::produce::Decided;
+use super::recompute::name_columns;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
 use super::session::Session;
@@ -83,7 +83,7 @@ impl<'a> Course<'a> {
         let salt = plan.mapping.id_key.clone().unwrap_or_default();
         let cipher = IdCipher::new(&self.secret, &salt);
         let room = spill::Room::new(self.move_job.memory_bytes / KEYS_SHARE);
-        let decided = decide(plan, source, &mut self.session, cipher, &room).await?;
+        let decided = Arc::new(decide(plan, source, &mut self.session, cipher, &room).await?);
         report.decide_ms = millis(began);
         crate::failpoint("move.decided");
         let began = Instant::now();
@@ -175,7 +175,7 @@ impl<'a> Course<'a> {
     pub(super) async fn load(
         &mut self,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
         writers: &mut [RuleWriter<'a>],
         report: &mut MoveReport,
     ) -> Result<Vec<(String, Told)>, TargetError> {
@@ -209,7 +209,7 @@ impl<'a> Course<'a> {
     async fn second(
         &mut self,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
         writers: &mut [RuleWriter<'a>],
     ) -> Result<(), TargetError> {
         if self.session.dry_run {
@@ -233,7 +233,7 @@ impl<'a> Course<'a> {
     async fn retry(
         &mut self,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
         writers: &mut [RuleWriter<'a>],
     ) -> Result<(), TargetError> {
         let of = |writer: &RuleWriter<'a>, kind| {
@@ -293,7 +293,7 @@ impl<'a> Course<'a> {
     async fn bring_back(
         &mut self,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
         writers: &mut [RuleWriter<'a>],
         rules: &[usize],
     ) -> Result<(), TargetError> {
@@ -320,7 +320,7 @@ impl<'a> Course<'a> {
         &mut self,
         phase: &str,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
         writers: &mut [RuleWriter<'a>],
         rules: &[usize],
     ) -> Result<Vec<(usize, RuleWriter<'a>)>, TargetError> {

@@ -2,12 +2,15 @@
 //! that known, rows can be loaded in any order.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use dunlin_model::moves::{Duplicates, IdKind};
+use tokio::sync::mpsc;
 
+use super::ahead::Ahead;
 use super::assign::assign;
 use super::candidates::{Candidates, candidates, leave_out_orphans};
-use super::columns::{Columns, read_all};
+use super::columns::{Columns, QUEUE};
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
 use super::key_set::{KeyMap, KeySet, decoded, key_hash};
@@ -17,6 +20,7 @@ use super::ordered::append_ordered;
 use super::plan::{Layout, MovePlan, PlannedRule};
 use super::ports::{Applied, Compiled, Source};
 use super::produce::{Decided, deciding_keys};
+use super::read_rows::ReadRows;
 use super::session::Session;
 use super::spill::{Room, Sorter};
 use super::translate::Ids;
@@ -42,19 +46,17 @@ pub(super) async fn decide(
             match_referred(plan, namespace, source, session, &mut decided, room).await?;
         }
     }
-    for circle in in_order(plan) {
-        let mut all = Vec::new();
-        for &rule in &circle {
-            let in_circle = circle.len() > 1 || refers_to_itself(plan, rule);
-            all.push(candidates(plan, rule, source, &decided, in_circle, room).await?);
-        }
-        for (found, &rule) in all.iter_mut().zip(&circle) {
+    for Step { rules, is_circle } in in_order(plan) {
+        let needy = |&rule: &usize| (rule, is_circle || refers_to_itself(plan, rule));
+        let needy: Vec<(usize, bool)> = rules.iter().map(needy).collect();
+        let mut all = candidates(plan, &needy, source, &decided, room).await?;
+        for (found, &rule) in all.iter_mut().zip(&rules) {
             if let Some(makes) = plan.rules[rule].makes {
                 decided.ids[makes].made = found.made.take();
             }
         }
-        leave_out_orphans(plan, &circle, &mut all, &mut decided, room)?;
-        for (found, &rule) in all.into_iter().zip(&circle) {
+        leave_out_orphans(plan, &rules, &mut all, &mut decided, room)?;
+        for (found, &rule) in all.into_iter().zip(&rules) {
             merge(plan, rule, &found, session, &mut decided, room).await?;
         }
     }
@@ -66,9 +68,16 @@ pub(super) async fn decide(
     Ok(decided)
 }
 
+/// Rules that are looked at together.
+struct Step {
+    rules: Vec<usize>,
+    /// They depend on each other. Otherwise they have one source, which is read once for all of them.
+    is_circle: bool,
+}
+
 /// Rules that must be looked at, those that others depend on first; rules that depend on each other
 /// in a circle together.
-fn in_order(plan: &MovePlan) -> Vec<Vec<usize>> {
+fn in_order(plan: &MovePlan) -> Vec<Step> {
     let decides = |rule: usize| {
         plan.rules[rule].deciding.is_some()
             && (plan.rules[rule].makes.is_some() || plan.rules[rule].rule.one_per.is_some())
@@ -76,11 +85,16 @@ fn in_order(plan: &MovePlan) -> Vec<Vec<usize>> {
     let mut open: BTreeSet<usize> = (0..plan.rules.len()).filter(|rule| decides(*rule)).collect();
     let mut order = Vec::new();
     while !open.is_empty() {
-        let ready = open.iter().copied().find(|&rule| {
+        let is_ready = |&rule: &usize| {
             parents(plan, rule).into_iter().all(|parent| parent == rule || !open.contains(&parent))
-        });
-        let next = match ready {
-            Some(rule) => vec![rule],
+        };
+        let ready: Vec<usize> = open.iter().copied().filter(is_ready).collect();
+        let is_circle = ready.is_empty();
+        let rules: Vec<usize> = match ready.first() {
+            Some(first) => {
+                let source = plan.rules[*first].source;
+                ready.into_iter().filter(|rule| plan.rules[*rule].source == source).collect()
+            }
             // The smallest circle that waits for nobody else.
             None => open
                 .iter()
@@ -89,10 +103,10 @@ fn in_order(plan: &MovePlan) -> Vec<Vec<usize>> {
                 .map(|circle| circle.into_iter().collect())
                 .unwrap_or_default(),
         };
-        next.iter().for_each(|rule| {
+        rules.iter().for_each(|rule| {
             open.remove(rule);
         });
-        order.push(next);
+        order.push(Step { rules, is_circle });
     }
     order
 }
@@ -252,29 +266,49 @@ pub(super) async fn each_batch(
     mut each: impl FnMut(&Applied, &KeyColumns, &HashSet<u32>, &Layout) -> Result<(), TargetError>,
 ) -> Result<(), TargetError> {
     let Some((compiled, layout)) = &rule.deciding else { return Ok(()) };
-    let each = |applied: &Applied, keys: &KeyColumns, flawed: &HashSet<u32>| {
+    let each = |_, applied: &Applied, keys: &KeyColumns, flawed: &HashSet<u32>| {
         each(applied, keys, flawed, layout)
     };
-    each_applied(plan, rule.source, compiled.as_ref(), source, each).await
+    each_applied(plan, rule.source, vec![Arc::clone(compiled)], source, each).await
 }
 
-/// Evaluates expressions over all rows of a source, batch by batch.
+/// Evaluates several rules' expressions over all rows of a source, batch by batch; each result with
+/// its place among them.
 pub(super) async fn each_applied(
     plan: &MovePlan,
     from: usize,
-    compiled: &dyn Compiled,
+    compiled: Vec<Arc<dyn Compiled>>,
     source: &mut dyn Source,
-    mut each: impl FnMut(&Applied, &KeyColumns, &HashSet<u32>) -> Result<(), TargetError>,
+    mut each: impl FnMut(usize, &Applied, &KeyColumns, &HashSet<u32>) -> Result<(), TargetError>,
 ) -> Result<(), TargetError> {
     let from = &plan.sources[from];
-    let columns = Columns::of(from, std::iter::once(compiled.used()));
+    let columns = Columns::of(from, compiled.iter().map(|compiled| compiled.used()));
     let extract = columns.extract(from, false);
-    read_all(source, &extract, |batch| {
+    let work = move |read: ReadRows| {
         // Rows whose key can't be read are told of when they are to be moved.
-        let (batch, keys, _) = columns.keyed(batch)?;
-        let given = columns.project(&batch, compiled.used())?;
-        let applied = compiled.apply(&given)?;
-        each(&applied, &keys, &given.flawed())
-    })
-    .await
+        let (read, keys, _) = columns.keyed(read)?;
+        let applied = compiled.iter().map(|compiled| {
+            let given = columns.project(&read, compiled.used())?;
+            Ok((compiled.apply(&given)?, given.flawed()))
+        });
+        Ok((applied.collect::<Result<Vec<_>, TargetError>>()?, keys))
+    };
+    let (batches, received) = mpsc::channel(QUEUE);
+    let reading = async move {
+        let read = source.read(&extract, &batches).await;
+        drop(batches);
+        read
+    };
+    // It owns the queue's end: where it fails, the reader finds nobody there and ends.
+    let taking = async move {
+        let mut ahead = Ahead::new(received, work);
+        while let Some((applied, keys)) = ahead.next().await? {
+            for (place, (applied, flawed)) in applied.iter().enumerate() {
+                each(place, applied, &keys, flawed)?;
+            }
+        }
+        Ok::<(), TargetError>(())
+    };
+    let (read, taken) = tokio::join!(reading, taking);
+    taken.and(read)
 }

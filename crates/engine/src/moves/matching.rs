@@ -425,7 +425,8 @@ async fn wanted(
         wanted.push(&bytes)
     };
     if let Some((from, compiled)) = &matcher.matching.seeker {
-        each_applied(plan, *from, compiled.as_ref(), source, |applied, keys, _| {
+        let compiled = vec![Arc::clone(compiled)];
+        each_applied(plan, *from, compiled, source, |_, applied, keys, _| {
             let naturals = KeyColumns::of(applied.rows.columns())?;
             let mut of = applied.of.values().iter().enumerate();
             of.try_for_each(|(row, of)| add(&keys.key(*of as usize), &naturals.key(row)))

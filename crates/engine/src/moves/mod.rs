@@ -1,10 +1,12 @@
 //! Moves: an old application's data into a new application's shape, again and again, with ids that
 //! stay.
 
+mod ahead;
 mod arrow_type;
 mod assign;
 mod bare;
 mod breaks;
+mod buffer;
 mod candidates;
 mod chunk;
 mod circles;
@@ -39,6 +41,7 @@ mod plan;
 mod ports;
 mod produce;
 mod read_rows;
+mod recompute;
 mod rehearse;
 mod reload;
 mod report;
@@ -50,8 +53,10 @@ mod session;
 mod settle;
 mod shapes;
 mod spill;
+mod spread;
 mod state;
 mod stored_lists;
+mod suspects;
 mod swap;
 mod told;
 mod told_source;
@@ -59,6 +64,7 @@ mod translate;
 mod unread;
 mod update;
 mod values;
+mod verdict;
 mod verify;
 mod writable;
 mod writer;

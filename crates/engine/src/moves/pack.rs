@@ -202,21 +202,26 @@ impl StoredPack {
         parse(self.number, &self.value).ok_or_else(|| unreadable(area, self.number))
     }
 
-    /// Whether its rows are these, to the last bit.
-    pub(super) fn is(&self, rows: &KeyedRows<'_>, places: Range<usize>) -> bool {
+    /// Whether its rows are these, to the last bit; they come in parts.
+    pub(super) fn is<'r>(
+        &self,
+        parts: impl Iterator<Item = (KeyedRows<'r>, Range<usize>)>,
+    ) -> bool {
         let Some(mut entries) = SeenEntries::of(&self.value) else { return false };
         let mut key = Vec::with_capacity(64);
-        for place in places {
-            let Some(Some(entry)) = entries.next() else { return false };
-            key.clear();
-            rows.old.write(place, &mut key);
-            let old = key.len();
-            rows.new.write(place, &mut key);
-            if entry.hash != rows.hashes[place]
-                || entry.old != &key[..old]
-                || entry.new != &key[old..]
-            {
-                return false;
+        for (rows, places) in parts {
+            for place in places {
+                let Some(Some(entry)) = entries.next() else { return false };
+                key.clear();
+                rows.old.write(place, &mut key);
+                let old = key.len();
+                rows.new.write(place, &mut key);
+                if entry.hash != rows.hashes[place]
+                    || entry.old != &key[..old]
+                    || entry.new != &key[old..]
+                {
+                    return false;
+                }
             }
         }
         matches!(entries.next(), Some(None))
@@ -238,6 +243,7 @@ pub(super) fn each_entry(
 }
 
 /// Rows by their keys and hashes.
+#[derive(Clone, Copy)]
 pub(super) struct KeyedRows<'a> {
     pub(super) old: &'a KeyColumns,
     pub(super) new: &'a KeyColumns,
@@ -378,9 +384,14 @@ mod tests {
                 assert_eq!((&hi, &stored), (&pack.hi, &pack.store("pack/x")));
                 let stored = StoredPack::read(stored).unwrap();
                 let end = from + pack.entries.len();
-                assert!(stored.is(&rows, from..end));
-                assert!(!stored.is(&rows, from..end - 1));
-                assert!(end == 1 || !stored.is(&rows, from + 1..end));
+                let is = |parts: &[Range<usize>]| {
+                    stored.is(parts.iter().map(|places| (rows, places.clone())))
+                };
+                let middle = from + (end - from) / 2;
+                assert!(is(&[from..end]));
+                assert!(is(&[from..middle, middle..end]));
+                assert!(!is(&[from..end - 1]));
+                assert!(end == 1 || !is(&[from + 1..end]));
                 from = end;
             }
         }

@@ -1,24 +1,24 @@
 //! Reads one source once, in the order of its keys, and feeds all rules of a pass.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use tokio::sync::mpsc;
 
-use super::columns::Columns;
-use super::key::KeyColumns;
-use super::plan::{MovePlan, Pass};
+use super::ahead::Ahead;
+use super::buffer::Piece;
+use super::columns::{Columns, QUEUE};
+use super::key::{KeyColumns, RowKey};
+use super::plan::{MovePlan, Pass, PlannedLeaveOut, PlannedRule, PlannedSource};
 use super::ports::Source;
 use super::produce::{Decided, produce};
 use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind, SourceReport};
-use super::session::Session;
+use super::session::{Session, is_foreign};
 use super::told::Told;
-use super::writer::{RuleWriter, untaken};
+use super::writer::{Fresh, RuleWriter, untaken};
 use crate::TargetError;
-
-/// Batches that wait to be transformed.
-const QUEUE: usize = 4;
 
 /// Rows of a source that no rule takes are looked for while it is read for the first time.
 pub(super) struct Coverage<'a> {
@@ -32,59 +32,38 @@ pub(super) async fn run(
     pass: &Pass,
     source: &mut dyn Source,
     session: &mut Session<'_>,
-    decided: &Decided,
+    decided: &Arc<Decided>,
     writers: &mut [&mut RuleWriter<'_>],
     mut coverage: Option<Coverage<'_>>,
 ) -> Result<(), TargetError> {
     let from = &plan.sources[pass.source];
-    let others: Vec<usize> = match &coverage {
-        Some(_) => from.rules.iter().copied().filter(|rule| !pass.rules.contains(rule)).collect(),
-        None => Vec::new(),
-    };
-    let rules = pass.rules.iter().chain(&others).map(|&rule| plan.rules[rule].compiled.used());
-    let left_out = from.leave_out.iter().map(|one| one.compiled.used());
-    let columns = match &coverage {
-        Some(_) => Columns::of(from, rules.chain(left_out)),
-        None => Columns::of(from, rules),
-    };
-    let extract = columns.extract(from, true);
-    let (batches, mut received) = mpsc::channel(QUEUE);
+    let making = Making::of(plan, pass, decided, coverage.is_some());
+    let extract = making.columns.extract(from, true);
+    let (batches, received) = mpsc::channel(QUEUE);
     let reading = async move {
         let read = source.read(&extract, &batches).await;
         drop(batches);
         read
     };
     let taking = async move {
-        while let Some(batch) = received.recv().await {
-            let (batch, keys, nameless) = columns.keyed(batch?)?;
-            if !nameless.is_empty() {
+        let mut ahead = Ahead::new(received, move |read| making.make(read));
+        while let Some(made) = ahead.next().await? {
+            if !made.nameless.is_empty() {
                 // Which rows these are nobody can tell.
                 writers.iter_mut().for_each(|writer| writer.unread.add_any());
             }
             if let Some(coverage) = &mut coverage {
-                coverage.report.unread += nameless.len() as u64;
-                coverage.told.extend(nameless)?;
+                coverage.report.unread += made.nameless.len() as u64;
+                coverage.told.extend(made.nameless)?;
             }
-            if batch.count() == 0 {
-                continue;
+            let Some(upto) = made.upto else { continue };
+            for (writer, new) in writers.iter_mut().zip(made.rules) {
+                writer.told.extend(new.notes)?;
+                writer.unread.extend(new.unread);
+                writer.take(session, new.rows, &upto).await?;
             }
-            let upto = keys.key(batch.count() - 1);
-            let mut taken = Vec::new();
-            for (writer, &rule) in writers.iter_mut().zip(&pass.rules) {
-                let produced =
-                    produce(&plan.rules[rule], decided, rule, &columns, (&batch, &keys))?;
-                writer.told.extend(produced.notes)?;
-                writer.unread.extend(produced.unread);
-                taken.push(produced.taken);
-                writer.take(session, produced.rows, produced.old, &upto).await?;
-            }
-            if let Some(coverage) = &mut coverage {
-                for &rule in &others {
-                    let compiled = &plan.rules[rule].compiled;
-                    let given = columns.project(&batch, compiled.used())?;
-                    taken.push(compiled.apply(&given)?.taken);
-                }
-                cover(plan, pass, &columns, (&batch, &keys), &taken, coverage)?;
+            if let (Some(coverage), Some(covered)) = (&mut coverage, made.covered) {
+                covered.add_to(coverage)?;
             }
         }
         for writer in writers.iter_mut() {
@@ -96,45 +75,161 @@ pub(super) async fn run(
     taken.and(read)
 }
 
-/// Counts the rows that no rule takes.
-fn cover(
-    plan: &MovePlan,
-    pass: &Pass,
-    columns: &Columns,
-    (batch, keys): (&ReadRows, &KeyColumns),
-    taken: &[BooleanArray],
-    coverage: &mut Coverage<'_>,
-) -> Result<(), TargetError> {
-    coverage.report.rows += batch.count() as u64;
-    let mut rest = untaken(taken, batch.count());
-    if rest.is_empty() {
-        return Ok(());
+/// All that it takes to make new rows of a batch, on any thread.
+struct Making {
+    rules: Vec<(usize, Arc<PlannedRule>)>,
+    decided: Arc<Decided>,
+    columns: Columns,
+    covering: Option<Covering>,
+}
+
+/// What a batch becomes.
+struct Made {
+    /// The last old key of it; `None`: it has no rows.
+    upto: Option<RowKey>,
+    /// For each rule of the pass, what it becomes.
+    rules: Vec<New>,
+    covered: Option<Covered>,
+    /// What is to be told of rows whose key can't be read.
+    nameless: Vec<Note>,
+}
+
+/// New rows of one rule, and what is to be told about them.
+struct New {
+    rows: Fresh,
+    notes: Vec<Note>,
+    /// Old rows of which something could not be read.
+    unread: Vec<RowKey>,
+}
+
+impl Making {
+    fn of(plan: &MovePlan, pass: &Pass, decided: &Arc<Decided>, covers: bool) -> Self {
+        let from = &plan.sources[pass.source];
+        let rule = |rule: &usize| Arc::clone(&plan.rules[*rule]);
+        let covering = covers.then(|| Covering::of(plan, pass, from));
+        let rules: Vec<(usize, Arc<PlannedRule>)> =
+            pass.rules.iter().map(|number| (*number, rule(number))).collect();
+        let used = rules.iter().map(|(_, rule)| rule.compiled.used());
+        let columns = match &covering {
+            Some(covering) => Columns::of(from, used.chain(covering.used())),
+            None => Columns::of(from, used),
+        };
+        Self { rules, decided: Arc::clone(decided), columns, covering }
     }
-    // A table of which nothing is taken may have no key to tell its rows by.
-    let has_key = !plan.sources[pass.source].key.is_empty();
-    for one in &plan.sources[pass.source].leave_out {
-        let given = columns.project(batch, one.compiled.used())?;
-        let applied = one.compiled.apply(&given)?;
-        // Whether it is to be left out, a row that fails doesn't tell.
-        let failed: HashSet<u32> = applied.failures.iter().map(|failure| failure.row).collect();
-        let mut stay = Vec::with_capacity(rest.len());
-        for row in rest {
-            if applied.taken.value(row) && !failed.contains(&(row as u32)) {
-                *coverage.report.left_out.entry(one.because.clone()).or_default() += 1;
-                let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
-                if has_key {
-                    coverage.told.extend([Note { old: keys.key(row), kind, reason }])?;
-                }
+
+    fn make(&self, read: ReadRows) -> Result<Made, TargetError> {
+        let (read, keys, nameless) = self.columns.keyed(read)?;
+        let (mut rules, mut taken) = (Vec::new(), Vec::new());
+        let Some(last) = read.count().checked_sub(1) else {
+            return Ok(Made { upto: None, rules, covered: None, nameless });
+        };
+        for (number, rule) in &self.rules {
+            let produced = produce(rule, &self.decided, *number, &self.columns, (&read, &keys))?;
+            taken.push(produced.taken);
+            let rows = if rule.written.fields.iter().any(is_foreign) {
+                Fresh::Foreign(produced.rows, produced.old)
             } else {
-                stay.push(row);
-            }
+                Fresh::Whole(Piece::of(rule, produced.rows, produced.old)?)
+            };
+            rules.push(New { rows, notes: produced.notes, unread: produced.unread });
         }
-        rest = stay;
+        let covering = self.covering.as_ref();
+        let covered = covering.map(|covering| covering.cover(&self.columns, (&read, &keys), taken));
+        Ok(Made { upto: Some(keys.key(last)), rules, covered: covered.transpose()?, nameless })
     }
-    coverage.report.not_taken += rest.len() as u64;
-    coverage.told.extend(rest.into_iter().filter(|_| has_key).map(|row| Note {
-        old: keys.key(row),
-        kind: NoteKind::NotTaken,
-        reason: "no rule takes it".to_owned(),
-    }))
+}
+
+/// Looks for rows that no rule takes.
+struct Covering {
+    /// Rules of the source that belong to other passes.
+    others: Vec<Arc<PlannedRule>>,
+    leave_out: Arc<Vec<PlannedLeaveOut>>,
+    /// A table of which nothing is taken may have no key to tell its rows by.
+    has_key: bool,
+}
+
+/// Rows of a batch that no rule takes.
+#[derive(Default)]
+struct Covered {
+    rows: u64,
+    left_out: BTreeMap<String, u64>,
+    not_taken: u64,
+    notes: Vec<Note>,
+}
+
+impl Covering {
+    fn of(plan: &MovePlan, pass: &Pass, from: &PlannedSource) -> Self {
+        let others = from.rules.iter().filter(|rule| !pass.rules.contains(rule));
+        Self {
+            others: others.map(|&rule| Arc::clone(&plan.rules[rule])).collect(),
+            leave_out: Arc::clone(&from.leave_out),
+            has_key: !from.key.is_empty(),
+        }
+    }
+
+    /// The columns that it looks at.
+    fn used(&self) -> impl Iterator<Item = &[usize]> {
+        let others = self.others.iter().map(|rule| rule.compiled.used());
+        others.chain(self.leave_out.iter().map(|one| one.compiled.used()))
+    }
+
+    /// `taken`: what the pass's own rules took.
+    fn cover(
+        &self,
+        columns: &Columns,
+        (read, keys): (&ReadRows, &KeyColumns),
+        mut taken: Vec<BooleanArray>,
+    ) -> Result<Covered, TargetError> {
+        for rule in &self.others {
+            let given = columns.project(read, rule.compiled.used())?;
+            taken.push(rule.compiled.apply(&given)?.taken);
+        }
+        let mut covered = Covered { rows: read.count() as u64, ..Covered::default() };
+        let mut rest = untaken(&taken, read.count());
+        if rest.is_empty() {
+            return Ok(covered);
+        }
+        for one in self.leave_out.iter() {
+            if rest.is_empty() {
+                break;
+            }
+            let mut is_rest = vec![false; read.count()];
+            rest.iter().for_each(|row| is_rest[*row] = true);
+            let given = columns.project(read, one.compiled.used())?.filter(&is_rest.into())?;
+            let applied = one.compiled.apply(&given)?;
+            // Whether it is to be left out, a row that fails doesn't tell.
+            let failed: HashSet<u32> = applied.failures.iter().map(|failure| failure.row).collect();
+            let mut stay = Vec::with_capacity(rest.len());
+            for (place, row) in rest.into_iter().enumerate() {
+                if applied.taken.value(place) && !failed.contains(&(place as u32)) {
+                    *covered.left_out.entry(one.because.clone()).or_default() += 1;
+                    let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
+                    if self.has_key {
+                        covered.notes.push(Note { old: keys.key(row), kind, reason });
+                    }
+                } else {
+                    stay.push(row);
+                }
+            }
+            rest = stay;
+        }
+        covered.not_taken = rest.len() as u64;
+        covered.notes.extend(rest.into_iter().filter(|_| self.has_key).map(|row| Note {
+            old: keys.key(row),
+            kind: NoteKind::NotTaken,
+            reason: "no rule takes it".to_owned(),
+        }));
+        Ok(covered)
+    }
+}
+
+impl Covered {
+    fn add_to(self, coverage: &mut Coverage<'_>) -> Result<(), TargetError> {
+        coverage.report.rows += self.rows;
+        coverage.report.not_taken += self.not_taken;
+        for (because, rows) in self.left_out {
+            *coverage.report.left_out.entry(because).or_default() += rows;
+        }
+        coverage.told.extend(self.notes)
+    }
 }

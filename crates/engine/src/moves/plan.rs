@@ -32,7 +32,7 @@ pub(super) struct Matching {
     /// The table with the id, first, and the natural key, which is its `key` here.
     pub(super) written: Written,
     /// The old table whose rows are looked for, and what their natural keys are.
-    pub(super) seeker: Option<(usize, Box<dyn Compiled>)>,
+    pub(super) seeker: Option<(usize, Arc<dyn Compiled>)>,
 }
 
 /// A source table with what is said about it.
@@ -41,7 +41,7 @@ pub(super) struct PlannedSource {
     pub(super) relation: Relation,
     /// The key's columns, as places in `relation.fields`.
     pub(super) key: Vec<usize>,
-    pub(super) leave_out: Vec<PlannedLeaveOut>,
+    pub(super) leave_out: Arc<Vec<PlannedLeaveOut>>,
     /// Rules that read it.
     pub(super) rules: Vec<usize>,
 }
@@ -89,7 +89,7 @@ pub(super) struct PlannedRule {
     pub(super) layout: Layout,
     pub(super) compiled: Box<dyn Compiled>,
     /// Only what decides which rows there are, where that must be known before.
-    pub(super) deciding: Option<(Box<dyn Compiled>, Layout)>,
+    pub(super) deciding: Option<(Arc<dyn Compiled>, Layout)>,
     /// Of each unique index but the key, the columns that are written and not the key's, as places in
     /// `written.fields`.
     pub(super) unique: Vec<Vec<usize>>,
@@ -222,7 +222,7 @@ impl Planner<'_> {
         });
         let about = self.about(&sources[source].relation, &source_spec(self.mapping, &from.value));
         let compiled = self.compile(&Expressions { outputs: outputs.collect(), ..about })?;
-        Some(Matching { written, seeker: Some((source, compiled)) })
+        Some(Matching { written, seeker: Some((source, compiled.into())) })
     }
 
     pub(super) fn error(&mut self, rule: &'static str, line: usize, message: impl Into<String>) {
@@ -298,6 +298,7 @@ impl Planner<'_> {
                 Err(errors) => self.failed(errors),
             }
         }
+        let leave_out = Arc::new(leave_out);
         Some(PlannedSource { name: name.to_owned(), relation, key, leave_out, rules: Vec::new() })
     }
 
@@ -365,7 +366,7 @@ impl Planner<'_> {
                 new: Vec::new(),
                 ..expressions
             };
-            Some((self.compile(&only)?, deciding_layout))
+            Some((self.compile(&only)?.into(), deciding_layout))
         } else {
             None
         };

@@ -1,6 +1,7 @@
 //! What `reload` must know before it empties a table: how much of it would be gone for good.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dunlin_model::moves::{Gone, MoveMode, TableName};
 
@@ -38,7 +39,7 @@ impl<'a> Course<'a> {
     pub(super) async fn reload(
         &mut self,
         source: &mut dyn Source,
-        decided: &Decided,
+        decided: &Arc<Decided>,
     ) -> Result<Option<Reload>, TargetError> {
         let plan = self.plan;
         let is_possible = plan.mapping.mode == MoveMode::Reload

@@ -155,7 +155,7 @@ fn explain(
             });
         }
     }
-    for one in &from.leave_out {
+    for one in from.leave_out.iter() {
         let given = columns.project(&batch, one.compiled.used())?;
         if sample.rows.is_empty() && one.compiled.apply(&given)?.taken.value(0) {
             sample.notes.push((from.name.clone(), NoteKind::LeftOut, one.because.clone()));

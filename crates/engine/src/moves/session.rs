@@ -192,13 +192,12 @@ impl<'a> Session<'a> {
         fields: &[Field],
         rows: RecordBatch,
     ) -> Result<RecordBatch, TargetError> {
-        let is_foreign = |field: &&Field| field.value_type == ValueType::Other;
-        if rows.num_rows() == 0 || !fields.iter().any(|field| is_foreign(&field)) {
+        if rows.num_rows() == 0 || !fields.iter().any(is_foreign) {
             return Ok(rows);
         }
         let mut columns = rows.columns().to_vec();
         for (column, field) in columns.iter_mut().zip(fields) {
-            if is_foreign(&field) {
+            if is_foreign(field) {
                 *column = self.normalised(field, column).await?;
             }
         }
@@ -262,6 +261,11 @@ impl<'a> Session<'a> {
             other => other,
         }
     }
+}
+
+/// Whether only the database knows the form that a column's values have in it.
+pub(super) fn is_foreign(field: &Field) -> bool {
+    field.value_type == ValueType::Other
 }
 
 /// A person stopped it.

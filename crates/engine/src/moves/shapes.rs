@@ -40,13 +40,13 @@ impl Shapes {
         Self { known: known.into_iter().map(|(run, names)| (run, shape(names))).collect() }
     }
 
-    fn place(&self, entry: &Entry) -> Option<usize> {
-        self.known.iter().rposition(|(run, _)| *run <= entry.run)
+    fn place(&self, written_by: u32) -> Option<usize> {
+        self.known.iter().rposition(|(run, _)| *run <= written_by)
     }
 
-    /// Whether a row was written with the columns that are written now.
-    pub(super) fn is_current(&self, entry: &Entry) -> bool {
-        self.place(entry).is_some_and(|place| place + 1 == self.known.len())
+    /// Whether a row that a run wrote was written with the columns that are written now.
+    pub(super) fn is_current(&self, written_by: u32) -> bool {
+        self.place(written_by).is_some_and(|place| place + 1 == self.known.len())
     }
 
     /// The hashes of rows as they stand in the target, each over the columns that it was written
@@ -59,7 +59,7 @@ impl Shapes {
     ) -> Result<HashMap<RowKey, Option<RowHash>>, TargetError> {
         let mut groups: HashMap<Option<usize>, Vec<&RowKey>> = HashMap::new();
         for entry in entries {
-            groups.entry(self.place(entry)).or_default().push(&entry.new);
+            groups.entry(self.place(entry.run)).or_default().push(&entry.new);
         }
         let mut there = HashMap::new();
         for (place, keys) in groups {

@@ -89,7 +89,7 @@ impl ChunkWriter {
             .zip(&chunk.updates)
             .filter(|(_, (_, entry))| {
                 let is_other = |hash: &Option<RowHash>| *hash != Some(entry.hash);
-                there.get(&entry.new).is_some_and(is_other) || !self.shapes.is_current(entry)
+                there.get(&entry.new).is_some_and(is_other) || !self.shapes.is_current(entry.run)
             })
             .map(|(row, _)| row)
             .collect();

@@ -3,82 +3,46 @@
 //! The first half was done while loading: each row that the source gives has, in its pack, the hash
 //! of what it becomes. Here every row of the target is read and compared with that.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashSet;
 
 use dunlin_model::Capabilities;
 use dunlin_model::moves::{Changed, Deleted};
 use tokio::sync::mpsc;
 
-use super::key::{KeyColumns, RowKey};
-use super::key_set::{column_key_hash, key_hash, written_key_hash};
+use super::ahead::Ahead;
+use super::columns::QUEUE;
+use super::key::RowKey;
+use super::key_set::key_hash;
 use super::pack::{Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
-use super::ports::Extract;
+use super::ports::{Extract, Stored};
 use super::report::{Note, NoteKind};
-use super::row_hash::RowHash;
 use super::session::Session;
+use super::spread::Spread;
+use super::suspects::{Findings, Suspects};
 use super::update::theirs;
 use super::writer::{RuleWriter, pack_area};
 use crate::{ErrorKind, TargetError};
 
-/// Rows that are compared at once, by what their hashes take in memory: about 64 MiB. Larger tables
-/// are compared in shares, by their keys' hashes, and read once for each.
-const SHARE_ROWS: u64 = 1_000_000;
+/// Rows that are compared at once: their hashes, as they should be and as they are, take 32 bytes each.
+/// Larger tables are compared in shares, and read once for each.
+const SHARE_ROWS: u64 = 2_000_000;
 
 /// Bytes of rows in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// What is told of a row that this run wrote and that is another.
 pub(super) const NOT_AS_WRITTEN: &str = "it is not what was written";
-/// Values by a key's hash, which is not hashed once more.
-type ByHash<T> = HashMap<u128, T, BuildHasherDefault<FirstBits>>;
-
-/// The first bits of a hash.
-#[derive(Default)]
-struct FirstBits(u64);
-
-impl Hasher for FirstBits {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `write_u128` is called; this is right for anything else.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = (hash >> 64) as u64;
-    }
-}
-
-struct Expected {
-    hash: RowHash,
-    run: u32,
-}
-
-/// What is wrong with a row.
-struct Finding {
-    /// It isn't there; otherwise it is another.
-    is_missing: bool,
-    /// This run wrote it, so nobody else is to blame.
-    is_ours: bool,
-}
-
-impl Finding {
-    fn of(expected: &Expected, run: u32, is_missing: bool) -> Self {
-        Self { is_missing, is_ours: expected.run == run || expected.hash == 0 }
-    }
-}
 
 /// Rows that the application changed or deleted, and that the mapping wants back: by the hash of
 /// their key in the target.
 pub(super) type WantedBack = HashSet<u128>;
 
 /// Compares one rule's rows.
+///
+/// A row's hash is over all of its columns, the key's among them: where the target has a row of that
+/// hash, the row is there, and is as it should be. Rows whose hash nothing has are looked for by their
+/// keys then, to tell whether they are missing or others.
 pub(super) async fn verify(
     plan: &MovePlan,
     number: usize,
@@ -88,20 +52,127 @@ pub(super) async fn verify(
     let rule = &plan.rules[number];
     let mut back = WantedBack::new();
     let told = writer.notes.len();
-    let shares = u128::from(writer.report.rows.div_ceil(SHARE_ROWS).max(1));
-    for share in 0..shares {
-        let rows = usize::try_from(writer.report.rows / shares as u64).unwrap_or_default();
-        let name = &rule.rule.name;
-        let mut expected = expected(session, name, share, shares, rows).await?;
-        let mut found = compare(rule, session, writer, &mut expected, share, shares).await?;
-        // What is left was not there.
-        let run = session.run;
-        found.extend(expected.iter().map(|(key, one)| (*key, Finding::of(one, run, true))));
-        drop(expected);
+    let shares = writer.report.rows.div_ceil(SHARE_ROWS).max(1);
+    for number in 0..shares {
+        let share = Share { number, of: shares, rows: writer.report.rows };
+        let wanted = share.wanted(rule, session).await?;
+        let there = share.there(rule, session).await?;
+        let (proved, unproved) = wanted.without(there);
+        writer.report.verified += proved as u64;
+        if unproved.is_empty() {
+            continue;
+        }
+        let suspects = Suspects::of(rule, session, &unproved).await?;
+        drop(unproved);
+        let found = suspects.look(rule, session, writer).await?;
         judge(rule, session, writer, &found, &mut back).await?;
     }
     tell_once(&mut writer.notes, told);
     Ok(back)
+}
+
+/// Rows that are compared at once.
+struct Share {
+    number: u64,
+    of: u64,
+    /// Of all shares.
+    rows: u64,
+}
+
+impl Share {
+    fn has(&self, hash: u128) -> bool {
+        (hash >> 64) as u64 % self.of == self.number
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::with_room(usize::try_from(self.rows / self.of).unwrap_or_default())
+    }
+
+    /// The hashes of the rows that there should be.
+    async fn wanted(
+        &self,
+        rule: &PlannedRule,
+        session: &mut Session<'_>,
+    ) -> Result<Spread, TargetError> {
+        let mut wanted = self.spread();
+        each_stored(session, &pack_area(&rule.rule.name), |stored| {
+            each_entry(stored, |entry| {
+                if self.has(entry.hash) {
+                    wanted.push(entry.hash);
+                }
+            })
+        })
+        .await?;
+        Ok(wanted)
+    }
+
+    /// The hashes of the rows that there are.
+    async fn there(
+        &self,
+        rule: &PlannedRule,
+        session: &mut Session<'_>,
+    ) -> Result<Spread, TargetError> {
+        let mut there = self.spread();
+        let fields = rule.written.fields.clone();
+        let extract = table_of(rule);
+        let (gate, table) = (session.gate.clone(), rule.written.table.to_string());
+        gate.pass().await?;
+        let is_in_the_way = Capabilities::of(session.job.connector.dialect()).one_writer;
+        let (batches, received) = mpsc::channel(QUEUE);
+        let target = &mut session.target;
+        let reading = async move {
+            let read = target.read(&extract, &batches).await;
+            drop(batches);
+            read
+        };
+        let taking = async move {
+            let mut ahead = Ahead::new(received, move |read| read.hashes(&fields));
+            while let Some(hashes) = ahead.next().await? {
+                // Where readers are in writers' way, nobody is held up while the run is held.
+                if is_in_the_way {
+                    gate.check()?
+                } else {
+                    gate.pass().await?
+                }
+                gate.read(&table, hashes.len() as u64, Some(self.rows));
+                // What nothing is expected for is the application's own.
+                // A row that can't be read whole has no hash.
+                let known = hashes.into_iter().filter(|hash| *hash != 0 && self.has(*hash));
+                known.for_each(|hash| there.push(hash));
+            }
+            Ok::<_, TargetError>(there)
+        };
+        let (read, there) = tokio::join!(reading, taking);
+        let there = there?;
+        read.map(|()| there)
+    }
+}
+
+/// All rows of a rule's table, the columns that are written.
+pub(super) fn table_of(rule: &PlannedRule) -> Extract {
+    Extract {
+        table: rule.written.table.clone(),
+        query: None,
+        fields: rule.written.fields.clone(),
+        order: Vec::new(),
+        only: Vec::new(),
+        batch_bytes: BATCH_BYTES,
+    }
+}
+
+/// Reads an area of the store, entry by entry.
+pub(super) async fn each_stored(
+    session: &mut Session<'_>,
+    area: &str,
+    mut each: impl FnMut(&Stored) -> Result<(), TargetError>,
+) -> Result<(), TargetError> {
+    let mut from = i64::MIN;
+    loop {
+        let stored = session.stored(area, from).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        stored.iter().try_for_each(&mut each)?;
+    }
 }
 
 /// Tells of the rows that are not as they should be, in the order of their old keys.
@@ -109,48 +180,43 @@ async fn judge(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
-    found: &ByHash<Finding>,
+    found: &Findings,
     back: &mut WantedBack,
 ) -> Result<(), TargetError> {
     if found.is_empty() {
         return Ok(());
     }
     let conflicts = writer.conflicts;
-    let area = pack_area(&rule.rule.name);
-    let mut from = i64::MIN;
-    loop {
-        let stored = session.stored(&area, from).await?;
-        let Some(last) = stored.last() else { return Ok(()) };
-        from = last.number + 1;
-        for entry in &stored {
-            for entry in Pack::read(entry)?.entries {
-                let key = key_hash(&entry.new);
-                let Some(finding) = found.get(&key) else { continue };
-                let theirs = theirs(entry.run);
-                let (kind, reason) = match (finding.is_ours, finding.is_missing) {
-                    (true, true) => (NoteKind::Differs, "it is not there"),
-                    (true, false) => (NoteKind::Differs, NOT_AS_WRITTEN),
-                    (false, true) => match conflicts.deleted_there {
-                        Deleted::LeaveDeleted => (NoteKind::DeletedThere, theirs),
-                        Deleted::Stop => return Err(stop("deleted", rule)),
-                        Deleted::Restore => {
-                            back.insert(key);
-                            continue;
-                        }
-                    },
-                    (false, false) => match conflicts.changed_there {
-                        Changed::KeepTheirs => (NoteKind::ChangedThere, theirs),
-                        Changed::Stop => return Err(stop("changed", rule)),
-                        Changed::Overwrite => {
-                            back.insert(key);
-                            continue;
-                        }
-                    },
-                };
-                writer.notes.push(Note { old: entry.old, kind, reason: reason.to_owned() });
-            }
+    each_stored(session, &pack_area(&rule.rule.name), |stored| {
+        for entry in Pack::read(stored)?.entries {
+            let key = key_hash(&entry.new);
+            let Some(finding) = found.get(&key) else { continue };
+            let theirs = theirs(entry.run);
+            let (kind, reason) = match (finding.is_ours, finding.is_missing) {
+                (true, true) => (NoteKind::Differs, "it is not there"),
+                (true, false) => (NoteKind::Differs, NOT_AS_WRITTEN),
+                (false, true) => match conflicts.deleted_there {
+                    Deleted::LeaveDeleted => (NoteKind::DeletedThere, theirs),
+                    Deleted::Stop => return Err(stop("deleted", rule)),
+                    Deleted::Restore => {
+                        back.insert(key);
+                        continue;
+                    }
+                },
+                (false, false) => match conflicts.changed_there {
+                    Changed::KeepTheirs => (NoteKind::ChangedThere, theirs),
+                    Changed::Stop => return Err(stop("changed", rule)),
+                    Changed::Overwrite => {
+                        back.insert(key);
+                        continue;
+                    }
+                },
+            };
+            writer.notes.push(Note { old: entry.old, kind, reason: reason.to_owned() });
         }
-    }
+        Ok(())
+    })
+    .await
 }
 
 /// A row that was kept as theirs while loading is found to be so once more.
@@ -197,95 +263,4 @@ pub(super) async fn forget(
         }
         session.put(&changed).await?;
     }
-}
-
-async fn expected(
-    session: &mut Session<'_>,
-    rule: &str,
-    share: u128,
-    shares: u128,
-    rows: usize,
-) -> Result<ByHash<Expected>, TargetError> {
-    let area = pack_area(rule);
-    let mut all = ByHash::with_capacity_and_hasher(rows, BuildHasherDefault::default());
-    let mut buffer = Vec::new();
-    let mut from = i64::MIN;
-    loop {
-        let stored = session.stored(&area, from).await?;
-        let Some(last) = stored.last() else { return Ok(all) };
-        from = last.number + 1;
-        for entry in &stored {
-            each_entry(entry, |entry| {
-                let hash = written_key_hash(entry.new, &mut buffer);
-                if hash % shares == share {
-                    all.insert(hash, Expected { hash: entry.hash, run: entry.run });
-                }
-            })?;
-        }
-    }
-}
-
-async fn compare(
-    rule: &PlannedRule,
-    session: &mut Session<'_>,
-    writer: &mut RuleWriter<'_>,
-    expected: &mut ByHash<Expected>,
-    share: u128,
-    shares: u128,
-) -> Result<ByHash<Finding>, TargetError> {
-    let extract = Extract {
-        table: rule.written.table.clone(),
-        query: None,
-        fields: rule.written.fields.clone(),
-        order: Vec::new(),
-        only: Vec::new(),
-        batch_bytes: BATCH_BYTES,
-    };
-    let run = session.run;
-    let (gate, table) = (session.gate.clone(), rule.written.table.to_string());
-    let all = writer.report.rows;
-    gate.pass().await?;
-    let is_in_the_way = Capabilities::of(session.job.connector.dialect()).one_writer;
-    let (batches, mut received) = mpsc::channel(4);
-    let target = &mut session.target;
-    let reading = async move {
-        let read = target.read(&extract, &batches).await;
-        drop(batches);
-        read
-    };
-    let comparing = async move {
-        let mut found = ByHash::default();
-        let mut buffer = Vec::new();
-        while let Some(batch) = received.recv().await {
-            let batch = batch?;
-            // Where readers are in writers' way, nobody is held up while the run is held.
-            if is_in_the_way {
-                gate.check()?
-            } else {
-                gate.pass().await?
-            }
-            gate.read(&table, batch.count() as u64, Some(all));
-            let columns: Vec<_> =
-                rule.written.key.iter().map(|place| batch.rows.column(*place).clone()).collect();
-            let keys = KeyColumns::of(&columns)?;
-            let hashes = batch.hashes(&rule.written.fields)?;
-            for (row, there) in hashes.into_iter().enumerate() {
-                let key = column_key_hash(&keys, row, &mut buffer);
-                if key % shares != share {
-                    continue;
-                }
-                // What nothing is expected for is the application's own.
-                let Some(one) = expected.remove(&key) else { continue };
-                if one.hash == there {
-                    writer.report.verified += 1;
-                } else {
-                    found.insert(key, Finding::of(&one, run, false));
-                }
-            }
-        }
-        Ok::<_, TargetError>(found)
-    };
-    let (read, compared) = tokio::join!(reading, comparing);
-    let found = compared?;
-    read.map(|()| found)
 }

@@ -1,25 +1,27 @@
 //! Compares one rule's rows with what was written before, pack by pack, and makes chunks of what
 //! differs: each is written, with its packs, in one transaction.
 
+mod append;
+
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
-use arrow::compute::concat_batches;
+use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::Conflicts;
 
-use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, new_keys, without_deferred};
-use super::columns::bug;
+use self::append::{Tail, TailRows};
+use super::buffer::{Buffer, Piece};
+use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, without_deferred};
 use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::{KeyColumns, RowKey};
 use super::lanes::Tasks;
 use super::matching::Adopted;
-use super::pack::{Entry, GAP, PACK_ROWS, Pack, StoredPack, cut, packs_of};
+use super::pack::{Entry, Pack, StoredPack, cut};
 use super::plan::PlannedRule;
 use super::report::{Note, RuleReport};
-use super::row_hash::{RowHash, row_hashes};
+use super::row_hash::row_hashes;
 use super::session::Session;
 use super::shapes::Shapes;
 use super::spill::Room;
@@ -39,24 +41,7 @@ const UPDATE_ROWS: usize = if cfg!(debug_assertions) { 200 } else { 20_000 };
 
 /// Bytes of a chunk's rows at most. Each lane holds one chunk, and its rows once more as they are
 /// sent, while the next chunk is made.
-const CHUNK_BYTES: usize = 8 << 20;
-
-/// The last pack that was compared or made.
-struct Tail {
-    number: i64,
-    hi: RowKey,
-    rows: TailRows,
-}
-
-/// What is known of the rows of the last pack, so that new ones can join it.
-enum TailRows {
-    /// They are as they were stored.
-    Stored(StoredPack),
-    /// They were changed.
-    Changed(Pack),
-    /// It is this run's own, and full enough.
-    Made,
-}
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// Writes one rule.
 pub(super) struct RuleWriter<'a> {
@@ -64,10 +49,7 @@ pub(super) struct RuleWriter<'a> {
     pub(super) conflicts: Conflicts,
     /// The packs' area in the store.
     pub(super) area: String,
-    buffer: Vec<RecordBatch>,
-    buffer_old: Vec<KeyColumns>,
-    buffer_rows: usize,
-    buffer_bytes: usize,
+    buffer: Buffer,
     packs: VecDeque<StoredPack>,
     next_stored: i64,
     read_all_packs: bool,
@@ -116,10 +98,7 @@ impl<'a> RuleWriter<'a> {
             rule,
             conflicts,
             area: pack_area(&rule.rule.name),
-            buffer: Vec::new(),
-            buffer_old: Vec::new(),
-            buffer_rows: 0,
-            buffer_bytes: 0,
+            buffer: Buffer::default(),
             packs: VecDeque::new(),
             next_stored: i64::MIN,
             read_all_packs: false,
@@ -152,18 +131,20 @@ impl<'a> RuleWriter<'a> {
     pub(super) async fn take(
         &mut self,
         session: &mut Session<'_>,
-        rows: RecordBatch,
-        old: KeyColumns,
+        rows: Fresh,
         upto: &RowKey,
     ) -> Result<(), TargetError> {
-        if rows.num_rows() > 0 {
-            self.buffer_bytes += rows.get_array_memory_size();
-            self.buffer_rows += rows.num_rows();
-            self.buffer.push(rows);
-            self.buffer_old.push(old);
-        }
-        if self.buffer_rows >= session.gate.chunk_rows(CHUNK_ROWS)
-            || self.buffer_bytes >= CHUNK_BYTES
+        let piece = match rows {
+            Fresh::Whole(piece) => piece,
+            Fresh::Foreign(rows, old) => {
+                let rows = session.normalise(&self.rule.written.fields, rows).await?;
+                Piece::of(self.rule, rows, old)?
+            }
+        };
+        self.buffer.push(piece);
+        self.pass_over(session, Some(upto)).await?;
+        if self.buffer.rows() >= session.gate.chunk_rows(CHUNK_ROWS)
+            || self.buffer.bytes() >= CHUNK_BYTES
         {
             self.flush(session, Some(upto)).await?;
         }
@@ -172,8 +153,43 @@ impl<'a> RuleWriter<'a> {
 
     /// No more rows come. All that was written is committed.
     pub(super) async fn end(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
+        self.pass_over(session, None).await?;
         self.flush(session, None).await?;
         self.finish_tasks(session).await
+    }
+
+    /// Drops rows that are as they were, pack by pack, up to the first pack that isn't. This is where
+    /// most rows of most runs end, so nothing of them is copied.
+    async fn pass_over(
+        &mut self,
+        session: &mut Session<'_>,
+        upto: Option<&RowKey>,
+    ) -> Result<(), TargetError> {
+        loop {
+            self.fetch_packs(session).await?;
+            if !self.is_whole(upto) {
+                return Ok(());
+            }
+            let same = self.packs.front().and_then(|pack| self.buffer.skip(pack));
+            let (Some(count), Some(pack)) = (same, same.and_then(|_| self.packs.pop_front()))
+            else {
+                return Ok(());
+            };
+            self.settle_tail();
+            self.report.rows += count as u64;
+            self.report.unchanged += count as u64;
+            let (number, hi) = (pack.number, pack.hi.clone());
+            self.tail = Some(Tail { number, hi, rows: TailRows::Stored(pack) });
+        }
+    }
+
+    /// Whether no more rows come in the next pack's range.
+    fn is_whole(&self, upto: Option<&RowKey>) -> bool {
+        match (self.packs.front(), upto) {
+            (Some(pack), Some(upto)) => pack.hi <= *upto,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
     }
 
     async fn flush(
@@ -181,18 +197,14 @@ impl<'a> RuleWriter<'a> {
         session: &mut Session<'_>,
         upto: Option<&RowKey>,
     ) -> Result<(), TargetError> {
-        let rows = Arc::new(self.gather(session).await?);
+        let rows = Arc::new(self.gather()?);
         let mut chunk = Chunk::default();
         let mut place = 0;
         loop {
             self.fetch_packs(session).await?;
-            let is_whole = match (self.packs.front(), upto) {
-                (Some(pack), Some(upto)) => pack.hi <= *upto,
-                (Some(_), None) => true,
-                (None, _) => false,
-            };
             // A pack whose range goes on after the rows at hand stays for the next flush.
-            let Some(pack) = (if is_whole { self.packs.pop_front() } else { None }) else { break };
+            let pack = if self.is_whole(upto) { self.packs.pop_front() } else { None };
+            let Some(pack) = pack else { break };
             let end = place + rows.old.count_upto(place, &pack.hi);
             self.settle_tail();
             self.compare(&rows, place..end, pack, &mut chunk, session.run)?;
@@ -213,20 +225,9 @@ impl<'a> RuleWriter<'a> {
         self.keep_rest(&rows, place)
     }
 
-    async fn gather(&mut self, session: &mut Session<'_>) -> Result<Rows, TargetError> {
-        let pieces = std::mem::take(&mut self.buffer);
-        let old = KeyColumns::concat(&std::mem::take(&mut self.buffer_old))?;
-        (self.buffer_rows, self.buffer_bytes) = (0, 0);
+    fn gather(&mut self) -> Result<Rows, TargetError> {
+        let Piece { rows: batch, old, new, hashes, .. } = self.buffer.gather(self.rule)?;
         let fields = &self.rule.written.fields;
-        let batch = match pieces.first() {
-            Some(first) if pieces.len() == 1 => first.clone(),
-            Some(first) => concat_batches(&first.schema(), &pieces).map_err(|error| bug(&error))?,
-            None => RecordBatch::new_empty(Arc::new(super::arrow_schema(fields, true))),
-        };
-        drop(pieces);
-        let batch = session.normalise(fields, batch).await?;
-        let new = new_keys(self.rule, &batch)?;
-        let hashes = row_hashes(fields, &batch)?;
         let is_whole = self.everything || self.aside.is_some();
         let first_hashes = match is_whole || self.rule.deferred.is_empty() {
             true => None,
@@ -243,11 +244,8 @@ impl<'a> RuleWriter<'a> {
     }
 
     fn keep_rest(&mut self, rows: &Rows, from: usize) -> Result<(), TargetError> {
-        let count = rows.batch.num_rows() - from;
-        if count > 0 {
-            self.buffer = vec![rows.batch.slice(from, count)];
-            self.buffer_old = vec![rows.old.slice(from, count)?];
-            (self.buffer_rows, self.buffer_bytes) = (count, count * 64);
+        if from < rows.hashes.len() {
+            self.buffer.push(Piece::behind(rows, from)?);
         }
         Ok(())
     }
@@ -279,8 +277,8 @@ impl<'a> RuleWriter<'a> {
     ) -> Result<(), TargetError> {
         self.report.rows += places.len() as u64;
         let (number, hi) = (stored.number, stored.hi.clone());
-        let is_same =
-            places.len() == stored.count && stored.is(&rows.keyed(&rows.hashes), places.clone());
+        let is_same = places.len() == stored.count
+            && stored.is(std::iter::once((rows.keyed(&rows.hashes), places.clone())));
         if is_same {
             chunk.unchanged += places.len() as u64;
             self.tail = Some(Tail { number, hi, rows: TailRows::Stored(stored) });
@@ -354,98 +352,6 @@ impl<'a> RuleWriter<'a> {
         entries.extend(gone);
         entries.sort_by(|a, b| a.old.cmp(&b.old));
         entries
-    }
-
-    /// A new row's hash. One that refers to rows that come later is not all written yet: its hash is
-    /// that of what is, so that it can be told if the application changes it meanwhile.
-    fn begun_hash(&mut self, rows: &Rows, place: usize) -> RowHash {
-        let waits =
-            self.rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place));
-        let first = rows.first_hashes.as_ref().filter(|_| waits);
-        self.unfinished += u64::from(first.is_some());
-        first.map_or(rows.hashes[place], |hashes| hashes[place])
-    }
-
-    /// The last pack that was compared is done: no rows join it any more.
-    fn settle_tail(&mut self) {
-        if let Some(tail) = self.tail.take() {
-            self.index.push((tail.hi, tail.number));
-        }
-    }
-
-    /// Rows after the last pack: all are new.
-    async fn append(
-        &mut self,
-        session: &mut Session<'_>,
-        rows: &Rows,
-        places: Range<usize>,
-        chunk: &mut Chunk,
-    ) -> Result<(), TargetError> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        self.report.rows += places.len() as u64;
-        for place in places.clone() {
-            match rows.adopted(place) {
-                Some(adopted) => chunk.updates.push((place as u32, adopted)),
-                None => chunk.inserts.push(place as u32),
-            }
-        }
-        let hashes: Option<Vec<RowHash>> = rows.first_hashes.is_some().then(|| {
-            let (before, after) = (&rows.hashes[..places.start], &rows.hashes[places.end..]);
-            let begun = places.clone().map(|place| match rows.adopted.as_ref() {
-                Some(adopted) if adopted[place] => rows.hashes[place],
-                _ => self.begun_hash(rows, place),
-            });
-            before.iter().copied().chain(begun).chain(after.iter().copied()).collect()
-        });
-        let hashes = hashes.as_deref().unwrap_or(&rows.hashes);
-        // Its rows may still be under way, and come to other entries than were wanted.
-        if self.tail.as_ref().is_some_and(|tail| matches!(tail.rows, TailRows::Changed(_))) {
-            self.finish_tasks(session).await?;
-        }
-        let number = match self.tail.take() {
-            Some(tail) => {
-                let joined = match tail.rows {
-                    TailRows::Stored(stored) if stored.count < PACK_ROWS => {
-                        Some(stored.open(&self.area)?)
-                    }
-                    TailRows::Changed(pack) if pack.entries.len() < PACK_ROWS => Some(pack),
-                    _ => None,
-                };
-                if let Some(mut pack) = joined {
-                    pack.entries.extend(places.clone().map(|place| Entry {
-                        old: rows.old.key(place),
-                        new: rows.new.key(place),
-                        hash: hashes[place],
-                        run: session.run,
-                    }));
-                    let hi = rows.old.key(places.end - 1);
-                    let packs = cut(pack.number, None, &hi, pack.entries);
-                    let packs = packs.into_iter().map(|pack| (pack.hi.clone(), pack));
-                    self.made(
-                        packs.map(|(hi, pack)| (hi, pack.store(&self.area))).collect(),
-                        chunk,
-                    );
-                    return Ok(());
-                }
-                self.index.push((tail.hi, tail.number));
-                tail.number + GAP
-            }
-            None => self.index.last().map_or(0, |(_, number)| number + GAP),
-        };
-        let packs = packs_of(&rows.keyed(hashes), places, number, session.run, &self.area);
-        self.made(packs, chunk);
-        Ok(())
-    }
-
-    /// Packs of new rows.
-    fn made(&mut self, packs: Vec<(RowKey, super::ports::Stored)>, chunk: &mut Chunk) {
-        for (hi, stored) in packs {
-            self.settle_tail();
-            self.tail = Some(Tail { number: stored.number, hi, rows: TailRows::Made });
-            chunk.put(stored);
-        }
     }
 
     async fn write(
@@ -529,6 +435,14 @@ impl<'a> RuleWriter<'a> {
             outcome.correct_entries(&mut pack.entries);
         }
     }
+}
+
+/// New rows of one batch.
+pub(super) enum Fresh {
+    /// All is known about them.
+    Whole(Piece),
+    /// With their old keys; some values have yet to get the form that the database gives them.
+    Foreign(RecordBatch, KeyColumns),
 }
 
 /// Where a rule's packs are.
