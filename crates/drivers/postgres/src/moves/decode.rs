@@ -17,7 +17,7 @@ use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Field, ValueType};
 
 use super::binary::{Fields, SIGNATURE};
-use super::{calendar, numeric};
+use super::{calendar, numeric, room};
 use crate::rows::bug;
 
 /// A value that we can't take.
@@ -60,7 +60,7 @@ impl Flaw {
 }
 
 /// Lists of one column.
-struct Lists {
+pub(super) struct Lists {
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
     items: Column,
@@ -70,7 +70,7 @@ struct Lists {
 }
 
 /// One column under way.
-enum Column {
+pub(super) enum Column {
     Boolean(BooleanBuilder),
     Int16(Int16Builder),
     Int32(Int32Builder),
@@ -301,6 +301,8 @@ pub(super) struct Decoder {
     unreadable: Vec<Unreadable>,
     rows: usize,
     bytes: usize,
+    /// Where a row's values are; kept so that not every row needs memory of its own.
+    places: Vec<Option<Range<usize>>>,
     /// What came of a row whose end has not come yet.
     carry: Vec<u8>,
     /// The stream's header has been read.
@@ -321,6 +323,7 @@ impl Decoder {
             unreadable: Vec::new(),
             rows: 0,
             bytes: 0,
+            places: Vec::new(),
             carry: Vec::new(),
             begun: false,
             ended: false,
@@ -355,7 +358,7 @@ impl Decoder {
             at = size;
             self.begun = true;
         }
-        let mut places: Vec<Option<Range<usize>>> = Vec::with_capacity(self.columns.len());
+        let places = &mut self.places;
         while !self.ended {
             let mut fields = Fields::of(&piece[at..]);
             let Some(count) = fields.int16() else { break };
@@ -367,11 +370,11 @@ impl Decoder {
                 return Err(bug("the server sent rows of another number of columns"));
             }
             places.clear();
-            if !fields.places(self.columns.len(), &mut places) {
+            if !fields.places(self.columns.len(), places) {
                 break;
             }
             let row = &piece[at..];
-            let columns = self.columns.iter_mut().zip(&places).zip(&self.fields);
+            let columns = self.columns.iter_mut().zip(&*places).zip(&self.fields);
             for (number, ((column, place), field)) in columns.enumerate() {
                 let done = match place {
                     Some(place) => column.append(&row[place.clone()]),
@@ -403,7 +406,17 @@ impl Decoder {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
         let unreadable = std::mem::take(&mut self.unreadable);
-        let columns: Result<Vec<_>, _> = self.columns.iter_mut().map(Column::finish).collect();
+        let columns = self.columns.iter_mut().zip(self.schema.fields());
+        let columns: Result<Vec<_>, _> = columns
+            .map(|(column, field)| {
+                let next = room::like(column, field.data_type());
+                let array = column.finish()?;
+                if let Some(next) = next {
+                    *column = next;
+                }
+                Ok(array)
+            })
+            .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         columns
             .and_then(|columns| {

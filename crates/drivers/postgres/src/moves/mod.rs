@@ -19,6 +19,7 @@ mod normalise;
 mod numeric;
 mod refused;
 mod rights;
+mod room;
 mod sequence;
 mod source;
 mod store;
