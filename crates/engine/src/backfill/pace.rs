@@ -44,7 +44,8 @@ const LOCK_WAITS: &str = "lock waits";
 
 /// The share of its usual time that a first chunk gets, and every one while others are at work: 2 of
 /// 500 ms. Whoever wants to write a row of the chunk, or to commit behind it, waits for about that
-/// long: `bench impact` measures it.
+/// long, and whoever commits behind it also for its log, which is the same share of its bytes:
+/// `bench impact` measures it.
 const SHARE_FIRST: f64 = 0.004;
 
 /// While others are at work each chunk is followed by a pause of so many times its own length, so

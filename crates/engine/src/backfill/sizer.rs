@@ -40,6 +40,10 @@ const ROWS_FIRST: u64 = 1_000;
 const ROWS_AT_A_SHARE: f64 = 100.0;
 const SHARE_AT_MOST: f64 = 0.1;
 
+/// Nor does the same share of its bytes: what others write in the same time counts among the bytes
+/// that are logged, and smaller chunks would only have more of it for each row.
+const ROWS_AT_A_SHARE_OF_BYTES: f64 = 50.0;
+
 /// The limits that chunks are sized within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Targets {
@@ -93,7 +97,9 @@ impl Sizer {
     pub(crate) fn rows(&self) -> u64 {
         let mut limit = self.targets.rows_max.unwrap_or(ROWS_MAX).min(ROWS_MAX) as f64;
         if let Some(bytes) = self.bytes_per_row {
-            limit = limit.min(self.targets.bytes as f64 / bytes);
+            let whole = self.targets.bytes as f64 / bytes;
+            // Whoever commits behind a chunk waits until its log is on the disk as well as his own.
+            limit = limit.min(whole).min((whole * self.share).max(ROWS_AT_A_SHARE_OF_BYTES));
         }
         (self.rows.min(limit).max(1.0)) as u64
     }
@@ -103,7 +109,7 @@ impl Sizer {
         self.last
     }
 
-    /// Aims at this share of the target time from now on.
+    /// Aims at this share of the target time from now on, and of the bytes.
     pub(crate) fn aim_at(&mut self, share: f64) {
         self.share = share;
     }
@@ -248,6 +254,30 @@ mod tests {
             sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes: None }, true);
         }
         assert!((4..=10).contains(&rows), "{rows}");
+    }
+
+    #[test]
+    fn a_share_is_one_of_bytes_as_well() {
+        let targets = Targets { bytes: 8 << 20, ..TARGETS };
+        let sized = |share: f64, bytes_per_row: u64| {
+            let mut sizer = Sizer::new(targets, None);
+            sizer.aim_at(share);
+            for _ in 0..30 {
+                let rows = sizer.rows();
+                let took = Duration::from_secs_f64(rows as f64 * 1e-6);
+                let bytes = Some(rows * bytes_per_row);
+                sizer.observe(Sample { rows, took, commit: Duration::ZERO, bytes }, true);
+            }
+            sizer.rows()
+        };
+        // 32 KiB of log for whoever commits behind it, rather than 2 ms of rows.
+        assert_eq!(sized(0.004, 400), 83);
+        assert!((300..400).contains(&sized(0.016, 400)), "{}", sized(0.016, 400));
+        assert!(sized(1.0, 400) > 20_000, "{}", sized(1.0, 400));
+        // Others log megabytes meanwhile.
+        assert_eq!(sized(0.004, 20_000), 50);
+        // But no more than what a chunk may have in any case.
+        assert_eq!(sized(0.004, 1 << 20), 8);
     }
 
     #[test]
