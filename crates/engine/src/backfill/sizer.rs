@@ -40,8 +40,8 @@ const ROWS_FIRST: u64 = 1_000;
 const ROWS_AT_A_SHARE: f64 = 100.0;
 const SHARE_AT_MOST: f64 = 0.1;
 
-/// Nor does the same share of its bytes: what others write in the same time counts among the bytes
-/// that are logged, and smaller chunks would only have more of it for each row.
+/// Nor does the same share of its bytes. What others write in the same time is counted with what a
+/// chunk logs: fewer rows would only have more of that each.
 const ROWS_AT_A_SHARE_OF_BYTES: f64 = 50.0;
 
 /// The limits that chunks are sized within.

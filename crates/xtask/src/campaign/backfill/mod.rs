@@ -107,7 +107,7 @@ fn round(
     let body = Body::of_round(shape, number + number / shapes.len());
     let workers = [1, 2, 4][random.usize(0..3)];
     let (chunk_rows, rows) = match (body, [25, 100, 400][random.usize(0..3)]) {
-        (_, _) if throttled => (400, 5_000),
+        (_, _) if throttled => (400, 3_000),
         // A hundred rows of so many that a server reaches them by lists of keys.
         (Body::Few, chunk_rows) => (chunk_rows / 20 + 4, 40_000),
         (_, chunk_rows) => (chunk_rows, 20_000),
