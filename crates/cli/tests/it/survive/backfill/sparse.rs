@@ -143,7 +143,8 @@ fn row_codes_rows_are_found_as_well() {
 #[test]
 fn a_rate_means_a_walk() {
     let world = few(Product::Postgres, "sparse_rate");
-    doubling_few(&world, "-- dunlin: rate 1000000 rows/s\n");
+    let header = "-- dunlin: chunk-by accounts\n-- dunlin: rate 1000000 rows/s\n";
+    world.data(1, &format!("{header}{DOUBLE_FEW}"));
     let ended = run(&world).start().end().exits(0);
     assert!(!ended.all().contains("found by one search"), "{}", ended.all());
     assert_few_once(&world, "walked");
