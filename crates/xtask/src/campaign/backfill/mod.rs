@@ -108,9 +108,9 @@ fn round(
     let workers = [1, 2, 4][random.usize(0..3)];
     let (chunk_rows, rows) = match (body, [25, 100, 400][random.usize(0..3)]) {
         (_, _) if throttled => (400, 3_000),
-        // A hundred rows of so many that a server reaches them by lists of keys. The others walk.
+        // Fifty rows of so many that a server reaches them by lists of keys. The others walk.
         (Body::Few, chunk_rows) if matches!(product, Product::Postgres | Product::Pgbouncer) => {
-            (chunk_rows / 20 + 4, 40_000)
+            (chunk_rows / 10 + 5, 20_000)
         }
         (_, chunk_rows) => (chunk_rows, 20_000),
     };
