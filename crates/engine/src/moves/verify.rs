@@ -191,6 +191,12 @@ async fn judge(
         for entry in Pack::read(stored)?.entries {
             let key = key_hash(&entry.new);
             let Some(finding) = found.get(&key) else { continue };
+            // Kept from before an edit of the mapping, since its old row is gone or can't be read: it was
+            // written with other columns, over which it can't be compared any more.
+            let is_kept = !finding.is_ours && !writer.shapes.is_current(&entry);
+            if is_kept && !finding.is_missing {
+                continue;
+            }
             let theirs = theirs(entry.run);
             let (kind, reason) = match (finding.is_ours, finding.is_missing) {
                 (true, true) => (NoteKind::Differs, "it is not there"),

@@ -304,3 +304,25 @@ fn what_the_application_made_unreadable_is_its_own() {
     shop.run("move run shop").exits(0);
     assert_eq!(shop.orders(), "a|2024-01-01\nB|2024-01-02\nc|2024-01-03");
 }
+
+/// What was kept was written with the columns of then: an edit of the mapping doesn't make it look as
+/// if the application had changed it.
+#[test]
+fn an_edited_mapping_leaves_what_cannot_be_read() {
+    let shop = Shop::new(servers::sqlite("unreadable_edited"), None);
+    shop.edit("unused = [\"spare\"]", "unused = [\"spare\", \"day\"]");
+    shop.edit("set.day  = \"day\"\n", "");
+    let mapping = shop.project.read("moves/shop.toml");
+    let stop = "\n[conflicts]\nchanged_there = \"stop\"\n";
+    shop.project.write("moves/shop.toml", &format!("{mapping}{stop}"));
+    shop.old(SQLITE.tables);
+    shop.run("move run shop").exits(0);
+    shop.old(SQLITE.spoil_filter);
+    shop.edit("set.name = \"name\"", "set.name = \"name\"\nset.day  = \"day\"");
+    shop.edit("unused = [\"spare\", \"day\"]", "unused = [\"spare\"]");
+    shop.run("move run shop").exits(6);
+    assert_eq!(shop.orders(), "a|2024-01-01\nb|\nc|2024-01-03");
+    shop.old(SQLITE.repair);
+    shop.run("move run shop").exits(0);
+    assert_eq!(shop.orders(), "a|2024-01-01\nb|2024-01-02\nc|2024-01-03");
+}
