@@ -21,8 +21,9 @@ use super::verify::{each_stored, table_of};
 use super::writer::{RuleWriter, pack_area};
 use crate::TargetError;
 
-/// So many are fetched by their keys; for more the table is read once more.
-const FETCHED_MAX: usize = 1_000;
+/// So many are fetched by their keys; for more the table is read once more. In development builds so
+/// few that tests and campaigns do both.
+const FETCHED_MAX: usize = if cfg!(debug_assertions) { 20 } else { 1_000 };
 
 /// Rows that are fetched at once, in one batch, however large they are.
 const AT_ONCE: usize = 50;

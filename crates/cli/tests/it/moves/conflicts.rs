@@ -75,6 +75,36 @@ fn the_application_s_own_rows_are_its_own() {
     snapshot!("move_own_rows", library.project, story(&[kept, taken, rejects]));
 }
 
+/// Few rows that differ are fetched by their keys, many are found by reading the table once more.
+#[test]
+fn few_rows_and_many_that_the_application_touched_are_told() {
+    let library = Library::new();
+    library.old(
+        "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 399)
+         INSERT INTO books SELECT i, 'Volume ' || i FROM n",
+    );
+    library.run("move run library").exits(0);
+    let told = |run: &crate::project::Ran, kind: &str, count: u64| {
+        let report: serde_json::Value = serde_json::from_str(&run.stdout()).expect("a report");
+        let rules = report["rules"].as_array().expect("rules");
+        let books = rules.iter().find(|rule| rule["rule"] == "books").expect("books");
+        let reasons = books["notes"][kind].as_object();
+        let all = reasons.into_iter().flat_map(|reasons| reasons.values());
+        assert_eq!(all.filter_map(serde_json::Value::as_u64).sum::<u64>(), count, "{}", run.all());
+        let (rows, verified) = (books["rows"].as_u64(), books["verified"].as_u64());
+        rows.zip(verified).map(|(rows, verified)| rows - verified)
+    };
+    library.new_one("UPDATE books SET title = 'New' WHERE id BETWEEN 100 AND 104");
+    library.new_one("DELETE FROM books WHERE id IN (200, 201)");
+    let few = library.run("move run library --json").exits(0);
+    assert_eq!(told(&few, "changed_there", 5), Some(7));
+    told(&few, "deleted_there", 2);
+    library.new_one("UPDATE books SET title = 'New' WHERE id BETWEEN 100 AND 159");
+    let many = library.run("move run library --json").exits(0);
+    assert_eq!(told(&many, "changed_there", 60), Some(62));
+    told(&many, "deleted_there", 2);
+}
+
 #[test]
 fn an_old_row_that_no_rule_takes_is_told() {
     let library = Library::new();
