@@ -48,8 +48,10 @@ fn a_lock_is_waited_for(product: Product) {
         .expect("it has them");
     let run = shop.move_run().start();
     let waiting = match product {
+        // Not `innodb_trx`: who reads that more often than ten times a second sees it stand still.
         Product::Mysql => {
-            "SELECT count(*) > 0 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            "SELECT count(*) > 0 FROM information_schema.processlist WHERE db = DATABASE() \
+             AND id <> CONNECTION_ID() AND command <> 'Sleep' AND time >= 1 AND info LIKE '%posts%'"
         }
         _ => {
             "SELECT (count(*) > 0)::int FROM pg_stat_activity \
