@@ -96,13 +96,19 @@ pub(super) fn push_after(
     chunk: &Chunk,
 ) {
     push_text_forms(script, true);
-    let these = format!("c.job = {} AND c.pass = {} AND c.number > {FIRST}", job(lease), work.pass);
+    let of_chunk = |c: &str| {
+        format!("{c}.job = {} AND {c}.pass = {} AND {c}.number > {FIRST}", job(lease), work.pass)
+    };
+    let (these, those) = (of_chunk("c"), of_chunk("d"));
     let now = format!(
         "(SELECT {key} AS key, t.xmin::text AS version FROM {table} AS t WHERE {range}) AS n",
         key = layout.encoded("t"),
         table = work.table,
         range = layout.range(&chunk.range, Some("t")),
     );
+    // What is kept of this pass is unknown to the planner's statistics until the next ANALYZE: it would
+    // take it for one row, and go through the chunk's rows once for each.
+    script.push(Part::Ledger, "SET LOCAL enable_nestloop TO off");
     // Other lanes capture at the same time: theirs are told apart by their transaction.
     script.push(
         Part::Ledger,
@@ -118,10 +124,11 @@ pub(super) fn push_after(
         &format!(
             "UPDATE dunlin.captured AS c SET xmin_after = COALESCE(n.version, {DELETED}) \
              FROM dunlin.captured AS d LEFT JOIN {now} ON n.key = d.key \
-             WHERE {these} AND c.xmin_after = {OURS} AND d.number = c.number \
+             WHERE {these} AND c.xmin_after = {OURS} AND {those} AND d.number = c.number \
              AND COALESCE(n.version, {DELETED}) <> c.xmin_after"
         ),
     );
+    script.push(Part::Ledger, "SET LOCAL enable_nestloop TO DEFAULT");
     push_text_forms(script, false);
 }
 
