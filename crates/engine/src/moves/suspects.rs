@@ -2,7 +2,7 @@
 //! they are missing or others.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ use super::read_rows::ReadRows;
 use super::row_hash::RowHash;
 use super::session::Session;
 use super::settle::key_batch;
-use super::spread::Hashes;
+use super::spread::{Hashes, LastBits};
 use super::verify::{each_stored, table_of};
 use super::writer::{RuleWriter, pack_area};
 use crate::TargetError;
@@ -29,31 +29,10 @@ const FETCHED_MAX: usize = if cfg!(debug_assertions) { 20 } else { 1_000 };
 const AT_ONCE: usize = 50;
 
 /// Values by a key's hash, which is not hashed once more.
-type ByHash<T> = HashMap<u128, T, BuildHasherDefault<FirstBits>>;
+type ByHash<T> = HashMap<u128, T, BuildHasherDefault<LastBits>>;
 
 /// What is wrong, by the hash of the row's key in the target.
 pub(super) type Findings = ByHash<Finding>;
-
-/// The first bits of a hash.
-#[derive(Default)]
-pub(super) struct FirstBits(u64);
-
-impl Hasher for FirstBits {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `write_u128` is called; this is right for anything else.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = (hash >> 64) as u64;
-    }
-}
 
 struct Expected {
     hash: RowHash,
