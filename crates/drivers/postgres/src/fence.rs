@@ -7,7 +7,7 @@ use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::{FORMAT, Lease};
 
 use crate::quote;
-use crate::rows::{number, single};
+use crate::rows::{number, required, single};
 use crate::session::Session;
 
 /// How long the server lets a transaction of ours idle before it ends the session. We never think
@@ -180,6 +180,48 @@ pub(crate) async fn begin_fenced_at(
         session.backend.store(pid, Ordering::Relaxed);
     }
     if answers.get(fence_index).is_some_and(|fence| fence.count == 1) {
+        return Ok(());
+    }
+    session.rollback().await;
+    check_writer(session).await?;
+    Err(fenced(lease))
+}
+
+/// Begins a transaction during which nobody can take the lease over, for what must not be done by a
+/// runner that slept past its end. It writes no ledger row, so its commit is not counted. Its
+/// statements run in the role that the session has. Without the lease: an error, and no transaction.
+pub(crate) async fn hold_fence(session: &Session, lease: &Lease) -> Result<(), TargetError> {
+    let (as_login, in_role, first) = if session.dirty {
+        let roles = "SELECT pg_catalog.current_setting('session_authorization'), \
+             pg_catalog.current_setting('role')";
+        let answers = session.ask(roles).await?;
+        let row = single(&answers, 0)?;
+        let in_role = format!(
+            ";SET LOCAL session_authorization TO {};SET LOCAL role TO {}",
+            quote::text(required(row, 0)?),
+            quote::text(required(row, 1)?)
+        );
+        (AS_LOGIN, in_role, 3)
+    } else {
+        ("", String::new(), 1)
+    };
+    let sql = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED;{as_login}{settings};\
+         SELECT 1 FROM dunlin.segments WHERE job = {job} AND seg = {seg} AND token = {token} \
+         AND (SELECT min_writer FROM dunlin.meta) <= {FORMAT} FOR SHARE{in_role}",
+        settings = Limits::LEDGER.sql(session, &session_name(lease), true),
+        job = quote::text(&lease.resource.to_string()),
+        seg = lease.seg,
+        token = lease.token,
+    );
+    let answers = match session.ask(&sql).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            session.rollback().await;
+            return Err(as_ledger_error(session, error, Access::Write));
+        }
+    };
+    if answers.get(first + LOCAL_SETTINGS).is_some_and(|held| !held.rows.is_empty()) {
         return Ok(());
     }
     session.rollback().await;

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use dunlin_engine::{ErrorKind, Settled, TargetError, Work};
+use dunlin_engine::{ErrorKind, Settled, TargetError, Work, failpoint};
 use dunlin_model::{Lease, Restart, Statement, StepRecord};
 
+use crate::fence::hold_fence;
 use crate::image::{builds_index_concurrently, expression, mentions_index, objects, same};
 use crate::quote;
 use crate::rows::{number, required, single};
@@ -33,7 +34,7 @@ pub(crate) async fn settle_step(
     session.clean().await?;
     end_old_statement(session, lease, step, &statement.text).await?;
     enter(session, lease, work, index).await?;
-    clear_leftovers(session, statement, step.image.as_deref()).await?;
+    clear_leftovers(session, lease, statement, step.image.as_deref()).await?;
     if finish_detach(session, statement).await? {
         return Ok(Settled::TookEffect);
     }
@@ -91,7 +92,12 @@ async fn end_old_statement(
     );
     let mut pids = Vec::new();
     for _ in 0..ENDING_LOOKS {
-        let answers = session.ask(&end).await?;
+        // Somebody who slept past the end of his lease ends nothing: what runs is his heir's. A
+        // transaction a look, since a transaction sees one state of the list.
+        hold_fence(session, lease).await?;
+        let answers = session.ask(&end).await;
+        session.rollback().await;
+        let answers = answers?;
         let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
         pids = rows.iter().map(|row| number::<i32>(row, 0)).collect::<Result<_, _>>()?;
         if pids.is_empty() {
@@ -108,8 +114,14 @@ async fn end_old_statement(
 
 /// Drops INVALID indexes that a concurrent build left on its tables and that were not there before
 /// it. Nothing is dropped while somebody builds it.
+///
+/// A drop beside the application's work runs outside a transaction, so no fence covers it: a runner
+/// that slept between its look and its drop would drop the index that another one has built
+/// meanwhile under that name. So each is first given, under the fence, a name that no other index
+/// ever gets, and is dropped by that one.
 pub(crate) async fn clear_leftovers(
     session: &Session,
+    lease: &Lease,
     statement: &Statement,
     image: Option<&str>,
 ) -> Result<(), TargetError> {
@@ -120,12 +132,44 @@ pub(crate) async fn clear_leftovers(
         .iter()
         .map(|object| format!("pg_catalog.to_regclass({})", quote::text(&object.name)))
         .collect();
-    if tables.is_empty() {
+    if tables.is_empty() || leftovers(session, &tables, image).await?.is_empty() {
         return Ok(());
     }
-    // An object may be the table, or (REINDEX INDEX) one of its indexes.
+    hold_fence(session, lease).await?;
+    let renamed = match rename_leftovers(session, &tables, image).await {
+        Ok(renamed) => renamed,
+        Err(error) => {
+            session.rollback().await;
+            return Err(error);
+        }
+    };
+    session.commit().await?;
+    session.forget_backend();
+    failpoint("leftover.renamed");
+    for index in renamed {
+        // It waits for older transactions on the table, as long as they take.
+        session.run(&format!("DROP INDEX CONCURRENTLY IF EXISTS {index}")).await?;
+    }
+    Ok(())
+}
+
+/// An index that a build left.
+struct Leftover {
+    oid: u32,
+    /// Schema and name, quoted.
+    schema: String,
+    name: String,
+}
+
+/// What was left on these tables. An object may be the table, or (REINDEX INDEX) one of its
+/// indexes.
+async fn leftovers(
+    session: &Session,
+    tables: &[String],
+    image: &str,
+) -> Result<Vec<Leftover>, TargetError> {
     let sql = format!(
-        "SELECT i.indexrelid, pg_catalog.quote_ident(n.nspname) || '.' || \
+        "SELECT i.indexrelid, pg_catalog.quote_ident(n.nspname), \
          pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -136,14 +180,32 @@ pub(crate) async fn clear_leftovers(
         tables = tables.join(", "),
     );
     let answers = session.ask(&sql).await?;
+    let mut left = Vec::new();
     for row in answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
-        if !mentions_index(image, number(row, 0)?) {
-            let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", required(row, 1)?);
-            // It waits for older transactions on the table, as long as they take.
-            session.run(&drop).await?;
+        let oid = number(row, 0)?;
+        if !mentions_index(image, oid) {
+            let (schema, name) = (required(row, 1)?.to_owned(), required(row, 2)?.to_owned());
+            left.push(Leftover { oid, schema, name });
         }
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Gives each its own name, in the transaction that holds the fence; returns those names.
+async fn rename_leftovers(
+    session: &Session,
+    tables: &[String],
+    image: &str,
+) -> Result<Vec<String>, TargetError> {
+    let mut renamed = Vec::new();
+    for Leftover { oid, schema, name } in leftovers(session, tables, image).await? {
+        let own = format!("dunlin_leftover_{oid}");
+        if name != own {
+            session.ask(&format!("ALTER INDEX {schema}.{name} RENAME TO {own}")).await?;
+        }
+        renamed.push(format!("{schema}.{own}"));
+    }
+    Ok(renamed)
 }
 
 /// ALTER TABLE … DETACH PARTITION … CONCURRENTLY that died between its two transactions is only

@@ -113,7 +113,7 @@ pub(crate) async fn open_step(
         session.clean().await?;
     }
     if statement.is_some_and(builds_index_concurrently) {
-        clear_before_reopening(session, work, ordinal).await?;
+        clear_before_reopening(session, lease, work, ordinal).await?;
     }
     let image = expression(&statement.map(objects).unwrap_or_default());
     let checksum = match (statement, &work.entry.content) {
@@ -173,6 +173,7 @@ fn step_condition(work: &Work, ordinal: u32) -> String {
 /// A step that failed earlier may have left an INVALID index that could not be dropped then.
 async fn clear_before_reopening(
     session: &Session,
+    lease: &Lease,
     work: &Work,
     ordinal: u32,
 ) -> Result<(), TargetError> {
@@ -186,7 +187,7 @@ async fn clear_before_reopening(
     let Some(statement) = work.statements.get(ordinal as usize) else {
         return Ok(());
     };
-    clear_leftovers(session, statement, field(row, 0)?).await
+    clear_leftovers(session, lease, statement, field(row, 0)?).await
 }
 
 /// Sends one statement alone.
@@ -218,7 +219,7 @@ pub(crate) async fn send_step(
         Err(error) => {
             let mut error = watcher.explain(error);
             if error.kind != ErrorKind::Lost && builds_index_concurrently(statement) {
-                note_leftovers(session, work, ordinal, &mut error).await;
+                note_leftovers(session, lease, work, ordinal, &mut error).await;
             }
             Err(error)
         }
@@ -226,8 +227,14 @@ pub(crate) async fn send_step(
 }
 
 /// After a failed build: drops what it left, or says that it could not.
-async fn note_leftovers(session: &Session, work: &Work, ordinal: u32, error: &mut TargetError) {
-    if let Err(left) = clear_before_reopening(session, work, ordinal).await {
+async fn note_leftovers(
+    session: &Session,
+    lease: &Lease,
+    work: &Work,
+    ordinal: u32,
+    error: &mut TargetError,
+) {
+    if let Err(left) = clear_before_reopening(session, lease, work, ordinal).await {
         error.notes.push(format!(
             "the INVALID index that it left could not be dropped ({left}); the next run tries again"
         ));

@@ -2,6 +2,8 @@
 
 use dunlin_testkit::servers::Product;
 
+use rustix::process::Signal;
+
 use super::world::{DOUBLE, ONE_NUMBER, World, doubled, on_each};
 
 /// A file of statements most of which fail or do harm when they are run twice, and how many of
@@ -106,3 +108,32 @@ fn an_index_whose_build_was_killed_is_built_again() {
          WHERE indrelid = 't'::regclass AND NOT indisprimary";
     assert_eq!(world.sql(indexes), "t_n|t");
 }
+
+/// (7, 30) A runner that found a dead build's INVALID index, and slept past its lease before it
+/// dropped it: the index that another one has built meanwhile under the same name stays.
+fn who_slept_before_dropping_a_leftover_drops_nothing_else(product: Product) {
+    let world = World::new(product, "sleeper_leftover");
+    world.schema(1, ONE_NUMBER);
+    world.run("migrate").exits(0);
+    world.schema(2, "-- dunlin: no-transaction\nCREATE INDEX CONCURRENTLY t_n ON t (n);\n");
+    world.die_at("step.opened");
+    // What a server leaves when the builder's backend is killed.
+    world.sql(
+        "CREATE INDEX t_n ON t (n); \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_n'::regclass",
+    );
+    let sleeper = world
+        .command("migrate")
+        .lease(700)
+        .variable("DUNLIN_FAILPOINT", "leftover.renamed")
+        .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+        .start();
+    sleeper.until_stopped();
+    world.run("migrate --lease-wait 60s").exits(0);
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(0);
+    let indexes = "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid \
+         WHERE indrelid = 't'::regclass AND NOT indisprimary";
+    assert_eq!(world.sql(indexes), "t_n|t");
+}
+on_each!(who_slept_before_dropping_a_leftover_drops_nothing_else: postgres, pgbouncer);

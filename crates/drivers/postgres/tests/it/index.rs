@@ -100,6 +100,43 @@ async fn an_invalid_index_is_never_taken_for_done() {
     );
 }
 
+/// It slept past the end of its lease: the session that is at work is its heir's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_lost_its_lease_ends_no_build() {
+    let world = World::new("index_heir").await;
+    world.sql("CREATE TABLE t (a integer); INSERT INTO t VALUES (1)").await;
+    let build = outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY ours ON t (a)", "t");
+    let work = work(1, vec![build]);
+    let mut dead = world.with_ledger().await;
+    let mut lease = claimed(&mut dead, 1).await;
+    dead.open_step(&mut lease, &work, 0, None).await.expect("journal");
+    drop(dead);
+    let mut sleeper: Box<dyn Target> = world.target().await;
+    let lost = claimed(&mut sleeper, 2).await;
+    let open = ledger(&mut sleeper).await.steps;
+    let blocker = world.bystander().await;
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE")
+        .await
+        .expect("a transaction");
+    let mut heir = world.with_ledger().await;
+    let mut lease = claimed(&mut heir, 3).await;
+    heir.open_step(&mut lease, &work, 0, None).await.expect("journal");
+    let building = async {
+        heir.send_step(&lease, &work, 0).await.expect("the index");
+        heir
+    };
+    let waking = async {
+        world.until(BUILDING, "1").await;
+        let error = sleeper.settle_step(&lost, &work, &open[0]).await.expect_err("too late");
+        assert_eq!(error.kind, ErrorKind::Fenced, "{error:?}");
+        blocker.batch_execute("ROLLBACK").await.expect("the end of it");
+    };
+    let (mut heir, ()) = tokio::join!(building, waking);
+    heir.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
+    assert_eq!(world.sql(INVALID).await, "0");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_fails_leaves_no_invalid_index() {
     let world = World::new("index_duplicates").await;
