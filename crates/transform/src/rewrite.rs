@@ -83,6 +83,10 @@ fn unaliased(expr: Expr) -> Expr {
     }
 }
 
+/// What is said of an expression that names a table.
+pub(crate) const NO_OTHER_TABLE: &str = "an expression sees one row and no other table: what is \
+     wanted of another gets a name by `look_up` under [from.NAME]";
+
 /// Only what sees one row.
 fn check(expr: &Expr) -> Result<()> {
     let mut wrong = None;
@@ -92,7 +96,7 @@ fn check(expr: &Expr) -> Result<()> {
             | Expr::Exists(_)
             | Expr::InSubquery(_)
             | Expr::SetComparison(_)
-            | Expr::OuterReferenceColumn(..) => "an expression sees one row and no other table",
+            | Expr::OuterReferenceColumn(..) => NO_OTHER_TABLE,
             Expr::SimilarTo(_) => {
                 "SIMILAR TO isn't offered: write LIKE, or ~ and a regular expression"
             }

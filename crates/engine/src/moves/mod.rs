@@ -28,6 +28,7 @@ mod lanes;
 mod leaders;
 mod leading;
 mod look;
+mod look_up;
 mod matching;
 mod notes;
 mod order;

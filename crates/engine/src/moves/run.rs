@@ -7,7 +7,7 @@ use dunlin_model::moves::{
     Catalogue, IdKind, IdSpec, Mapping, MoveMode, Placed, Relation, TableName,
 };
 use dunlin_model::{Diagnostic, Lease, Place, Resource, Severity};
-use dunlin_project::moves::check_mapping;
+use dunlin_project::moves::{LOOK_UP, check_mapping};
 
 use super::breaks::Breaks;
 use super::control::{Control, ending, told_to_stop};
@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::gated::Gated;
 use super::lanes::Lanes;
 use super::look::never_ran;
+use super::look_up;
 use super::plan::{MovePlan, PlannedSource, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector};
 use super::report::MoveReport;
@@ -133,6 +134,9 @@ pub(super) async fn planned(
     found.extend(unsupported(&move_job.mapping));
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|one| one.severity == Severity::Error);
+    if errors.iter().any(|error| error.rule == LOOK_UP) {
+        return Err(EngineError::Refused(errors));
+    }
     let planned = plan(&move_job.mapping, &from, &to, move_job.compiler.as_ref());
     match planned {
         Ok(plan) if errors.is_empty() => Ok((plan, warnings)),
@@ -186,7 +190,8 @@ fn said_of_files(mapping: &Mapping) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// The source's tables, and the mapping's queries as if they were some.
+/// The source's tables, and the mapping's queries as if they were some; what is looked up elsewhere
+/// is among their columns.
 pub async fn source_catalogue(
     mapping: &Mapping,
     source: &mut dyn Source,
@@ -208,6 +213,7 @@ pub async fn source_catalogue(
             is_table: false,
         });
     }
+    look_up::add_fields(mapping, &mut catalogue);
     Ok(catalogue)
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
 
+use super::look_up::Looking;
 use super::ports::{Batches, Extract, Source, UnreadRecords};
 use super::run::{MoveJob, SOURCE_NOTE};
 use crate::TargetError;
@@ -13,6 +14,7 @@ impl MoveJob {
     /// Opens the source.
     pub(super) async fn open_source(&self) -> Result<Box<dyn Source>, TargetError> {
         let source = self.source.open().await.map_err(told)?;
+        let source = Looking::over(source, &self.mapping, self.memory_bytes);
         Ok(Box::new(ToldSource(source)))
     }
 }

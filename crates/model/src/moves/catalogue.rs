@@ -98,7 +98,7 @@ impl fmt::Display for TableName {
 }
 
 /// A column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Field {
     /// Its name, as the database spells it.
     pub name: String,

@@ -128,6 +128,31 @@ pub struct Conflicts {
     pub max_deleted_percent: Option<u8>,
 }
 
+/// A value of another source table's row, found by its key, under a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUp {
+    /// The name that expressions use.
+    pub name: String,
+    /// The source that is looked in, by the name that rules use.
+    pub within: String,
+    /// The columns of the old row that say which row; earlier look-ups among them.
+    pub of: Vec<String>,
+    /// The columns there that must be equal to them, in the same order. Empty: its key.
+    pub by: Vec<String>,
+    /// The column whose value is taken. `None`: the one that has the look-up's name.
+    pub take: Option<String>,
+    /// Where it is said.
+    pub line: usize,
+}
+
+impl LookUp {
+    /// The column whose value is taken.
+    #[must_use]
+    pub fn taken(&self) -> &str {
+        self.take.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// What is said about a source table once, for all rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSpec {
@@ -141,6 +166,8 @@ pub struct SourceSpec {
     pub key: Vec<String>,
     /// Columns that are known and not wanted.
     pub unused: Vec<Placed<String>>,
+    /// Values of other sources' rows, in order; later ones may go by earlier ones.
+    pub look_ups: Vec<LookUp>,
     /// Named expressions, in order; later ones may use earlier ones.
     pub lets: Vec<(String, Expression)>,
     /// Files: what their columns hold, where that isn't text.
@@ -152,6 +179,16 @@ pub struct SourceSpec {
 }
 
 impl SourceSpec {
+    /// The table or view that it is; for a query, its name here.
+    #[must_use]
+    pub fn relation(&self) -> TableName {
+        match (&self.query, &self.table) {
+            (Some(_), _) => TableName::of(&self.name),
+            (None, Some(table)) => table.clone(),
+            (None, None) => TableName::parse(&self.name),
+        }
+    }
+
     /// A source of which nothing more is said than its name.
     #[must_use]
     pub fn of(name: &str, line: usize) -> Self {
@@ -161,6 +198,7 @@ impl SourceSpec {
             query: None,
             key: Vec::new(),
             unused: Vec::new(),
+            look_ups: Vec::new(),
             lets: Vec::new(),
             types: Vec::new(),
             file: None,

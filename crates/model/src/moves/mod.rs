@@ -10,5 +10,6 @@ pub use files::{
 };
 pub use mapping::{
     Changed, Conflicts, Deleted, Duplicates, Each, Expression, Gone, IdKind, IdSpec, LeaveOut,
-    Mapping, Missing, MoveMode, NewReference, OnRowError, Placed, Rule, Setting, SourceSpec, Value,
+    LookUp, Mapping, Missing, MoveMode, NewReference, OnRowError, Placed, Rule, Setting,
+    SourceSpec, Value,
 };

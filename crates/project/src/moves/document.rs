@@ -24,6 +24,7 @@ pub(super) enum Scope {
     Ids,
     Conflicts,
     From,
+    LookUp,
     Files,
     Into,
     Set,
@@ -60,8 +61,9 @@ const KEYS: &[(Scope, &str, &[&str])] = &[
     (
         Scope::From,
         "under [from.NAME]",
-        &["table", "query", "key", "unused", "types", "file", "let"],
+        &["table", "query", "key", "unused", "types", "file", "look_up", "let"],
     ),
+    (Scope::LookUp, "in `look_up.NAME = { in = … }`", &["in", "of", "by", "take"]),
     (
         Scope::Files,
         "under [files]",

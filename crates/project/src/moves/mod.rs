@@ -9,11 +9,12 @@ mod document;
 mod files;
 mod folder;
 mod identifiers;
+mod look_up;
 mod reader;
 mod rule;
 mod scaffold;
 
-pub use check::check_mapping;
+pub use check::{LOOK_UP, check_mapping};
 pub use folder::{FOLDER, list_mappings, read_mapping};
 pub use reader::{parse_mapping, percent};
 pub use scaffold::scaffold;

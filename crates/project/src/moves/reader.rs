@@ -10,7 +10,7 @@ use dunlin_model::moves::{
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Item, Key, Scope, is_key, is_plain};
-use super::{files, rule};
+use super::{files, look_up, rule};
 use crate::directive::is_name;
 use crate::folder::toml_error;
 
@@ -303,6 +303,11 @@ fn source(document: &mut Document<'_>, key: &Key<'_>, table: &DeTable<'_>) -> So
             "unused" => spec.unused = document.names(&inner, value, "[\"flavor\"]"),
             "types" => spec.types = files::types(document, &inner, value),
             "file" => spec.file = files::options(document, &inner, value),
+            "look_up" => {
+                if let Some(table) = document.table(&inner, value) {
+                    spec.look_ups = look_up::read(document, &inner, table);
+                }
+            }
             "let" => {
                 if let Some(table) = document.table(&inner, value) {
                     lets(document, &inner, table, &mut spec);
@@ -335,7 +340,11 @@ pub(super) fn schema_without_quotes(
 }
 
 /// `["tenant_id", "id"]`, or `"tenant_id, id"`.
-fn key_columns(document: &mut Document<'_>, path: &str, value: Item<'_, '_>) -> Vec<String> {
+pub(super) fn key_columns(
+    document: &mut Document<'_>,
+    path: &str,
+    value: Item<'_, '_>,
+) -> Vec<String> {
     let names = document.names(path, value, "[\"id\"]");
     match value.get_ref() {
         DeValue::String(_) => names

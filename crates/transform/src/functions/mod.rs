@@ -272,7 +272,7 @@ impl<'a> Provider<'a> {
 
 impl ContextProvider for Provider<'_> {
     fn get_table_source(&self, _name: TableReference) -> Result<Arc<dyn TableSource>> {
-        plan_err!("an expression sees one row and no other table")
+        plan_err!("{}", crate::rewrite::NO_OTHER_TABLE)
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

@@ -11,6 +11,7 @@ mod exchanged;
 mod files;
 mod finish;
 mod logins;
+mod look_ups;
 mod matched;
 mod mistakes;
 mod modes;

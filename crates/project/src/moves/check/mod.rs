@@ -2,6 +2,7 @@
 
 mod expressions;
 mod ids;
+mod look_ups;
 mod rules;
 mod sources;
 
@@ -13,6 +14,7 @@ use dunlin_model::{Diagnostic, Place};
 use crate::suggestion;
 
 pub(super) use ids::{can_keep, holds_uuids, is_integer};
+pub use look_ups::LOOK_UP;
 
 /// Checks a mapping against both databases: tables, columns, keys, ids, and what nothing uses. The
 /// findings are in the order of the file; nothing runs while an error is among them.

@@ -7,7 +7,7 @@ use dunlin_model::moves::{IdSpec, Relation, SourceSpec};
 
 use super::super::identifiers::mentioned;
 use super::expressions::of_rule;
-use super::{Check, help_columns, help_names, help_tables};
+use super::{Check, help_columns, help_names, help_tables, look_ups};
 use crate::suggestion;
 
 pub(super) fn check(check: &mut Check<'_>) {
@@ -21,8 +21,12 @@ pub(super) fn check(check: &mut Check<'_>) {
             source(check, &from.value, from.line);
         }
     }
+    let looked_in = |name: &str| {
+        let mut look_ups = mapping.sources.iter().flat_map(|spec| &spec.look_ups);
+        look_ups.any(|look_up| look_up.within == name)
+    };
     for spec in &mapping.sources {
-        if !seen.contains(spec.name.as_str()) {
+        if !seen.contains(spec.name.as_str()) && !looked_in(&spec.name) {
             check.notice(
                 "source-not-used",
                 spec.line,
@@ -82,6 +86,7 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
     }
     if let Some(spec) = spec {
         said_columns(check, spec, relation);
+        look_ups::check(check, spec, relation);
     }
     if is_moved {
         left_over(check, name, relation, line);
@@ -211,21 +216,27 @@ fn used_names(check: &Check<'_>, name: &str) -> BTreeSet<String> {
     let of_rest = mapping.leave_out.iter().filter(|leave_out| leave_out.from.value == name);
     let is_from = |spec: &&IdSpec| spec.from.as_ref().is_some_and(|from| from.value == name);
     let of_ids = mapping.ids.iter().filter(is_from).flat_map(|spec| &spec.by_values);
+    let of_look_ups = check.spec(name).into_iter().flat_map(|spec| &spec.look_ups);
+    let of_look_ups = of_look_ups.flat_map(|look_up| look_up.of.iter().cloned());
     of_rules
         .map(|used| used.expression)
         .chain(of_lets.map(|(_, expression)| expression))
         .chain(of_rest.filter_map(|leave_out| leave_out.filter.as_ref()))
         .chain(of_ids)
         .flat_map(|expression| mentioned(&expression.text).names)
+        .chain(of_look_ups)
         .collect()
 }
 
 /// Old tables that the mapping doesn't speak of: nothing vanishes silently.
 fn not_mentioned(check: &mut Check<'_>, seen: &BTreeSet<&str>) {
+    let look_ups = check.mapping.sources.iter().flat_map(|spec| &spec.look_ups);
+    let looked_in = look_ups.map(|look_up| look_up.within.as_str());
     let spoken: Vec<&Relation> = seen
         .iter()
         .copied()
         .chain(check.mapping.sources.iter().map(|spec| spec.name.as_str()))
+        .chain(looked_in)
         .filter_map(|name| check.old(name))
         .collect();
     // A query may read any of them.
