@@ -34,6 +34,7 @@ pub(crate) async fn acquire(
     let began = Instant::now();
     let mut told: Option<Instant> = None;
     let mut displace: Option<LeaseHolder> = None;
+    crate::failpoint("lease.claiming");
     loop {
         let dead = displace.as_ref().map(|holder| holder.owner.id.as_str());
         let claim = target.claim(resource, &job.owner, job.limits.lease_ttl, dead).await?;

@@ -93,7 +93,8 @@ impl fmt::Display for Cause {
             Self::Unknown { .. } => f.write_str("its outcome is unknown"),
             Self::Interrupted => f.write_str("stopped by a person"),
             Self::Refused { diagnostics } => f.write_str(&list(diagnostics)),
-            Self::RowsRemain { count } => write!(f, "{count} row(s) are in quarantine"),
+            Self::RowsRemain { count: 1 } => f.write_str("1 row is in quarantine"),
+            Self::RowsRemain { count } => write!(f, "{count} rows are in quarantine"),
             Self::NotProved { rounds: 0 } => {
                 f.write_str("it ran to its end, and done-when does not hold")
             }
@@ -163,7 +164,7 @@ pub enum EngineError {
     #[error("{}", list(.0))]
     Refused(Vec<Diagnostic>),
     /// Applied migrations were edited.
-    #[error("{} applied migration(s) were edited", .0.len())]
+    #[error("{}", edited(.0.len()))]
     Drift(Vec<Drift>),
     /// The database.
     #[error(transparent)]
@@ -182,6 +183,13 @@ pub enum EngineError {
         /// What to do.
         help: String,
     },
+}
+
+fn edited(count: usize) -> String {
+    match count {
+        1 => "1 applied migration was edited".to_owned(),
+        _ => format!("{count} applied migrations were edited"),
+    }
 }
 
 fn list(diagnostics: &[Diagnostic]) -> String {

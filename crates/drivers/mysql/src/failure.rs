@@ -137,8 +137,12 @@ fn help_for(error: &ServerError, kind: ErrorKind) -> Option<String> {
         (1205 | 3572, _) => "see who holds the lock; or raise lock-timeout",
         (1969 | 3024, _) => "raise statement-timeout, or do the work in smaller steps",
         (1153, _) => "raise max_allowed_packet on the server, or split the statement",
-        (1054 | 1146, ErrorKind::LedgerFormat) => {
-            "a dunlin_… table was dropped or changed by hand: restore it from a backup"
+        (1146, ErrorKind::LedgerFormat) => {
+            "was the ledger dropped with its last move meanwhile? then run this again; if not, \
+             restore the dunlin_… table from a backup"
+        }
+        (1054, ErrorKind::LedgerFormat) => {
+            "a dunlin_… table was changed by hand: restore it from a backup"
         }
         (1148 | 3948 | 4166, _) => LOCAL_INFILE_HELP,
         _ => return None,

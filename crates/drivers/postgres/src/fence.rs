@@ -301,6 +301,14 @@ pub(crate) fn as_ledger_error(
 ) -> TargetError {
     let user = quote::name(&session.endpoint.user_name());
     match error.kind {
+        _ if matches!(error.code.as_deref(), Some("42P01" | "3F000")) => TargetError {
+            message: format!("the ledger, or a part of it, is gone: {}", error.message),
+            ..error
+        }
+        .help(
+            "was it dropped with its last move meanwhile? then run this again; if not, restore the \
+             schema `dunlin` from a backup",
+        ),
         ErrorKind::Fenced => TargetError {
             message: "the lease is no longer ours: another runner took it over".to_owned(),
             ..error

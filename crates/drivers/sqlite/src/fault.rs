@@ -226,6 +226,14 @@ fn by_code(
         ffi::SQLITE_NOMEM => of_kind(ErrorKind::Exhausted).help("the process ran out of memory"),
         ffi::SQLITE_SCHEMA => of_kind(ErrorKind::Conflict),
         _ if user => of_kind(ErrorKind::Statement),
+        _ if words.starts_with("no such table: dunlin_") => TargetError::new(
+            ErrorKind::LedgerFormat,
+            format!("the ledger, or a part of it, is gone: {words}"),
+        )
+        .help(
+            "was it dropped with its last move meanwhile? then run this again; if not, restore it \
+             from a backup",
+        ),
         _ => of_kind(ErrorKind::Bug),
     }
 }

@@ -65,6 +65,9 @@ const SHARE_GROWTH: f64 = 2.0;
 /// At a reading where somebody waits it is cut by this, and never below what chunks begin with.
 const SHARE_CUT: f64 = 4.0;
 
+/// Said of chunks that get a share of their time, while nothing else holds them back.
+const GENTLE_START: &str = "a gentle start: chunks grow while nobody else is at work";
+
 /// What is done after a chunk.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Advice {
@@ -323,6 +326,12 @@ impl Pace {
         }
     }
 
+    /// Why chunks are shorter than they could be where nothing else holds them back; `None`: they are
+    /// not.
+    pub(crate) fn gentle_start(&self) -> Option<String> {
+        (!self.takes_full_time()).then(|| GENTLE_START.to_owned())
+    }
+
     /// At the rate, no chunk should be larger than half a second's worth, or the rate would come in
     /// gusts.
     pub(crate) fn rows_max(&self) -> Option<u64> {
@@ -394,10 +403,11 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(true, None);
         assert_eq!(pace.time_share(), SHARE_FIRST);
+        assert_eq!((pace.reason(now), pace.gentle_start()), (None, Some(GENTLE_START.to_owned())));
         for _ in 0..30 {
             pace.read(now, &health(0.0));
         }
-        assert_eq!(pace.time_share(), 1.0);
+        assert_eq!((pace.time_share(), pace.gentle_start()), (1.0, None));
         pace.read(now, &health(0.5));
         assert_eq!(pace.time_share(), 0.25);
         for _ in 0..9 {

@@ -227,7 +227,10 @@ impl Shared {
     /// What holds the work up at present, for people; `None`: nothing.
     pub(crate) fn reason(&self, now: Instant) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.or_else(|| self.sizing().pace.reason(now))
+        let sizing = self.sizing();
+        // Chunks that are as large as a person allows are not short for that.
+        let gentle = || sizing.pace.gentle_start().filter(|_| !sizing.sizer.is_at_its_most());
+        trouble.or_else(|| sizing.pace.reason(now)).or_else(gentle)
     }
 
     /// Whether the server is so unwell that no chunk should begin.

@@ -104,6 +104,11 @@ impl Sizer {
         (self.rows.min(limit).max(1.0)) as u64
     }
 
+    /// Whether the next chunk has all the rows that a person allows one.
+    pub(crate) fn is_at_its_most(&self) -> bool {
+        self.targets.rows_max.is_some_and(|most| self.rows() >= most)
+    }
+
     /// How long the last chunk took.
     pub(crate) fn last(&self) -> Duration {
         self.last

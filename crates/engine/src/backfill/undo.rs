@@ -267,7 +267,10 @@ impl WayBack<'_> {
         record.reason = match (paused, &record.intent.by) {
             (true, Some(by)) => Some(format!("paused by {by}")),
             (true, None) => Some("paused".to_owned()),
-            (false, _) => self.pace.reason(now),
+            (false, _) => {
+                let gentle = || self.pace.gentle_start().filter(|_| self.rows < ROWS_MAX);
+                self.pace.reason(now).or_else(gentle)
+            }
         };
         record.workers = u32::from(!paused);
         record.rows_per_second = if paused { 0 } else { self.progress.rate(now) as u64 };

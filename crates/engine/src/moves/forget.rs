@@ -1,14 +1,15 @@
 //! The end of a finished move: nothing of ours stays in the new database.
 
-use dunlin_model::{LeaseHolder, Resource};
+use dunlin_model::{Lease, LeaseHolder, Resource};
 
 use super::look::never_ran;
+use super::ports::{LedgerUse, MoveTarget};
 use super::run::{MoveJob, release};
 use super::state::{AREA, MoveState};
 use crate::leases::acquire;
 use crate::owner::is_known_dead;
 use crate::report::EngineError;
-use crate::{ErrorKind, Purpose, ReadRequest, Target, TargetError};
+use crate::{ErrorKind, Purpose, ReadRequest, TargetError};
 
 /// Whether a move's ledger may go: `Ok(true)` where the move is finished already, `Ok(false)` where
 /// it is not yet. Looks only.
@@ -22,70 +23,94 @@ pub async fn may_forget(move_job: &MoveJob) -> Result<bool, EngineError> {
     if !ledger.probe(&[]).await?.ledger {
         return Err(never_ran(name).into());
     }
+    let view = ledger.read(&ReadRequest { ledger: true, foreign: None }).await?.ledger;
+    let uses = LedgerUse { migrations: view.entries.len() as u64, leases: view.leases };
     let mut target = move_job.target.move_target().await?;
-    nothing_else(move_job, ledger.as_mut(), &target.moves().await?).await?;
+    nothing_else(name, uses, &target.moves().await?)?;
+    is_finished(target.as_mut(), name).await
+}
+
+async fn is_finished(target: &mut dyn MoveTarget, name: &str) -> Result<bool, EngineError> {
     let stored = target.stored(name, AREA, 0, 1).await?;
     let state = stored.first().map(MoveState::read).transpose()?;
     Ok(state.is_some_and(|state| state.finished))
 }
 
-async fn nothing_else(
-    move_job: &MoveJob,
-    ledger: &mut dyn Target,
-    moves: &[String],
-) -> Result<(), EngineError> {
-    let name = &move_job.mapping.name;
-    let refused = |message: String, help: &str| {
-        EngineError::Target(TargetError::new(ErrorKind::Refused, message).help(help))
-    };
-    let view = ledger.read(&ReadRequest { ledger: true, foreign: None }).await?.ledger;
-    if !view.entries.is_empty() {
-        return Err(refused(
-            format!("the ledger records migrations, too ({}): it must stay", view.entries.len()),
-            "without it they would all be pending again",
-        ));
+fn refused(message: String) -> TargetError {
+    TargetError::new(ErrorKind::Refused, message)
+}
+
+fn nothing_else(name: &str, uses: LedgerUse, moves: &[String]) -> Result<(), EngineError> {
+    if uses.migrations > 0 {
+        let count = uses.migrations;
+        return Err(refused(format!("the ledger records migrations, too ({count}): it must stay"))
+            .help("without it they would all be pending again")
+            .into());
     }
     let others: Vec<&str> = moves.iter().filter(|one| *one != name).map(String::as_str).collect();
     if !others.is_empty() {
-        return Err(refused(
-            format!("the ledger is that of other moves, too: {}", others.join(", ")),
-            "finish them first; the last one takes the ledger with it",
-        ));
+        return Err(refused(format!(
+            "the ledger is that of other moves, too: {}",
+            others.join(", ")
+        ))
+        .help("finish them first; the last one takes the ledger with it")
+        .into());
     }
-    let own = Resource::Move(name.clone()).to_string();
+    let own = Resource::Move(name.to_owned()).to_string();
     let is_at_work = |holder: &LeaseHolder| {
         holder.resource != own && holder.remaining_ms > 0 && !is_known_dead(&holder.owner)
     };
-    match view.leases.into_iter().find(is_at_work) {
+    match uses.leases.into_iter().find(is_at_work) {
         Some(holder) => Err(EngineError::LeaseHeld(holder)),
         None => Ok(()),
     }
 }
 
-/// Drops the ledger of a finished move with everything in it.
+/// Drops the ledger of a finished move with everything in it. `before` is called when nothing is in
+/// the way any more and nobody else can write the ledger: where it says no, nothing is dropped, and
+/// the answer is `false`.
 ///
 /// # Errors
-/// As [`may_forget`]; it is not finished; its lease is held.
-pub async fn forget(move_job: &MoveJob) -> Result<(), EngineError> {
+/// As [`may_forget`]; it is not finished, or not any more; its lease is held; others have a transaction
+/// open on the ledger.
+pub async fn forget(
+    move_job: &MoveJob,
+    before: impl FnOnce() -> bool,
+) -> Result<bool, EngineError> {
     let (job, name) = (&move_job.job, &move_job.mapping.name);
-    if !may_forget(move_job).await? {
-        let message = format!("the move {name} is not finished");
-        return Err(TargetError::new(ErrorKind::Refused, message).into());
-    }
     let mut ledger = job.connect(Purpose::Run).await?;
     let resource = Resource::Move(name.clone());
     let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
+    crate::failpoint("move.forgets");
     let mut target = move_job.target.move_target().await?;
-    let moves = target.moves().await?;
-    let done = async {
-        nothing_else(move_job, ledger.as_mut(), &moves).await?;
-        target.begin(&lease, job.limits.lock_timeout).await?;
-        crate::failpoint("move.forgetting");
-        Ok::<(), EngineError>(target.drop_ledger().await?)
-    }
-    .await;
-    if done.is_err() {
+    target.begin(&lease, job.limits.lock_timeout).await?;
+    crate::failpoint("move.forgetting");
+    let done = match may_drop(target.as_mut(), &lease, name).await {
+        Ok(()) if before() => target.drop_ledger().await.map(|()| true).map_err(EngineError::from),
+        Ok(()) => Ok(false),
+        Err(error) => Err(error),
+    };
+    if !matches!(done, Ok(true)) {
+        // Nobody gets at the lease while the ledger is held.
+        let _ = target.rollback().await;
         release(ledger.as_mut(), &lease).await;
     }
     done
+}
+
+/// What was seen before the lease, and without one, may be over: it is looked at again where nobody
+/// can change it any more.
+async fn may_drop(
+    target: &mut dyn MoveTarget,
+    lease: &Lease,
+    name: &str,
+) -> Result<(), EngineError> {
+    let uses = target.hold_ledger(lease).await?;
+    nothing_else(name, uses, &target.moves().await?)?;
+    if is_finished(target, name).await? {
+        return Ok(());
+    }
+    Err(refused(format!("the move {name} is not finished"))
+        .help("somebody opened it again: dunlin move status tells why")
+        .into())
 }

@@ -85,8 +85,8 @@ pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
-    MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, Source, SourceConnector, Stored,
-    Unread, UnreadRecords, Written,
+    LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, Source,
+    SourceConnector, Stored, Unread, UnreadRecords, Written,
 };
 pub use read_rows::{ReadRows, Unreadable};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};

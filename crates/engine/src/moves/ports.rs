@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_model::Lease;
 use dunlin_model::moves::{
     Catalogue, Expression, Field, FileMistake, Mapping, OnRowError, TableName,
 };
+use dunlin_model::{Lease, LeaseHolder};
 use tokio::sync::mpsc;
 
 use super::bare::BareTarget;
@@ -158,6 +158,15 @@ pub struct Stored {
     pub value: Option<Vec<u8>>,
 }
 
+/// Who else needs a ledger than a move, as [`MoveTarget::hold_ledger`] found it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerUse {
+    /// Migrations that are recorded, whatever became of them.
+    pub migrations: u64,
+    /// Leases that have an owner, also those that have expired.
+    pub leases: Vec<LeaseHolder>,
+}
+
 /// A target of moves: one connection.
 ///
 /// Writes belong to a transaction that `begin` opens and `commit` ends. After an error other than
@@ -179,8 +188,13 @@ pub trait MoveTarget: Send {
     /// The names of the moves that the store has entries of, sorted. None where there is no store.
     async fn moves(&mut self) -> Result<Vec<String>, TargetError>;
 
-    /// Drops the ledger with all its tables, and ends the transaction that `begin` opened: with the
-    /// commit, where the database can drop tables in one.
+    /// Keeps everybody else from the ledger until the transaction that `begin` opened ends, and tells
+    /// who needs it. What others have under way in it is waited for up to the transaction's lock
+    /// timeout. From then on `moves` and `stored` tell what nobody can change any more.
+    async fn hold_ledger(&mut self, lease: &Lease) -> Result<LedgerUse, TargetError>;
+
+    /// Drops the ledger that `hold_ledger` holds, with all its tables, and ends the transaction: with
+    /// the commit, where the database can drop tables in one.
     async fn drop_ledger(&mut self) -> Result<(), TargetError>;
 
     /// Entries of an area from a number on, in order, at most so many. None where there is no store.

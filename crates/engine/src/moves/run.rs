@@ -400,21 +400,38 @@ async fn under_lease(
 pub async fn reopen(move_job: &MoveJob, because: &str) -> Result<(), EngineError> {
     let (job, name) = (&move_job.job, &move_job.mapping.name);
     let mut target = move_job.target.move_target().await?;
-    let stored = target.stored(name, AREA, 0, 1).await?;
-    let Some(stored) = stored.first() else { return Err(never_ran(name).into()) };
-    if !MoveState::read(stored)?.finished {
-        let message = format!("the move {name} is not finished: it may run");
-        return Err(TargetError::new(ErrorKind::Refused, message).into());
-    }
+    // Whoever has nothing to open again waits for no lease.
+    finished_state(target.as_mut(), name).await?;
     let held = lease_of(job, name).await?;
-    let mut state = MoveState::read(stored)?;
+    let done = reopen_held(job, target, &held.lease, name, because).await;
+    held.release().await;
+    done
+}
+
+/// Under the lease the state is read again: others may have opened the move and run it meanwhile.
+async fn reopen_held(
+    job: &Job,
+    mut target: Box<dyn MoveTarget>,
+    lease: &Lease,
+    name: &str,
+    because: &str,
+) -> Result<(), EngineError> {
+    let mut state = finished_state(target.as_mut(), name).await?;
     state.reopen(because);
     let entry = state.store()?;
     let gate = Gate::new(job, None);
-    let mut session = Session::new(job, target, held.lease.clone(), name, state.runs, false, gate);
-    let done = session.put(&[entry]).await;
-    held.release().await;
-    Ok(done?)
+    let mut session = Session::new(job, target, lease.clone(), name, state.runs, false, gate);
+    Ok(session.put(&[entry]).await?)
+}
+
+async fn finished_state(target: &mut dyn MoveTarget, name: &str) -> Result<MoveState, TargetError> {
+    let stored = target.stored(name, AREA, 0, 1).await?;
+    let state = MoveState::read(stored.first().ok_or_else(|| never_ran(name))?)?;
+    if state.finished {
+        return Ok(state);
+    }
+    let message = format!("the move {name} is not finished: it may run");
+    Err(TargetError::new(ErrorKind::Refused, message))
 }
 
 /// The lease of a move, held for something short of a run.

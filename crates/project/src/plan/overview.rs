@@ -217,6 +217,10 @@ fn live_holder(inputs: &Inputs<'_>, id: MigrationId) -> Option<String> {
     Some(format!("{} (process {})", lease.owner.host, lease.owner.pid))
 }
 
+fn kept(count: usize) -> String {
+    if count == 1 { "1 statement kept".to_owned() } else { format!("{count} statements kept") }
+}
+
 /// What is known of a migration whose journalled steps are not all done.
 fn half_way(inputs: &Inputs<'_>, id: MigrationId) -> Option<String> {
     let pass = inputs.ledger.entries.get(&id).map_or(1, |entry| entry.pass.max(1));
@@ -227,10 +231,11 @@ fn half_way(inputs: &Inputs<'_>, id: MigrationId) -> Option<String> {
     let open = steps.iter().find(|step| step.state == StepState::Open);
     match open {
         Some(step) => Some(format!(
-            "{done} statement(s) kept, statement {} started and not known to be finished",
+            "{}, statement {} started and not known to be finished",
+            kept(done),
             step.ordinal + 1
         )),
-        None if done > 0 => Some(format!("{done} statement(s) kept, the rest pending")),
+        None if done > 0 => Some(format!("{}, the rest pending", kept(done))),
         None => None,
     }
 }

@@ -106,15 +106,19 @@ pub(super) async fn discard(context: &Context, args: &DiscardArgs) -> Result<Exi
     let version = args.version;
     let (record, _) = known(context, &job, version).await?;
     let over = is_over(&record);
-    let what = match &key {
-        Some(key) => format!("the row with key {}", key.encode()),
-        None => format!("{} row(s) of {}", grouped(record.quarantined), record.table),
+    let what = match (&key, record.quarantined) {
+        (Some(key), _) => format!("the row with key {}", key.encode()),
+        (None, 1) => format!("1 row of {}", record.table),
+        (None, count) => format!("{} rows of {}", grouped(count), record.table),
+    };
+    let (stays, without) = if key.is_some() || record.quarantined == 1 {
+        ("It stays as it is", "it")
+    } else {
+        ("They stay as they are", "them")
     };
     confirm(
         &args.yes,
-        &format!(
-            "Give up {what}? They stay as they are, and data {version} counts as done without them."
-        ),
+        &format!("Give up {what}? {stays}, and data {version} counts as done without {without}."),
         "it gives rows up for good",
     )?;
     let failed = |error| engine_error(&job.database, error);

@@ -44,11 +44,17 @@ pub(super) async fn run(context: &Context, args: &MoveFinishArgs) -> Result<Exit
             render::line(&format!("  ids of {} -> {}", spec.name, file.display()));
         }
     }
-    if opened.job.mapping.finished.is_none() {
-        // Before the ledger goes: after it nothing else would stop a forgotten cron job.
-        mark(&context.settings.root.join(&opened.job.mapping.file))?;
-    }
-    moves::forget(&opened.job).await.map_err(|error| opened.broken_off(error))?;
+    let mut marked = Ok(());
+    let before = || {
+        if opened.job.mapping.finished.is_none() {
+            // Before the ledger goes: after it nothing else would stop a forgotten cron job.
+            marked = mark(&context.settings.root.join(&opened.job.mapping.file));
+        }
+        marked.is_ok()
+    };
+    let gone = moves::forget(&opened.job, before).await;
+    marked?;
+    gone.map_err(|error| opened.broken_off(error))?;
     let file = opened.job.mapping.file.display();
     if context.global.json && is_finished {
         render::json(&json!({ "name": name, "dropped": true, "exit_code": 0 }));

@@ -391,9 +391,12 @@ impl MysqlTarget {
     pub(crate) async fn forget_old_values(&mut self, count_max: u64) -> Result<u64, TargetError> {
         require_writable(&self.facts)?;
         let statement = format!(
-            "DELETE FROM {} WHERE forget_at <= UTC_TIMESTAMP(6) ORDER BY forget_at \
-             LIMIT {count_max}",
-            self.ledger.table("captured")
+            // Not from under an undo that has begun: it would take what is gone for done.
+            "DELETE FROM {} WHERE forget_at <= UTC_TIMESTAMP(6) AND (job, pass) NOT IN \
+             (SELECT job, pass FROM {} WHERE phase = 'undo' AND state <> 'undone') \
+             ORDER BY forget_at LIMIT {count_max}",
+            self.ledger.table("captured"),
+            self.ledger.table("backfills"),
         );
         match self.repeated(&statement).await {
             Ok(answers) => Ok(answers.iter().map(|answer| answer.affected).sum()),

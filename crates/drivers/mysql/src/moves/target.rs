@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written};
+use dunlin_engine::moves::{
+    Batches, Extract, LedgerUse, MoveTarget, ReadRows, Refused, Stored, Written,
+};
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
@@ -39,6 +41,8 @@ pub(super) struct MysqlMoveTarget {
     tables: HashMap<TableName, Arc<Table>>,
     /// The largest numbers that were taken without a lock.
     taken: HashMap<TableName, i64>,
+    /// The ledger's tables that are locked.
+    held: Vec<&'static str>,
 }
 
 impl MysqlMoveTarget {
@@ -52,6 +56,7 @@ impl MysqlMoveTarget {
             open: None,
             tables: HashMap::new(),
             taken: HashMap::new(),
+            held: Vec::new(),
         })
     }
 
@@ -186,12 +191,24 @@ impl MoveTarget for MysqlMoveTarget {
         call!(self, store::names(&mut self.session, &self.ledger).await)
     }
 
-    async fn drop_ledger(&mut self) -> Result<(), TargetError> {
+    async fn hold_ledger(&mut self, lease: &Lease) -> Result<LedgerUse, TargetError> {
         if self.open.is_none() {
-            return Err(bug("the ledger is dropped outside of a transaction"));
+            return Err(bug("the ledger is held outside of a transaction"));
         }
-        let sql = store::drop_ledger(&self.ledger);
+        call!(self, {
+            let (held, used) = store::hold_ledger(&mut self.session, &self.ledger, lease).await?;
+            self.held = held;
+            Ok(used)
+        })
+    }
+
+    async fn drop_ledger(&mut self) -> Result<(), TargetError> {
+        if self.held.is_empty() {
+            return Err(bug("a ledger is dropped that is not held"));
+        }
+        let sql = store::drop_ledger(&self.ledger, &self.held);
         call!(self, self.session.run(&sql).await.map(drop))?;
+        self.held.clear();
         self.open = None;
         self.tables.clear();
         Ok(())
@@ -325,11 +342,12 @@ impl MoveTarget for MysqlMoveTarget {
     }
 
     async fn rollback(&mut self) -> Result<(), TargetError> {
-        if self.open.take().is_none() {
-            return Ok(());
-        }
+        let was_open = self.open.take().is_some();
         self.tables.clear();
-        self.session.run("ROLLBACK").await.map(drop)
+        if !std::mem::take(&mut self.held).is_empty() {
+            return self.session.run(store::UNHOLD).await.map(drop);
+        }
+        if was_open { self.session.run("ROLLBACK").await.map(drop) } else { Ok(()) }
     }
 
     async fn read(&mut self, extract: &Extract, batches: &Batches) -> Result<(), TargetError> {

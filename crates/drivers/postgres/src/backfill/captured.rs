@@ -298,13 +298,15 @@ fn undo_sql(
     Ok(sql)
 }
 
-/// Forgets what is over.
+/// Forgets what is over, but not from under an undo that has begun: it would take what is gone for
+/// done.
 pub(super) async fn forget(session: &mut Session, count_max: u64) -> Result<u64, TargetError> {
     session.clean().await?;
     let sql = format!(
         "DELETE FROM dunlin.captured WHERE number IN (SELECT number FROM dunlin.captured \
-         WHERE forget_at < pg_catalog.clock_timestamp() ORDER BY forget_at LIMIT {} \
-         FOR UPDATE SKIP LOCKED)",
+         WHERE forget_at < pg_catalog.clock_timestamp() AND (job, pass) NOT IN \
+         (SELECT job, pass FROM dunlin.backfills WHERE phase = 'undo' AND state <> 'undone') \
+         ORDER BY forget_at LIMIT {} FOR UPDATE SKIP LOCKED)",
         count_max.min(i64::MAX.unsigned_abs())
     );
     match session.ask(&sql).await {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_engine::moves::Stored;
+use dunlin_engine::moves::{LedgerUse, Stored};
 use dunlin_engine::{ErrorKind, TargetError};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::error::sent_error;
 use crate::fence::{Access, as_ledger_error};
+use crate::lease;
 use crate::ledger::BOOTSTRAP_LOCK;
 use crate::quote;
-use crate::rows::{boolean, bug, required, single};
+use crate::rows::{boolean, bug, number, required, single};
 use crate::session::Session;
 
 /// So many bytes of values go into one statement.
@@ -93,6 +94,33 @@ pub(super) async fn names(session: &Session) -> Result<Vec<String>, TargetError>
         session.ask(sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
     let rows = answers.iter().flat_map(|answer| &answer.rows);
     rows.map(|row| Ok(required(row, 0)?.to_owned())).collect()
+}
+
+/// The tables of the ledger that are there, those first that every writer of the ledger begins with: of
+/// two that lock in this order, neither holds what the other is waiting for.
+const TABLES: &str = "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(c.relname), ' ' \
+     ORDER BY c.relname <> 'segments', c.relname <> 'leases', c.relname) \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = 'dunlin' AND c.relkind = 'r'";
+
+/// Locks the ledger in the transaction that is open, against its creation too, and tells who needs it.
+pub(super) async fn hold_ledger(session: &Session) -> Result<LedgerUse, TargetError> {
+    let failed = |error| as_ledger_error(session, error, Access::Write);
+    let lock = format!("SELECT pg_catalog.pg_advisory_xact_lock({BOOTSTRAP_LOCK});{TABLES}");
+    let answers = session.ask(&lock).await.map_err(failed)?;
+    let names = required(single(&answers, 1)?, 0)?;
+    let tables: Vec<String> = names.split(' ').map(|name| format!("dunlin.{name}")).collect();
+    let read = format!(
+        "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;SELECT pg_catalog.count(*) FROM dunlin.migrations;{}",
+        tables.join(", "),
+        lease::all_sql()
+    );
+    let answers = session.ask(&read).await.map_err(failed)?;
+    let leases = answers.get(2).map(|answer| answer.rows.as_slice()).unwrap_or_default();
+    Ok(LedgerUse {
+        migrations: number(single(&answers, 1)?, 0)?,
+        leases: leases.iter().map(lease::decode).collect::<Result<_, _>>()?,
+    })
 }
 
 /// Drops the ledger, and commits the transaction that is open.

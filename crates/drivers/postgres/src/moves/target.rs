@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_engine::moves::{
-    BareTarget, Batches, Doing, Extract, LackedRight, MoveTarget, ReadRows, Refused, Stored,
-    Written,
+    BareTarget, Batches, Doing, Extract, LackedRight, LedgerUse, MoveTarget, ReadRows, Refused,
+    Stored, Written,
 };
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::Lease;
@@ -211,6 +211,16 @@ impl MoveTarget for PostgresMoveTarget {
 
     async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
         call!(self, store::names(&self.session))
+    }
+
+    async fn hold_ledger(&mut self, _: &Lease) -> Result<LedgerUse, TargetError> {
+        if self.open.is_none() {
+            return Err(bug("the ledger is held outside of a transaction"));
+        }
+        call!(self, async {
+            let watcher = Watcher::start(&self.session, self.lock_timeout());
+            store::hold_ledger(&self.session).await.map_err(|error| watcher.explain(error))
+        })
     }
 
     async fn drop_ledger(&mut self) -> Result<(), TargetError> {

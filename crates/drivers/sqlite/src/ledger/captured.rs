@@ -85,7 +85,8 @@ pub(crate) fn count_undone(connection: &Connection, job: &str, undone: Undone) -
     Ok(())
 }
 
-/// Forgets rows whose time is over; returns how many.
+/// Forgets rows whose time is over, but not from under an undo that has begun: it would take what is
+/// gone for done. Returns how many.
 pub(crate) fn forget(connection: &Connection, count_max: u64) -> Outcome<u64> {
     if !read::has_ledger(connection)? || !schema::has_backfills(connection)? {
         return Ok(0);
@@ -93,6 +94,8 @@ pub(crate) fn forget(connection: &Connection, count_max: u64) -> Outcome<u64> {
     let sql = format!(
         "DELETE FROM dunlin_captured WHERE (job, pass, number) IN
          (SELECT job, pass, number FROM dunlin_captured WHERE forget_at <= {NOW}
+          AND (job, pass) NOT IN
+           (SELECT job, pass FROM dunlin_backfills WHERE phase = 'undo' AND state <> 'undone')
           ORDER BY forget_at LIMIT ?1)"
     );
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);

@@ -1,6 +1,6 @@
 //! A move's own store.
 
-use dunlin_engine::moves::Stored;
+use dunlin_engine::moves::{LedgerUse, Stored};
 use dunlin_engine::{ErrorKind, TargetError};
 use rusqlite::{Connection, params};
 
@@ -50,6 +50,12 @@ pub(super) fn names(connection: &Connection) -> Outcome<Vec<String>> {
     let mut statement = connection.prepare_cached(sql)?;
     let names = statement.query_map([], |row| row.get(0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Who needs the ledger, in the transaction that is open: it has the only right to write.
+pub(super) fn hold_ledger(connection: &Connection) -> Outcome<LedgerUse> {
+    let view = ledger::view(connection)?;
+    Ok(LedgerUse { migrations: view.entries.len() as u64, leases: view.leases })
 }
 
 /// Drops the ledger, in the transaction that is open.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, MoveTarget, ReadRows, Refused, Stored, Written};
+use dunlin_engine::moves::{
+    Batches, Extract, LedgerUse, MoveTarget, ReadRows, Refused, Stored, Written,
+};
 use dunlin_engine::{ErrorKind, Purpose, TargetError, failpoint};
 use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
@@ -178,6 +180,12 @@ impl MoveTarget for SqliteMoveTarget {
 
     async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
         self.worker.call(|writer| writer.look(|c, _| store::names(c))).await
+    }
+
+    async fn hold_ledger(&mut self, _: &Lease) -> Result<LedgerUse, TargetError> {
+        self.worker
+            .call(|writer| writer.within(|_, place| store::hold_ledger(place.connection)))
+            .await
     }
 
     async fn drop_ledger(&mut self) -> Result<(), TargetError> {

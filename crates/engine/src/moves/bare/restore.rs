@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::gate::Gate;
+use super::super::ports::MoveTarget;
 use super::super::report::Note;
 use super::super::run::{MoveJob, lease_of};
 use super::super::session::Session;
@@ -179,14 +180,27 @@ fn stays_away(session: &Session<'_>, error: TargetError, definition: &Definition
 pub async fn restore_move(move_job: &MoveJob) -> Result<Option<Restored>, EngineError> {
     let (job, name) = (&move_job.job, &move_job.mapping.name);
     let mut target = move_job.target.move_target().await?;
-    let Some(stored) = target.stored(name, AREA, 0, 1).await?.into_iter().next() else {
+    if target.stored(name, AREA, 0, 1).await?.is_empty() {
         return Ok(None);
-    };
-    let runs = MoveState::read(&stored)?.runs;
+    }
     let held = lease_of(job, name).await?;
+    // Others may have run it until now.
+    let runs = match runs(target.as_mut(), name).await {
+        Ok(Some(runs)) => runs,
+        other => {
+            held.release().await;
+            return Ok(other.map(|_| None)?);
+        }
+    };
     let mut session =
         Session::new(job, target, held.lease.clone(), name, runs, false, Gate::new(job, None));
     let done = restore(&mut session).await;
     held.release().await;
     Ok(done?)
+}
+
+/// How many runs there have been; `None`: none.
+async fn runs(target: &mut dyn MoveTarget, name: &str) -> Result<Option<u32>, TargetError> {
+    let stored = target.stored(name, AREA, 0, 1).await?;
+    stored.first().map(|stored| Ok(MoveState::read(stored)?.runs)).transpose()
 }

@@ -116,6 +116,35 @@ fn an_undo_heeds_what_people_want(product: Product) {
 }
 on_each!(an_undo_heeds_what_people_want: postgres, mysql, sqlite);
 
+/// Old values that an undo is at work on are not forgotten from under it, whoever runs meanwhile; and
+/// once their time is over, an undo says so before and after.
+fn an_undo_keeps_what_it_is_at_work_on(product: Product) {
+    const MANY: u32 = 1_200;
+    let world = accounts(product, "chunk_undo_kept", MANY);
+    doubling(&world, 1, "-- dunlin: undo capture for 1 day\n");
+    world.run("data run --no-throttle").exits(0);
+    let undo = world
+        .command("data undo 1 --yes --json")
+        .variable("DUNLIN_FAILPOINT", "undo.chunk")
+        .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+        .start();
+    undo.until_stopped();
+    let captured = world.ledger("captured");
+    let over = if product == Product::Sqlite { "1" } else { "'2001-02-03'" };
+    world.sql(&format!("UPDATE {captured} SET forget_at = {over}"));
+    let count = format!("SELECT count(*) FROM {captured}");
+    let left = world.sql(&count);
+    world.sql("CREATE TABLE others (id integer NOT NULL PRIMARY KEY, n integer); INSERT INTO others VALUES (1, 1)");
+    world.data(2, "-- dunlin: chunk-by others\nUPDATE others SET n = 2 WHERE :chunk;\n");
+    world.run("data run 2").exits(0);
+    assert_eq!(world.sql(&count), left, "{left} are not undone yet");
+    undo.signal(Signal::CONT);
+    let undone = json(&undo.end().exits(0));
+    assert_eq!((&undone["restored"], &undone["changed_since"]), (&MANY.into(), &0.into()));
+    assert_eq!(changed(&world), 0);
+}
+on_each!(an_undo_keeps_what_it_is_at_work_on: postgres, mysql, sqlite);
+
 /// Without `undo capture` there is nothing to put back, and that is said.
 #[test]
 fn what_was_not_kept_is_refused() {

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod ends;
+mod forgetting;
 mod network;
 mod room;
 mod trouble;
