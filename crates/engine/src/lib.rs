@@ -31,6 +31,6 @@ pub use error::{ErrorKind, Remedy, TargetError};
 pub use failpoint::failpoint;
 pub use ports::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
-    Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome, RunRecord,
-    Search, ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
+    Kept, Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome,
+    RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
 };

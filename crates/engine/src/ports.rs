@@ -6,8 +6,8 @@
 mod chunks;
 
 pub use chunks::{
-    Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Mark, Quarantined,
-    Rehearsal, RowsOutcome, Search, Signal, Undone,
+    Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Kept, Mark,
+    Quarantined, Rehearsal, RowsOutcome, Search, Signal, Undone,
 };
 
 use std::sync::Arc;

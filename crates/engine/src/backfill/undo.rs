@@ -16,7 +16,7 @@ use super::pulse::Pulse;
 use crate::events::{BackfillNews, Event};
 use crate::job::{Job, Urgency};
 use crate::report::{Cause, EngineError};
-use crate::{ErrorKind, Remedy, TargetError};
+use crate::{ErrorKind, ReadRequest, Remedy, TargetError};
 
 /// Rows that one transaction puts back at first, and at most.
 const ROWS_FIRST: u64 = 500;
@@ -38,6 +38,17 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 /// What an undo that is not done is called, in the ledger and to people.
 const HALF_UNDONE: &str = "its undo has begun and is not done";
 
+/// The same, where its time was over when it began. The next go knows it by that.
+const HALF_UNDONE_LATE: &str = "its undo has begun and is not done; it began when some of its old \
+     values may have been forgotten";
+
+/// Why a migration that was undone is skipped; where its time was over when the undo began.
+const UNDONE: &str = "its changes were undone";
+const UNDONE_LATE: &str = "its changes were undone where their old values had not been forgotten";
+
+/// Whoever forgets what is over may have looked so long before an undo that begins.
+const FORGETTING_MAX: Duration = Duration::from_secs(60);
+
 /// How far an undo came, since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Undoing {
@@ -45,6 +56,9 @@ pub struct Undoing {
     pub restored: u64,
     /// Rows that were changed or deleted since, and left as they are.
     pub changed_since: u64,
+    /// When it began, the time for which old values are kept was over for some rows: those whose
+    /// values were forgotten stay as they are.
+    pub late: bool,
     /// A person stopped it; running it again goes on.
     pub interrupted: bool,
     /// They did so by `data cancel`.
@@ -56,7 +70,7 @@ pub struct Undoing {
 /// `data rerun`.
 ///
 /// # Errors
-/// Nothing was captured; the database, the lease.
+/// Nothing was captured, or all of it was forgotten; the database, the lease.
 pub async fn undo(job: &Job, version: Version) -> Result<Undoing, EngineError> {
     let mut held = Held::take(job, version).await?;
     let outcome = undo_rows(job, &mut held, version).await;
@@ -76,11 +90,12 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let (table, work, chunking) =
         planned(job, target, &step.migration, held.record.pass).await.map_err(told)?;
     check_numbers(&held.record, &work, &table)?;
-    if chunking.undo.is_none() {
+    let Some(capture) = &work.capture else {
         return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
             .into());
-    }
+    };
+    let late = is_late(held, capture.keep).await?;
     let mut pace = Pace::new(job.limits.mind_health, chunking.rate);
     let one_writer = Capabilities::of(job.connector.dialect()).one_writer;
     if one_writer || chunking.time.is_some() {
@@ -92,6 +107,7 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
         job,
         held,
         work,
+        late,
         file_rate: chunking.rate,
         time: chunking.time.unwrap_or(usual),
         one_writer,
@@ -104,6 +120,22 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     way.begin(&step).await?;
     let end = way.go().await?;
     way.end(&step, end).await
+}
+
+/// Whether old values may have been forgotten before the undo began. From then on none are.
+async fn is_late(held: &mut Held, keep: Duration) -> Result<bool, TargetError> {
+    if held.record.is_half_undone() {
+        let read = held.target.read(&ReadRequest { ledger: true, foreign: None }).await?;
+        let entry = read.ledger.entries.get(&held.record.id);
+        return Ok(entry.is_some_and(|entry| entry.error.as_deref() == Some(HALF_UNDONE_LATE)));
+    }
+    let kept = held.target.kept(&held.lease.resource).await?;
+    let late = kept.age.saturating_add(FORGETTING_MAX) >= keep;
+    if late && !kept.any && held.record.phase == Phase::Forward {
+        return Err(TargetError::new(ErrorKind::Refused, "its old values are forgotten")
+            .help("they were kept for as long as `undo capture` in its file says"));
+    }
+    Ok(late)
 }
 
 /// Why an undo ends.
@@ -122,6 +154,8 @@ struct WayBack<'a> {
     job: &'a Job,
     held: &'a mut Held,
     work: Backfill,
+    /// Old values may have been forgotten before it began.
+    late: bool,
     /// The rate that the file asks for.
     file_rate: Option<u64>,
     /// How long a chunk should take.
@@ -155,7 +189,8 @@ impl WayBack<'_> {
         record.intent.wish = wish.unwrap_or(record.intent.wish);
         self.refresh();
         // What requires the migration must not run over rows of which some have their old values.
-        let begun = entry(step, EntryState::Failed, HALF_UNDONE);
+        let half = if self.late { HALF_UNDONE_LATE } else { HALF_UNDONE };
+        let begun = entry(step, EntryState::Failed, half);
         let held = &mut *self.held;
         held.target.write_backfill(&mut held.lease, &held.record, None, wish, Some(&begun)).await?;
         Ok(())
@@ -337,8 +372,8 @@ impl WayBack<'_> {
             .then(|| Cause::Cancelled { by: record.intent.by.clone() }.to_string());
         record.workers = 0;
         record.rows_per_second = 0;
-        let entry =
-            (end == End::Done).then(|| entry(step, EntryState::Skipped, "its changes were undone"));
+        let why = if self.late { UNDONE_LATE } else { UNDONE };
+        let entry = (end == End::Done).then(|| entry(step, EntryState::Skipped, why));
         let held = &mut *self.held;
         held.target
             .write_backfill(&mut held.lease, &held.record, None, None, entry.as_ref())
@@ -347,6 +382,7 @@ impl WayBack<'_> {
         Ok(Undoing {
             restored: record.rows_before,
             changed_since: record.changed_since().unwrap_or(0),
+            late: self.late,
             interrupted: end != End::Done,
             cancelled: end == End::Cancelled,
         })

@@ -193,6 +193,15 @@ pub struct Undone {
     pub left: bool,
 }
 
+/// What a ledger still has to undo a backfill with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// There are captured rows of its latest pass.
+    pub any: bool,
+    /// How long ago that pass began, or the undo if it has, by the server's clock.
+    pub age: Duration,
+}
+
 impl Undone {
     /// Rows that the chunk came to, whatever became of them.
     #[must_use]
@@ -390,7 +399,11 @@ pub trait Chunks: Send {
         count_max: u64,
     ) -> Result<Undone, TargetError>;
 
-    /// Forgets captured values whose time is over, at most so many rows; returns how many went.
+    /// What is left to undo a backfill with. Looks only.
+    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError>;
+
+    /// Forgets captured values whose time is over, at most so many rows, but none of a backfill whose
+    /// undo has begun and is not done; returns how many went.
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError>;
 
     /// How the server is, as far as this login may see. One round trip where it can be.

@@ -36,21 +36,29 @@ pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, 
     if context.global.json {
         render::json(&json!({
             "database": job.database, "version": version, "restored": undone.restored,
-            "changed_since": undone.changed_since, "interrupted": undone.interrupted,
-            "cancelled": undone.cancelled,
+            "changed_since": undone.changed_since, "late": undone.late,
+            "interrupted": undone.interrupted, "cancelled": undone.cancelled,
             "exit_code": exit.code(),
         }));
         return Ok(exit);
     }
     live::clear();
-    let restored = grouped(undone.restored);
+    let restored = match undone.restored {
+        1 => "1 row has its".to_owned(),
+        count => format!("{} rows have their", grouped(count)),
+    };
     let since = match undone.changed_since {
         0 => String::new(),
         count => {
             format!("; {} changed or were deleted since, and stay as they are", grouped(count))
         }
     };
-    render::line(&format!("{}: {restored} rows have their old values again{since}", job.database));
+    render::line(&format!("{}: {restored} old values again{since}", job.database));
+    if undone.late {
+        render::line(
+            "  the time for which old values are kept was over for some when the undo began: rows whose values were forgotten stay as they are",
+        );
+    }
     let command = |words: &str| context.again(&job.database, words);
     if undone.interrupted {
         let how = if undone.cancelled { "cancelled" } else { "stopped" };

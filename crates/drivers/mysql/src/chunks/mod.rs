@@ -20,8 +20,8 @@ mod walk;
 
 use async_trait::async_trait;
 use dunlin_engine::{
-    Barrier, Chunk, Chunks, Committed, Extent, Health, Mark, Quarantined, Rehearsal, RowsOutcome,
-    Search, TargetError, Undone,
+    Barrier, Chunk, Chunks, Committed, Extent, Health, Kept, Mark, Quarantined, Rehearsal,
+    RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -229,6 +229,11 @@ impl Chunks for MysqlTarget {
     ) -> Result<Undone, TargetError> {
         self.let_go().await?;
         self.undo(lease, work, count_max).await
+    }
+
+    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+        self.let_go().await?;
+        self.kept_values(of).await
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

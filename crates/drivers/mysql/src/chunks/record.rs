@@ -1,6 +1,6 @@
 //! Backfills in the ledger: their rows, segments, quarantine, and what people want.
 
-use dunlin_engine::{ErrorKind, Quarantined, TargetError};
+use dunlin_engine::{ErrorKind, Kept, Quarantined, TargetError};
 use dunlin_model::{
     BackfillRecord, BackfillState, Bound, EntryWrite, Intent, Key, Lease, MigrationId, Phase,
     Resource, Segment, Version, Wish,
@@ -386,6 +386,22 @@ impl MysqlTarget {
                 Err(self.session.rolled_back(error).await)
             }
         }
+    }
+
+    pub(crate) async fn kept_values(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+        let query = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} AS c WHERE c.job = b.job AND c.pass = b.pass), \
+             TIMESTAMPDIFF(SECOND, b.started_at, UTC_TIMESTAMP(6)) FROM {} AS b WHERE b.job = {}",
+            self.ledger.table("captured"),
+            self.ledger.table("backfills"),
+            text(&of.to_string())
+        );
+        let answers = self.repeated(&query).await?;
+        let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+            return Ok(Kept::default());
+        };
+        let seconds = row.number::<i64>(1).unwrap_or_default().max(0).unsigned_abs();
+        Ok(Kept { any: row.number(0) == Some(1), age: Duration::from_secs(seconds) })
     }
 
     pub(crate) async fn forget_old_values(&mut self, count_max: u64) -> Result<u64, TargetError> {

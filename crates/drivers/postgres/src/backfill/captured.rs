@@ -5,8 +5,10 @@
 //! row in several walks; the second tells an undo that nobody changed the row since. It survives
 //! VACUUM, FREEZE and VACUUM FULL.
 
-use dunlin_engine::{Chunk, ErrorKind, TargetError, Undone, failpoint};
-use dunlin_model::{Backfill, Capture, Lease};
+use std::time::Duration;
+
+use dunlin_engine::{Chunk, ErrorKind, Kept, TargetError, Undone, failpoint};
+use dunlin_model::{Backfill, Capture, Lease, Resource};
 
 use super::chunk::{job, push_text_forms};
 use super::layout::Layout;
@@ -296,6 +298,25 @@ fn undo_sql(
          AND c.forget_at <> '-infinity')"
     ));
     Ok(sql)
+}
+
+/// What is left to undo with.
+pub(super) async fn kept(session: &mut Session, of: &Resource) -> Result<Kept, TargetError> {
+    session.clean().await?;
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM dunlin.captured AS c WHERE c.job = b.job AND c.pass = b.pass), \
+         pg_catalog.floor(pg_catalog.date_part('epoch', \
+         pg_catalog.clock_timestamp() - b.started_at))::bigint \
+         FROM dunlin.backfills AS b WHERE b.job = {}",
+        quote::text(&of.to_string())
+    );
+    let asked = session.ask(&sql).await;
+    let answers = asked.map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
+        return Ok(Kept::default());
+    };
+    let seconds = number::<i64>(row, 1)?.max(0).unsigned_abs();
+    Ok(Kept { any: boolean(row, 0)?, age: Duration::from_secs(seconds) })
 }
 
 /// Forgets what is over, but not from under an undo that has begun: it would take what is gone for

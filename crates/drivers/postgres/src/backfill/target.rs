@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use dunlin_engine::{
-    Barrier, Chunk, Chunks, Committed, Extent, Health, Mark, Quarantined, Rehearsal, RowsOutcome,
-    Search, TargetError, Undone,
+    Barrier, Chunk, Chunks, Committed, Extent, Health, Kept, Mark, Quarantined, Rehearsal,
+    RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -244,6 +244,10 @@ impl Chunks for PostgresTarget {
             let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
             captured::undo(&mut self.session, &layout, lease, work, count_max).await
         })
+    }
+
+    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+        call!(self, captured::kept(&mut self.session, of))
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

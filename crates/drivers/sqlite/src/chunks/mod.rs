@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dunlin_engine::{
-    Barrier, Chunk, Chunks, Committed, ErrorKind, Extent, Health, Mark, Quarantined, Rehearsal,
-    RowsOutcome, Search, TargetError, Undone, failpoint,
+    Barrier, Chunk, Chunks, Committed, ErrorKind, Extent, Health, Kept, Mark, Quarantined,
+    Rehearsal, RowsOutcome, Search, TargetError, Undone, failpoint,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
@@ -302,6 +302,11 @@ impl Chunks for SqliteTarget {
             self.call(move |session| capture::undo(session, &held, ttl, &work, count_max)).await?;
         lease.commits += 1;
         Ok(undone)
+    }
+
+    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+        let job = of.to_string();
+        self.call(move |session| session.read(|connection| ledger::kept(connection, &job))).await
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

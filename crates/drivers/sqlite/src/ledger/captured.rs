@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use dunlin_engine::Undone;
+use dunlin_engine::{Kept, Undone};
 use dunlin_model::Key;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{NOW, lease, read, schema};
 use crate::fault::Outcome;
@@ -83,6 +83,19 @@ pub(crate) fn count_undone(connection: &Connection, job: &str, undone: Undone) -
     let (restored, met) = (count(undone.restored), count(undone.met()));
     connection.prepare_cached(sql)?.execute(params![restored, met, job])?;
     Ok(())
+}
+
+/// What is left to undo with.
+pub(crate) fn kept(connection: &Connection, job: &str) -> Outcome<Kept> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM dunlin_captured AS c WHERE c.job = b.job AND c.pass = b.pass),
+          ({NOW} - b.started_at) / 1000000 FROM dunlin_backfills AS b WHERE b.job = ?1"
+    );
+    let found = connection.prepare_cached(&sql)?.query_row([job], |row| {
+        let seconds = row.get::<_, i64>(1)?.max(0).unsigned_abs();
+        Ok(Kept { any: row.get(0)?, age: Duration::from_secs(seconds) })
+    });
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 /// Forgets rows whose time is over, but not from under an undo that has begun: it would take what is

@@ -145,6 +145,47 @@ fn an_undo_keeps_what_it_is_at_work_on(product: Product) {
 }
 on_each!(an_undo_keeps_what_it_is_at_work_on: postgres, mysql, sqlite);
 
+/// An undo that begins when old values were forgotten says so, in the end too, and also after a death;
+/// where nothing is left at all, it is refused, and the migration stays done.
+fn a_late_undo_says_so(product: Product) {
+    let world = accounts(product, "chunk_undo_late", ROWS);
+    doubling(&world, 1, "-- dunlin: undo capture for 1 day\n");
+    world.run("data run --no-throttle").exits(0);
+    let long_ago = if product == Product::Sqlite { "1" } else { "'2001-02-03'" };
+    let (captured, backfills) = (world.ledger("captured"), world.ledger("backfills"));
+    world.sql(&format!("UPDATE {backfills} SET started_at = {long_ago}"));
+    world.sql(&format!("UPDATE {captured} SET forget_at = {long_ago} WHERE number % 2 = 0"));
+    world.sql("CREATE TABLE others (id integer NOT NULL PRIMARY KEY, n integer); INSERT INTO others VALUES (1, 1)");
+    let others = "-- dunlin: chunk-by others\nUPDATE others SET n = 2 WHERE :chunk;\n";
+    world.data(2, others);
+    world.run("data run 2").exits(0);
+    let half: u32 =
+        world.sql(&format!("SELECT count(*) FROM {captured}")).parse().expect("a number");
+    assert!(half > 0 && half < ROWS, "{half}");
+    let killed = world.command("data undo 1 --yes").variable("DUNLIN_FAILPOINT", "undo.done");
+    dies(killed, "undo.done");
+    let undone = world.run("data undo 1 --yes").exits(0);
+    assert!(undone.stdout.contains("rows whose values were forgotten stay"), "{}", undone.all());
+    assert_eq!(changed(&world), ROWS - half);
+    let reason = format!(
+        "SELECT reason FROM {} WHERE kind = 'data' AND version = 1",
+        world.ledger("migrations")
+    );
+    assert!(world.sql(&reason).contains("had not been forgotten"), "{}", world.sql(&reason));
+
+    world.sql("UPDATE accounts SET balance = was");
+    world.run("data rerun 1").exits(0);
+    world.sql(&format!("UPDATE {backfills} SET started_at = {long_ago}"));
+    world.sql(&format!("UPDATE {captured} SET forget_at = {long_ago}"));
+    world.data(3, others);
+    world.run("data run 3").exits(0);
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM {captured}")), "0");
+    world.run("data undo 1 --yes").exits(2).says("its old values are forgotten");
+    world.run("check --data 1").exits(0);
+    assert_each_once(&world, ROWS, "nothing was undone");
+}
+on_each!(a_late_undo_says_so: postgres, mysql, sqlite);
+
 /// Without `undo capture` there is nothing to put back, and that is said.
 #[test]
 fn what_was_not_kept_is_refused() {
