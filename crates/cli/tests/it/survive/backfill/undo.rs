@@ -165,7 +165,7 @@ fn a_late_undo_says_so(product: Product) {
     let killed = world.command("data undo 1 --yes").variable("DUNLIN_FAILPOINT", "undo.done");
     dies(killed, "undo.done");
     let undone = world.run("data undo 1 --yes").exits(0);
-    assert!(undone.stdout.contains("rows whose values were forgotten stay"), "{}", undone.all());
+    undone.says("rows whose values were forgotten stay");
     assert_eq!(changed(&world), ROWS - half);
     let reason = format!(
         "SELECT reason FROM {} WHERE kind = 'data' AND version = 1",
