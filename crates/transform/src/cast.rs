@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 
 use crate::decimal;
+use crate::floating;
 use crate::reason::{Failures, Reason};
 use crate::text;
 use crate::zone::{DAY, DAYS, TIMES, Zone};
@@ -45,10 +46,19 @@ pub(crate) fn can_cast(from: &DataType, to: &DataType) -> bool {
 
 /// Casts. Times without a zone are in `zone`.
 pub(crate) fn cast(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast, ArrowError> {
-    let from = array.data_type();
-    if from == to {
+    if array.data_type() == to {
         return Ok((Arc::clone(array), Vec::new()));
     }
+    let (values, failures) = by_type(array, to, zone)?;
+    if !to.is_floating() {
+        return Ok((values, failures));
+    }
+    let (values, more) = floating::without_lost(array, values)?;
+    Ok((values, merged(failures, more)))
+}
+
+fn by_type(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast, ArrowError> {
+    let from = array.data_type();
     if decimal::is_ours(from, to) {
         return decimal::cast(array, to);
     }

@@ -23,6 +23,7 @@ mod compile;
 mod decimal;
 mod expand;
 mod fit;
+mod floating;
 mod frame;
 mod functions;
 mod plan;

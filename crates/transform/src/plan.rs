@@ -229,6 +229,14 @@ fn explain(
     if let DataFusionError::SchemaError(schema, _) = failed
         && let SchemaError::FieldNotFound { field, .. } = schema.as_ref()
     {
+        if let Some(table) = &field.relation
+            && columns.all.iter().any(|column| column.name == field.name)
+        {
+            let message = format!("`{table}.{}` names a table", field.name);
+            let help =
+                format!("write {}: an expression sees the old row's columns alone", field.name);
+            return error(expression, message, Some(help));
+        }
         return unknown_column(expression, &field.name, columns);
     }
     if let Some(name) = unknown {

@@ -76,7 +76,7 @@ pub(crate) enum Seen {
     Number,
     Text,
     List(Box<Self>),
-    /// Objects, lists of lists, and columns that hold now this, now that.
+    /// Objects, lists of lists, and lists of elements that are now this, now that.
     Mixed,
 }
 
@@ -103,33 +103,82 @@ impl Seen {
         }
     }
 
-    /// What a column holds that holds both.
-    pub(crate) fn with(self, other: Self) -> Self {
+    /// The type of elements; `None`: they have none in common.
+    fn item(&self) -> Option<FileType> {
+        match self {
+            Self::Nothing | Self::Text => Some(FileType::Text),
+            Self::Boolean => Some(FileType::Boolean),
+            Self::Whole => Some(FileType::Int64),
+            Self::Number => Some(FileType::Decimal),
+            Self::List(_) | Self::Mixed => None,
+        }
+    }
+
+    /// What a list holds that holds both.
+    fn with(self, other: Self) -> Self {
         match (self, other) {
             (Self::Nothing, one) | (one, Self::Nothing) => one,
             (Self::Whole, Self::Number) | (Self::Number, Self::Whole) => Self::Number,
-            (Self::List(a), Self::List(b)) => match a.with(*b) {
-                Self::Mixed => Self::Mixed,
-                item => Self::List(Box::new(item)),
-            },
             (one, other) if one == other => one,
             _ => Self::Mixed,
+        }
+    }
+}
+
+/// How often a member was what, in the records that are looked at. What most of them hold makes the
+/// column, so that one odd record changes no other: it is converted, or rejected.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    texts: u64,
+    numbers: u64,
+    /// One of the numbers at least is no whole number of 64 bits.
+    has_fractions: bool,
+    booleans: u64,
+    lists: u64,
+    /// What the lists hold.
+    items: Option<Seen>,
+    mixed: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, seen: Seen) {
+        match seen {
+            Seen::Nothing => {}
+            Seen::Boolean => self.booleans += 1,
+            Seen::Whole => self.numbers += 1,
+            Seen::Number => {
+                self.numbers += 1;
+                self.has_fractions = true;
+            }
+            Seen::Text => self.texts += 1,
+            Seen::List(item) => {
+                self.lists += 1;
+                self.items = Some(self.items.take().unwrap_or(Seen::Nothing).with(*item));
+            }
+            Seen::Mixed => self.mixed += 1,
         }
     }
 
     /// The column for it.
     pub(crate) fn holds(&self) -> Holds {
-        match self {
-            Self::Boolean => Holds::One(FileType::Boolean),
-            Self::Whole => Holds::One(FileType::Int64),
-            Self::Number => Holds::One(FileType::Decimal),
-            Self::Nothing | Self::Text => Holds::One(FileType::Text),
-            Self::Mixed => Holds::One(FileType::Json),
-            Self::List(item) => match item.holds() {
-                Holds::One(item) => Holds::Many(item),
-                Holds::Many(_) => Holds::One(FileType::Json),
-            },
+        let item = self.items.as_ref().and_then(Seen::item);
+        let number = if self.has_fractions { FileType::Decimal } else { FileType::Int64 };
+        // Lists whose elements have no type in common are JSON.
+        let (lists, json) =
+            if item.is_some() { (self.lists, self.mixed) } else { (0, self.mixed + self.lists) };
+        // Of what is as often as another the one that holds more: any number has a text.
+        let mut best = (self.texts, Holds::One(FileType::Text));
+        for (count, holds) in [
+            (self.numbers, Holds::One(number)),
+            (self.booleans, Holds::One(FileType::Boolean)),
+            (lists, Holds::Many(item.unwrap_or(FileType::Text))),
+            (json, Holds::One(FileType::Json)),
+        ] {
+            if count > best.0 {
+                best = (count, holds);
+            }
         }
+        best.1
     }
 }
 
@@ -161,11 +210,11 @@ fn one<'a>(
     if *of == FileType::Json {
         return Ok(Value::Text(Cow::Borrowed(text)));
     }
-    // What nobody declared stays apart: "5" is no 5.
+    // What nobody declared stays apart: "5" is no 5. A number has a text, which is its own spelling.
     let fits = match (of, first) {
         (_, b'{' | b'[') => false,
         _ if declared => true,
-        (FileType::Text, b'"') | (FileType::Boolean, b't' | b'f') => true,
+        (FileType::Text, _) | (FileType::Boolean, b't' | b'f') => true,
         (FileType::Int64 | FileType::Decimal, b'-' | b'0'..=b'9') => true,
         _ => false,
     };
@@ -189,11 +238,16 @@ struct Content<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn other_type(of: &FileType) -> Why {
     match of {
-        FileType::Text => "holds something else than the texts before: give its type under `types`",
-        FileType::Boolean => {
-            "holds something else than true and false as before: give its type under `types`"
+        FileType::Text => {
+            "holds a list or an object, where most records have text: give its type under `types`"
         }
-        _ => "holds something else than the numbers before: give its type under `types`",
+        FileType::Boolean => {
+            "holds something else than true and false, as most records have: give its type under \
+             `types`"
+        }
+        _ => {
+            "holds something else than a number, as most records have: give its type under `types`"
+        }
     }
 }
 
@@ -216,17 +270,24 @@ mod tests {
 
     fn seen(values: &[&str]) -> Holds {
         let raw = |text: &&str| RawValue::from_string((*text).to_owned()).unwrap();
-        let all = values.iter().map(raw).map(|raw| Seen::of(&raw));
-        all.fold(Seen::Nothing, Seen::with).holds()
+        let mut tally = Tally::default();
+        values.iter().map(raw).for_each(|raw| tally.add(Seen::of(&raw)));
+        tally.holds()
     }
 
     #[test]
-    fn columns_are_what_their_values_share() {
+    fn columns_are_what_most_of_their_values_are() {
         assert_eq!(seen(&["null", "1", "-2"]), Holds::One(FileType::Int64));
         assert_eq!(seen(&["1", "2.50"]), Holds::One(FileType::Decimal));
         assert_eq!(seen(&["9223372036854775808"]), Holds::One(FileType::Decimal));
         assert_eq!(seen(&["true", "null"]), Holds::One(FileType::Boolean));
-        assert_eq!(seen(&["\"1\"", "1"]), Holds::One(FileType::Json));
+        assert_eq!(seen(&["\"1\"", "1"]), Holds::One(FileType::Text));
+        assert_eq!(seen(&["\"a\"", "6", "\"b\""]), Holds::One(FileType::Text));
+        assert_eq!(seen(&["1", "\"a\"", "2"]), Holds::One(FileType::Int64));
+        assert_eq!(seen(&["\"a\"", "{}", "\"b\""]), Holds::One(FileType::Text));
+        assert_eq!(seen(&["{}", "\"a\"", "{}"]), Holds::One(FileType::Json));
+        assert_eq!(seen(&["true", "\"yes\"", "false"]), Holds::One(FileType::Boolean));
+        assert_eq!(seen(&["[1]", "\"a\"", "[]"]), Holds::Many(FileType::Int64));
         assert_eq!(seen(&["null"]), Holds::One(FileType::Text));
         assert_eq!(seen(&["[]", "[\"a\", null]"]), Holds::Many(FileType::Text));
         assert_eq!(seen(&["[1]", "[2]"]), Holds::Many(FileType::Int64));

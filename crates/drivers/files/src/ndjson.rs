@@ -7,7 +7,7 @@ use dunlin_engine::TargetError;
 use crate::fault::{reading, unusable};
 use crate::filling::Filling;
 use crate::folder::{Packing, TableFile};
-use crate::json::{self, Members, Seen};
+use crate::json::{self, Members, Seen, Tally};
 use crate::record::{RECORD_BYTES_MAX, Why};
 use crate::shape::{Column, Shape, Table};
 use crate::stream;
@@ -83,7 +83,7 @@ impl Lines {
 
 /// A table's columns, by its first records.
 pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
-    let mut found: Vec<(String, Seen)> = Vec::new();
+    let mut found: Vec<(String, Tally)> = Vec::new();
     let files = &table.files.files;
     let share = (LOOK_BYTES / files.len().max(1) as u64).max(LOOK_BYTES_MIN);
     let (mut records, mut looked, mut whole) = (0_u64, 0_u64, true);
@@ -96,14 +96,12 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
             // What is no record will be told of when it is read.
             let Ok(Members(members)) = line.and_then(Members::of) else { continue };
             for (name, raw) in members {
-                let seen = Seen::of(raw);
-                match found.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, known)) => {
-                        let before = std::mem::replace(known, Seen::Nothing);
-                        *known = before.with(seen);
-                    }
-                    None => found.push((name.into_owned(), seen)),
-                }
+                let place = found.iter().position(|(known, _)| *known == name);
+                let place = place.unwrap_or_else(|| {
+                    found.push((name.into_owned(), Tally::default()));
+                    found.len() - 1
+                });
+                found[place].1.add(Seen::of(raw));
             }
         }
         looked += lines.bytes;
@@ -111,9 +109,9 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
     }
     let mut columns: Vec<Column> = found
         .into_iter()
-        .map(|(name, seen)| match table.declared(&name) {
+        .map(|(name, tally)| match table.declared(&name) {
             Some(_) => Column::of(table, &name),
-            None => Column { name, holds: seen.holds(), declared: false },
+            None => Column { name, holds: tally.holds(), declared: false },
         })
         .collect();
     for declared in &table.types {

@@ -22,8 +22,15 @@ pub(crate) fn float(text: &str, comma: bool) -> Result<f64, Why> {
     if special.iter().any(|word| text.eq_ignore_ascii_case(word)) {
         return text.parse().map_err(|_| "holds no number");
     }
-    let number: f64 = decimal(text, comma)?.parse().map_err(|_| "holds no number")?;
-    if number.is_finite() { Ok(number) } else { Err("holds a number that is out of range") }
+    let digits = decimal(text, comma)?;
+    let number: f64 = digits.parse().map_err(|_| "holds no number")?;
+    // So small a number would become none at all.
+    let is_lost = number == 0.0 && digits.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    if number.is_finite() && !is_lost {
+        Ok(number)
+    } else {
+        Err("holds a number that is out of range")
+    }
 }
 
 /// A decimal's digits: no plus sign, no zeros before them, no exponent.
@@ -86,6 +93,18 @@ fn shifted(mut before: String, mut after: String, exponent: i32) -> (String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_lose_no_number() {
+        for (text, number) in [("1e-300", 1e-300), ("0e5", 0.0), ("-0.0", 0.0), ("5e-324", 5e-324)]
+        {
+            assert_eq!(float(text, false), Ok(number), "{text}");
+        }
+        for text in ["1e-400", "-1e-400", "1e400", "0.3e-330"] {
+            assert_eq!(float(text, false), Err("holds a number that is out of range"), "{text}");
+        }
+        assert_eq!(float("-Infinity", false), Ok(f64::NEG_INFINITY));
+    }
 
     #[test]
     fn decimals_keep_their_digits() {

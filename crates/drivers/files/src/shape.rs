@@ -1,7 +1,7 @@
 //! What a table's columns are called and hold.
 
 use dunlin_engine::moves::UnreadRecords;
-use dunlin_model::moves::{DeclaredType, Field, FileOptions, FileType, ValueType};
+use dunlin_model::moves::{DeclaredType, Field, FileOptions, FileType, Numbering, ValueType};
 
 use crate::folder::TableFiles;
 
@@ -123,7 +123,7 @@ pub(crate) fn field(name: &str, type_name: String, value_type: ValueType) -> Fie
         value_type,
         nullable: true,
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         max_chars: None,
     }

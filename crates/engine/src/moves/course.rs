@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_model::moves::IdKind;
+use dunlin_model::moves::{Field, IdKind, Numbering, TableName, largest_number};
 
 use super::bare::{BareLoad, restore};
 use super::circles::delete_circles;
@@ -30,7 +30,7 @@ use super::told::Told;
 use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::report::EngineError;
-use crate::{Remedy, TargetError};
+use crate::{ErrorKind, Remedy, TargetError};
 
 /// What part of a run's memory is for what it remembers of keys: one of so many. The rest is for rows
 /// on their way.
@@ -367,14 +367,13 @@ impl<'a> Course<'a> {
             let (Some(makes), Some(place)) = (rule.makes, rule.id_field) else { continue };
             let field = &rule.written.fields[place];
             let spec = &self.plan.namespaces[makes].spec;
-            if spec.kind != IdKind::Keep || !field.numbered {
+            if spec.kind != IdKind::Keep || field.numbering != Numbering::Counter {
                 continue;
             }
             let Some(highest) = decided.ids[makes].made.as_ref().and_then(KeySet::highest) else {
                 continue;
             };
-            let above =
-                highest.saturating_add(spec.headroom.unwrap_or(0).try_into().unwrap_or(i64::MAX));
+            let above = headroom_above(highest, spec.headroom, &rule.written.table, field)?;
             self.session.begin().await?;
             self.session.target.number_above(&rule.written.table, &field.name, above).await?;
             self.session.commit().await?;
@@ -419,6 +418,25 @@ impl<'a> Course<'a> {
         let state = self.state.store()?;
         self.session.put(&[state]).await
     }
+}
+
+/// The number that the target's own begin above.
+fn headroom_above(
+    highest: i64,
+    headroom: Option<u64>,
+    table: &TableName,
+    field: &Field,
+) -> Result<i64, TargetError> {
+    let Some(headroom) = headroom else { return Ok(highest) };
+    let most = largest_number(&field.value_type).unwrap_or(i64::MAX);
+    let above = i64::try_from(headroom).ok().and_then(|headroom| highest.checked_add(headroom));
+    above.filter(|above| *above < most).ok_or_else(|| {
+        let message = format!(
+            "the highest old number and the mapping's headroom are more than {table}.{} can hold",
+            field.name
+        );
+        TargetError::new(ErrorKind::Refused, message).help("write a smaller headroom under [ids]")
+    })
 }
 
 /// A record that could not be read may be any of the rows that seem to be gone.

@@ -328,7 +328,7 @@ async fn give_ids(
             let pairs = block.iter().cloned().zip(ids);
             pairs.map(|(old, id)| Match { old, id, was_there: false }).collect()
         };
-        if id.numbered && !holds_uuids(id) {
+        if id.is_numbered() && !holds_uuids(id) {
             let ids =
                 |given: &[i64]| given.iter().map(|n| RowKey(vec![Part::Number(*n)])).collect();
             let (area, next) = (matcher.area.clone(), matcher.next);

@@ -1,6 +1,7 @@
 //! What a move needs of databases, and of expressions.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
@@ -22,6 +23,11 @@ pub trait MoveConnector: Connector {
     /// Opens the database as a source, under one snapshot, to look only.
     async fn source(&self) -> Result<Box<dyn Source>, TargetError>;
 
+    /// The file that is the whole database, by the one path that leads to it; `None`: it is a server.
+    fn file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Connects to it as a target.
     async fn move_target(&self) -> Result<Box<dyn MoveTarget>, TargetError>;
 }
@@ -32,6 +38,12 @@ pub trait SourceConnector: Send + Sync {
     /// Where it is, for people; never a password.
     fn place(&self) -> String;
 
+    /// The file that is the whole database, by the one path that leads to it; `None`: it is something
+    /// else.
+    fn file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Opens it under one snapshot, to look only.
     async fn open(&self) -> Result<Box<dyn Source>, TargetError>;
 }
@@ -40,6 +52,10 @@ pub trait SourceConnector: Send + Sync {
 impl<T: MoveConnector> SourceConnector for T {
     fn place(&self) -> String {
         self.describe()
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        MoveConnector::file(self)
     }
 
     async fn open(&self) -> Result<Box<dyn Source>, TargetError> {

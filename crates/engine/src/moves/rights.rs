@@ -82,7 +82,7 @@ async fn ask(
 fn numbered<'a>(plan: &MovePlan, rule: &'a PlannedRule) -> Option<&'a str> {
     let field = &rule.written.fields[rule.id_field?];
     let is_numbered = match plan.namespaces[rule.makes?].spec.kind {
-        IdKind::Keep => field.numbered,
+        IdKind::Keep => field.is_numbered(),
         IdKind::Assigned => true,
         _ => false,
     };

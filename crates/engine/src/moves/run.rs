@@ -128,16 +128,18 @@ pub(super) async fn planned(
     target: &mut dyn MoveTarget,
 ) -> Result<(MovePlan, Vec<Diagnostic>), EngineError> {
     reads_files(&move_job.mapping, source).map_err(EngineError::Refused)?;
+    one_file(move_job)?;
     let from = source_catalogue(&move_job.mapping, source).await?;
     let to = target.catalogue().await?;
-    let mut found = check_mapping(&move_job.mapping, &from, &to);
-    found.extend(unsupported(&move_job.mapping));
+    let mapping = &with_names_of(&move_job.mapping, &from, &to);
+    let mut found = check_mapping(mapping, &from, &to);
+    found.extend(unsupported(mapping));
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|one| one.severity == Severity::Error);
     if errors.iter().any(|error| error.rule == LOOK_UP) {
         return Err(EngineError::Refused(errors));
     }
-    let planned = plan(&move_job.mapping, &from, &to, move_job.compiler.as_ref());
+    let planned = plan(mapping, &from, &to, move_job.compiler.as_ref());
     match planned {
         Ok(plan) if errors.is_empty() => Ok((plan, warnings)),
         Ok(_) => Err(EngineError::Refused(errors)),
@@ -152,6 +154,39 @@ pub(super) async fn planned(
             Err(EngineError::Refused(all))
         }
     }
+}
+
+/// A file that is read under one snapshot keeps others from writing it.
+fn one_file(move_job: &MoveJob) -> Result<(), EngineError> {
+    let (Some(from), Some(to)) = (move_job.source.file(), move_job.target.file()) else {
+        return Ok(());
+    };
+    if from != to {
+        return Ok(());
+    }
+    let mapping = &move_job.mapping;
+    let message = format!(
+        "`{}` is read, and `{}` written, and both are one SQLite file",
+        mapping.source.value, mapping.target.value
+    );
+    let found = Diagnostic::error("one-file", message)
+        .at(Place::line(mapping.file.clone(), mapping.target.line))
+        .help("copy the file, and move from the copy: sqlite3 FILE '.backup COPY'");
+    Err(EngineError::Refused(vec![found]))
+}
+
+/// The mapping with tables named as the catalogues have them: a dot may belong to a table's name.
+fn with_names_of(mapping: &Mapping, from: &Catalogue, to: &Catalogue) -> Mapping {
+    let mut mapping = mapping.clone();
+    let named = |table: &mut TableName, catalogue: &Catalogue| {
+        if let Some(relation) = catalogue.relation(table) {
+            table.clone_from(&relation.name);
+        }
+    };
+    mapping.rules.iter_mut().for_each(|rule| named(&mut rule.table, to));
+    mapping.ids.iter_mut().flat_map(|spec| &mut spec.table).for_each(|table| named(table, to));
+    mapping.sources.iter_mut().flat_map(|spec| &mut spec.table).for_each(|one| named(one, from));
+    mapping
 }
 
 /// Tells a folder of files how it is read; refuses what means something for files only.
@@ -192,19 +227,23 @@ fn said_of_files(mapping: &Mapping) -> Vec<Diagnostic> {
 
 /// The source's tables, and the mapping's queries as if they were some; what is looked up elsewhere
 /// is among their columns.
+///
+/// # Errors
+/// The database's; what it says of a query, with that query's line.
 pub async fn source_catalogue(
     mapping: &Mapping,
     source: &mut dyn Source,
-) -> Result<Catalogue, TargetError> {
+) -> Result<Catalogue, EngineError> {
     let mut catalogue = source.catalogue().await?;
     for spec in &mapping.sources {
         let Some(query) = &spec.query else { continue };
         let name = TableName::of(spec.name.clone());
-        let fields = source.describe(&name, query).await?;
+        let described = source.describe(&name, &query.value).await;
+        let fields = described.map_err(|error| of_query(mapping, query.line, error))?;
         catalogue.relations.retain(|relation| relation.name != name);
         catalogue.relations.push(Relation {
             name,
-            query: Some(query.clone()),
+            query: Some(query.value.clone()),
             fields,
             key: source_spec(mapping, &spec.name).key,
             unique: Vec::new(),
@@ -215,6 +254,19 @@ pub async fn source_catalogue(
     }
     look_up::add_fields(mapping, &mut catalogue);
     Ok(catalogue)
+}
+
+/// What is wrong with a query is wrong with the mapping. That a database is away, or slow, is not.
+fn of_query(mapping: &Mapping, line: usize, error: TargetError) -> EngineError {
+    let is_the_querys =
+        matches!(error.kind, ErrorKind::Statement | ErrorKind::Refused | ErrorKind::Permission);
+    if !is_the_querys {
+        return error.into();
+    }
+    let mut diagnostic =
+        Diagnostic::error("query", error.message).at(Place::line(mapping.file.clone(), line));
+    diagnostic.help = error.help;
+    EngineError::Refused(vec![diagnostic])
 }
 
 /// What a mapping may say and this version can't do.

@@ -63,6 +63,18 @@ pub enum ValueType {
     Other,
 }
 
+/// The largest number that a column of whole numbers can hold and a database gives: they are signed.
+/// `None`: it holds no whole numbers.
+#[must_use]
+pub fn largest_number(of: &ValueType) -> Option<i64> {
+    match of {
+        ValueType::Int16 => Some(i16::MAX.into()),
+        ValueType::Int32 => Some(i32::MAX.into()),
+        ValueType::Int64 | ValueType::UInt64 => Some(i64::MAX),
+        _ => None,
+    }
+}
+
 /// A table's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableName {
@@ -97,6 +109,20 @@ impl fmt::Display for TableName {
     }
 }
 
+/// How a database numbers a column, where nothing is given for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numbering {
+    /// It doesn't.
+    #[default]
+    None,
+    /// By a counter, which can be set: an identity, a serial, `AUTO_INCREMENT`, SQLite's
+    /// `AUTOINCREMENT`.
+    Counter,
+    /// Right above the largest number that is there: SQLite's rowid. Nothing can be set.
+    LargestThere,
+}
+
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Field {
@@ -110,12 +136,20 @@ pub struct Field {
     pub nullable: bool,
     /// Something stands in it where nothing is given: a default, an identity.
     pub has_default: bool,
-    /// The database numbers it itself: an identity, a serial, `AUTO_INCREMENT`, a rowid.
-    pub numbered: bool,
+    /// Whether, and how, the database numbers it itself.
+    pub numbering: Numbering,
     /// It is computed and can't be written.
     pub generated: bool,
     /// At most so many characters (`varchar(n)`), where that is limited.
     pub max_chars: Option<u32>,
+}
+
+impl Field {
+    /// The database numbers it itself.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.numbering != Numbering::None
+    }
 }
 
 /// A foreign key of a table.
@@ -178,9 +212,12 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The relation of that name.
+    /// The relation of that name. A name with a dot is a table's whole name, where there is such a
+    /// table, before it is a schema's and a table's.
     #[must_use]
     pub fn relation(&self, name: &TableName) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.name == *name)
+        let whole = name.schema.is_some().then(|| TableName::of(name.to_string()));
+        let find = |name: &TableName| self.relations.iter().find(|one| one.name == *name);
+        whole.as_ref().and_then(find).or_else(|| find(name))
     }
 }

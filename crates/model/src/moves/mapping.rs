@@ -161,7 +161,7 @@ pub struct SourceSpec {
     /// The table or view, where it has another name.
     pub table: Option<TableName>,
     /// A query of the source's own SQL instead of a table.
-    pub query: Option<String>,
+    pub query: Option<Placed<String>>,
     /// Its key's columns, where the catalogue doesn't tell, or another is meant.
     pub key: Vec<String>,
     /// Columns that are known and not wanted.

@@ -4,7 +4,9 @@ mod catalogue;
 mod files;
 mod mapping;
 
-pub use catalogue::{Catalogue, Field, ForeignKey, Relation, TableName, ValueType};
+pub use catalogue::{
+    Catalogue, Field, ForeignKey, Numbering, Relation, TableName, ValueType, largest_number,
+};
 pub use files::{
     DeclaredType, ENCODINGS, FILE_TYPES, FileGuess, FileMistake, FileOptions, FileType,
 };

@@ -297,7 +297,8 @@ fn source(document: &mut Document<'_>, key: &Key<'_>, table: &DeTable<'_>) -> So
             }
             "query" => {
                 let text = document.text(&inner, value, "\"SELECT id, email FROM users\"");
-                spec.query = text.map(str::to_owned);
+                let line = document.line(value.span().start);
+                spec.query = text.map(|text| Placed { value: text.to_owned(), line });
             }
             "key" => spec.key = key_columns(document, &inner, value),
             "unused" => spec.unused = document.names(&inner, value, "[\"flavor\"]"),

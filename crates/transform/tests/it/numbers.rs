@@ -223,6 +223,28 @@ fn functions_of_floating_point_are_checked() {
 }
 
 #[test]
+fn casts_to_floating_point_lose_no_number() {
+    table(&[
+        ("CAST('1e400' AS DOUBLE)", "0 x: is out of range"),
+        ("CAST('-1e400' AS DOUBLE)", "0 x: is out of range"),
+        ("CAST('1e-400' AS DOUBLE)", "0 x: is out of range"),
+        ("CAST('-0.5e-400' AS DOUBLE)", "0 x: is out of range"),
+        ("CAST('0e-400' AS DOUBLE)", "0.0"),
+        ("CAST(' 1e-300 ' AS DOUBLE)", "1e-300"),
+        ("CAST('-Infinity' AS DOUBLE)", "-inf"),
+        ("CAST('inf' AS DOUBLE)", "inf"),
+        ("CAST('1e39' AS REAL)", "0 x: is out of range"),
+        ("CAST('1e-60' AS REAL)", "0 x: is out of range"),
+        ("CAST(CAST('1e300' AS DOUBLE) AS REAL)", "0 x: is out of range"),
+        ("CAST(CAST('1e-300' AS DOUBLE) AS REAL)", "0 x: is out of range"),
+        ("CAST(CAST('-inf' AS DOUBLE) AS REAL)", "-inf"),
+        ("CAST(price * 1e40 AS REAL)", "0 x: is out of range"),
+        ("TRY_CAST('1e400' AS DOUBLE)", "NULL"),
+        ("TRY_CAST('1e-400' AS DOUBLE)", "NULL"),
+    ]);
+}
+
+#[test]
 fn what_is_no_number_fails_alone() {
     let values = [Some("12.50"), Some("NaN"), None, Some("Infinity"), Some("x")];
     let stage = money(&values).any("x", "price * 2");

@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dunlin_engine::moves::{
     Applied, Compiled, Compiler, ExpressionError, Expressions, Output, arrow_field,
 };
-use dunlin_model::moves::{Expression, Field, OnRowError, ValueType};
+use dunlin_model::moves::{Expression, Field, Numbering, OnRowError, ValueType};
 use dunlin_transform::DataFusion;
 
 pub(crate) const TEXT: ValueType = ValueType::Text { padded: false };
@@ -24,7 +24,7 @@ pub(crate) fn field(name: &str, value_type: ValueType) -> Field {
         value_type,
         nullable: true,
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         max_chars: None,
     }

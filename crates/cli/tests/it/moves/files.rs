@@ -193,6 +193,39 @@ fn the_example_of_files_does_what_its_readme_says() {
     assert_eq!(again["sources"][0]["unread"], 4);
 }
 
+/// One record whose value is of another kind: it is converted, or rejected, and no other changes.
+#[test]
+fn an_odd_record_changes_no_other() {
+    let project = Project::empty();
+    project.write("dunlin.toml", CONFIGURATION);
+    project.write(
+        "moves/m.toml",
+        "source = \"old\"\ntarget = \"app\"\n[ids]\nx = \"derived\"\n[from.a]\nkey = \"id\"\n\
+         [into.t]\nfrom = \"a\"\nmakes = \"x\"\nset.old = \"id\"\nset.v = \"v\"\n",
+    );
+    let url = format!("sqlite://{}", project.path("new.db").display());
+    let sql = |sql: &str| run_sql(&url, sql).expect("the client can do it").trim_end().to_owned();
+    sql("CREATE TABLE t (id text PRIMARY KEY, old integer, v text)");
+    let five: String = (1..6).map(|id| format!("{{\"id\":{id},\"v\":\"name {id}\"}}\n")).collect();
+    let night = |odd: &str, code: i32| {
+        project.write("export/a.ndjson", &(five.clone() + odd));
+        document(&project.run_with("move run m --json", &[KEY]).exits(code))
+    };
+    night("", 0);
+    let before = sql("SELECT * FROM t ORDER BY old");
+    for (odd, code, inserted) in [
+        ("{\"id\":6,\"v\":6.50}\n", 0, 1),
+        ("{\"id\":\"7\",\"v\":\"x\"}\n{\"id\":6,\"v\":6.50}\n", 6, 0),
+        ("{\"id\":8,\"v\":{\"a\":1}}\n{\"id\":6,\"v\":6.50}\n", 6, 0),
+        ("{\"id\":9,\"v\":true}\n{\"id\":6,\"v\":6.50}\n", 0, 1),
+    ] {
+        let rule = &night(odd, code)["rules"][0];
+        assert_eq!((&rule["inserted"], &rule["updated"]), (&inserted.into(), &0.into()), "{odd}");
+        assert_eq!(sql("SELECT * FROM t WHERE old < 6 ORDER BY old"), before, "{odd}");
+    }
+    assert_eq!(sql("SELECT v FROM t WHERE old > 5 ORDER BY old"), "6.50\ntrue");
+}
+
 /// A run speaks with two databases: which one an error is about is told, and a file by its name.
 #[test]
 fn errors_of_files_name_the_source() {

@@ -16,6 +16,7 @@ mod matched;
 mod mistakes;
 mod modes;
 mod nights;
+mod refusals;
 mod rights;
 mod samples;
 mod scaffold;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::moves::{Catalogue, Field, ForeignKey, Relation, TableName};
+use dunlin_model::moves::{Catalogue, Field, ForeignKey, Numbering, Relation, TableName};
 
 use super::kind;
 use crate::failure::During;
@@ -150,7 +150,7 @@ fn field(row: &Cells, is_json: bool, is_mariadb: bool) -> Field {
         value_type: kind::value_type(&type_name, row.number(6), is_json),
         nullable: row.text(3) == "YES",
         has_default: numbered || default.is_some(),
-        numbered,
+        numbering: if numbered { Numbering::Counter } else { Numbering::None },
         generated: extra.contains("VIRTUAL") || extra.contains("STORED") || is_period(&extra),
         max_chars: if sized { row.number(7) } else { None },
         type_name,

@@ -1,6 +1,6 @@
 //! The server's types: what they hold, and how their values are asked for.
 
-use dunlin_model::moves::{Field, ValueType};
+use dunlin_model::moves::{Field, Numbering, ValueType};
 use mysql_async::Column;
 use mysql_async::consts::{ColumnFlags, ColumnType};
 
@@ -95,7 +95,7 @@ pub(super) fn described(column: &Column) -> Field {
         value_type,
         nullable: !column.flags().contains(ColumnFlags::NOT_NULL_FLAG),
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         max_chars: None,
     }

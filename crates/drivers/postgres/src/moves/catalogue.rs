@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dunlin_engine::TargetError;
-use dunlin_model::moves::{Catalogue, Field, ForeignKey, Relation, TableName};
+use dunlin_model::moves::{Catalogue, Field, ForeignKey, Numbering, Relation, TableName};
 
 use super::value_types::{Types, texts, types_sql};
 use crate::rows::{Answer, boolean, bug, field, number, optional_number, required};
@@ -161,7 +161,7 @@ impl Found {
                 value_type: types.value_type(oid, typmod),
                 nullable: !boolean(row, 5)? && !refuses_null,
                 has_default: boolean(row, 6)? || identity,
-                numbered: identity || sequence,
+                numbering: if identity || sequence { Numbering::Counter } else { Numbering::None },
                 generated: boolean(row, 8)?,
                 max_chars: types.max_chars(oid, typmod),
             });

@@ -457,7 +457,7 @@ mod tests {
             value_type,
             nullable: true,
             has_default: false,
-            numbered: false,
+            numbering: dunlin_model::moves::Numbering::None,
             generated: false,
             max_chars: None,
         }

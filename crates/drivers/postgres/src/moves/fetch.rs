@@ -5,7 +5,7 @@ use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use dunlin_engine::TargetError;
 use dunlin_engine::moves::{ReadRows, Written};
-use dunlin_model::moves::{Field, ValueType};
+use dunlin_model::moves::{Field, Numbering, ValueType};
 
 use super::decode::Decoder;
 use super::extract::{column_sql, read_all};
@@ -124,7 +124,7 @@ fn place_field() -> Field {
         value_type: ValueType::Int64,
         nullable: false,
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         max_chars: None,
     }

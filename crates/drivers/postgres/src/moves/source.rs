@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use dunlin_engine::moves::{Batches, Extract, Source};
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::moves::{Catalogue, Field, TableName};
+use dunlin_model::moves::{Catalogue, Field, Numbering, TableName};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::value_types::{Types, types_sql};
@@ -218,7 +218,7 @@ async fn describe(session: &Session, query: &str) -> Result<Vec<Field>, TargetEr
             value_type: known.value_type(number(row, 2 * place)?, -1),
             nullable: true,
             has_default: false,
-            numbered: false,
+            numbering: Numbering::None,
             generated: false,
             max_chars: None,
         });

@@ -1,10 +1,13 @@
 //! What a database looks like to a move.
 
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::moves::{Catalogue, Field, ForeignKey, Relation, TableName, ValueType};
+use dunlin_model::moves::{
+    Catalogue, Field, ForeignKey, Numbering, Relation, TableName, ValueType,
+};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::declared::value_type;
+use super::numbers::has_sequence;
 use crate::chunks::estimated_rows;
 use crate::control::Control;
 use crate::fault::{Fault, Outcome};
@@ -57,6 +60,15 @@ pub(super) fn describe(
     control.as_user(None, || {
         let prepared = control.preparing(|| connection.prepare(query));
         let statement = prepared.map_err(Fault::Query)?;
+        if statement.parameter_count() > 0 {
+            let first = statement.parameter_name(1).unwrap_or("?");
+            let message = format!(
+                "the query of {name} has a parameter, {first}, and nothing gives it a value"
+            );
+            return Err(TargetError::new(ErrorKind::Refused, message)
+                .help("write the value: as a parameter it would be NULL")
+                .into());
+        }
         if !statement.readonly() || statement.column_count() == 0 {
             let message = format!("the query of {name} is no SELECT");
             return Err(TargetError::new(ErrorKind::Refused, message).into());
@@ -156,7 +168,7 @@ fn field(name: &str, declared: &str) -> Field {
         value_type: value_type(declared),
         nullable: true,
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         // SQLite takes longer texts than a type says.
         max_chars: None,
@@ -183,7 +195,10 @@ fn columns(connection: &Connection, found: &Found) -> Outcome<Vec<Column>> {
         for column in columns.iter_mut().filter(|column| column.place > 0) {
             column.field.nullable = false;
             column.field.has_default = true;
-            column.field.numbered = true;
+            let table = TableName::of(&found.name);
+            let counts = has_sequence(connection, &table, &column.field.name)?;
+            column.field.numbering =
+                if counts { Numbering::Counter } else { Numbering::LargestThere };
             column.field.value_type = ValueType::Int64;
         }
     }

@@ -19,6 +19,7 @@ mod store;
 mod target;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -31,6 +32,10 @@ use crate::connector::SqliteConnector;
 impl MoveConnector for SqliteConnector {
     async fn source(&self) -> Result<Box<dyn Source>, TargetError> {
         Ok(Box::new(source::SqliteSource::open(Arc::clone(self.file())).await?))
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        std::fs::canonicalize(&SqliteConnector::file(self).path).ok()
     }
 
     async fn move_target(&self) -> Result<Box<dyn MoveTarget>, TargetError> {

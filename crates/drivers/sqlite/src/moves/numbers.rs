@@ -59,7 +59,11 @@ pub(super) fn take(
 }
 
 /// Whether the column is AUTOINCREMENT.
-fn has_sequence(connection: &Connection, table: &TableName, column: &str) -> Outcome<bool> {
+pub(super) fn has_sequence(
+    connection: &Connection,
+    table: &TableName,
+    column: &str,
+) -> Outcome<bool> {
     let (.., autoincrement) = connection
         .column_metadata(Some("main"), table.name.as_str(), column)
         .map_err(Fault::Query)?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dunlin_engine::TargetError;
 use dunlin_engine::moves::{Batches, Extract, Source};
+use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Catalogue, Field, TableName};
 use rusqlite::Connection;
 
@@ -61,11 +61,16 @@ impl Source for SqliteSource {
     }
 
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError> {
-        let (name, query) = (name.clone(), query.to_owned());
-        self.look(move |connection, control| {
-            catalogue::describe(connection, control, &name, &query)
+        let (of, query) = (name.clone(), query.to_owned());
+        let described = self
+            .look(move |connection, control| catalogue::describe(connection, control, &of, &query))
+            .await;
+        described.map_err(|error| match error.kind {
+            ErrorKind::Statement => {
+                TargetError { message: format!("the query of {name}: {}", error.message), ..error }
+            }
+            _ => error,
         })
-        .await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_model::moves::{Field, IdKind, IdSpec, Relation, Rule, Value, ValueType};
+use dunlin_model::moves::{
+    Field, IdKind, IdSpec, Numbering, Relation, Rule, Value, ValueType, largest_number,
+};
 
 use super::super::identifiers::mentioned;
-use super::{Check, help_columns, help_names, help_tables};
+use super::{Check, can_be_key, help_columns, help_names, help_tables};
 use crate::suggestion;
 
 pub(super) fn check(check: &mut Check<'_>) {
@@ -191,7 +193,7 @@ fn matched_rule(
             check.error("matched-not-set", spec.line, message, format!("add set.{by} = \"…\""));
         }
     }
-    if !(holds_uuids(id) || is_integer(&id.value_type) && id.numbered) {
+    if !(holds_uuids(id) || is_integer(&id.value_type) && id.is_numbered()) {
         let message = format!(
             "old rows that no row of `{}` matches are rejected: `{}` is neither numbered by the database nor holds UUIDs",
             rule.table,
@@ -203,17 +205,7 @@ fn matched_rule(
 }
 
 fn keep(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule, relation: &Relation, field: &Field) {
-    if spec.headroom.is_some() && !field.numbered {
-        check.warning(
-            "headroom-without-numbers",
-            spec.line,
-            format!(
-                "`headroom` does nothing: the database doesn't number `{}`",
-                column(relation, field)
-            ),
-            "take it away",
-        );
-    }
+    headroom(check, spec, relation, field);
     let key = check.old_key(&rule.from.value);
     let old = match &key[..] {
         [only] => check.old(&rule.from.value).and_then(|old| old.field(only)),
@@ -245,6 +237,35 @@ fn keep(check: &mut Check<'_>, spec: &IdSpec, rule: &Rule, relation: &Relation, 
     }
 }
 
+/// Whether the target's own numbers can go on above the old ones.
+fn headroom(check: &mut Check<'_>, spec: &IdSpec, relation: &Relation, field: &Field) {
+    let Some(headroom) = spec.headroom else { return };
+    let column = column(relation, field);
+    let (message, help) = match field.numbering {
+        Numbering::Counter => {
+            let Some(most) = largest_number(&field.value_type) else { return };
+            if headroom < most.unsigned_abs() {
+                return;
+            }
+            let message = format!("`headroom` is more than `{column}` can hold: up to {most}");
+            let help = "for example: headroom = 1000";
+            return check.error("wrong-value", spec.line, message, help);
+        }
+        Numbering::LargestThere => (
+            format!(
+                "`headroom` does nothing: `{column}` is numbered right above the largest number \
+                 that is there, and a row of the application's may take an old one's"
+            ),
+            "declare it INTEGER PRIMARY KEY AUTOINCREMENT, which has a counter; or take headroom away",
+        ),
+        Numbering::None => (
+            format!("`headroom` does nothing: the database doesn't number `{column}`"),
+            "take it away",
+        ),
+    };
+    check.warning("headroom-without-numbers", spec.line, message, help);
+}
+
 fn assigned(check: &mut Check<'_>, spec: &IdSpec, relation: &Relation, field: &Field) {
     let column = column(relation, field);
     if !is_integer(&field.value_type) {
@@ -254,7 +275,7 @@ fn assigned(check: &mut Check<'_>, spec: &IdSpec, relation: &Relation, field: &F
             format!("assigned ids are whole numbers, and `{column}` is {}", field.type_name),
             other_kind(spec.kind, field),
         );
-    } else if !field.numbered {
+    } else if !field.is_numbered() {
         check.error(
             "id-type",
             spec.line,
@@ -282,6 +303,16 @@ fn matched(check: &mut Check<'_>, spec: &IdSpec) {
     for by in spec.by.iter().filter(|by| relation.field(by).is_none()) {
         let message = format!("`{}` is matched by `{table}.{by}`, which doesn't exist", spec.name);
         check.error("unknown-column", spec.line, message, help_columns(by, relation));
+    }
+    let fields = spec.by.iter().filter_map(|by| relation.field(by));
+    for field in fields.filter(|field| !can_be_key(&field.value_type)) {
+        let message = format!(
+            "`{}` is matched by `{}`, which is {}, and no key",
+            spec.name,
+            column(relation, field),
+            field.type_name
+        );
+        check.error("key-type", spec.line, message, "match by columns of another type");
     }
     if let Some(from) = &spec.from
         && check.old_key(&from.value).len() != 1
@@ -314,7 +345,7 @@ fn other_kind(kind: IdKind, field: &Field) -> String {
     let integer = is_integer(&field.value_type);
     let fits = [
         ("keep", IdKind::Keep, integer || !holds_uuids(field)),
-        ("assigned", IdKind::Assigned, integer && field.numbered),
+        ("assigned", IdKind::Assigned, integer && field.is_numbered()),
         ("derived", IdKind::Derived, holds_uuids(field)),
     ];
     let fits: Vec<String> = fits

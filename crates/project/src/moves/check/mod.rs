@@ -7,7 +7,7 @@ mod rules;
 mod sources;
 
 use dunlin_model::moves::{
-    Catalogue, Field, IdSpec, Mapping, Relation, Rule, SourceSpec, TableName,
+    Catalogue, Field, IdSpec, Mapping, Relation, Rule, SourceSpec, TableName, ValueType,
 };
 use dunlin_model::{Diagnostic, Place};
 
@@ -132,6 +132,12 @@ impl<'a> Check<'a> {
         let [column] = &relation.key[..] else { return None };
         Some((relation, relation.field(column)?))
     }
+}
+
+/// Whether values tell rows apart for sure, and are always in the same order: floating point isn't, and
+/// nor are lists.
+fn can_be_key(of: &ValueType) -> bool {
+    !matches!(of, ValueType::Float32 | ValueType::Float64 | ValueType::List(_) | ValueType::Map)
 }
 
 /// `did you mean …`, or else what there is where that is a short list.

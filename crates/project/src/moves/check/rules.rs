@@ -7,7 +7,7 @@ use dunlin_model::moves::{
 };
 
 use super::ids::{column, same_ids};
-use super::{Check, help_columns, help_tables, ids};
+use super::{Check, can_be_key, help_columns, help_tables, ids};
 use crate::suggestion;
 
 pub(super) fn check(check: &mut Check<'_>, rule: &Rule) {
@@ -183,6 +183,20 @@ fn key(check: &mut Check<'_>, rule: &Rule, relation: &Relation) {
         );
         return;
     }
+    let fields = relation.key.iter().filter_map(|column| relation.field(column));
+    for field in fields.filter(|field| !can_be_key(&field.value_type)) {
+        let setting = rule.set.iter().find(|setting| setting.column == field.name);
+        check.error(
+            "key-type",
+            setting.map_or(rule.line, |setting| setting.line),
+            format!(
+                "`{}` is {}, and part of the key: rows can't be found again by it",
+                column(relation, field),
+                field.type_name
+            ),
+            "give the table a key of another type: numeric, or text",
+        );
+    }
     if rule.makes.is_some() && relation.key.len() == 1 {
         return;
     }
@@ -211,7 +225,7 @@ fn key(check: &mut Check<'_>, rule: &Rule, relation: &Relation) {
 /// NOT NULL columns without a default; those of the key are told of already.
 fn not_set(check: &mut Check<'_>, rule: &Rule, relation: &Relation) {
     for field in &relation.fields {
-        let filled = field.nullable || field.has_default || field.numbered || field.generated;
+        let filled = field.nullable || field.has_default || field.is_numbered() || field.generated;
         if filled || relation.key.contains(&field.name) || is_set(rule, &field.name) {
             continue;
         }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_model::Diagnostic;
-use dunlin_model::moves::{IdSpec, Relation, SourceSpec};
+use dunlin_model::moves::{Field, IdSpec, Relation, SourceSpec, ValueType};
 
 use super::super::identifiers::mentioned;
 use super::expressions::of_rule;
-use super::{Check, help_columns, help_names, help_tables, look_ups};
+use super::{Check, can_be_key, help_columns, help_names, help_tables, look_ups};
 use crate::suggestion;
 
 pub(super) fn check(check: &mut Check<'_>) {
@@ -84,12 +84,44 @@ fn source(check: &mut Check<'_>, name: &str, line: usize) {
             );
         }
     }
+    key_types(check, name, relation, (&key, line));
     if let Some(spec) = spec {
         said_columns(check, spec, relation);
         look_ups::check(check, spec, relation);
     }
     if is_moved {
         left_over(check, name, relation, line);
+    }
+}
+
+/// Whether rows can be put in order by these columns, and told apart.
+fn key_types(
+    check: &mut Check<'_>,
+    name: &str,
+    relation: &Relation,
+    (key, line): (&[String], usize),
+) {
+    // Where its columns' types promise nothing, a decimal may be floating point.
+    let may_float = |field: &Field| {
+        !check.source.scales_hold
+            && matches!(field.value_type, ValueType::Numeric { scale: Some(1..) })
+    };
+    let fields = key.iter().filter_map(|column| relation.field(column));
+    let unfit: Vec<&Field> =
+        fields.filter(|field| !can_be_key(&field.value_type) || may_float(field)).collect();
+    for field in unfit {
+        check.error(
+            "key-type",
+            line,
+            format!(
+                "the rows of `{name}` can't be told apart by `{}`: it is {}, and no key",
+                field.name, field.type_name
+            ),
+            format!(
+                "name other columns, key = [\"…\"] under [from.{name}], or a query that has it as \
+                 text"
+            ),
+        );
     }
 }
 

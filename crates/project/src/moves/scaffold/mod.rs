@@ -83,7 +83,7 @@ fn ids(text: &mut String, pairs: &[Pair<'_>]) {
     let mut lines = Lines::default();
     for ids in pairs.iter().filter_map(|pair| pair.ids.as_ref()) {
         let value = match ids.kind {
-            IdKind::Keep if ids.numbered => {
+            IdKind::Keep if ids.has_counter => {
                 format!("{{ kind = \"keep\", headroom = {HEADROOM} }}")
             }
             IdKind::Keep => toml_string("keep"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::moves::{Catalogue, Field, IdKind, Relation, TableName, ValueType};
+use dunlin_model::moves::{Catalogue, Field, IdKind, Numbering, Relation, TableName, ValueType};
 
 use super::super::check::{can_keep, holds_uuids, is_integer};
 use super::words::{expression_of, fold, id_name, parts, plain, singular};
@@ -28,7 +28,7 @@ pub(super) struct Ids {
     pub(super) name: String,
     pub(super) kind: IdKind,
     /// The database numbers the column.
-    pub(super) numbered: bool,
+    pub(super) has_counter: bool,
     /// From what to what.
     pub(super) note: String,
 }
@@ -108,7 +108,7 @@ fn ids(old: &Relation, new: &Relation, names: &mut BTreeSet<String>) -> Option<I
     }
     let from = old_field.map_or_else(|| "several columns".to_owned(), |old| plain(&old.type_name));
     let note = format!("{from} to {}", plain(&field.type_name));
-    Some(Ids { name, kind, numbered: field.numbered, note })
+    Some(Ids { name, kind, has_counter: field.numbering == Numbering::Counter, note })
 }
 
 fn id_kind(old: Option<&Field>, new: &Field) -> Option<IdKind> {
@@ -123,7 +123,7 @@ fn id_kind(old: Option<&Field>, new: &Field) -> Option<IdKind> {
         Some(IdKind::Keep)
     } else if holds_uuids(new) {
         Some(IdKind::Derived)
-    } else if is_integer(&new.value_type) && new.numbered {
+    } else if is_integer(&new.value_type) && new.is_numbered() {
         Some(IdKind::Assigned)
     } else {
         old.filter(|old| can_keep(old, new)).map(|_| IdKind::Keep)

@@ -1,6 +1,8 @@
 //! The design queue's two databases, as a driver would tell of them.
 
-use dunlin_model::moves::{Catalogue, Field, ForeignKey, Relation, TableName, ValueType};
+use dunlin_model::moves::{
+    Catalogue, Field, ForeignKey, Numbering, Relation, TableName, ValueType,
+};
 
 /// A table of lines such as `user_id uuid null -> users`. Columns marked `key` are its key.
 pub(super) fn table(name: &str, columns: &str) -> Relation {
@@ -40,7 +42,7 @@ pub(super) fn table(name: &str, columns: &str) -> Relation {
             value_type,
             nullable: has("null"),
             has_default: has("default") || has("numbered"),
-            numbered: has("numbered"),
+            numbering: if has("numbered") { Numbering::Counter } else { Numbering::None },
             generated: has("generated"),
             max_chars,
         });

@@ -84,7 +84,7 @@ async fn the_catalogue_tells_keys_and_what_is_numbered() {
     assert_eq!((a.key.join(","), a.is_table, v.is_table), ("id".to_owned(), true, false));
     assert_eq!(a.unique, [vec!["id"], vec!["s"]]);
     let id = a.field("id").unwrap();
-    assert!(id.numbered && id.has_default && !id.nullable);
+    assert!(id.is_numbered() && id.has_default && !id.nullable);
     assert!(a.field("twice").unwrap().generated);
     assert!(a.field("s").unwrap().has_default && !a.field("t").unwrap().has_default);
     assert_eq!(b.key, ["x", "z"], "one without NULL");

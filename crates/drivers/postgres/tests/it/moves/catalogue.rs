@@ -50,7 +50,7 @@ async fn tables_columns_keys_and_references() {
         .fields
         .iter()
         .map(|f| {
-            let flags = [f.nullable, f.has_default, f.numbered, f.generated];
+            let flags = [f.nullable, f.has_default, f.is_numbered(), f.generated];
             let flags: String = flags.iter().map(|flag| if *flag { 'x' } else { '-' }).collect();
             format!("{} {} {flags} {:?}", f.name, f.type_name, f.max_chars)
         })
@@ -92,7 +92,7 @@ async fn tables_columns_keys_and_references() {
     let log = relation(&catalogue, "log");
     assert_eq!((log.row_count_estimate, log.is_table), (Some(50), true));
     assert!(!relation(&catalogue, "open_teams").is_table);
-    assert!(relation(&catalogue, "teams").fields[0].numbered);
+    assert!(relation(&catalogue, "teams").fields[0].is_numbered());
 }
 
 #[tokio::test(flavor = "multi_thread")]

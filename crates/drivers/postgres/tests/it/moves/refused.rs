@@ -6,7 +6,7 @@ use arrow::array::{Int32Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use dunlin_engine::ErrorKind;
 use dunlin_engine::moves::{MoveConnector, MoveTarget, Refused, Written, arrow_schema};
-use dunlin_model::moves::{Field, TableName, ValueType};
+use dunlin_model::moves::{Field, Numbering, TableName, ValueType};
 
 use super::{begun, claimed, relation, written};
 use crate::world::{LONG, World, connector, with_login};
@@ -197,7 +197,7 @@ fn field(type_name: &str, max_chars: Option<u32>) -> Field {
         value_type: ValueType::Other,
         nullable: true,
         has_default: false,
-        numbered: false,
+        numbering: Numbering::None,
         generated: false,
         max_chars,
     }

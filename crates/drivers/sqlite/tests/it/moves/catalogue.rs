@@ -1,6 +1,6 @@
 //! What a file looks like.
 
-use dunlin_model::moves::{Field, ForeignKey, Relation, TableName, ValueType};
+use dunlin_model::moves::{Field, ForeignKey, Numbering, Relation, TableName, ValueType};
 
 use super::super::Scratch;
 
@@ -47,13 +47,13 @@ async fn tables_and_views_with_their_keys() {
         value_type: ValueType::Int64,
         nullable: false,
         has_default: true,
-        numbered: true,
+        numbering: Numbering::LargestThere,
         generated: false,
         max_chars: None,
     };
     assert_eq!(users.field("id"), Some(&id));
     let phone = users.field("phone").unwrap();
-    assert!(phone.has_default && phone.nullable && !phone.numbered);
+    assert!(phone.has_default && phone.nullable && !phone.is_numbered());
     assert!(users.field("upper_email").unwrap().generated);
 
     let memberships = of(&found, "memberships");
