@@ -108,6 +108,11 @@ fn rate(text: &str) -> Result<u64, String> {
     crate::commands::rate(text).ok_or_else(|| "write 2000/s, for 2000 rows a second".to_owned())
 }
 
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say why, in a few words".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 fn share(text: &str) -> Result<u8, String> {
     percent(text).ok_or_else(|| "write a share of a table's rows, such as 40%".to_owned())
 }
@@ -136,7 +141,7 @@ pub(crate) struct MoveSampleArgs {
     pub(crate) name: String,
     /// The source, as rules name it
     pub(crate) source: String,
-    /// The old row's key; several columns with commas between them
+    /// The old row's key; several columns with commas between them, values with a comma in quotes
     pub(crate) key: String,
 }
 
@@ -188,8 +193,8 @@ pub(crate) struct MoveRestoreArgs {
 pub(crate) struct MoveReopenArgs {
     /// The move: the name of a file in moves/
     pub(crate) name: String,
-    /// Why, for whoever finds it later
-    #[arg(long, value_name = "TEXT")]
+    /// Why, for whoever finds it later: `move status` shows it
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) because: String,
 }
 

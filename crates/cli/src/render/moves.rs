@@ -33,6 +33,15 @@ pub(crate) fn report(report: &MoveReport) {
             let count = grouped(source.unread);
             data(&format!("  {}: {count} {records} {rejected}: can't be read", source.source));
         }
+        if source.named_and_taken > 0 {
+            data(&format!(
+                "  {} of {}: a [[leave_out]] names {}, but a rule takes {}",
+                rows(source.named_and_taken),
+                source.source,
+                if source.named_and_taken == 1 { "it" } else { "them" },
+                styled(WAITING, if source.named_and_taken == 1 { "it" } else { "them" }),
+            ));
+        }
         if source.not_taken > 0 {
             data(&format!(
                 "  {} of {}: no rule takes them, and no [[leave_out]] says why",

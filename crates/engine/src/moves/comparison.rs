@@ -81,7 +81,7 @@ pub struct Comparison {
     pub rules: Vec<RuleComparison>,
     /// Milliseconds in all.
     pub total_ms: u64,
-    /// Warnings about the mapping.
-    #[serde(skip)]
+    /// What there is to say about the mapping: warnings and notices.
+    #[serde(rename = "diagnostics")]
     pub warnings: Vec<Diagnostic>,
 }

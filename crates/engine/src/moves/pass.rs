@@ -1,6 +1,6 @@
 //! Reads one source once, in the order of its keys, and feeds all rules of a pass.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
@@ -19,6 +19,9 @@ use super::session::{Session, is_foreign};
 use super::told::Told;
 use super::writer::{Fresh, RuleWriter, untaken};
 use crate::TargetError;
+
+/// What is said of a row that no rule takes.
+pub(super) const NOT_TAKEN: &str = "no rule takes it";
 
 /// Rows of a source that no rule takes are looked for while it is read for the first time.
 pub(super) struct Coverage<'a> {
@@ -153,6 +156,7 @@ struct Covering {
 struct Covered {
     rows: u64,
     left_out: BTreeMap<String, u64>,
+    named_and_taken: u64,
     not_taken: u64,
     notes: Vec<Note>,
 }
@@ -186,46 +190,61 @@ impl Covering {
         }
         let mut covered = Covered { rows: read.count() as u64, ..Covered::default() };
         let mut rest = untaken(&taken, read.count());
-        if rest.is_empty() {
-            return Ok(covered);
-        }
+        let mut is_taken = vec![true; read.count()];
+        rest.iter().for_each(|row| is_taken[*row] = false);
+        let mut named_and_taken: BTreeSet<usize> = BTreeSet::new();
         for one in self.leave_out.iter() {
-            if rest.is_empty() {
-                break;
+            if rest.is_empty() && one.is_rest {
+                continue;
             }
-            let mut is_rest = vec![false; read.count()];
-            rest.iter().for_each(|row| is_rest[*row] = true);
-            let given = columns.project(read, one.compiled.used())?.filter(&is_rest.into())?;
-            let applied = one.compiled.apply(&given)?;
-            // Whether it is to be left out, a row that fails doesn't tell.
-            let failed: HashSet<u32> = applied.failures.iter().map(|failure| failure.row).collect();
-            let mut stay = Vec::with_capacity(rest.len());
-            for (place, row) in rest.into_iter().enumerate() {
-                if applied.taken.value(place) && !failed.contains(&(place as u32)) {
-                    *covered.left_out.entry(one.because.clone()).or_default() += 1;
-                    let (kind, reason) = (NoteKind::LeftOut, one.because.clone());
-                    if self.has_key {
-                        covered.notes.push(Note { old: keys.key(row), kind, reason });
-                    }
-                } else {
-                    stay.push(row);
-                }
+            let given = columns.project(read, one.compiled.used())?;
+            let named = one.named(&given)?;
+            if !one.is_rest {
+                named_and_taken
+                    .extend((0..is_taken.len()).filter(|&row| is_taken[row] && named[row]));
             }
+            let (left_out, stay): (Vec<usize>, Vec<usize>) =
+                rest.into_iter().partition(|row| named[*row]);
             rest = stay;
+            if left_out.is_empty() {
+                continue;
+            }
+            *covered.left_out.entry(one.because.clone()).or_default() += left_out.len() as u64;
+            covered.notes.extend(left_out.into_iter().filter(|_| self.has_key).map(|row| Note {
+                old: keys.key(row),
+                kind: NoteKind::LeftOut,
+                reason: one.because.clone(),
+            }));
         }
+        covered.named_and_taken = named_and_taken.len() as u64;
         covered.not_taken = rest.len() as u64;
         covered.notes.extend(rest.into_iter().filter(|_| self.has_key).map(|row| Note {
             old: keys.key(row),
             kind: NoteKind::NotTaken,
-            reason: "no rule takes it".to_owned(),
+            reason: NOT_TAKEN.to_owned(),
         }));
         Ok(covered)
+    }
+}
+
+impl PlannedLeaveOut {
+    /// Which rows of a batch it names. Whether it does a row that fails, nobody can tell: so not.
+    pub(super) fn named(&self, given: &ReadRows) -> Result<Vec<bool>, TargetError> {
+        let applied = self.compiled.apply(given)?;
+        let mut named: Vec<bool> = (0..given.count()).map(|row| applied.taken.value(row)).collect();
+        for failure in &applied.failures {
+            if let Some(named) = named.get_mut(failure.row as usize) {
+                *named = false;
+            }
+        }
+        Ok(named)
     }
 }
 
 impl Covered {
     fn add_to(self, coverage: &mut Coverage<'_>) -> Result<(), TargetError> {
         coverage.report.rows += self.rows;
+        coverage.report.named_and_taken += self.named_and_taken;
         coverage.report.not_taken += self.not_taken;
         for (because, rows) in self.left_out {
             *coverage.report.left_out.entry(because).or_default() += rows;

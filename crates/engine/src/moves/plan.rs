@@ -49,6 +49,8 @@ pub(super) struct PlannedSource {
 /// Old rows that go nowhere.
 pub(super) struct PlannedLeaveOut {
     pub(super) because: String,
+    /// It has no `where`: it names what no rule takes.
+    pub(super) is_rest: bool,
     pub(super) compiled: Box<dyn Compiled>,
 }
 
@@ -293,7 +295,8 @@ impl Planner<'_> {
                 Expressions { filter: one.filter.clone(), ..self.about(&relation, &spec) };
             match self.compiler.compile(&expressions) {
                 Ok(compiled) => {
-                    leave_out.push(PlannedLeaveOut { because: one.because.clone(), compiled });
+                    let (because, is_rest) = (one.because.clone(), one.filter.is_none());
+                    leave_out.push(PlannedLeaveOut { because, is_rest, compiled });
                 }
                 Err(errors) => self.failed(errors),
             }

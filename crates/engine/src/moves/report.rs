@@ -118,6 +118,8 @@ pub struct SourceReport {
     pub rows: u64,
     /// Rows that `[[leave_out]]` names, by its reason.
     pub left_out: BTreeMap<String, u64>,
+    /// Rows that a `[[leave_out]]` names by its `where`, and that a rule takes all the same.
+    pub named_and_taken: u64,
     /// Rows that no rule takes.
     pub not_taken: u64,
     /// Records of files that could not be read as rows, and rows whose key can't be; `rows` doesn't
@@ -152,8 +154,8 @@ pub struct MoveReport {
     pub total_ms: u64,
     /// Bytes of key sets that went to temporary files.
     pub spilled_bytes: u64,
-    /// Warnings about the mapping.
-    #[serde(skip)]
+    /// What there is to say about the mapping: warnings and notices.
+    #[serde(rename = "diagnostics")]
     pub warnings: Vec<Diagnostic>,
 }
 

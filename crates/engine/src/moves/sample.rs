@@ -11,11 +11,12 @@ use super::columns::{Columns, bug, read_all};
 use super::decide::decide;
 use super::gate::Gate;
 use super::ids::IdCipher;
+use super::pass::NOT_TAKEN;
 use super::plan::{MovePlan, PlannedRule, PlannedSource};
 use super::produce::{Decided, produce, with_article};
 use super::read_rows::ReadRows;
 use super::report::NoteKind;
-use super::run::{MoveJob, no_lease, planned, state};
+use super::run::{MoveJob, SOURCE_NOTE, no_lease, planned, state};
 use super::session::Session;
 use super::spill::Room;
 use crate::report::EngineError;
@@ -68,6 +69,7 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
         let names: Vec<&str> = plan.sources.iter().map(|one| one.name.as_str()).collect();
         return Err(TargetError::new(ErrorKind::Refused, format!("no rule reads `{source}`"))
             .help(format!("rules read: {}", names.join(", ")))
+            .note(SOURCE_NOTE)
             .into());
     };
     let (state, secret) = state(move_job, target.as_mut()).await?;
@@ -94,6 +96,7 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
             ErrorKind::Refused,
             format!("{source} has no row with the key {key}"),
         )
+        .note(SOURCE_NOTE)
         .into());
     };
     let room = Room::new(move_job.memory_bytes);
@@ -103,17 +106,37 @@ pub async fn sample(move_job: &MoveJob, source: &str, key: &str) -> Result<Sampl
 
 fn key_texts(source: &PlannedSource, key: &str) -> Result<Vec<(String, String)>, TargetError> {
     let names = source.key.iter().map(|place| source.relation.fields[*place].name.clone());
-    let parts: Vec<&str> = if source.key.len() == 1 { vec![key] } else { key.split(',').collect() };
+    let parts = if source.key.len() == 1 { vec![key.to_owned()] } else { key_parts(key) };
     if parts.len() == source.key.len() {
-        Ok(names.zip(parts.into_iter().map(str::to_owned)).collect())
+        Ok(names.zip(parts).collect())
     } else {
         let names: Vec<String> = names.collect();
         Err(TargetError::new(
             ErrorKind::Refused,
             format!("the key of {} has {} columns: {}", source.name, names.len(), names.join(", ")),
         )
-        .help("give their values with commas between them"))
+        .help(r#"give their values with commas between them; one that has a comma in quotes: "a,b",1"#)
+        .note(SOURCE_NOTE))
     }
+}
+
+/// The values of a key of several columns: as in a line of CSV.
+fn key_parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut in_quotes = false;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let Some(part) = parts.last_mut() else { break };
+        match letter {
+            '"' if in_quotes && letters.peek() == Some(&'"') => part.extend(letters.next()),
+            '"' if in_quotes => in_quotes = false,
+            // Within a value it means itself.
+            '"' if part.is_empty() => in_quotes = true,
+            ',' if !in_quotes => parts.push(String::new()),
+            letter => part.push(letter),
+        }
+    }
+    parts
 }
 
 fn explain(
@@ -140,10 +163,12 @@ fn explain(
             from: field.type_name.clone(),
         });
     }
+    let mut is_taken = false;
     for &number in &from.rules {
         let rule = &plan.rules[number];
         let produced = produce(rule, decided, number, columns, (&batch, &keys))?;
         let name = &rule.rule.name;
+        is_taken |= produced.taken.value(0);
         sample
             .notes
             .extend(produced.notes.into_iter().map(|note| (name.clone(), note.kind, note.reason)));
@@ -155,12 +180,19 @@ fn explain(
             });
         }
     }
+    if is_taken {
+        return Ok(sample);
+    }
     for one in from.leave_out.iter() {
         let given = columns.project(&batch, one.compiled.used())?;
-        if sample.rows.is_empty() && one.compiled.apply(&given)?.taken.value(0) {
+        if one.named(&given)?.first() == Some(&true) {
+            // The first that names it says why it goes nowhere.
             sample.notes.push((from.name.clone(), NoteKind::LeftOut, one.because.clone()));
+            return Ok(sample);
         }
     }
+    let why = format!("{NOT_TAKEN}, and no [[leave_out]] says why");
+    sample.notes.push((from.name.clone(), NoteKind::NotTaken, why));
     Ok(sample)
 }
 
@@ -210,4 +242,23 @@ pub(super) fn shown(
     let options = FormatOptions::default().with_display_error(true);
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|e| bug(&e))?;
     Ok(Some(formatter.value(row).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_parts;
+
+    #[test]
+    fn keys_of_several_columns() {
+        for (text, parts) in [
+            ("a,1", &["a", "1"][..]),
+            ("\"a,b\",1", &["a,b", "1"]),
+            ("\"say \"\"hi\"\"\",1", &["say \"hi\"", "1"]),
+            ("5\",1", &["5\"", "1"]),
+            (",", &["", ""]),
+            ("\"\",1,", &["", "1", ""]),
+        ] {
+            assert_eq!(key_parts(text), parts, "{text}");
+        }
+    }
 }

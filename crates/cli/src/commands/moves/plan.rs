@@ -13,11 +13,10 @@ use crate::render;
 /// Checks the mapping against both catalogues, and shows what a run does.
 pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError> {
     let opened = open(context, name, "move plan", Arc::new(Silent))?;
-    let (plan, warnings, _) =
+    let (plan, mut found, _) =
         moves::prepare(&opened.job).await.map_err(|error| opened.error(error))?;
-    render::failure::diagnostics(&warnings);
-    let lacked = moves::lacked(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
-    render::failure::diagnostics(&lacked);
+    found.extend(moves::lacked(&opened.job, &plan).await.map_err(|error| opened.error(error))?);
+    render::failure::diagnostics(&found);
     let outline = plan.outline();
     let tables = moves::outlook(&opened.job, &plan).await.map_err(|error| opened.error(error))?;
     let mode = opened.job.mapping.mode.as_str();
@@ -25,7 +24,7 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<Exit, CliError>
         render::json(&serde_json::json!({
             "name": name, "mode": mode, "source": opened.job.source.place(),
             "target": opened.job.target.describe(), "steps": outline, "tables": tables,
-            "key_set_bytes": plan.key_set_bytes(), "exit_code": 0,
+            "key_set_bytes": plan.key_set_bytes(), "diagnostics": found, "exit_code": 0,
         }));
         return Ok(Exit::Done);
     }

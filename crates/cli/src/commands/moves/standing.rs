@@ -78,6 +78,7 @@ async fn look(opened: &Opened, name: &str) -> Result<(Value, Vec<String>, bool),
         "runs": state.as_ref().map_or(0, |state| state.runs),
         "verified": state.as_ref().is_some_and(|state| state.verified),
         "finished": state.as_ref().is_some_and(|state| state.finished),
+        "reopened": state.as_ref().map_or(&[][..], |state| &state.reopened),
         "run": run,
         "dropped": dropped,
         "exit_code": 0,
@@ -94,6 +95,8 @@ async fn look(opened: &Opened, name: &str) -> Result<(Value, Vec<String>, bool),
         ),
     };
     let mut lines = vec![format!("{name}: {text}")];
+    let reopened = state.iter().flat_map(|state| &state.reopened);
+    lines.extend(reopened.map(|because| format!("  reopened: {because}")));
     if let Some(latest) = &latest {
         lines.extend(under_way(&latest.record, holder));
     }

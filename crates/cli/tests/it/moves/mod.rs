@@ -21,6 +21,7 @@ mod rights;
 mod samples;
 mod scaffold;
 mod survives;
+mod told;
 mod unreadable;
 mod verify;
 

@@ -58,7 +58,7 @@ async fn tables_and_views_with_their_keys() {
 
     let memberships = of(&found, "memberships");
     assert_eq!(memberships.key, ["group_id", "user_id"]);
-    assert!(memberships.fields.iter().all(|field| !field.nullable && !field.numbered));
+    assert!(memberships.fields.iter().all(|field| !field.nullable && !field.is_numbered()));
     let expected = ForeignKey {
         name: None,
         columns: vec!["user_id".to_owned()],
