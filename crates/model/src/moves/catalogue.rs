@@ -110,7 +110,7 @@ impl fmt::Display for TableName {
 }
 
 /// How a database numbers a column, where nothing is given for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Numbering {
     /// It doesn't.

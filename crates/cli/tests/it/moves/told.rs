@@ -61,7 +61,7 @@ because = "small"
     sampled("3", &["becomes nothing", not_taken]);
     sampled("4", &["a: left out: small"]);
     // Whose row isn't there is told.
-    let run = library.run("move sample library a 9").exits(1);
+    let run = library.run("move sample library a 9").exits(2);
     says(&run, &["error: old: a has no row with the key 9"]);
 }
 
@@ -74,7 +74,7 @@ fn keys_of_several_columns_may_hold_commas() {
     let library = library(old, new, mapping);
     says(&library.run("move sample library a x,2").exits(0), &["two"]);
     says(&library.run("move sample library a \"a,b\",1").exits(0), &["one"]);
-    let run = library.run("move sample library a a,b,1").exits(1);
+    let run = library.run("move sample library a a,b,1").exits(2);
     says(&run, &["error: old: the key of a has 2 columns: k, n", "\"a,b\",1"]);
 }
 
@@ -122,7 +122,7 @@ fn why_a_move_was_opened_again_is_shown() {
         let words = ["move", "reopen", "library", "--because", because];
         says(&library.project.run_words(&words, &[]).exits(2), &["say why"]);
     }
-    library.run("move run library").exits(1);
+    library.run("move run library").exits(2);
     let words = ["move", "reopen", "library", "--because", "two orders were late"];
     library.project.run_words(&words, &[]).exits(0);
     says(&library.run("move status library").exits(0), &["reopened: two orders were late"]);

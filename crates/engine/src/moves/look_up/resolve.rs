@@ -76,7 +76,7 @@ fn one(
             name: look_up.name.clone(),
             nullable: true,
             has_default: false,
-            numbered: false,
+            numbering: dunlin_model::moves::Numbering::None,
             generated: false,
             ..taken.clone()
         },

@@ -191,7 +191,7 @@ mod tests {
             value_type: ValueType::Text { padded: false },
             nullable: true,
             has_default: false,
-            numbered: false,
+            numbering: dunlin_model::moves::Numbering::None,
             generated: false,
             max_chars: None,
         }
