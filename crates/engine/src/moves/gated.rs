@@ -8,7 +8,7 @@ use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
 use tokio::sync::mpsc;
 
 use super::gate::Gate;
-use super::ports::{Batches, Extract, Source, UnreadRecords};
+use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
 use super::read_rows::ReadRows;
 use crate::TargetError;
 
@@ -45,6 +45,13 @@ impl Source for Gated {
 
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError> {
         self.source.describe(name, query).await
+    }
+
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        self.source.spelt_otherwise(spelling).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

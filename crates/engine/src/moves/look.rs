@@ -13,7 +13,7 @@ use super::pack::Pack;
 use super::plan::MovePlan;
 use super::ports::{MoveTarget, Stored};
 use super::report::Reject;
-use super::run::{MoveJob, prepare};
+use super::run::{MoveJob, planned};
 use super::spill::Room;
 use super::state::{AREA, MoveState};
 use super::stored_lists::{read_ids, read_matches, read_pairs};
@@ -74,8 +74,10 @@ pub async fn export_ids(
     namespace: &str,
     mut each: impl FnMut(&str, &str),
 ) -> Result<(), EngineError> {
-    let (plan, _, _) = prepare(move_job).await?;
+    let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
+    let (plan, _) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    drop(source);
     let name = &move_job.mapping.name;
     let Some(state) = standing(target.as_mut(), name).await? else {
         return Err(never_ran(name).into());

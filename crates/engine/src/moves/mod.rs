@@ -53,6 +53,7 @@ mod sample;
 mod session;
 mod settle;
 mod shapes;
+mod spelling;
 mod spill;
 mod spread;
 mod state;
@@ -85,8 +86,8 @@ pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
 pub use ports::{
     Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
-    LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, Source,
-    SourceConnector, Stored, Unread, UnreadRecords, Written,
+    LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, SPELT_OTHERWISE,
+    Source, SourceConnector, Spelling, Stored, Unread, UnreadRecords, Written,
 };
 pub use read_rows::{ReadRows, Unreadable};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};

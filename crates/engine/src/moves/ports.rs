@@ -89,6 +89,24 @@ pub struct Extract {
     pub batch_bytes: usize,
 }
 
+/// Old rows that refer to others by a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spelling {
+    /// The table that they refer to.
+    pub to: TableName,
+    /// Its key: a column of texts.
+    pub key: String,
+    /// Their own table; for a query, the name it goes by.
+    pub from: TableName,
+    /// The query, where it is one.
+    pub query: Option<String>,
+    /// The column by which they refer, of texts as well.
+    pub column: String,
+}
+
+/// What the query that [`Source::spelt_otherwise`] gives calls its one column, a number.
+pub const SPELT_OTHERWISE: &str = "dunlin_rows";
+
 /// A record of a file that could not be read as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
@@ -131,6 +149,16 @@ pub trait Source: Send {
 
     /// The columns of a query's result, under the name that the mapping gives it.
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError>;
+
+    /// How old rows are counted whose reference the database takes for a key that has other bytes: by
+    /// this query. `None`: it compares that key by the bytes of its texts alone.
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        let _ = spelling;
+        Ok(None)
+    }
 
     /// Opens another reader of the same snapshot, for reading beside this. `None`: it has one
     /// reader only.

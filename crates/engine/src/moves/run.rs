@@ -22,6 +22,7 @@ use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector}
 use super::report::MoveReport;
 use super::rights;
 use super::session::Session;
+use super::spelling;
 use super::state::{AREA, MoveState};
 use crate::events::Event;
 use crate::job::{Job, Urgency};
@@ -118,7 +119,8 @@ pub async fn prepare(
 ) -> Result<(MovePlan, Vec<Diagnostic>, Box<dyn Source>), EngineError> {
     let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
-    let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    let (plan, mut warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    warnings.extend(spelling::check(&plan, source.as_mut()).await?);
     Ok((plan, warnings, source))
 }
 
@@ -298,9 +300,10 @@ async fn attempt(move_job: &MoveJob, gate: &Gate) -> Result<MoveReport, EngineEr
     }
     let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
-    let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    let (plan, mut warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
     if move_job.dry_run {
+        warnings.extend(spelling::check(&plan, source.as_mut()).await?);
         let lease = no_lease(job, name);
         let (state, secret) = state(move_job, target.as_mut()).await?;
         let mut session =
@@ -422,7 +425,8 @@ async fn under_lease(
 ) -> Result<MoveReport, EngineError> {
     let mut target = move_job.target.move_target().await?;
     let mut source = move_job.open_source().await?;
-    let (plan, warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    let (plan, mut warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
+    warnings.extend(spelling::check(&plan, source.as_mut()).await?);
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;
     state.runs += 1;

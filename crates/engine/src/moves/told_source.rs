@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
 
 use super::look_up::Looking;
-use super::ports::{Batches, Extract, Source, UnreadRecords};
+use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
 use super::run::{MoveJob, SOURCE_NOTE};
 use crate::TargetError;
 
@@ -39,6 +39,13 @@ impl Source for ToldSource {
 
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError> {
         self.0.describe(name, query).await.map_err(told)
+    }
+
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        self.0.spelt_otherwise(spelling).await.map_err(told)
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

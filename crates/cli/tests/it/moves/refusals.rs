@@ -188,3 +188,90 @@ fn headroom_that_no_number_can_have_is_told() {
     counted.new_one("INSERT INTO t (v) VALUES ('new')");
     assert_eq!(counted.new_one("SELECT max(id) FROM t"), "1004");
 }
+
+const SPELLING: &str = r#"[ids]
+country = "derived"
+[into.countries]
+from  = "country"
+makes = "country"
+set.name = "name"
+[into.cities]
+from = "city"
+set.id   = "id"
+set.name = "name"
+set.country_id = { new = "country", of = "cc", missing = "null" }
+"#;
+
+const SPELT: &str = "
+CREATE TABLE countries (id char(36) PRIMARY KEY, name text);
+CREATE TABLE cities (id integer PRIMARY KEY, name text, country_id char(36) REFERENCES countries (id));
+";
+
+/// References that the database takes for valid are never taken for missing without a word. `to` and
+/// `from` are the types of a key and of what refers to it; a table has one that is spelt otherwise.
+fn spelt_otherwise(old: &TestDatabase, (to, from): (&str, &str), other: &str) {
+    let project = Project::empty();
+    let urls =
+        "[databases.old]\nurl = \"${OLD_URL}\"\n\n[databases.app]\nurl = \"sqlite:new.db\"\n";
+    project.write("dunlin.toml", urls);
+    let mapping = format!("{HEAD}{SPELLING}");
+    project.write("moves/library.toml", &mapping);
+    let file = format!("sqlite://{}", project.path("new.db").display());
+    servers::run_sql(&file, SPELT).expect("the tables");
+    old.sql(&format!(
+        "CREATE TABLE country (code {to} PRIMARY KEY, name text);
+         INSERT INTO country VALUES ('de', 'Germany'), ('fr', 'France');
+         CREATE TABLE city (id integer PRIMARY KEY, name text, cc {from});
+         INSERT INTO city VALUES (1, 'Kehl', 'de'), (2, 'Atlantis', 'xx'), (3, 'Nowhere', NULL);"
+    ))
+    .expect("the tables");
+    let run = |words: &str| project.run_with(words, &[("OLD_URL", old.url.as_str()), KEY]);
+    run("move run library").exits(0);
+    let cities = "SELECT c.id, o.name FROM cities AS c LEFT JOIN countries AS o ON o.id = country_id \
+                  ORDER BY c.id";
+    let cities = || servers::run_sql(&file, cities).expect("rows").trim_end().to_owned();
+    assert_eq!(cities(), "1|Germany\n2|\n3|");
+    old.sql(&format!("INSERT INTO city VALUES (4, 'Paris', '{other}')")).expect("a row");
+    for command in ["move plan library", "move run library", "move run library --dry-run"] {
+        let words =
+            ["1 rows of `city`", "`country.code` spells otherwise", "LEFT JOIN country AS k"];
+        said(&run(command).exits(2), 13, &words);
+    }
+    assert_eq!(cities(), "1|Germany\n2|\n3|", "nothing was written");
+    // What it proposes; and each row by itself.
+    let query = "[from.city]\nkey = \"id\"\nunused = [\"cc\"]\nquery = \"SELECT f.*, k.code AS cc_key FROM city \
+                 AS f LEFT JOIN country AS k ON k.code = f.cc\"\n";
+    let looked_up = mapping.replace("of = \"cc\"", "of = \"cc_key\"") + query;
+    project.write("moves/library.toml", &looked_up);
+    run("move run library").exits(0);
+    assert_eq!(cities(), "1|Germany\n2|\n3|\n4|France");
+    project
+        .write("moves/library.toml", &mapping.replace("missing = \"null\"", "missing = \"error\""));
+    run("move run library --dry-run").exits(0);
+    let expression = mapping.replace("of = \"cc\"", "of = \"trim(cc)\"");
+    project.write("moves/library.toml", &expression);
+    said(&run("move plan library").exits(0), 13, &["`country.code` otherwise than by its bytes"]);
+}
+
+#[test]
+fn a_reference_in_another_spelling_is_not_missing_on_sqlite() {
+    let old = servers::sqlite("spelling");
+    spelt_otherwise(&old, ("text COLLATE NOCASE", "text"), "FR");
+}
+
+#[test]
+fn a_reference_in_another_spelling_is_not_missing_on_mariadb() {
+    let old = servers::mysql().database("spelling");
+    let of = "varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
+    spelt_otherwise(&old, (of, "varchar(9) CHARACTER SET latin1"), "Fr ");
+}
+
+#[test]
+fn a_reference_in_another_spelling_is_not_missing_on_postgresql() {
+    let old = servers::postgres().database("spelling");
+    old.sql(
+        "CREATE COLLATION loosely (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+    )
+    .expect("a collation");
+    spelt_otherwise(&old, ("text COLLATE loosely", "text"), "FR");
+}

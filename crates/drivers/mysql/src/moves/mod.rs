@@ -17,6 +17,7 @@ mod numbers;
 mod read;
 mod refused;
 mod source;
+mod spelling;
 mod store;
 mod table;
 mod target;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dunlin_engine::TargetError;
-use dunlin_engine::moves::{Batches, Extract, Source};
+use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
 use dunlin_model::moves::{Catalogue, Field, TableName};
 
-use super::{catalogue, open, read};
+use super::{catalogue, open, read, spelling};
 use crate::dial::Dialler;
 use crate::session::Session;
 
@@ -38,6 +38,13 @@ impl Source for MysqlSource {
 
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError> {
         catalogue::describe(&mut self.session, name, query).await
+    }
+
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        spelling::otherwise(&mut self.session, spelling, &self.dialler.url.database).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -22,6 +22,7 @@ mod rights;
 mod room;
 mod sequence;
 mod source;
+mod spelling;
 mod store;
 mod target;
 mod text_form;

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, Source};
+use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Catalogue, Field, Numbering, TableName};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::value_types::{Types, types_sql};
-use super::{FORMS, catalogue, extract};
+use super::{FORMS, catalogue, extract, spelling};
 use crate::error::sent_error;
 use crate::quote;
 use crate::rows::{bug, number, required, single};
@@ -115,6 +115,13 @@ impl Source for PostgresSource {
             message: format!("the query `{name}`: {}", error.message),
             ..error
         })
+    }
+
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        self.apart(async |session| spelling::otherwise(session, spelling).await).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -15,6 +15,7 @@ mod numbers;
 mod read;
 mod refer;
 mod source;
+mod spelling;
 mod store;
 mod target;
 mod write;

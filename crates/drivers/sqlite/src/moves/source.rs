@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, Source};
+use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Catalogue, Field, TableName};
 use rusqlite::Connection;
 
-use super::{catalogue, read};
+use super::{catalogue, read, spelling};
 use crate::address::DatabaseFile;
 use crate::control::Control;
 use crate::fault::Outcome;
@@ -71,6 +71,14 @@ impl Source for SqliteSource {
             }
             _ => error,
         })
+    }
+
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        let spelling = spelling.clone();
+        self.look(move |connection, _| spelling::otherwise(connection, &spelling)).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::arrow_schema;
 use super::columns::{QUEUE, bug, read_all};
 use super::key::KeyColumns;
-use super::ports::{Batches, Extract, Source, UnreadRecords};
+use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
 use super::read_rows::{ReadRows, Unreadable};
 use super::spill::Room;
 use crate::TargetError;
@@ -221,6 +221,13 @@ impl Source for Looking {
     }
 
     /// None: what was looked up is remembered here.
+    async fn spelt_otherwise(
+        &mut self,
+        spelling: &Spelling,
+    ) -> Result<Option<String>, TargetError> {
+        self.source.spelt_otherwise(spelling).await
+    }
+
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {
         Ok(None)
     }
