@@ -6,11 +6,12 @@ use dunlin_model::{
     BackfillRecord, Checksums, Diagnostic, Direction, Entry, EntryState, EntryWrite, Kind, Lease,
     LedgerEvent, MigrationId, Resource, StepRecord, StepState, Version,
 };
-use dunlin_project::plan::{Drift, baseline, came_after, drift};
+use dunlin_project::plan::{Drift, baseline, came_after, comes_after, drift};
 
 use crate::backfill;
+use crate::closing::check_schema_at_rest;
 use crate::job::Job;
-use crate::leases::acquire;
+use crate::leases::{Heartbeat, acquire};
 use crate::report::EngineError;
 use crate::standing::{self, Planning, Standing};
 use crate::{ErrorKind, Purpose, RunRecord, Target, TargetError, Work};
@@ -72,15 +73,18 @@ pub struct Amended {
 struct Change {
     writes: Vec<EntryWrite>,
     settle: Option<(StepRecord, StepState, Box<Work>)>,
+    /// Data migrations that must not begin meanwhile, whether or not their rows change.
+    held: Vec<MigrationId>,
     /// The lease on the schema fences it, whatever it writes.
     under_schema: bool,
 }
 
 impl Change {
-    /// What nobody else may be at work on meanwhile, the one that fences the writes first.
+    /// What nobody else may be at work on meanwhile. All of them fence the writes.
     fn resources(&self) -> Vec<Resource> {
         let ids = self.writes.iter().map(|write| write.id);
         let ids = ids.chain(self.settle.iter().map(|(step, ..)| step.id));
+        let ids = ids.chain(self.held.iter().copied());
         let mut all = if self.under_schema { vec![Resource::Schema] } else { Vec::new() };
         for id in ids {
             let resource = match id.kind {
@@ -121,26 +125,34 @@ pub async fn amend(job: &Job, amendment: &Amendment) -> Result<Amended, EngineEr
     }
     // A person waits at the terminal: a lease that is held is told soon, not after ten minutes.
     let wait = job.limits.lease_wait.min(Duration::from_secs(10));
-    let mut leases: Vec<Lease> = Vec::new();
+    let heartbeat = Heartbeat::start(job);
+    let mut held: Option<Lease> = None;
     let mut outcome = Ok(());
     for resource in first.resources() {
         // Further ones are data migrations: whoever is at work on one may take days.
-        let wait = if leases.is_empty() { wait } else { Duration::ZERO };
+        let wait = if held.is_none() { wait } else { Duration::ZERO };
         match acquire(job, target, &resource, wait).await {
-            Ok(lease) => leases.push(lease),
+            Ok(lease) => {
+                heartbeat.add(&lease);
+                match &mut held {
+                    Some(first) => first.beside.push(lease),
+                    None => held = Some(lease),
+                }
+            }
             Err(error) => {
                 outcome = Err(error);
                 break;
             }
         }
     }
-    let amended = match (outcome, leases.first_mut()) {
+    let amended = match (outcome, &mut held) {
         (Ok(()), Some(lease)) => apply(job, target, lease, amendment).await,
         (Ok(()), None) => Ok(Amended::default()),
         (Err(error), _) => Err(error),
     };
+    drop(heartbeat);
     let mut released = Ok(());
-    for lease in leases.iter().rev() {
+    for lease in held.iter().flat_map(Lease::each) {
         released = released.and(target.release(lease).await);
     }
     let amended = amended?;
@@ -175,8 +187,18 @@ async fn apply(
         passed_over: Vec::new(),
     };
     // Again, now that nobody else can change it.
-    let standing = standing::read(job, target).await?;
+    crate::failpoint("amend.held");
+    let mut standing = standing::read(job, target).await?;
+    standing.ledger.leases.retain(|holder| holder.owner.id != job.owner.id);
     let change = change(job, &standing, amendment, &run.id)?;
+    let is_held = |resource: &Resource| lease.each().any(|held| held.resource == *resource);
+    if !change.resources().iter().all(is_held) {
+        return Err(refuse(
+            "changed-meanwhile",
+            "somebody else changed what this is about meanwhile".to_owned(),
+            "look at `dunlin status`, then ask again",
+        ));
+    }
     if let Amendment::Rerun { version } = amendment {
         let known = target.backfills(Some(&Resource::Data(*version))).await?;
         check_undo(known.first().map(|(record, _)| record))?;
@@ -202,14 +224,22 @@ fn change(
     run: &str,
 ) -> Result<Change, EngineError> {
     let desk = Desk { job, standing, run };
-    match amendment {
+    let mut change = match amendment {
         Amendment::Skip { version, because } => desk.skip(*version, because),
         Amendment::Rerun { version } => desk.rerun(*version),
         Amendment::Retire { version, because } => desk.retire(*version, because.as_deref()),
         Amendment::Accept { version, because } => desk.accept(*version, because),
         Amendment::Baseline { to } => desk.baseline(*to),
         Amendment::Settle { version, took_effect } => desk.settle(*version, *took_effect),
+    }?;
+    let closes = |write: &&EntryWrite| {
+        !write.opens_gate() && desk.entry(write.id).is_some_and(Entry::opens_gate)
+    };
+    if let Some(write) = change.writes.iter().find(closes) {
+        check_schema_at_rest(&standing.ledger, write.id)?;
+        change.under_schema = true;
     }
+    Ok(change)
 }
 
 /// A migration whose undo is half-way runs again only once that is done: until then a new pass would
@@ -461,7 +491,7 @@ impl Desk<'_> {
         let migration =
             file.parse_with_down(self.job.connector.dialect()).map_err(EngineError::Refused)?;
         let mut entry = self.write(step.id, EntryState::Applied, LedgerEvent::Up)?;
-        let mut resets = Vec::new();
+        let (mut resets, mut held) = (Vec::new(), Vec::new());
         let statements = match step.direction {
             Direction::Up => migration.statements().to_vec(),
             Direction::Down => {
@@ -469,6 +499,7 @@ impl Desk<'_> {
                 entry.event = LedgerEvent::Down;
                 // It may be the last statement, which takes with it what came after.
                 let planning = Planning::new(self.job);
+                held = comes_after(&planning.inputs(self.standing), step.id)?;
                 for id in came_after(&planning.inputs(self.standing), step.id)? {
                     let mut reset = self.write(id, EntryState::Pending, LedgerEvent::Reset)?;
                     reset.pass = reset.pass.saturating_add(1);
@@ -490,6 +521,6 @@ impl Desk<'_> {
             statement_timeout: self.job.limits.statement_timeout,
             foreign_keys_off: false,
         });
-        Ok(Change { settle: Some((step, state, work)), ..Change::default() })
+        Ok(Change { settle: Some((step, state, work)), held, ..Change::default() })
     }
 }

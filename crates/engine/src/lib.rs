@@ -18,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod standing;
 
+mod closing;
 mod error;
 mod failpoint;
 mod leases;

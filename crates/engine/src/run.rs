@@ -3,10 +3,13 @@
 //! After a broken connection, an unknown COMMIT, a lost lease or a restart the loop does the same:
 //! connect, claim the lease (which settles what was in doubt), read the ledger, plan again.
 
+mod choice;
+mod take;
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dunlin_model::{Action, Kind, Lease, Plan, PlannedStep, Resource};
+use dunlin_model::{Action, Kind, Lease, MigrationId, Plan, PlannedStep, Resource};
 use dunlin_project::plan::Scope;
 use tokio::time::sleep;
 
@@ -43,6 +46,7 @@ pub async fn run_into(
         request: request.clone(),
         planning: Planning::new(job),
         report,
+        chosen: None,
         id: None,
         progressed: Instant::now(),
     };
@@ -96,33 +100,14 @@ struct Run<'a> {
     request: Request,
     planning: Planning<'a>,
     report: &'a mut Report,
+    /// What the first plan of a request that means certain migrations had.
+    chosen: Option<Vec<MigrationId>>,
     /// Set once the ledger has a row for this run.
     id: Option<String>,
     progressed: Instant,
 }
 
 impl Run<'_> {
-    /// Plans what is left of the request.
-    fn plan(&mut self, standing: &Standing) -> Result<Plan, EngineError> {
-        let done = self.report.finished.iter().filter(|f| f.skipped.is_none()).count()
-            + self.report.failed.len();
-        let mut request = self.request.clone();
-        match &mut request {
-            Request::Forward(
-                Scope::Migrate { step_count, .. } | Scope::Data { step_count, .. },
-            ) => {
-                if let Some(count) = step_count {
-                    *count = count.saturating_sub(done);
-                }
-            }
-            Request::Back(dunlin_project::plan::RollbackScope::Steps(count)) => {
-                *count = count.saturating_sub(done);
-            }
-            Request::Back(_) => {}
-        }
-        self.planning.plan(standing, &request)
-    }
-
     /// Connects and reads for the first time. A server that is there and only busy (no connection
     /// left, starting) is waited for, and a connection that breaks is made again; one that can't
     /// be reached or refuses us is an error at once: waiting is what `wait` is for.
@@ -215,7 +200,7 @@ impl Run<'_> {
                 // Only for people; the migrations' own rows are what counts.
                 let _ = target.finish_run(id, how).await;
             }
-            if let Some(lease) = &lease {
+            for lease in lease.iter().flat_map(Lease::each) {
                 // Expiry covers a release that fails.
                 let _ = target.release(lease).await;
             }
@@ -284,93 +269,6 @@ impl Run<'_> {
             self.id = Some(run.id);
         }
         Ok(())
-    }
-
-    /// One step, under the lease that it needs.
-    async fn take_step(
-        &mut self,
-        target: &mut dyn Target,
-        heartbeat: &Heartbeat,
-        schema_lease: &mut Option<&mut Lease>,
-        standing: &mut Standing,
-        step: &PlannedStep,
-        place: (usize, usize),
-    ) -> Result<Turn, EngineError> {
-        let id = step.migration.id;
-        if id.kind == Kind::Schema {
-            let Some(lease) = schema_lease.as_deref_mut() else {
-                let error = TargetError::new(ErrorKind::Bug, "a schema step without its lease");
-                return Err(error.into());
-            };
-            let held = self.lease_resets(target, heartbeat, &step.action).await?;
-            let turn = self.execute(target, lease, standing, step, place).await;
-            for lease in held {
-                heartbeat.remove(&lease.resource);
-                // Expiry covers a release that fails.
-                let _ = target.release(&lease).await;
-            }
-            return turn;
-        }
-        let resource = Resource::Data(id.version);
-        // What comes later in the one order must not overtake it: who is at work on it is waited
-        // for, as if the work were ours.
-        let mut lease = acquire(self.job, target, &resource, self.job.limits.lease_wait).await?;
-        // What we read may be from before somebody else had this lease; and without the lease on
-        // the schema also from before it changed.
-        let alone = !matches!(self.request, Request::Forward(Scope::Data { .. }));
-        if !alone || lease.commits > 0 || standing.ledger.entries.contains_key(&id) {
-            let fresh = standing::read(self.job, target).await?;
-            let same = if alone {
-                fresh.of(id) == standing.of(id)
-            } else {
-                let all = |one: &Standing| {
-                    one.ledger.entries.keys().map(|id| (*id, one.of(*id))).collect::<Vec<_>>()
-                };
-                all(&fresh) == all(standing)
-            };
-            if !same {
-                target.release(&lease).await?;
-                return Ok(Turn::Again(Some(Box::new(fresh))));
-            }
-            *standing = fresh;
-        }
-        heartbeat.add(&lease);
-        let turn = self.execute(target, &mut lease, standing, step, place).await;
-        heartbeat.remove(&resource);
-        if turn.is_ok() && !self.was_aborted() {
-            // Expiry covers a release that fails.
-            let _ = target.release(&lease).await;
-        }
-        turn
-    }
-
-    /// Data migrations that a rollback makes pending again must not be running meanwhile.
-    async fn lease_resets(
-        &self,
-        target: &mut dyn Target,
-        heartbeat: &Heartbeat,
-        action: &Action,
-    ) -> Result<Vec<Lease>, EngineError> {
-        let Action::Down { resets } = action else { return Ok(Vec::new()) };
-        let mut held = Vec::new();
-        for id in resets {
-            let resource = Resource::Data(id.version);
-            match acquire(self.job, target, &resource, Duration::ZERO).await {
-                Ok(lease) => {
-                    heartbeat.add(&lease);
-                    held.push(lease);
-                }
-                Err(error) => {
-                    for lease in held {
-                        heartbeat.remove(&lease.resource);
-                        // Expiry covers a release that fails.
-                        let _ = target.release(&lease).await;
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(held)
     }
 
     async fn execute(

@@ -27,9 +27,10 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What of a migration's row decides whether and how it runs.
-    pub(crate) fn of(&self, id: MigrationId) -> Option<(EntryState, u32)> {
-        self.ledger.entries.get(&id).map(|entry| (entry.state, entry.pass))
+    /// What of every migration's row decides whether and how something runs.
+    pub(crate) fn rows(&self) -> Vec<(MigrationId, EntryState, u32)> {
+        let entries = self.ledger.entries.iter();
+        entries.map(|(id, entry)| (*id, entry.state, entry.pass)).collect()
     }
 
     /// Keeps our copy of the ledger as the commit of a step left it, so that planning again needs
@@ -221,7 +222,7 @@ impl<'a> Planning<'a> {
         let inputs = self.inputs(standing);
         Ok(match request {
             Request::Forward(scope) => plan(&inputs, scope)?,
-            Request::Back(scope) => rollback(&inputs, *scope)?,
+            Request::Back(scope) => rollback(&inputs, scope)?,
         })
     }
 

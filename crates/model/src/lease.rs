@@ -56,6 +56,24 @@ pub struct Lease {
     /// Which of the resource's fences its transactions stand behind: 0, or a lane's number where
     /// several connections write under it at once.
     pub seg: u32,
+    /// Further leases of ours that its transactions stand behind as well: each of them compares all
+    /// of these too, and counts on all of them. For what must not overlap with several others.
+    pub beside: Vec<Lease>,
+}
+
+impl Lease {
+    /// This one and those beside it, this one first.
+    pub fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.beside)
+    }
+
+    /// Counts a commit that stood behind it.
+    pub fn count_commit(&mut self) {
+        self.commits += 1;
+        for lease in &mut self.beside {
+            lease.commits += 1;
+        }
+    }
 }
 
 /// Somebody else's lease.

@@ -90,11 +90,16 @@ impl Entry {
     /// Whether what requires this migration may run.
     #[must_use]
     pub fn opens_gate(&self) -> bool {
-        match self.state {
-            EntryState::Applied | EntryState::Retired => true,
-            EntryState::Skipped => self.by_environment,
-            EntryState::Pending | EntryState::Running | EntryState::Failed => false,
-        }
+        opens_gate(self.state, self.by_environment)
+    }
+}
+
+/// As [`Entry::opens_gate`].
+fn opens_gate(state: EntryState, by_environment: bool) -> bool {
+    match state {
+        EntryState::Applied | EntryState::Retired => true,
+        EntryState::Skipped => by_environment,
+        EntryState::Pending | EntryState::Running | EntryState::Failed => false,
     }
 }
 
@@ -271,4 +276,12 @@ pub struct EntryWrite {
     pub event: LedgerEvent,
     /// The run (a UUID) that does it.
     pub run: String,
+}
+
+impl EntryWrite {
+    /// See [`Entry::opens_gate`].
+    #[must_use]
+    pub fn opens_gate(&self) -> bool {
+        opens_gate(self.state, self.by_environment)
+    }
 }

@@ -57,9 +57,13 @@ async fn again(
     let job = context.job(database, "redo", observer(context))?;
     let request = Request::Forward(Scope::Migrate { to: Some(last), step_count: None });
     let report = execute(context, &job, &request, answer).await?;
-    let redone = report.finished.iter().any(|one| one.id == MigrationId::schema(last));
+    // One that is neither finished nor left was redone by somebody else, or before the connection
+    // broke.
+    let id = MigrationId::schema(last);
+    let held = report.held.iter().any(|one| one.id == id);
+    let left = held || report.deferred.iter().any(|one| one.id == id);
     Ok(match exit_of(&report) {
-        Exit::Done if !redone => {
+        Exit::Done if left => {
             render::line(&format!("{}: schema {last} is undone and not redone", job.database));
             Exit::Pending
         }
@@ -83,12 +87,13 @@ async fn undo(
     answer: &mut Answer,
 ) -> Result<(Exit, Option<Version>), CliError> {
     let looking = context.job(database, way.name, Arc::new(Silent))?;
-    let request = Request::Back(way.scope);
+    let request = Request::Back(way.scope.clone());
     let (_, plan) = match preview(&looking, &request).await {
         Ok(previewed) => previewed,
         Err(error) => return Err(explained(context, &looking, error).await),
     };
-    let last = plan.steps.last().map(|step| step.migration.id.version);
+    let shown: Vec<MigrationId> = plan.steps.iter().map(|step| step.migration.id).collect();
+    let last = shown.last().map(|id| id.version);
     let title = format!("{}: {}", looking.database, looking.connector.describe());
     let command = |words: &str| context.again(&looking.database, words);
     if way.dry_run && context.global.json {
@@ -107,8 +112,19 @@ async fn undo(
     }
     confirm(way.yes, "Undo this?", "it undoes what is shown above")?;
     let job = context.job(database, way.name, observer(context))?;
+    // What was shown, and nothing else, whatever happened since.
+    let request = Request::Back(RollbackScope::Exactly(shown.clone()));
     let report = execute(context, &job, &request, answer).await?;
-    Ok((exit_of(&report), last))
+    let exit = exit_of(&report);
+    if exit == Exit::Done && !context.global.json {
+        for id in shown.iter().filter(|id| !report.finished.iter().any(|one| one.id == **id)) {
+            render::line(&format!(
+                "{}: {id} was undone already, by somebody else or before the connection broke",
+                job.database
+            ));
+        }
+    }
+    Ok((exit, last))
 }
 
 /// Asks on a terminal; elsewhere `--yes` must have been given.

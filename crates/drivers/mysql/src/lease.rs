@@ -118,6 +118,7 @@ impl MysqlTarget {
             token: holder.token,
             commits: 0,
             seg: 0,
+            beside: Vec::new(),
         };
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {

@@ -139,7 +139,7 @@ impl MysqlTarget {
         }
         packet.push_str(COMMIT);
         self.fenced_packet(lease, &packet).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(())
     }
 
@@ -204,10 +204,12 @@ pub(crate) fn fence_failure(error: TargetError, lease: &Lease) -> TargetError {
     if error.code.as_deref() != Some("1690") {
         return error;
     }
-    TargetError::new(
-        ErrorKind::Fenced,
-        format!("the lease on {} was taken over by another process", lease.resource),
-    )
+    let whose: Vec<_> = lease.each().map(|one| one.resource.to_string()).collect();
+    let whose = match whose.as_slice() {
+        [one] => format!("the lease on {one}"),
+        several => format!("one of the leases on {}", several.join(", ")),
+    };
+    TargetError::new(ErrorKind::Fenced, format!("{whose} was taken over by another process"))
 }
 
 #[async_trait]

@@ -209,7 +209,7 @@ impl MysqlTarget {
         );
         match session.session.run_noting(&packet, || failpoint("commit.sent")).await {
             Ok(_) => {
-                lease.commits += 1;
+                lease.count_commit();
                 Ok(())
             }
             Err(error) if transaction_is_gone(&error) => {
@@ -231,17 +231,22 @@ impl MysqlTarget {
         if error.kind != ErrorKind::Refused || session.session.is_lost() {
             return error;
         }
-        let query = self.ledger.checkpoint(&lease.resource, lease.token);
-        match self.session.run(&query).await {
-            Ok(answers) => {
-                let row = answers.first().and_then(|answer| answer.rows.first());
-                if let Some(commits) = row.and_then(|row| row.number(0)) {
-                    lease.commits = commits;
+        let beside =
+            lease.beside.iter_mut().map(|one| (&one.resource, one.token, &mut one.commits));
+        let own = (&lease.resource, lease.token, &mut lease.commits);
+        for (resource, token, stands) in std::iter::once(own).chain(beside) {
+            let query = self.ledger.checkpoint(resource, token);
+            match self.session.run(&query).await {
+                Ok(answers) => {
+                    let row = answers.first().and_then(|answer| answer.rows.first());
+                    if let Some(commits) = row.and_then(|row| row.number(0)) {
+                        *stands = commits;
+                    }
                 }
-                error
+                Err(failure) => return failure,
             }
-            Err(failure) => failure,
         }
+        error
     }
 
     /// Puts the session back and says who blocks.

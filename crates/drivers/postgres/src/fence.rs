@@ -167,7 +167,7 @@ pub(crate) async fn begin_fenced_at(
     let head = format!(
         "BEGIN{level};{as_login}{settings};{fence};{writes}",
         settings = limits.sql(session, &session_name(lease), true),
-        fence = fence_sql(lease),
+        fence = lease.each().map(fence_sql).collect::<Vec<_>>().join(";"),
     );
     let answers = match session.ask(&head).await {
         Ok(answers) => answers,
@@ -179,12 +179,12 @@ pub(crate) async fn begin_fenced_at(
     if let Ok(pid) = number(single(&answers, fence_index - 1)?, 0) {
         session.backend.store(pid, Ordering::Relaxed);
     }
-    if answers.get(fence_index).is_some_and(|fence| fence.count == 1) {
-        return Ok(());
-    }
+    let passed = |index: usize| answers.get(fence_index + index).is_some_and(|one| one.count == 1);
+    let refused = lease.each().enumerate().find(|(index, _)| !passed(*index));
+    let Some((_, lost)) = refused else { return Ok(()) };
     session.rollback().await;
     check_writer(session).await?;
-    Err(fenced(lease))
+    Err(fenced(lost))
 }
 
 /// Begins a transaction during which nobody can take the lease over, for what must not be done by a
@@ -238,7 +238,7 @@ pub(crate) async fn commit_fenced(session: &Session, lease: &mut Lease) -> Resul
         return Err(error);
     }
     session.forget_backend();
-    lease.commits += 1;
+    lease.count_commit();
     Ok(())
 }
 

@@ -49,6 +49,7 @@ pub(crate) async fn claim(
         token: number(granted, 0)?,
         commits: 0,
         seg: 0,
+        beside: Vec::new(),
     };
     match fence_off(session, &lease, format).await {
         Ok(Some(commits)) => {

@@ -221,7 +221,7 @@ impl Target for SqliteTarget {
     ) -> Result<Vec<Option<u64>>, TargetError> {
         let (held, work, ttl) = (lease.clone(), work.clone(), self.length.get());
         let touched = self.call(move |session| work::commit(session, &held, ttl, &work)).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(touched)
     }
 
@@ -249,7 +249,7 @@ impl Target for SqliteTarget {
             Ok(())
         })
         .await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Target for SqliteTarget {
         let step = Step::of(work, ordinal)?.closing(work, closes)?;
         let (held, ttl) = (lease.clone(), self.length.get());
         self.call(move |session| step::open(session, &held, ttl, &step)).await?;
-        lease.commits += 1;
+        lease.count_commit();
         // Nothing here tells later whether a statement took effect.
         Ok(false)
     }
@@ -287,7 +287,7 @@ impl Target for SqliteTarget {
     ) -> Result<(), TargetError> {
         let (held, step, ttl) = (lease.clone(), Step::of(work, ordinal)?, self.length.get());
         self.call(move |session| step::close(session, &held, ttl, &step, state)).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl Target for SqliteTarget {
         let step = Step::of(work, ordinal)?.closing(work, closes)?;
         let (held, ttl) = (lease.clone(), self.length.get());
         let touched = self.call(move |session| step::commit(session, &held, ttl, &step)).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(touched)
     }
 

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::prepare::{check_numbers, planned};
 use super::progress::Progress;
 use super::pulse::Pulse;
+use crate::closing::hold_schema;
 use crate::events::{BackfillNews, Event};
 use crate::job::{Job, Urgency};
 use crate::report::{Cause, EngineError};
@@ -192,8 +193,15 @@ impl WayBack<'_> {
         let half = if self.late { HALF_UNDONE_LATE } else { HALF_UNDONE };
         let begun = entry(step, EntryState::Failed, half);
         let held = &mut *self.held;
-        held.target.write_backfill(&mut held.lease, &held.record, None, wish, Some(&begun)).await?;
-        Ok(())
+        let schema = hold_schema(self.job, held.target.as_mut(), step.migration.id).await?;
+        held.lease.beside.extend(schema);
+        let (lease, record) = (&mut held.lease, &held.record);
+        let written = held.target.write_backfill(lease, record, None, wish, Some(&begun)).await;
+        for schema in std::mem::take(&mut held.lease.beside) {
+            // Expiry covers a release that fails.
+            let _ = held.target.release(&schema).await;
+        }
+        Ok(written?)
     }
 
     /// Chunk by chunk, to the end or until a person ends it.

@@ -522,6 +522,7 @@ pub(super) fn no_lease(job: &Job, name: &str) -> Lease {
         token: 0,
         commits: 0,
         seg: 0,
+        beside: Vec::new(),
     }
 }
 

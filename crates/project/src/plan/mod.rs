@@ -28,7 +28,7 @@ pub use baseline::baseline;
 pub use drift::{Drift, drift};
 pub use forward::plan;
 pub use overview::{Row, Status, overview};
-pub use rollback::{RollbackScope, came_after, rollback};
+pub use rollback::{RollbackScope, came_after, comes_after, rollback};
 
 use crate::folder::Folder;
 

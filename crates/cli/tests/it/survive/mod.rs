@@ -1,6 +1,7 @@
 //! What must be survived, on real databases with the real program: each test names the failure
 //! that it is about. `docs/reference/guarantees.md` lists them all, with tests of other crates.
 
+mod back;
 mod backfill;
 mod backfills;
 mod beside;
@@ -12,6 +13,7 @@ mod guarantees;
 mod moves;
 mod names;
 mod network;
+mod recorded;
 mod runners;
 mod secrets;
 mod signals;

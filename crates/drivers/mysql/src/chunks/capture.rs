@@ -213,7 +213,7 @@ impl MysqlTarget {
         let mut session = self.take_work().await?;
         let result = self.undo_on(&mut session, lease, work, &columns, count_max).await;
         let undone = self.concluded(session, result).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(undone)
     }
 

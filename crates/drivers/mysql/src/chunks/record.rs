@@ -378,7 +378,7 @@ impl MysqlTarget {
         );
         match self.session.run(&packet).await {
             Ok(answers) => {
-                lease.commits += 1;
+                lease.count_commit();
                 Ok(answers.get(3).map(|answer| answer.affected).unwrap_or_default())
             }
             Err(error) => {

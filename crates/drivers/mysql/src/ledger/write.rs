@@ -24,6 +24,10 @@ impl Ledger {
     /// packet where it fails. The connection's number is for a successor, who reads it
     /// uncommitted to find out whom to end.
     pub(crate) fn fence(&self, lease: &Lease) -> String {
+        lease.each().map(|one| self.one_fence(one)).collect()
+    }
+
+    fn one_fence(&self, lease: &Lease) -> String {
         format!(
             "UPDATE {} SET upto = '{}', connection = CONNECTION_ID() \
              WHERE job = {} AND seg = 0 AND token = {} AND upto = '{}'; {ONE_ROW}",

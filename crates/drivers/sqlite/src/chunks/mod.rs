@@ -149,7 +149,7 @@ impl Chunks for SqliteTarget {
             Ok(())
         })
         .await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl Chunks for SqliteTarget {
                 })
             })
             .await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(gone)
     }
 
@@ -300,7 +300,7 @@ impl Chunks for SqliteTarget {
         let (held, ttl, work) = (lease.clone(), self.length.get(), work.clone());
         let undone =
             self.call(move |session| capture::undo(session, &held, ttl, &work, count_max)).await?;
-        lease.commits += 1;
+        lease.count_commit();
         Ok(undone)
     }
 

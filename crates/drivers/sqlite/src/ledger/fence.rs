@@ -14,13 +14,19 @@ pub(crate) fn enter(connection: &Connection, lease: &Lease) -> Outcome<()> {
     writable(connection)?;
     let sql = "UPDATE dunlin_segments SET upto = ?1
                WHERE job = ?2 AND seg = 0 AND token = ?3 AND upto = ?4";
-    let moved = connection.prepare_cached(sql)?.execute(params![
-        lease.commits.saturating_add(1).to_string(),
-        lease.resource.to_string(),
-        lease.token,
-        lease.commits.to_string(),
-    ])?;
-    if moved == 1 { Ok(()) } else { Err(fenced(lease).into()) }
+    let mut statement = connection.prepare_cached(sql)?;
+    for lease in lease.each() {
+        let moved = statement.execute(params![
+            lease.commits.saturating_add(1).to_string(),
+            lease.resource.to_string(),
+            lease.token,
+            lease.commits.to_string(),
+        ])?;
+        if moved != 1 {
+            return Err(fenced(lease).into());
+        }
+    }
+    Ok(())
 }
 
 /// Counts the rows, and extends the lease: nobody can keep a lease alive while this transaction
@@ -45,12 +51,15 @@ pub(super) fn extend(connection: &Connection, lease: &Lease, ttl: Duration) -> O
         "UPDATE dunlin_leases SET expires_at = max(expires_at, {NOW} + ?1)
          WHERE resource = ?2 AND owner = ?3 AND token = ?4"
     );
-    connection.prepare_cached(&sql)?.execute(params![
-        super::lease::micros(ttl),
-        lease.resource.to_string(),
-        lease.owner.id,
-        lease.token,
-    ])?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    for lease in lease.each() {
+        statement.execute(params![
+            super::lease::micros(ttl),
+            lease.resource.to_string(),
+            lease.owner.id,
+            lease.token,
+        ])?;
+    }
     Ok(())
 }
 

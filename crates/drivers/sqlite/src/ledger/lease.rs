@@ -66,7 +66,8 @@ pub(crate) fn claim(
         connection.prepare_cached(sql)?.execute(params![name, token])?;
     }
     let (resource, owner) = (resource.clone(), owner.clone());
-    Ok(Claim::Granted(Lease { resource, owner, token, commits, seg: 0 }))
+    let beside = Vec::new();
+    Ok(Claim::Granted(Lease { resource, owner, token, commits, seg: 0, beside }))
 }
 
 /// Extends the lease, if it is still ours.
