@@ -177,8 +177,9 @@ pub trait Stopper: Send + Sync {
 ///
 /// Fencing: `commit`, `record`, `open_step`, `commit_step` and `close_step` begin their
 /// transaction by comparing the lease's token and commit count in the resource's segment row and
-/// adding one to the count; where that fails the transaction fails with [`ErrorKind::Fenced`]. On
-/// success they add one to `lease.commits`. After an error other than `Lost` nothing of the
+/// adding one to the count, for the lease and for each beside it ([`Lease::beside`]); where that
+/// fails the transaction fails with [`ErrorKind::Fenced`]. On success they count it in the leases
+/// too ([`Lease::count_commit`]). After an error other than `Lost` nothing of the
 /// transaction remains and the lease is unchanged. After `Lost` its outcome is unknown: connect
 /// again, claim the lease again (which waits for the transaction in doubt, or ends it), and read.
 ///

@@ -41,6 +41,7 @@ fn a_lost_answer_takes_no_step_more(product: Product) {
     for nth in 1.. {
         let mut sprung = false;
         for (words, left) in [("rollback --step 1 --yes", "1"), ("migrate --step 1", "1 2")] {
+            beside.arm(Trap::ReplyLost { pattern: "COMMIT".to_owned(), nth });
             let before = applied(&world);
             let mut ended = world.run(words);
             sprung |= !beside.proxy.disarm();
