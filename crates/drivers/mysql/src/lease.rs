@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use crate::facts::require_writable;
 use crate::ledger::{self, BEGIN};
 use crate::literal::text;
-use crate::process;
 use crate::session::{Answer, Cells};
 use crate::target::{CONFLICTS_MAX, MysqlTarget};
 
@@ -120,6 +119,7 @@ impl MysqlTarget {
             seg: 0,
             beside: Vec::new(),
         };
+        dunlin_engine::failpoint("claim.raised");
         let deadline = Instant::now() + Duration::from_secs(TAKEOVER_SECONDS_MAX);
         loop {
             match self.raise_segments(&lease, format).await? {
@@ -129,19 +129,39 @@ impl MysqlTarget {
                         return self.held(resource).await;
                     };
                     lease.commits = commits;
-                    dunlin_engine::failpoint("claim.granted");
-                    return Ok(Claim::Granted(lease));
+                    return self.succeed(lease, ttl).await;
                 }
                 Err(Blocked(error)) if Instant::now() >= deadline => {
                     let error = error.help("an older run's transaction is still being rolled back");
                     return Err(self.explained(error, 0).await);
                 }
                 Err(Blocked(_)) => {
-                    self.end_blocker(resource).await?;
+                    // First, since who slept here must not take his heir for an older holder.
                     if !self.keep_lease(&lease, ttl).await? {
                         return self.held(resource).await;
                     }
+                    self.end_blocker(&lease).await?;
                 }
+            }
+        }
+    }
+
+    /// Grants a lease whose token all segments carry, once nothing of older holders is left that
+    /// no fence covers.
+    async fn succeed(&mut self, lease: Lease, ttl: Duration) -> Result<Claim, TargetError> {
+        match self.end_open_steps(&lease, ttl).await {
+            Ok(()) => {
+                dunlin_engine::failpoint("claim.granted");
+                Ok(Claim::Granted(lease))
+            }
+            // Somebody took over from us meanwhile.
+            Err(error) if error.kind == ErrorKind::Fenced => self.held(&lease.resource).await,
+            Err(error) => {
+                if error.kind != ErrorKind::Lost {
+                    // It would expire by itself; giving it back only spares others the wait.
+                    let _ = self.release_lease(&lease).await;
+                }
+                Err(error)
             }
         }
     }
@@ -191,36 +211,6 @@ impl MysqlTarget {
             ErrorKind::Conflict,
             format!("the segments of {} keep changing", lease.resource),
         ))
-    }
-
-    /// Ends each connection whose transaction has changed a segment row and is not committed.
-    /// Its number is read uncommitted, out of the change itself, so it cannot be that of another
-    /// connection which was given an old number. A lock that is held for other reasons is waited for.
-    async fn end_blocker(&mut self, resource: &Resource) -> Result<(), TargetError> {
-        let select = format!(
-            "SELECT seg, upto, hi, token, rows_done, connection FROM {} WHERE job = {} ORDER BY seg",
-            self.ledger.table("segments"),
-            text(&resource.to_string())
-        );
-        let packet =
-            format!("{select}; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; {select}");
-        let answers = self.session.run(&packet).await?;
-        let [committed, _, uncommitted] = answers.as_slice() else {
-            return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
-        };
-        let cells =
-            |row: &Cells| (0..row.width()).map(|cell| row.optional(cell)).collect::<Vec<_>>();
-        let committed: Vec<_> = committed.rows.iter().map(cells).collect();
-        let changed = uncommitted.rows.iter().filter(|row| !committed.contains(&cells(row)));
-        let mut connections: Vec<u64> = changed.filter_map(|row| row.number(5)).collect();
-        connections.sort_unstable();
-        connections.dedup();
-        for id in connections {
-            if id != self.session.id {
-                process::kill(&mut self.session, id).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn held(&mut self, resource: &Resource) -> Result<Claim, TargetError> {

@@ -30,6 +30,7 @@ mod session;
 mod settle;
 mod step;
 mod stopper;
+mod succession;
 mod target;
 mod transaction;
 mod url;

@@ -1,14 +1,8 @@
-//! Other connections of the server: seen, ended, waited for.
-
-use std::time::Duration;
+//! Other connections of the server: seen and ended.
 
 use dunlin_engine::TargetError;
-use tokio::time::Instant;
 
 use crate::session::Session;
-
-/// How often a connection that is to end is looked for.
-const LOOK_MILLISECONDS: u64 = 50;
 
 /// A connection as `PROCESSLIST` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,27 +46,5 @@ pub(crate) async fn kill(session: &mut Session, id: u64) -> Result<(), TargetErr
         Ok(_) => Ok(()),
         Err(error) if error.code.as_deref() == Some("1094") => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// Waits until a connection is gone, or matches no more; what is still there after the limit.
-pub(crate) async fn wait_while(
-    session: &mut Session,
-    id: u64,
-    limit: Duration,
-    going_on: impl Fn(&Process) -> bool + Send,
-) -> Result<Option<Process>, TargetError> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let found = find(session, id).await?;
-        match found {
-            Some(process) if going_on(&process) => {
-                if Instant::now() >= deadline {
-                    return Ok(Some(process));
-                }
-            }
-            Some(_) | None => return Ok(None),
-        }
-        tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
     }
 }

@@ -201,9 +201,11 @@ impl MysqlTarget {
 
 /// 1690 in a packet that begins with a fence is the fence.
 pub(crate) fn fence_failure(error: TargetError, lease: &Lease) -> TargetError {
-    if error.code.as_deref() != Some("1690") {
-        return error;
-    }
+    if error.code.as_deref() == Some("1690") { fenced(lease) } else { error }
+}
+
+/// The lease, or one of those that go with it, is lost.
+pub(crate) fn fenced(lease: &Lease) -> TargetError {
     let whose: Vec<_> = lease.each().map(|one| one.resource.to_string()).collect();
     let whose = match whose.as_slice() {
         [one] => format!("the lease on {one}"),

@@ -15,6 +15,7 @@ use crate::fence::{Access, LOCAL_SETTINGS, Limits, as_ledger_error, may_write};
 use crate::quote;
 use crate::rows::{field, number, required, single};
 use crate::session::{APPLICATION_NAME, Session};
+use crate::succession::{OURS, end_open_steps, older_sessions, open_steps};
 
 /// How long the older holder's transaction is waited for before its session is ended. A COMMIT
 /// that is only slow is done by then; a dead runner's session must not hold up the next one.
@@ -51,9 +52,13 @@ pub(crate) async fn claim(
         seg: 0,
         beside: Vec::new(),
     };
-    match fence_off(session, &lease, format).await {
-        Ok(Some(commits)) => {
+    failpoint("claim.raised");
+    match fence_off(session, &lease, format, ttl).await {
+        Ok(Some((commits, open_steps))) => {
             lease.commits = commits;
+            if open_steps && !ended(session, &lease, ttl).await? {
+                return current_holder(session, resource).await.map(Claim::Held);
+            }
             failpoint("claim.granted");
             Ok(Claim::Granted(lease))
         }
@@ -67,6 +72,21 @@ pub(crate) async fn claim(
             Err(error)
         }
     }
+}
+
+/// Ends what older holders left behind that no fence covers. Whether the lease is still ours.
+async fn ended(
+    session: &mut Session,
+    lease: &Lease,
+    ttl: Duration,
+) -> Result<bool, TargetError> {
+    let ended = end_open_steps(session, lease, ttl).await;
+    if let Err(error) = &ended
+        && error.kind != ErrorKind::Lost
+    {
+        let _ = release(session, lease).await;
+    }
+    ended
 }
 
 /// Extends a lease.
@@ -146,13 +166,14 @@ fn raise_sql(
     )
 }
 
-/// Writes the token into all segment rows of the resource: the count of commits, or `None` where a newer token is
-/// there already. It waits for a transaction of an older holder, and in the end closes its session.
+/// Writes the token into all segment rows of the resource: the count of commits and whether older
+/// holders left steps open, or `None` where a newer token is there already. It waits for a transaction of an older holder, and in the end closes its session.
 async fn fence_off(
-    session: &Session,
+    session: &mut Session,
     lease: &Lease,
     format: u32,
-) -> Result<Option<i64>, TargetError> {
+    ttl: Duration,
+) -> Result<Option<(i64, bool)>, TargetError> {
     let job = quote::text(&lease.resource.to_string());
     let limits = Limits { lock: OLDER_COMMIT_WAIT, statement: None };
     let sql = format!(
@@ -160,8 +181,9 @@ async fn fence_off(
          VALUES ({job}, 0, '', '0', '', {token}) ON CONFLICT (job, seg) DO UPDATE \
          SET token = EXCLUDED.token WHERE s.token < EXCLUDED.token RETURNING upto;\
          UPDATE dunlin.segments SET token = {token}{attempts} WHERE job = {job} AND seg >= 1 \
-         AND token < {token}",
+         AND token < {token};SELECT 1 FROM dunlin.steps WHERE {} LIMIT 1",
         limits.sql(session, APPLICATION_NAME, true),
+        open_steps(lease),
         // A ledger of format 1 counts no attempts, and has no segments of backfills either.
         attempts = if format >= 2 { ", attempts = attempts + 1" } else { "" },
         token = lease.token,
@@ -171,9 +193,14 @@ async fn fence_off(
         match session.ask(&sql).await {
             Ok(answers) => {
                 let row = answers.get(LOCAL_SETTINGS + 1).and_then(|answer| answer.rows.first());
-                return row.map(|row| number(row, 0)).transpose();
+                let open = answers.last().is_some_and(|answer| !answer.rows.is_empty());
+                return row.map(|row| Ok((number(row, 0)?, open))).transpose();
             }
             Err(error) if error.kind == ErrorKind::LockTimeout => {
+                // Who slept here waits for his heir.
+                if !keep(session, lease, ttl).await? {
+                    return Ok(None);
+                }
                 end_older_sessions(session, lease).await?;
                 last = Some(error);
             }
@@ -192,22 +219,13 @@ async fn fence_off(
     .help("end that session: SELECT pg_terminate_backend(PID)"))
 }
 
-/// Ends sessions of ours that work under an older token of this lease: same role, same database,
-/// a name that only a fenced transaction or step of that lease bears. They could not commit any
+/// Ends sessions of ours that work under an older token of this lease. They could not commit any
 /// more, but one that has passed its fence already holds the row.
 async fn end_older_sessions(session: &Session, lease: &Lease) -> Result<(), TargetError> {
-    let prefix = format!("dunlin/{}/", lease.resource);
     let sql = format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM (SELECT pid, \
-         pg_catalog.substr(application_name, {after}) AS token \
-         FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() \
-         AND usename = SESSION_USER AND pid <> pg_catalog.pg_backend_pid() \
-         AND pg_catalog.left(application_name, {length}) = {prefix}) AS ours \
-         WHERE CASE WHEN token ~ '^[0-9]{{1,18}}$' THEN token::bigint < {token} ELSE false END",
-        after = prefix.len() + 1,
-        length = prefix.len(),
-        prefix = quote::text(&prefix),
-        token = lease.token,
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE {OURS} AND {}",
+        older_sessions(lease)
     );
     session.ask(&sql).await.map(|_| ())
 }

@@ -31,6 +31,7 @@ mod settle;
 mod statements;
 mod step;
 mod stopper;
+mod succession;
 mod target;
 mod tls;
 mod url;

@@ -1,9 +1,7 @@
 //! What became of a step whose runner died: first nothing of it may still run, then what it left
 //! half-done is cleared away, then the definitions tell.
 
-use std::time::Duration;
-
-use dunlin_engine::{ErrorKind, Settled, TargetError, Work, failpoint};
+use dunlin_engine::{Settled, TargetError, Work, failpoint};
 use dunlin_model::{Lease, Restart, Statement, StepRecord};
 
 use crate::fence::hold_fence;
@@ -12,11 +10,7 @@ use crate::quote;
 use crate::rows::{number, required, single};
 use crate::session::{Session, has_words};
 use crate::step::enter;
-
-/// How often the server is asked whether an ended session is gone, and how long in between: 20 s
-/// in all. Only a session that is stuck in the system's kernel takes that long.
-const ENDING_LOOKS: usize = 100;
-const ENDING_PAUSE: Duration = Duration::from_millis(200);
+use crate::succession::{ENDING_LOOKS, ENDING_PAUSE, OURS, end_fenced, still_there};
 
 /// Finds out what became of an open step.
 pub(crate) async fn settle_step(
@@ -77,39 +71,24 @@ async fn end_old_statement(
 ) -> Result<(), TargetError> {
     let name = format!("dunlin/{}/{}", lease.resource, step.token);
     // The server keeps only the beginning of a long statement.
-    let condition = format!(
-        "datname = pg_catalog.current_database() AND usename = SESSION_USER \
-         AND pid <> pg_catalog.pg_backend_pid() AND (application_name = {name} \
+    let end = format!(
+        "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE {OURS} AND (application_name = {name} \
          OR (state = 'active' AND pg_catalog.left(application_name, 6) = 'dunlin' \
          AND pg_catalog.length(query) > 0 \
          AND pg_catalog.left({text}, pg_catalog.length(query)) = query))",
         name = quote::text(&name),
         text = quote::text(text),
     );
-    let end = format!(
-        "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-         WHERE {condition}"
-    );
     let mut pids = Vec::new();
     for _ in 0..ENDING_LOOKS {
-        // Somebody who slept past the end of his lease ends nothing: what runs is his heir's. A
-        // transaction a look, since a transaction sees one state of the list.
-        hold_fence(session, lease).await?;
-        let answers = session.ask(&end).await;
-        session.rollback().await;
-        let answers = answers?;
-        let rows = answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default();
-        pids = rows.iter().map(|row| number::<i32>(row, 0)).collect::<Result<_, _>>()?;
+        pids = end_fenced(session, lease, &end).await?;
         if pids.is_empty() {
             return Ok(());
         }
         tokio::time::sleep(ENDING_PAUSE).await;
     }
-    Err(TargetError::new(
-        ErrorKind::LockTimeout,
-        format!("an earlier runner's statement is still running (pid {pids:?}) and does not end"),
-    )
-    .help("wait until it is done, or end it on the server, then run the same command again"))
+    Err(still_there(&pids))
 }
 
 /// Drops INVALID indexes that a concurrent build left on its tables and that were not there before

@@ -121,22 +121,32 @@ pub(crate) async fn open_step(
         (None, Some((checksums, _))) => checksums.text.clone(),
         (None, None) => String::new(),
     };
+    let pooled = session.is_pooled().await?;
     let writes = format!(
-        "{other};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
+        "{name}{other};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
          checksum, state, token, connection, image) SELECT {key}, {checksum}, 'open', {token}, \
-         pg_catalog.pg_backend_pid(), {image} ON CONFLICT (kind, version, direction, pass, \
+         {connection}, {image} ON CONFLICT (kind, version, direction, pass, \
          ordinal) DO UPDATE SET checksum = EXCLUDED.checksum, state = 'open', \
          token = EXCLUDED.token, connection = EXCLUDED.connection, image = EXCLUDED.image, \
          opened_at = pg_catalog.clock_timestamp(), closed_at = NULL",
+        // A statement before it may have changed the session's name, by which an heir finds it.
+        name = if pooled { String::new() } else { step_name_sql(lease) },
         other = running_or_closed_sql(work, closes),
         key = step_values(work, ordinal),
         checksum = quote::text(&checksum),
         token = lease.token,
+        // What a pooler's process does next may be another client's.
+        connection = if pooled { "NULL" } else { "pg_catalog.pg_backend_pid()" },
     );
     begin_fenced(session, lease, Limits::LEDGER, &writes).await?;
     commit_fenced(session, lease).await?;
     failpoint("step.opened");
     Ok(false)
+}
+
+/// Gives the session the name of the lease's steps, beyond the transaction that says it.
+fn step_name_sql(lease: &Lease) -> String {
+    format!("SET SESSION application_name TO {};", quote::text(&session_name(lease)))
 }
 
 /// With a step that is done the migration's row is `running` already.

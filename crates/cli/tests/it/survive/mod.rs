@@ -10,6 +10,7 @@ mod crashes;
 mod death;
 mod files;
 mod guarantees;
+mod late_steps;
 mod moves;
 mod names;
 mod network;

@@ -75,7 +75,8 @@ fn who_slept_around_a_step_changes_nothing(product: Product) {
                 format!("ALTER TABLE t ADD COLUMN c{version} integer;\n{DOUBLE}")
             }
             _ => format!(
-                "-- dunlin: no-transaction\nCREATE INDEX CONCURRENTLY i{version} ON t (n);\n{DOUBLE}"
+                "-- dunlin: no-transaction\nRESET ALL;\nCREATE INDEX CONCURRENTLY i{version} ON t (n);\n\
+                 {DOUBLE}"
             ),
         };
         world.schema(version, &text);

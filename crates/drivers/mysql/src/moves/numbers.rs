@@ -19,6 +19,11 @@ use crate::literal::{name, text};
 use crate::session::Session;
 use crate::work::lock_timeout;
 
+/// How long a session with a locked table may be idle before the server ends it. Between its few
+/// statements we do nothing that takes time, so its client is stopped or gone, and the application
+/// waits for the table.
+const IDLE_LOCKED_SECONDS_MAX: u32 = 30;
+
 /// Has the next number be above one.
 pub(super) async fn above(
     dialler: &Dialler,
@@ -48,8 +53,11 @@ pub(super) async fn reserve(
 ) -> Result<Option<Vec<i64>>, TargetError> {
     let sql = qualified(table, &dialler.url.database)?;
     let (mut session, _) = open(dialler).await?;
-    // The lock goes with the session.
-    let packet = format!("{}; LOCK TABLES {sql} WRITE", lock_timeout(wait));
+    // The lock goes with the session, which no heir of a run that is stopped here knows of.
+    let packet = format!(
+        "SET SESSION wait_timeout = {IDLE_LOCKED_SECONDS_MAX}; {}; LOCK TABLES {sql} WRITE",
+        lock_timeout(wait)
+    );
     match session.run_rows(&packet).await {
         Err(error) if error.kind == ErrorKind::Permission => return Ok(None),
         locked => drop(locked?),

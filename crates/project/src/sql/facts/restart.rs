@@ -12,10 +12,19 @@ pub(super) fn read(reading: &Reading<'_>) -> Restart {
         Dialect::Postgres => postgres(reading),
         Dialect::Mysql => restart_mysql::read(reading),
         Dialect::Sqlite => match reading.first.as_str() {
+            // Numbers in the file's header are rolled back like rows.
+            "PRAGMA" if numbers_the_file(reading) => Restart::Transactional,
             "VACUUM" | "PRAGMA" | "ATTACH" | "DETACH" => Restart::Repeatable,
             _ => Restart::Transactional,
         },
     }
+}
+
+/// `PRAGMA user_version = 3`, `PRAGMA main.application_id = 3`.
+fn numbers_the_file(reading: &Reading<'_>) -> bool {
+    const NUMBERS: [&str; 3] = ["user_version", "application_id", "schema_version"];
+    let name = reading.source.cursor(1).name();
+    name.is_some_and(|name| NUMBERS.iter().any(|known| name.last().eq_ignore_ascii_case(known)))
 }
 
 pub(super) fn by_image(objects: impl IntoIterator<Item = (ObjectKind, String)>) -> Restart {

@@ -1,0 +1,137 @@
+//! Statements that are sent alone, by runners that were stopped before they sent them and wake up
+//! too late: no fence stands before such a statement, so whoever takes over ends their session.
+
+use dunlin_testkit::servers::Product;
+use rustix::process::Signal;
+
+use super::world::{DOUBLE, ONE_NUMBER, Run, World, doubled, on_each};
+
+/// What the files of these tests call where the server knows procedures that commit.
+const CHANGE: &str = "CREATE PROCEDURE change() LANGUAGE plpgsql AS $$ BEGIN \
+     UPDATE t SET n = (n * 2 + 1) % 1000003; COMMIT; END $$;\n";
+
+/// A world whose file 1 is there.
+fn world(product: Product, name: &str) -> World {
+    let world = World::new(product, name);
+    let change = if product == Product::Mysql { "" } else { CHANGE };
+    world.schema(1, &format!("{ONE_NUMBER}{change}"));
+    world.run("migrate").exits(0);
+    world
+}
+
+/// A file whose statement does harm when it is sent once more. What the session is called is what
+/// an heir knows it by, so the file takes the name away as well.
+fn harmful(product: Product) -> &'static str {
+    match product {
+        Product::Mysql => "TRUNCATE TABLE t;\n",
+        _ => "-- dunlin: no-transaction\nRESET ALL;\nCALL change();\n",
+    }
+}
+
+/// A run that stopped itself right before it sends a step.
+fn stopped_before_sending(world: &World) -> Run {
+    let sleeper = world
+        .command("migrate")
+        .lease(700)
+        .variable("DUNLIN_FAILPOINT", "step.sending")
+        .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+        .start();
+    sleeper.until_stopped();
+    sleeper
+}
+
+/// What the table is filled with once the heir is done, and what it then holds.
+fn filled(world: &World) -> String {
+    match world.product {
+        Product::Mysql => {
+            world.sql("INSERT INTO t VALUES (7, 7)");
+            "7".to_owned()
+        }
+        _ => doubled(1),
+    }
+}
+
+/// (30) A person settles a step whose runner is stopped before it sends it; the next run sends it.
+/// Once the stopped one wakes up, it sends nothing.
+fn what_a_person_settled_is_not_sent_late(product: Product) {
+    let world = world(product, "late_settled");
+    world.schema(2, harmful(product));
+    let sleeper = stopped_before_sending(&world);
+    world.run("settle 2 did-not").exits(0);
+    world.run("migrate").exits(0);
+    let expected = filled(&world);
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(0);
+    assert_eq!(world.sql("SELECT n FROM t"), expected);
+}
+on_each!(what_a_person_settled_is_not_sent_late: postgres, mysql);
+
+/// (30) The same where a person skips the migration and has it run again after all.
+fn what_a_person_skipped_is_not_sent_late(product: Product) {
+    let world = world(product, "late_skipped");
+    world.data(2, harmful(product));
+    let sleeper = stopped_before_sending(&world);
+    world.command("data skip 2 --because later").start().end().exits(0);
+    world.run("data rerun 2").exits(0);
+    world.run("migrate --lease-wait 60s").exits(0);
+    let expected = filled(&world);
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(0);
+    assert_eq!(world.sql("SELECT n FROM t"), expected);
+}
+on_each!(what_a_person_skipped_is_not_sent_late: postgres, mysql);
+
+/// (30) A rollback makes a data migration pending again whose runner is stopped before its step.
+fn what_a_rollback_made_pending_is_not_sent_late(product: Product) {
+    let world = world(product, "late_reset");
+    world.write("migrations/2_change.up.sql", "CREATE TABLE u (id integer);\n");
+    world.write("migrations/2_change.down.sql", "DROP TABLE u;\n");
+    world.run("migrate").exits(0);
+    world.data(3, &format!("{}{DOUBLE}", harmful(product).replace("RESET ALL;\n", "")));
+    let sleeper = stopped_before_sending(&world);
+    world.run("rollback --database app --through 2 --yes").exits(0);
+    world.run("migrate --lease-wait 60s").exits(0);
+    let expected = match product {
+        Product::Mysql => filled(&world),
+        _ => doubled(2),
+    };
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(0);
+    assert_eq!(world.sql("SELECT n FROM t"), expected);
+}
+on_each!(what_a_rollback_made_pending_is_not_sent_late: postgres, mysql);
+
+/// (30) A runner is stopped between the two commits of a claim. Its heir is in the middle of a
+/// transaction when it wakes up and waits for what that holds: it ends nothing of its heir's.
+fn who_slept_within_a_claim_ends_nothing_of_its_heirs(product: Product) {
+    let world = world(product, "late_claim");
+    world.data(2, &format!("-- dunlin: lock-timeout 4min\n{DOUBLE}"));
+    let sleeper = world
+        .command("data run --lease-wait 0s")
+        .lease(700)
+        .variable("DUNLIN_FAILPOINT", "claim.raised")
+        .variable("DUNLIN_FAILPOINT_ACTION", "stop")
+        .start();
+    sleeper.until_stopped();
+    let mut visitor = world.visitor();
+    visitor.ask("BEGIN; UPDATE t SET n = n;").expect("a lock");
+    let heir = world.command("data run --lease-wait 60s").start();
+    let waiting = match product {
+        Product::Mysql => {
+            "SELECT count(*) FROM information_schema.processlist \
+             WHERE db = DATABASE() AND info LIKE 'UPDATE t SET n = (n%'"
+        }
+        _ => {
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND wait_event_type = 'Lock' AND query LIKE 'UPDATE t SET n = (n%'"
+        }
+    };
+    world.until(waiting, "1");
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(5);
+    visitor.ask("COMMIT;").expect("committed");
+    let ended = heir.end().exits(0);
+    assert!(!ended.stderr.contains("again"), "it was disturbed:\n{}", ended.all());
+    assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
+}
+on_each!(who_slept_within_a_claim_ends_nothing_of_its_heirs: postgres, mysql);
