@@ -37,7 +37,7 @@ pub use ledger::{
 pub use migration::{Body, Direction, Migration, Program, RowCode, Script};
 pub use plan::{Action, Deferral, Deferred, Held, Mode, Plan, PlannedStep, WaitsFor};
 pub use statement::{
-    ChunkPlace, Control, Destruction, DestructionKind, Facts, ImageObject, ObjectKind, Restart,
-    Statement, Verb, Write,
+    After, ChunkPlace, Control, Destruction, DestructionKind, Facts, ImageObject, ObjectKind,
+    Restart, Statement, Trace, TraceKind, Verb, Write,
 };
 pub use version::{Kind, MigrationId, ParseVersionError, Reference, Version};

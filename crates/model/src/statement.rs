@@ -76,6 +76,9 @@ pub struct Facts {
     pub tables: Option<BTreeSet<String>>,
     /// How a death in the middle of it is settled when it runs as a step of its own.
     pub restart: Restart,
+    /// What it leaves in a definition, by name; empty where that is not known.
+    #[serde(skip)]
+    pub traces: Vec<Trace>,
     /// The lock that it takes, where known: "ACCESS EXCLUSIVE on posts".
     pub lock: Option<String>,
     /// It changes settings of the session (SET, PRAGMA, USE), which must be reset afterwards.
@@ -130,6 +133,7 @@ impl Facts {
             destroys: Vec::new(),
             tables: None,
             restart: Restart::Transactional,
+            traces: Vec::new(),
             lock: None,
             changes_session: false,
             chunk_places: Vec::new(),
@@ -223,14 +227,60 @@ pub struct ImageObject {
     pub name: String,
 }
 
+/// The kind of a part of a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceKind {
+    /// A column.
+    Column,
+    /// An index, by its name.
+    Index,
+    /// An index without a name in the statement. PostgreSQL: what stands behind the table, as
+    /// written; MySQL: its columns, with commas between them.
+    IndexOn,
+    /// The primary key; it has no name.
+    PrimaryKey,
+    /// A constraint, by its name.
+    Constraint,
+    /// A foreign key without a name in the statement, by its columns, with commas between them.
+    ForeignKeyOn,
+    /// A partition. PostgreSQL: the name as written.
+    Partition,
+    /// A label of an enum type, as written.
+    Label,
+    /// What a table has as a whole; it has no name.
+    Options,
+}
+
+/// How a part of a definition is once a statement has taken effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It is there, and was not.
+    There,
+    /// It was there, and is not.
+    Gone,
+    /// It may be another than it was, or the same.
+    Changed,
+}
+
+/// A part of a definition that tells whether a statement took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// Its kind.
+    pub kind: TraceKind,
+    /// Its own name, folded as the server does, unless the kind says otherwise.
+    pub name: String,
+    /// How it is afterwards.
+    pub after: After,
+}
+
 /// How the outcome of a statement is found out when its runner died in the middle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "class", rename_all = "lowercase")]
 pub enum Restart {
     /// It commits together with its journal row: nothing to find out.
     Transactional,
-    /// It is atomic on its own: it took effect exactly when one of these definitions is another
-    /// than the one in the journal.
+    /// It is atomic on its own: it took effect exactly when these definitions differ from those in
+    /// the journal in what it names ([`Facts::traces`]); others may change them too.
     ByImage {
         /// What to look at; never empty.
         objects: Vec<ImageObject>,

@@ -18,6 +18,7 @@ mod dial;
 mod facts;
 mod failure;
 mod image;
+mod judgement;
 mod lease;
 mod ledger;
 mod literal;

@@ -147,7 +147,8 @@ impl MysqlTarget {
             |row: &Cells| (0..row.width()).map(|cell| row.optional(cell)).collect::<Vec<_>>();
         let committed: Vec<_> = committed.rows.iter().map(cells).collect();
         let changed = uncommitted.rows.iter().filter(|row| !committed.contains(&cells(row)));
-        let older = changed.filter(|row| row.number(3).is_some_and(|token: i64| token < lease.token));
+        let older =
+            changed.filter(|row| row.number(3).is_some_and(|token: i64| token < lease.token));
         let mut connections: Vec<u64> = older.filter_map(|row| row.number(5)).collect();
         connections.sort_unstable();
         connections.dedup();

@@ -75,11 +75,7 @@ pub(crate) async fn claim(
 }
 
 /// Ends what older holders left behind that no fence covers. Whether the lease is still ours.
-async fn ended(
-    session: &mut Session,
-    lease: &Lease,
-    ttl: Duration,
-) -> Result<bool, TargetError> {
+async fn ended(session: &mut Session, lease: &Lease, ttl: Duration) -> Result<bool, TargetError> {
     let ended = end_open_steps(session, lease, ttl).await;
     if let Err(error) = &ended
         && error.kind != ErrorKind::Lost

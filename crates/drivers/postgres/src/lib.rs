@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod fence;
 mod image;
+mod judgement;
 mod lease;
 mod ledger;
 #[cfg(feature = "move")]

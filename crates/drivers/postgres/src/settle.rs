@@ -1,13 +1,16 @@
 //! What became of a step whose runner died: first nothing of it may still run, then what it left
 //! half-done is cleared away, then the definitions tell.
 
+use std::collections::BTreeSet;
+
 use dunlin_engine::{Settled, TargetError, Work, failpoint};
-use dunlin_model::{Lease, Restart, Statement, StepRecord};
+use dunlin_model::{Lease, Restart, Statement, StepRecord, TraceKind};
 
 use crate::fence::hold_fence;
-use crate::image::{builds_index_concurrently, expression, mentions_index, objects, same};
+use crate::image::{builds_index_concurrently, mentions_index, objects};
+use crate::judgement::judge;
 use crate::quote;
-use crate::rows::{number, required, single};
+use crate::rows::{field, number, required};
 use crate::session::{Session, has_words};
 use crate::step::enter;
 use crate::succession::{ENDING_LOOKS, ENDING_PAUSE, OURS, end_fenced, still_there};
@@ -35,7 +38,7 @@ pub(crate) async fn settle_step(
     match &statement.facts.restart {
         // The journal row would have been written with it.
         Restart::Transactional | Restart::Repeatable => Ok(Settled::DidNot),
-        Restart::ByImage { .. } => by_image(session, statement, step).await,
+        Restart::ByImage { .. } => judge(session, statement, step).await,
         Restart::Unknowable { reason } => Ok(Settled::Unknown {
             evidence: vec![
                 reason.clone(),
@@ -43,21 +46,6 @@ pub(crate) async fn settle_step(
             ],
         }),
     }
-}
-
-async fn by_image(
-    session: &Session,
-    statement: &Statement,
-    step: &StepRecord,
-) -> Result<Settled, TargetError> {
-    let Some(before) = &step.image else {
-        return Ok(Settled::Unknown {
-            evidence: vec!["the journal has no definitions from before it was sent".to_owned()],
-        });
-    };
-    let answers = session.ask(&format!("SELECT {}", expression(&objects(statement)))).await?;
-    let now = required(single(&answers, 0)?, 0)?;
-    Ok(if same(before, now, statement) { Settled::DidNot } else { Settled::TookEffect })
 }
 
 /// Ends sessions of the dead runner that are, or may soon be, at work on the statement: a client
@@ -92,7 +80,8 @@ async fn end_old_statement(
 }
 
 /// Drops INVALID indexes that a concurrent build left on its tables and that were not there before
-/// it. Nothing is dropped while somebody builds it.
+/// it. Nothing is dropped while somebody builds it: a build holds a lock on its table throughout,
+/// which we take first. (The server's list of builds has empty rows for those of other roles.)
 ///
 /// A drop beside the application's work runs outside a transaction, so no fence covers it: a runner
 /// that slept between its look and its drop would drop the index that another one has built
@@ -111,11 +100,12 @@ pub(crate) async fn clear_leftovers(
         .iter()
         .map(|object| format!("pg_catalog.to_regclass({})", quote::text(&object.name)))
         .collect();
-    if tables.is_empty() || leftovers(session, &tables, image).await?.is_empty() {
+    let search = Search { tables: tables.join(", "), own: own_name(statement), image };
+    if tables.is_empty() || leftovers(session, &search).await?.is_empty() {
         return Ok(());
     }
     hold_fence(session, lease).await?;
-    let renamed = match rename_leftovers(session, &tables, image).await {
+    let renamed = match rename_leftovers(session, &search).await {
         Ok(renamed) => renamed,
         Err(error) => {
             session.rollback().await;
@@ -132,39 +122,59 @@ pub(crate) async fn clear_leftovers(
     Ok(())
 }
 
+/// The name of the one index that a statement builds; `None`: it gives none, or builds several.
+fn own_name(statement: &Statement) -> Option<&str> {
+    let mut traces = statement.facts.traces.iter();
+    traces.find(|trace| trace.kind == TraceKind::Index).map(|trace| trace.name.as_str())
+}
+
+/// Where leftovers are looked for.
+struct Search<'a> {
+    /// Expressions of tables' numbers; one may be (REINDEX INDEX) an index's.
+    tables: String,
+    /// What is called otherwise was not left by this statement.
+    own: Option<&'a str>,
+    /// What was there before it.
+    image: &'a str,
+}
+
 /// An index that a build left.
 struct Leftover {
     oid: u32,
     /// Schema and name, quoted.
     schema: String,
     name: String,
+    /// Its table, quoted, where that can be locked.
+    table: Option<String>,
 }
 
-/// What was left on these tables. An object may be the table, or (REINDEX INDEX) one of its
-/// indexes.
-async fn leftovers(
-    session: &Session,
-    tables: &[String],
-    image: &str,
-) -> Result<Vec<Leftover>, TargetError> {
+/// What was left on these tables.
+async fn leftovers(session: &Session, search: &Search<'_>) -> Result<Vec<Leftover>, TargetError> {
+    let own = search.own.map_or_else(String::new, |own| {
+        format!("AND c.relname IN ({}, 'dunlin_leftover_' || c.oid)", quote::text(own))
+    });
     let sql = format!(
         "SELECT i.indexrelid, pg_catalog.quote_ident(n.nspname), \
-         pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_index i \
+         pg_catalog.quote_ident(c.relname), CASE WHEN t.relkind <> 'm' THEN \
+         pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.relname) END \
+         FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE NOT i.indisvalid AND (i.indrelid IN ({tables}) OR i.indrelid IN (SELECT \
-         x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid IN ({tables}))) \
+         x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid IN ({tables}))) {own} \
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p \
          WHERE p.index_relid = i.indexrelid)",
-        tables = tables.join(", "),
+        tables = search.tables,
     );
     let answers = session.ask(&sql).await?;
     let mut left = Vec::new();
     for row in answers.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
         let oid = number(row, 0)?;
-        if !mentions_index(image, oid) {
+        if !mentions_index(search.image, oid) {
             let (schema, name) = (required(row, 1)?.to_owned(), required(row, 2)?.to_owned());
-            left.push(Leftover { oid, schema, name });
+            let table = field(row, 3)?.map(str::to_owned);
+            left.push(Leftover { oid, schema, name, table });
         }
     }
     Ok(left)
@@ -173,11 +183,21 @@ async fn leftovers(
 /// Gives each its own name, in the transaction that holds the fence; returns those names.
 async fn rename_leftovers(
     session: &Session,
-    tables: &[String],
-    image: &str,
+    search: &Search<'_>,
 ) -> Result<Vec<String>, TargetError> {
+    let found = leftovers(session, search).await?;
+    let tables: BTreeSet<_> = found.into_iter().filter_map(|one| one.table).collect();
+    for table in tables {
+        session
+            .ask(&format!("LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE"))
+            .await
+            .map_err(|error| {
+                error.note("an INVALID index is left there; somebody may still be building it")
+            })?;
+    }
     let mut renamed = Vec::new();
-    for Leftover { oid, schema, name } in leftovers(session, tables, image).await? {
+    // Again, now that nobody builds any.
+    for Leftover { oid, schema, name, .. } in leftovers(session, search).await? {
         let own = format!("dunlin_leftover_{oid}");
         if name != own {
             session.ask(&format!("ALTER INDEX {schema}.{name} RENAME TO {own}")).await?;

@@ -4,7 +4,7 @@
 //! reaches its last statement. A runner that goes on in another session sends those again.
 
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
-use dunlin_model::{Checksums, Lease, Statement, StepState};
+use dunlin_model::{Checksums, Lease, Restart, Statement, StepState, TraceKind};
 
 use crate::commit::limits_of;
 use crate::entry::{finish_journalled_sql, record_sql, running_sql};
@@ -25,11 +25,53 @@ pub(crate) async fn preflight(session: &mut Session, work: &Work) -> Result<(), 
     check(&work.statements, pooled)?;
     let stepwise = work.statements.iter().any(|s| s.facts.outside_transaction.is_some());
     if pooled && stepwise {
-        for (index, statement) in work.statements.iter().enumerate() {
-            refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
-        }
+        refuse_pooled_steps(work)?;
     }
     Ok(())
+}
+
+/// Refuses a file whose statements are steps of their own where one of them does not work through a
+/// pooler, before its first one.
+fn refuse_pooled_steps(work: &Work) -> Result<(), TargetError> {
+    for (index, statement) in work.statements.iter().enumerate() {
+        refuse_pooled_setting(statement)
+            .and_then(|()| refuse_harm_done_late(statement))
+            .map_err(|error| error.in_statement(index))?;
+    }
+    Ok(())
+}
+
+/// A statement that is sent alone has no fence. A direct session is ended before somebody else goes
+/// on; behind a pooler a runner that was stopped before it sent its statement has none that could
+/// be ended, and sends it whenever it wakes up. So only those may go through one that then fail, or
+/// do no harm.
+fn refuse_harm_done_late(statement: &Statement) -> Result<(), TargetError> {
+    let facts = &statement.facts;
+    let alone = facts.restart != Restart::Transactional || facts.outside_transaction.is_some();
+    let mut words = facts.verb.split(' ');
+    let harmless = match words.next().unwrap_or_default() {
+        // They change nothing that anybody can see.
+        "VACUUM" | "ANALYZE" | "ANALYSE" | "REINDEX" | "CLUSTER" | "CHECKPOINT" => true,
+        // It is there already. An index without a name would get another one.
+        "CREATE" if builds_index_concurrently(statement) => {
+            !facts.traces.iter().any(|trace| trace.kind == TraceKind::IndexOn)
+        }
+        "CREATE" => true,
+        "ALTER" => words.next() == Some("TYPE"),
+        _ => false,
+    };
+    if !alone || harmless {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!(
+            "{} outside a transaction does not work through a pooler: a runner that was stopped \
+             before it sent it would send it once more when it wakes up",
+            facts.verb
+        ),
+    )
+    .help("set `direct_url` to an address of the server itself"))
 }
 
 /// Behind a pooler a setting would reach another client's transactions, and not our next step.
@@ -106,6 +148,10 @@ pub(crate) async fn open_step(
     closes: Option<u32>,
 ) -> Result<bool, TargetError> {
     let index = ordinal as usize;
+    let pooled = session.is_pooled().await?;
+    if pooled {
+        refuse_pooled_steps(work)?;
+    }
     let statement = work.statements.get(index);
     if statement.is_some() {
         enter(session, lease, work, index).await?;
@@ -121,7 +167,6 @@ pub(crate) async fn open_step(
         (None, Some((checksums, _))) => checksums.text.clone(),
         (None, None) => String::new(),
     };
-    let pooled = session.is_pooled().await?;
     let writes = format!(
         "{name}{other};INSERT INTO dunlin.steps AS s (kind, version, direction, pass, ordinal, \
          checksum, state, token, connection, image) SELECT {key}, {checksum}, 'open', {token}, \
@@ -214,7 +259,7 @@ pub(crate) async fn send_step(
     let pooled = session.is_pooled().await?;
     check(&work.statements, pooled)?;
     if pooled {
-        refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
+        refuse_pooled_steps(work)?;
     }
     enter(session, lease, work, index).await?;
     failpoint("step.sending");
@@ -298,13 +343,13 @@ pub(crate) async fn commit_step(
     closes: Option<u32>,
 ) -> Result<Option<u64>, TargetError> {
     let index = ordinal as usize;
-    let Some(statement) = work.statements.get(index) else {
+    if work.statements.get(index).is_none() {
         return Ok(None);
-    };
+    }
     let pooled = session.is_pooled().await?;
     check(&work.statements, pooled)?;
     if pooled {
-        refuse_pooled_setting(statement).map_err(|error| error.in_statement(index))?;
+        refuse_pooled_steps(work)?;
     }
     enter(session, lease, work, index).await?;
     let before = running_or_closed_sql(work, closes);

@@ -135,3 +135,50 @@ fn who_slept_within_a_claim_ends_nothing_of_its_heirs(product: Product) {
     assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
 }
 on_each!(who_slept_within_a_claim_ends_nothing_of_its_heirs: postgres, mysql);
+
+/// (30) Behind a pooler nobody can end a stopped runner's session, so a statement that would do
+/// harm once it wakes up is refused before anything of its file is done; with the server's own
+/// address it runs.
+#[test]
+fn through_a_pooler_no_harmful_step_is_sent() {
+    let world = World::new(Product::Pgbouncer, "late_pooled");
+    world.schema(1, "CREATE TABLE t (n integer);\nCREATE INDEX t_n ON t (n);\n");
+    world.run("migrate").exits(0);
+    let text = "-- dunlin: no-transaction\nINSERT INTO t VALUES (1);\n\
+         DROP INDEX CONCURRENTLY t_n;\nCREATE INDEX CONCURRENTLY t_n ON t (n);\n";
+    world.schema(2, text);
+    world.run("migrate").exits(1).says("direct_url");
+    assert_eq!(world.sql("SELECT count(*) FROM t"), "0");
+    let direct = world.database.direct_url.clone().expect("the server's own");
+    world.write(
+        "dunlin.toml",
+        &format!("[databases.app]\nurl = \"${{DATABASE_URL}}\"\ndirect_url = \"{direct}\"\n"),
+    );
+    world.run("migrate").exits(0);
+    assert_eq!(world.sql("SELECT count(*) FROM t"), "1");
+}
+
+/// (7) Somebody else changes the table after a step was journalled, whose runner died before it
+/// sent it: that is not taken for the step's own effect.
+fn what_others_change_is_no_effect_of_a_step(product: Product) {
+    let world = world(product, "others_change");
+    world.schema(
+        2,
+        match product {
+            Product::Mysql => "ALTER TABLE t ADD COLUMN c integer;\n",
+            _ => "-- dunlin: no-transaction\nCREATE INDEX CONCURRENTLY t_c ON t (n);\n",
+        },
+    );
+    world.die_at("step.opened");
+    world.sql("CREATE INDEX other ON t (n)");
+    world.run("migrate").exits(0);
+    let there = match product {
+        Product::Mysql => {
+            "SELECT count(*) FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = 't' AND column_name = 'c'"
+        }
+        _ => "SELECT count(*) FROM pg_indexes WHERE indexname = 't_c'",
+    };
+    assert_eq!(world.sql(there), "1");
+}
+on_each!(what_others_change_is_no_effect_of_a_step: postgres, pgbouncer, mysql);

@@ -57,7 +57,6 @@ async fn definitions_tell_what_took_effect() {
         ("RENAME TABLE c TO d", &[(ObjectKind::Table, "c"), (ObjectKind::Table, "d")]),
         ("DROP TABLE d", &[(ObjectKind::Table, "d")]),
         ("CREATE VIEW v AS SELECT a FROM t", &[(ObjectKind::View, "v")]),
-        ("CREATE OR REPLACE VIEW v AS SELECT 1 AS a", &[(ObjectKind::View, "v")]),
         ("DROP VIEW v", &[(ObjectKind::View, "v")]),
         (
             "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use dunlin_engine::{Claim, Connector, Purpose, ReadRequest, Target, Work};
 use dunlin_model::{
-    Checksums, Direction, EntryState, EntryWrite, Facts, ImageObject, Lease, LedgerEvent,
-    LedgerView, MigrationId, ObjectKind, Owner, Resource, Restart, Statement, Version,
+    After, Checksums, Direction, EntryState, EntryWrite, Facts, ImageObject, Lease, LedgerEvent,
+    LedgerView, MigrationId, ObjectKind, Owner, Resource, Restart, Statement, Trace, TraceKind,
+    Version,
 };
 use dunlin_mysql::MysqlConnector;
 use mysql_async::prelude::Queryable as _;
@@ -144,6 +145,15 @@ pub(crate) fn ddl(text: &str, objects: &[(ObjectKind, &str)]) -> Statement {
             .map(|&(kind, name)| ImageObject { kind, name: name.to_owned() })
             .collect(),
     };
+    statement.facts.verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    // What reading it would tell.
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (kind, name) = match words[..] {
+        ["ALTER", "TABLE", _, "ADD", column, ..] => (TraceKind::Column, column),
+        ["CREATE", "INDEX", index, ..] => (TraceKind::Index, index),
+        _ => return statement,
+    };
+    statement.facts.traces.push(Trace { kind, name: name.to_owned(), after: After::There });
     statement
 }
 

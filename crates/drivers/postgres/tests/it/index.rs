@@ -1,6 +1,6 @@
 //! Indexes built beside the application's work, whose builders die or fail.
 
-use dunlin_engine::{ErrorKind, Settled, Target};
+use dunlin_engine::{Connector, ErrorKind, Purpose, Settled, Target};
 use dunlin_model::{EntryState, Restart, StepState};
 
 use crate::world::{World, claimed, id, ledger, outside, work};
@@ -208,4 +208,90 @@ async fn a_detach_that_died_half_way_is_finished() {
         world.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 't'::regclass").await,
         "0"
     );
+}
+
+/// To a login without more rights the server's list of builds has no index for another role's.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_roles_build_is_no_leftover() {
+    let world = World::new("index_other_role").await;
+    let plain = world.login("login_builder").await;
+    world
+        .sql(&format!(
+            "GRANT CREATE ON DATABASE \"{}\" TO login_builder; \
+             CREATE SCHEMA app AUTHORIZATION login_builder; \
+             CREATE TABLE app.t (a integer); ALTER TABLE app.t OWNER TO login_builder",
+            world.name()
+        ))
+        .await;
+    let mut target = plain.connect(Purpose::Run).await.expect("a connection");
+    target.create_ledger("id").await.expect("a ledger");
+    let text = "CREATE INDEX CONCURRENTLY ours ON app.t (a)";
+    let work = work(1, vec![outside("CREATE INDEX", text, "app.t")]);
+    let mut lease = claimed(&mut target, 1).await;
+    target.open_step(&mut lease, &work, 0, None).await.expect("journal");
+    let blocker = world.bystander().await;
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE app.t IN ROW EXCLUSIVE MODE")
+        .await
+        .expect("a transaction");
+    let builder = world.bystander().await;
+    let building = builder.batch_execute(text);
+    let settling = async {
+        world.until(BUILDING, "1").await;
+        let lease = claimed(&mut target, 2).await;
+        let open = ledger(&mut target).await.steps;
+        let error = target.settle_step(&lease, &work, &open[0]).await.expect_err("it is at work");
+        assert_eq!(error.kind, ErrorKind::LockTimeout, "{error:?}");
+        assert!(error.notes.iter().any(|note| note.contains("building")), "{error:?}");
+        blocker.batch_execute("ROLLBACK").await.expect("the end of it");
+        (lease, open)
+    };
+    let (built, (lease, open)) = tokio::join!(building, settling);
+    built.expect("the index");
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'app.ours'::regclass";
+    assert_eq!(world.sql(valid).await, "t");
+    let settled = target.settle_step(&lease, &work, &open[0]).await.expect("an answer");
+    assert_eq!(settled, Settled::TookEffect);
+    drop(target);
+    world.sql("DROP OWNED BY login_builder CASCADE; DROP ROLE login_builder").await;
+}
+
+/// Somebody else changes the table between the journal and the statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_change_is_not_taken_for_its_effect() {
+    let world = World::new("index_others").await;
+    world
+        .sql(
+            "CREATE TABLE t (a integer) PARTITION BY RANGE (a); \
+             CREATE TABLE part PARTITION OF t FOR VALUES FROM (1) TO (10); \
+             CREATE TABLE u (a integer); CREATE INDEX old ON u (a)",
+        )
+        .await;
+    let detach = "ALTER TABLE t DETACH PARTITION part CONCURRENTLY";
+    let cases = [
+        outside("CREATE INDEX", "CREATE INDEX CONCURRENTLY ours ON u (a)", "u"),
+        outside("ALTER TABLE", detach, "t"),
+    ];
+    for (number, case) in cases.into_iter().enumerate() {
+        let work = work(1, vec![case]);
+        let mut target = world.with_ledger().await;
+        let number = u32::try_from(number).expect("small");
+        let mut lease = claimed(&mut target, number * 2 + 1).await;
+        target.open_step(&mut lease, &work, 0, None).await.expect("journal");
+        drop(target);
+        let theirs = "DROP INDEX IF EXISTS theirs; CREATE INDEX theirs ON u (a); \
+             DROP TABLE IF EXISTS another; \
+             CREATE TABLE another PARTITION OF t FOR VALUES FROM (10) TO (20)";
+        world.sql(theirs).await;
+        let mut target: Box<dyn Target> = world.target().await;
+        let mut lease = claimed(&mut target, number * 2 + 2).await;
+        let open = ledger(&mut target).await.steps;
+        let settled = target.settle_step(&lease, &work, &open[0]).await.expect("an answer");
+        assert_eq!(settled, Settled::DidNot, "{work:?}");
+        target.send_step(&lease, &work, 0).await.expect("it is sent");
+        target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
+    }
+    assert_eq!(world.sql("SELECT to_regclass('ours') IS NOT NULL").await, "t");
+    let attached = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'part'::regclass";
+    assert_eq!(world.sql(attached).await, "0");
 }

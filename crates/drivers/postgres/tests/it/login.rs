@@ -7,26 +7,12 @@ use dunlin_model::{EntryState, Resource, StepState};
 use dunlin_postgres::PostgresConnector;
 use dunlin_testkit::conformance::{data_work, owner, statement};
 
-use crate::world::{
-    LONG, World, claimed, connector, id, ledger, outside, setting, with_login, work,
-};
-
-/// A login of the test's own; roles belong to the whole server.
-async fn login(world: &World, role: &str) -> PostgresConnector {
-    let database = world.name();
-    world
-        .sql(&format!(
-            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD 'pw'; \
-             GRANT CONNECT ON DATABASE \"{database}\" TO {role}"
-        ))
-        .await;
-    connector(&with_login(world.url(), role, "pw"))
-}
+use crate::world::{LONG, World, claimed, id, ledger, outside, setting, work};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_may_not_create_a_schema_is_told_what_to_run() {
     let world = World::new("login_no_create").await;
-    let poor = login(&world, "login_poor").await;
+    let poor = world.login("login_poor").await;
     let mut target = poor.connect(Purpose::Run).await.expect("a connection");
     let error = target.create_ledger("id").await.expect_err("no right to");
     assert_eq!(error.kind, ErrorKind::Permission);
@@ -45,7 +31,7 @@ async fn a_reader_is_told_which_grant_it_needs_and_needs_no_more() {
     let mut target = world.with_ledger().await;
     let mut lease = claimed(&mut target, 1).await;
     target.commit(&mut lease, &data_work(1, &["SELECT 1"])).await.expect("a migration");
-    let reader = login(&world, "login_reader").await;
+    let reader = world.login("login_reader").await;
     let mut looking = reader.connect(Purpose::Look).await.expect("a connection");
     assert!(looking.probe(&[]).await.expect("facts").ledger, "it is seen without any right");
     let request = ReadRequest { ledger: true, foreign: None };
@@ -103,7 +89,7 @@ async fn an_older_transaction_that_hangs_is_ended_by_the_next_owner() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordinary_login_can_do_everything() {
     let world = World::new("login_plain").await;
-    let plain = login(&world, "login_plain").await;
+    let plain = world.login("login_plain").await;
     let name = world.name();
     world
         .sql(&format!(

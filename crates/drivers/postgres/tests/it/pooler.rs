@@ -1,7 +1,7 @@
 //! Behind pgbouncer in transaction mode: nothing leaks to its other clients.
 
 use dunlin_engine::{Connector, ErrorKind, Purpose};
-use dunlin_model::StepState;
+use dunlin_model::{Restart, StepState};
 use dunlin_testkit::conformance::{data_work, statement};
 
 use crate::world::{World, claimed, outside, setting, work};
@@ -68,4 +68,27 @@ async fn what_needs_the_server_itself_is_refused_with_the_way_out() {
     target.send_step(&lease, &work, 0).await.expect("the index");
     target.close_step(&mut lease, &work, 0, StepState::Done).await.expect("journal");
     assert_eq!(world.sql("SELECT count(*) FROM pg_indexes WHERE indexname = 'i'").await, "1");
+}
+
+/// What a runner that was stopped would send late, through a session that nobody can end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_does_harm_when_it_comes_late_is_refused_before_the_first() {
+    let world = World::behind_pgbouncer("pooler_late").await;
+    world.sql("CREATE TABLE t (a integer); CREATE INDEX i ON t (a)").await;
+    let mut target = world.with_ledger().await;
+    let mut lease = claimed(&mut target, 1).await;
+    let drop = outside("DROP INDEX", "DROP INDEX CONCURRENTLY i", "t");
+    let mut call = statement("CALL p()");
+    call.facts.restart = Restart::Unknowable { reason: "it may commit".to_owned() };
+    for harmful in [drop, call] {
+        let file = work(1, vec![statement("INSERT INTO t VALUES (1)"), harmful]);
+        let commits = lease.commits;
+        let error = target.commit_step(&mut lease, &file, 0, None).await.expect_err("refused");
+        assert_eq!((error.kind, error.statement), (ErrorKind::Refused, Some(1)), "{error:?}");
+        assert!(error.help.expect("help").contains("direct_url"));
+        let error = target.open_step(&mut lease, &file, 1, None).await.expect_err("refused");
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert_eq!(lease.commits, commits);
+    }
+    assert_eq!(world.sql("SELECT count(*) FROM t").await, "0");
 }

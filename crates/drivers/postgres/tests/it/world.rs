@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use dunlin_engine::{Claim, Connector, Purpose, ReadRequest, Target, Work};
 use dunlin_model::{
-    Facts, ImageObject, Lease, LedgerView, ObjectKind, Resource, Restart, Statement,
+    After, Facts, ImageObject, Lease, LedgerView, ObjectKind, Resource, Restart, Statement, Trace,
+    TraceKind,
 };
 use dunlin_postgres::PostgresConnector;
 use dunlin_testkit::conformance::{data_version, data_work, owner, statement};
@@ -52,6 +53,17 @@ impl World {
 
     pub(crate) fn name(&self) -> &str {
         &self.database.name
+    }
+
+    /// A login of the test's own; roles belong to the whole server.
+    pub(crate) async fn login(&self, role: &str) -> PostgresConnector {
+        let database = self.name();
+        self.sql(&format!(
+            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD 'pw'; \
+             GRANT CONNECT ON DATABASE \"{database}\" TO {role}"
+        ))
+        .await;
+        connector(&with_login(self.url(), role, "pw"))
     }
 
     /// What psql says.
@@ -120,9 +132,28 @@ pub(crate) fn outside(verb: &str, text: &str, table: &str) -> Statement {
         outside_transaction: Some(format!("{verb} cannot run inside a transaction")),
         restart: Restart::ByImage { objects },
         tables: Some([table.to_owned()].into()),
+        traces: traces(verb, text),
         ..Facts::opaque(verb)
     };
     made
+}
+
+/// What reading the statement would tell: the name of what it builds or detaches.
+fn traces(verb: &str, text: &str) -> Vec<Trace> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let behind = |word: &str| {
+        words
+            .iter()
+            .skip_while(|one| **one != word)
+            .skip(1)
+            .find(|one| !["IF", "NOT", "EXISTS"].contains(one))
+    };
+    let (kind, name, after) = if verb.starts_with("CREATE") {
+        (TraceKind::Index, behind("CONCURRENTLY"), After::There)
+    } else {
+        (TraceKind::Partition, behind("PARTITION"), After::Gone)
+    };
+    name.map(|name| Trace { kind, name: (*name).to_owned(), after }).into_iter().collect()
 }
 
 /// A setting of the session.

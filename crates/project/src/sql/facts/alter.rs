@@ -75,7 +75,7 @@ pub(super) fn actions(source: Source<'_>, from: usize) -> Vec<Action> {
 }
 
 /// Splits at commas outside of parentheses.
-fn split(source: Source<'_>, from: usize) -> Vec<Range<usize>> {
+pub(super) fn split(source: Source<'_>, from: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut depth) = (from, 0_usize);
     for index in from..source.len() {

@@ -14,6 +14,7 @@ mod restart;
 mod restart_mysql;
 pub(super) mod source;
 mod tables;
+mod traces;
 mod transaction;
 mod writes;
 
@@ -105,6 +106,7 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
         destroys: destruction::read(&reading),
         tables: tables::read(&reading),
         restart: restart::read(&reading),
+        traces: traces::read(&reading),
         lock: lock::read(&reading),
         changes_session: changes_session(&reading),
         chunk_places: Vec::new(),

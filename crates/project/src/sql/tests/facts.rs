@@ -157,7 +157,10 @@ fn postgres_restarts() {
     for text in ["CALL p()", "DO $$ BEGIN UPDATE a SET b = 1; COMMIT; END $$"] {
         assert!(matches!(facts(Postgres, text).restart, Restart::Unknowable { .. }), "{text}");
     }
-    assert_eq!(facts(Sqlite, "PRAGMA user_version = 1").restart, Restart::Repeatable);
+    for header in ["PRAGMA user_version = 1", "PRAGMA main.application_id(7)"] {
+        assert_eq!(facts(Sqlite, header).restart, Restart::Transactional, "{header}");
+    }
+    assert_eq!(facts(Sqlite, "PRAGMA journal_mode = wal").restart, Restart::Repeatable);
     assert_eq!(facts(Sqlite, "DROP TABLE a").restart, Restart::Transactional);
 }
 

@@ -1,5 +1,5 @@
 use dunlin_model::Dialect::Mysql;
-use dunlin_model::{ObjectKind, Restart};
+use dunlin_model::{After, ObjectKind, Restart};
 
 use super::{facts, parse, texts};
 
@@ -103,4 +103,54 @@ fn a_drop_of_several_tables_becomes_steps() {
     assert!(script.statements.iter().all(|s| matches!(s.facts.restart, Restart::ByImage { .. })));
     assert_eq!(texts(Mysql, "DROP TABLE IF EXISTS a, b"), ["DROP TABLE IF EXISTS a, b"]);
     assert_eq!(texts(Mysql, "DROP FUNCTION a"), ["DROP FUNCTION a"]);
+}
+
+/// What is left in the definition, as `+column a`.
+fn traces(text: &str) -> Vec<String> {
+    let traces = facts(Mysql, text).traces.into_iter().map(|trace| {
+        let sign = match trace.after {
+            After::There => '+',
+            After::Gone => '-',
+            After::Changed => '~',
+        };
+        format!("{sign}{:?} {}", trace.kind, trace.name).trim_end().to_owned()
+    });
+    traces.collect()
+}
+
+#[test]
+fn clauses_are_known_by_what_they_name() {
+    for (text, expected) in [
+        ("CREATE UNIQUE INDEX `I` ON a (b)", &["+Index I"][..]),
+        ("DROP INDEX i ON a", &["-Index i"]),
+        ("DROP INDEX `PRIMARY` ON a", &["-PrimaryKey"]),
+        ("ALTER TABLE a ADD COLUMN b INT, DROP c", &["+Column b", "-Column c"]),
+        ("ALTER TABLE a ADD b INT NOT NULL FIRST, ALGORITHM=COPY", &["+Column b"]),
+        ("ALTER TABLE a ADD INDEX i (b), ADD KEY (b, `c`)", &["+Index i", "+IndexOn b,c"]),
+        ("ALTER TABLE a ADD UNIQUE (b), ADD FULLTEXT KEY f (b)", &["+IndexOn b", "+Index f"]),
+        ("ALTER TABLE a ADD INDEX (b(7))", &[]),
+        ("ALTER TABLE a ADD CONSTRAINT k UNIQUE (b)", &["+Index k"]),
+        ("ALTER TABLE a ADD CONSTRAINT k CHECK (b > 0)", &["+Constraint k"]),
+        ("ALTER TABLE a ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES c (d)", &["+Constraint k"]),
+        ("ALTER TABLE a ADD CONSTRAINT FOREIGN KEY (b) REFERENCES c (d)", &["+ForeignKeyOn b"]),
+        ("ALTER TABLE a ADD PRIMARY KEY (b), DROP PRIMARY KEY", &["+PrimaryKey", "-PrimaryKey"]),
+        ("ALTER TABLE a DROP FOREIGN KEY f, DROP KEY i", &["-Constraint f", "-Index i"]),
+        ("ALTER TABLE a RENAME COLUMN b TO c", &["-Column b", "+Column c"]),
+        ("ALTER TABLE a RENAME INDEX i TO j, RENAME TO b", &["-Index i", "+Index j"]),
+        ("ALTER TABLE a CHANGE b c INT, CHANGE d D INT", &["-Column b", "+Column c", "~Column D"]),
+        ("ALTER TABLE a MODIFY b INT, ALTER c SET DEFAULT 1", &["~Column b", "~Column c"]),
+        ("ALTER TABLE a ENGINE = InnoDB", &["~Options"]),
+        ("ALTER TABLE a ADD PARTITION (PARTITION p VALUES LESS THAN (9))", &["+Partition p"]),
+        ("ALTER TABLE a ADD COLUMN IF NOT EXISTS b INT, ADD c INT", &["+Column c"]),
+    ] {
+        let found = traces(text);
+        let expected: Vec<&str> = expected.to_vec();
+        assert!(
+            found
+                .iter()
+                .map(|one| one.to_lowercase())
+                .eq(expected.iter().map(|one| one.to_lowercase())),
+            "{found:?}: {text}"
+        );
+    }
 }
