@@ -131,8 +131,8 @@ impl Seen {
 pub(crate) struct Tally {
     texts: u64,
     numbers: u64,
-    /// One of the numbers at least is no whole number of 64 bits.
-    has_fractions: bool,
+    /// Numbers among them that are no whole numbers of 64 bits.
+    fractions: u64,
     booleans: u64,
     lists: u64,
     /// What the lists hold.
@@ -148,7 +148,7 @@ impl Tally {
             Seen::Whole => self.numbers += 1,
             Seen::Number => {
                 self.numbers += 1;
-                self.has_fractions = true;
+                self.fractions += 1;
             }
             Seen::Text => self.texts += 1,
             Seen::List(item) => {
@@ -159,10 +159,12 @@ impl Tally {
         }
     }
 
-    /// The column for it.
-    pub(crate) fn holds(&self) -> Holds {
+    /// The column for it. In a key a number is what most of them are as well: another type would be
+    /// another key for every row.
+    pub(crate) fn holds(&self, is_key: bool) -> Holds {
         let item = self.items.as_ref().and_then(Seen::item);
-        let number = if self.has_fractions { FileType::Decimal } else { FileType::Int64 };
+        let least = if is_key { self.numbers / 2 } else { 0 };
+        let number = if self.fractions > least { FileType::Decimal } else { FileType::Int64 };
         // Lists whose elements have no type in common are JSON.
         let (lists, json) =
             if item.is_some() { (self.lists, self.mixed) } else { (0, self.mixed + self.lists) };
@@ -272,7 +274,7 @@ mod tests {
         let raw = |text: &&str| RawValue::from_string((*text).to_owned()).unwrap();
         let mut tally = Tally::default();
         values.iter().map(raw).for_each(|raw| tally.add(Seen::of(&raw)));
-        tally.holds()
+        tally.holds(false)
     }
 
     #[test]

@@ -111,7 +111,10 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
         .into_iter()
         .map(|(name, tally)| match table.declared(&name) {
             Some(_) => Column::of(table, &name),
-            None => Column { name, holds: tally.holds(), declared: false },
+            None => {
+                let holds = tally.holds(table.key.contains(&name));
+                Column { name, holds, declared: false }
+            }
         })
         .collect();
     for declared in &table.types {

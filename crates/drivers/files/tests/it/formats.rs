@@ -55,6 +55,21 @@ async fn ndjson_has_types_lists_and_json() {
     assert_eq!(unread.count, 0);
 }
 
+/// Another type would be another key, and another id, for every row.
+#[tokio::test]
+async fn one_odd_number_changes_no_key() {
+    let text = "{\"id\": 1, \"n\": 1}\n{\"id\": 2, \"n\": 2.5}\n{\"id\": 3.0, \"n\": 3}\n";
+    let folder = Folder::with(&[("t.ndjson", text.as_bytes())]);
+    let says = "[from.t]\nkey = \"id\"\n";
+    let mut source = folder.opened(says).await;
+    let fields = relation(source.as_mut(), "t").await.fields;
+    let types: Vec<&str> = fields.iter().map(|field| field.type_name.as_str()).collect();
+    assert_eq!(types, ["int64", "decimal"]);
+    let (rows, unread) = folder.read("t", says).await;
+    assert_eq!(rows, [["1", "1"], ["2", "2.5"]]);
+    assert_eq!(told(&unread), ["t.ndjson:3 `id` holds no whole number"]);
+}
+
 #[tokio::test]
 async fn lines_of_ndjson_that_are_no_rows_are_told() {
     let mut text = String::from("{\"id\": 1, \"n\": 1}\r\n");
