@@ -1,7 +1,7 @@
 //! What one transaction writes of a rule: new rows, changed rows, and the packs that tell of them.
 //! It is complete in itself, so that any connection of the run can write it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array, new_null_array};
@@ -94,17 +94,46 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<Note>,
     /// Changed rows that were refused.
     pub(super) refused: Vec<Change>,
-    /// Rows that are not ours after all, by their old and their new key. A pack may hold another entry
-    /// of that new key: of the old row that had it before, whose place the new one is yet to take.
-    pub(super) without: HashSet<(RowKey, RowKey)>,
+    /// Rows that are not ours after all, by their old and their new key: the hashes of their entries.
+    /// A pack may hold another entry of that new key: of the old row that had it before, whose place
+    /// the new one is yet to take. And one of both keys: of several rows that one old row comes to, the
+    /// first is written.
+    pub(super) without: HashMap<(RowKey, RowKey), Vec<RowHash>>,
     /// Entries that stay as they were, by the row's old and new key.
     pub(super) instead: HashMap<(RowKey, RowKey), Entry>,
 }
 
 impl Outcome {
+    fn leave(&mut self, keys: (RowKey, RowKey), hash: RowHash) {
+        self.without.entry(keys).or_default().push(hash);
+    }
+
     pub(super) fn correct_entries(&self, entries: &mut Vec<Entry>) {
         let keys = |entry: &Entry| (entry.old.clone(), entry.new.clone());
-        entries.retain(|entry| !self.without.contains(&keys(entry)));
+        // By their hash, and one that was only begun by its keys alone; the last of them first.
+        let mut left = self.without.clone();
+        for by_hash in [true, false] {
+            if left.is_empty() {
+                break;
+            }
+            let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+            for entry in entries.drain(..).rev() {
+                let hashes = left.get_mut(&keys(&entry));
+                let place = hashes.as_ref().and_then(|hashes| match by_hash {
+                    true => hashes.iter().position(|hash| *hash == entry.hash),
+                    false => hashes.len().checked_sub(1),
+                });
+                match (hashes, place) {
+                    (Some(hashes), Some(place)) => {
+                        hashes.remove(place);
+                    }
+                    _ => kept.push(entry),
+                }
+            }
+            kept.reverse();
+            *entries = kept;
+            left.retain(|_, hashes| !hashes.is_empty());
+        }
         for entry in entries {
             if let Some(other) = self.instead.get(&keys(entry)) {
                 *entry = other.clone();
@@ -222,12 +251,12 @@ impl ChunkWriter {
                 hash: rows.hashes[place],
                 run: session.run,
             };
-            outcome.without.insert((entry.old.clone(), entry.new.clone()));
+            outcome.leave((entry.old.clone(), entry.new.clone()), entry.hash);
             outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
         }
         for (row, reason) in refused.rejected {
             let place = chunk.inserts[row as usize] as usize;
-            outcome.without.insert((rows.old.key(place), rows.new.key(place)));
+            outcome.leave((rows.old.key(place), rows.new.key(place)), rows.hashes[place]);
             let (old, kind) = (rows.old.key(place), NoteKind::Rejected);
             outcome.notes.push(Note { old, kind, reason });
         }

@@ -40,7 +40,8 @@ pub(super) async fn delete_circles(
     let may_help = |held: &Held| {
         let rows: usize = held.iter().map(Vec::len).sum();
         let mut rules = held.iter().zip(&plan.rules);
-        rows > 1 && rules.any(|(held, rule)| !held.is_empty() && !rule.deferred.is_empty())
+        // A single one may be held by rows that were deleted after it.
+        rows > 0 && rules.any(|(held, rule)| !held.is_empty() && !rule.deferred.is_empty())
     };
     for _ in 0..ROUNDS_MAX {
         if session.dry_run || !may_help(&held) {

@@ -4,12 +4,13 @@
 //! each table is read once; only the hashes of keys and rows are kept. Rows that differ are computed
 //! once more, under the same snapshot, to tell which of their columns do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
+use dunlin_model::moves::Field;
 use tokio::sync::mpsc;
 
 use super::ahead::Ahead;
@@ -19,6 +20,7 @@ use super::comparison::{Comparison, Difference, DifferenceKind, RuleComparison};
 use super::course::KEYS_SHARE;
 use super::decide::decide;
 use super::differing::Beside;
+use super::fixed::fix;
 use super::gate::Gate;
 use super::gated::Gated;
 use super::ids::IdCipher;
@@ -26,17 +28,17 @@ use super::key_set::{column_key_hash, key_hash, written_key_hash};
 use super::look::{never_ran, rejects};
 use super::notes::word;
 use super::pack::{Pack, each_entry};
-use super::pairs::{Pair, Pairs};
+use super::pairs::Pairs;
 use super::plan::MovePlan;
-use super::ports::{Extract, Source};
+use super::ports::{Extract, Source, Written};
 use super::produce::Decided;
 use super::read_rows::ReadRows;
 use super::recompute::{each_produced, keys_of};
 use super::report::NoteKind;
-use super::row_hash::row_hashes;
+use super::row_hash::{RowHash, row_hashes};
 use super::run::{MoveJob, estimates, millis, no_lease, planned};
 use super::session::Session;
-use super::shapes::Shapes;
+use super::shapes::{Shapes, WrittenAs};
 use super::spill::Room;
 use super::state::{AREA, MoveState};
 use super::unread::UnreadRows;
@@ -68,6 +70,7 @@ pub async fn compare(
     let mut state = MoveState::read(stored)?;
     let secret = state.secret(move_job.secret.as_ref())?;
     state.fix(&move_job.mapping)?;
+    fix(&mut state, &plan, target.as_mut()).await?;
     for rule in &plan.rules {
         let columns = rule.written.fields.iter().map(|field| field.name.clone()).collect();
         state.shape(&rule.rule.name, columns);
@@ -121,6 +124,29 @@ struct Wanted {
     unread: UnreadRows,
 }
 
+/// Some columns of what is read, over which hashes are taken.
+struct View {
+    mark: u8,
+    fields: Vec<Field>,
+    /// Where they are in what is read.
+    places: Vec<usize>,
+}
+
+impl View {
+    /// Adds to what is read what it lacks.
+    fn of(mark: u8, written: &Written, read: &mut Vec<Field>) -> Self {
+        let mut places = Vec::with_capacity(written.fields.len());
+        for field in &written.fields {
+            let place = read.iter().position(|known| known.name == field.name);
+            places.push(place.unwrap_or(read.len()));
+            if place.is_none() {
+                read.push(field.clone());
+            }
+        }
+        Self { mark, fields: written.fields.clone(), places }
+    }
+}
+
 impl Comparing<'_> {
     /// Reads each source once, and computes the rows of all its rules.
     async fn wanted(&mut self, source: &mut dyn Source) -> Result<Vec<Wanted>, TargetError> {
@@ -143,7 +169,7 @@ impl Comparing<'_> {
                 let mut buffer = Vec::new();
                 let mut rows = hashes.into_iter().enumerate();
                 rows.try_for_each(|(row, hash)| {
-                    wanted.pairs.push((column_key_hash(keys, row, &mut buffer), hash, true))
+                    wanted.pairs.push((column_key_hash(keys, row, &mut buffer), hash, 0))
                 })
             })
             .await?;
@@ -171,23 +197,34 @@ impl Comparing<'_> {
             rejected: wanted.rejected,
             ..RuleComparison::default()
         };
-        let mut written = self.written(number).await?;
-        let mut there = self.there(number, wanted.rows).await?;
+        let (mut written, marks) = self.written(number).await?;
+        let mut there = self.there(number, wanted.rows, &marks).await?;
         let (mut shown, mut gone) = (HashMap::new(), HashSet::new());
         for share in Pairs::shares() {
             let mut rows: HashMap<u128, Sides> = HashMap::new();
+            let mut twice: HashSet<(u128, RowHash)> = HashSet::new();
             for (key, hash, _) in wanted.pairs.take(share)? {
-                let before = rows.entry(key).or_default().wanted.replace(hash);
+                let sides = rows.entry(key).or_default();
                 // Of two rows with one key only one can be there.
-                told.rejected += u64::from(before.is_some());
+                if sides.wanted.is_some() {
+                    told.rejected += 1;
+                    twice.insert((key, hash));
+                }
+                sides.wanted.get_or_insert(hash);
             }
-            for (key, hash, is_current) in written.take(share)? {
-                rows.entry(key).or_default().written = Some((hash, is_current));
+            for (key, hash, mark) in written.take(share)? {
+                rows.entry(key).or_default().written = Some((hash, WrittenAs::of(mark)));
             }
-            for (key, hash, _) in there.take(share)? {
+            for (key, hash, mark) in there.take(share)? {
                 // What is neither wanted nor written is the application's own.
-                if let Some(sides) = rows.get_mut(&key) {
+                let Some(sides) = rows.get_mut(&key) else { continue };
+                if mark == WrittenAs::Now.mark() {
                     sides.there = Some(hash);
+                    if twice.contains(&(key, hash)) {
+                        sides.wanted = Some(hash);
+                    }
+                } else if sides.written.is_some_and(|(_, written_as)| written_as.mark() == mark) {
+                    sides.there_as_written = Some(hash);
                 }
             }
             let mut rows: Vec<(u128, Sides)> = rows.into_iter().collect();
@@ -214,23 +251,26 @@ impl Comparing<'_> {
         Ok(Compared { told, shown, gone, unread: wanted.unread })
     }
 
-    /// What the move wrote, out of its packs.
-    async fn written(&mut self, number: usize) -> Result<Pairs, TargetError> {
+    /// What the move wrote, out of its packs, and what hashes among them are over.
+    async fn written(&mut self, number: usize) -> Result<(Pairs, BTreeSet<u8>), TargetError> {
         let rule = &self.plan.rules[number];
         let shapes = Shapes::of(rule, self.state);
         let mut pairs = Pairs::default();
+        let mut marks = BTreeSet::new();
         let area = pack_area(&rule.rule.name);
         let mut from = i64::MIN;
         loop {
             let stored = self.session.stored(&area, from).await?;
-            let Some(last) = stored.last() else { return Ok(pairs) };
+            let Some(last) = stored.last() else { return Ok((pairs, marks)) };
             from = last.number + 1;
             for entry in &stored {
                 let mut buffer = Vec::new();
                 let mut done = Ok(());
                 each_entry(entry, |entry| {
                     let key = written_key_hash(entry.new, &mut buffer);
-                    let pair = (key, entry.hash, shapes.is_current(entry.run));
+                    let mark = shapes.written_as(entry.run).mark();
+                    marks.insert(mark);
+                    let pair = (key, entry.hash, mark);
                     if done.is_ok() {
                         done = pairs.push(pair);
                     }
@@ -240,13 +280,28 @@ impl Comparing<'_> {
         }
     }
 
-    /// What stands in the target.
-    async fn there(&mut self, number: usize, about: u64) -> Result<Pairs, TargetError> {
+    /// What stands in the target: once over the columns of now, and once over each of the others that
+    /// rows were written with.
+    async fn there(
+        &mut self,
+        number: usize,
+        about: u64,
+        marks: &BTreeSet<u8>,
+    ) -> Result<Pairs, TargetError> {
         let rule = &self.plan.rules[number];
+        let shapes = Shapes::of(rule, self.state);
+        let mut fields = rule.written.fields.clone();
+        let mut views = vec![View::of(0, &rule.written, &mut fields)];
+        for &mark in marks {
+            if let WrittenAs::Before(place) = WrittenAs::of(mark) {
+                let written = shapes.before(place);
+                views.extend(written.map(|written| View::of(mark, written, &mut fields)));
+            }
+        }
         let extract = Extract {
             table: rule.written.table.clone(),
             query: None,
-            fields: rule.written.fields.clone(),
+            fields,
             order: Vec::new(),
             only: Vec::new(),
             batch_bytes: BATCH_BYTES,
@@ -254,7 +309,11 @@ impl Comparing<'_> {
         let (gate, table) = (self.session.gate.clone(), rule.written.table.to_string());
         let hashed = Arc::clone(rule);
         let work = move |read: ReadRows| {
-            Ok((new_keys(&hashed, &read.rows)?, read.hashes(&hashed.written.fields)?))
+            let hashes = views.iter().map(|view| {
+                Ok((view.mark, read.project(&view.places)?.hashes(&view.fields)?))
+            });
+            let hashes = hashes.collect::<Result<Vec<_>, TargetError>>()?;
+            Ok((new_keys(&hashed, &read.rows)?, hashes))
         };
         let (batches, received) = mpsc::channel(QUEUE);
         let target = &mut self.session.target;
@@ -267,12 +326,13 @@ impl Comparing<'_> {
             let mut pairs = Pairs::default();
             let mut buffer = Vec::new();
             let mut ahead = Ahead::new(received, work);
-            while let Some((keys, hashes)) = ahead.next().await? {
+            while let Some((keys, views)) = ahead.next().await? {
                 gate.check()?;
-                gate.read(&table, hashes.len() as u64, Some(about));
-                for (row, hash) in hashes.into_iter().enumerate() {
-                    let pair: Pair = (column_key_hash(&keys, row, &mut buffer), hash, true);
-                    pairs.push(pair)?;
+                gate.read(&table, keys.len() as u64, Some(about));
+                for (mark, hashes) in views {
+                    for (row, hash) in hashes.into_iter().enumerate() {
+                        pairs.push((column_key_hash(&keys, row, &mut buffer), hash, mark))?;
+                    }
                 }
             }
             Ok::<_, TargetError>(pairs)

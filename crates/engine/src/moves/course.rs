@@ -22,7 +22,7 @@ use super::recompute::name_columns;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
 use super::session::Session;
-use super::settle::{already_there, check_deletions, delete_gone, take_over};
+use super::settle::{STRANGERS, check_deletions, delete_gone, take_over, told_stuck};
 use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
@@ -277,14 +277,11 @@ impl<'a> Course<'a> {
                 notes.retain(|note| note.kind != NoteKind::StillReferenced);
                 again.notes.retain(|note| note.kind == NoteKind::StillReferenced);
                 notes.append(&mut again.notes);
+                notes.retain(|note| note.kind != NoteKind::AlreadyThere);
                 // Whether another old row has left such a row, the next run finds out.
-                let known: HashSet<RowKey> = notes
-                    .iter()
-                    .filter(|note| note.kind == NoteKind::AlreadyThere)
-                    .map(|note| note.old.clone())
-                    .collect();
-                let there = again.postponed.into_iter().map(|postponed| postponed.entry.old);
-                notes.extend(there.filter(|old| !known.contains(old)).map(already_there));
+                let there = std::mem::take(&mut again.postponed);
+                let there = told_stuck(self.plan, rule, &mut self.session, writers, there).await?;
+                writers[rule].notes.extend(there);
             }
         }
     }
@@ -460,17 +457,19 @@ fn pick<'w, 'a>(writers: &'w mut [RuleWriter<'a>], rules: &[usize]) -> Vec<&'w m
 /// Why a run is not verified, in a line each.
 fn problems(report: &MoveReport, verified: bool) -> Vec<String> {
     let mut found = Vec::new();
-    let kinds = [
-        (NoteKind::Rejected, "rejected"),
-        (NoteKind::Differs, "not what they should be"),
-        (
-            NoteKind::AlreadyThere,
-            "not written, since a row of that key is there that is not the move's",
-        ),
-    ];
     for rule in &report.rules {
-        for (kind, what) in kinds {
-            let count = rule.count(kind);
+        let there = rule.notes.get(&NoteKind::AlreadyThere);
+        let strangers = there.and_then(|reasons| reasons.get(STRANGERS)).copied().unwrap_or(0);
+        let kinds = [
+            (rule.count(NoteKind::Rejected), "rejected"),
+            (rule.count(NoteKind::Differs), "not what they should be"),
+            (strangers, "not written, since a row of that key is there that is not the move's"),
+            (
+                rule.count(NoteKind::AlreadyThere) - strangers,
+                "not written, since another old row has become the row of that key",
+            ),
+        ];
+        for (count, what) in kinds {
             if count > 0 {
                 let rows = if count == 1 { "row" } else { "rows" };
                 found.push(format!("{}: {count} {rows} {what}", rule.rule));

@@ -18,6 +18,7 @@ mod course;
 mod decide;
 mod differing;
 mod exchange;
+mod fixed;
 mod forget;
 mod gate;
 mod gated;

@@ -197,6 +197,11 @@ impl StoredPack {
         }
     }
 
+    /// How many columns its keys have, old and new.
+    pub(super) fn parts(&self) -> Option<(usize, usize)> {
+        Head::read(&self.value).map(|head| head.parts)
+    }
+
     /// All that is in it.
     pub(super) fn open(&self, area: &str) -> Result<Pack, TargetError> {
         parse(self.number, &self.value).ok_or_else(|| unreadable(area, self.number))

@@ -16,7 +16,7 @@ const IN_MEMORY: usize = 100_000;
 const SHARES: usize = 256;
 
 /// A key's hash, its row's hash, and a mark.
-pub(super) type Pair = (u128, RowHash, bool);
+pub(super) type Pair = (u128, RowHash, u8);
 
 const BYTES: usize = 33;
 
@@ -68,7 +68,7 @@ impl Pairs {
             for (key, row, mark) in share.drain(..) {
                 into.write_all(&key.to_le_bytes())?;
                 into.write_all(&row.to_le_bytes())?;
-                into.write_all(&[u8::from(mark)])?;
+                into.write_all(&[mark])?;
             }
         }
         into.flush()?;
@@ -96,7 +96,7 @@ fn read(file: &mut File, blocks: &[(u64, usize)], pairs: &mut Vec<Pair>) -> std:
             let (mut key, mut row) = ([0; 16], [0; 16]);
             key.copy_from_slice(&record[..16]);
             row.copy_from_slice(&record[16..32]);
-            pairs.push((u128::from_le_bytes(key), u128::from_le_bytes(row), record[32] != 0));
+            pairs.push((u128::from_le_bytes(key), u128::from_le_bytes(row), record[32]));
         }
     }
     Ok(())
@@ -118,7 +118,7 @@ mod tests {
     fn what_goes_in_comes_out_also_through_files() {
         let mut pairs = Pairs::default();
         let of = |n: u128| {
-            (n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835), n, n.is_multiple_of(2))
+            (n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835), n, n as u8)
         };
         for n in 0..2_000 {
             pairs.push(of(n)).unwrap();

@@ -12,6 +12,7 @@ use dunlin_project::moves::{LOOK_UP, check_mapping};
 use super::breaks::Breaks;
 use super::control::{Control, ending, told_to_stop};
 use super::course::Course;
+use super::fixed::fix;
 use super::gate::Gate;
 use super::gated::Gated;
 use super::lanes::Lanes;
@@ -121,6 +122,12 @@ pub async fn prepare(
     let mut target = move_job.target.move_target().await?;
     let (plan, mut warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     warnings.extend(spelling::check(&plan, source.as_mut()).await?);
+    let stored = target.stored(&move_job.mapping.name, AREA, 0, 1).await?;
+    if let Some(stored) = stored.first() {
+        let mut state = MoveState::read(stored)?;
+        state.fix(&move_job.mapping)?;
+        fix(&mut state, &plan, target.as_mut()).await?;
+    }
     Ok((plan, warnings, source))
 }
 
@@ -305,7 +312,8 @@ async fn attempt(move_job: &MoveJob, gate: &Gate) -> Result<MoveReport, EngineEr
     if move_job.dry_run {
         warnings.extend(spelling::check(&plan, source.as_mut()).await?);
         let lease = no_lease(job, name);
-        let (state, secret) = state(move_job, target.as_mut()).await?;
+        let (mut state, secret) = state(move_job, target.as_mut()).await?;
+        fix(&mut state, &plan, target.as_mut()).await?;
         let mut session =
             Session::new(job, target, lease, name, state.runs + 1, true, gate.clone());
         session.show_values = move_job.show_values;
@@ -429,6 +437,7 @@ async fn under_lease(
     warnings.extend(spelling::check(&plan, source.as_mut()).await?);
     let plan = &plan;
     let (mut state, secret) = state(move_job, target.as_mut()).await?;
+    let mut entries = fix(&mut state, plan, target.as_mut()).await?;
     state.runs += 1;
     state.verified = false;
     *control = Some(Control::begin(move_job, state.runs, ledger, lease, gate).await?);
@@ -439,7 +448,8 @@ async fn under_lease(
     let (job, name) = (&move_job.job, &plan.mapping.name);
     let mut session =
         Session::new(job, target, lease.clone(), name, state.runs, false, gate.clone());
-    session.put(&[state.store()?]).await?;
+    entries.push(state.store()?);
+    session.put(&entries).await?;
     let workers = gate.workers(move_job.workers);
     session.lanes = Lanes::open(move_job.target.as_ref(), &session, workers).await?;
     let mut source = Gated::new(source, gate.clone(), &estimates(plan));

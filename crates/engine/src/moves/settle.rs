@@ -1,23 +1,25 @@
 //! After all rows are loaded: rows that changed their place among the packs, and rows that are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
-use super::chunk::Postponed;
+use super::chunk::{Postponed, new_keys};
 use super::circles::HELD_ROWS_MAX;
 use super::columns::bug;
 use super::key::{RowKey, columns_of};
+use super::key_set::{key_hash, written_key_hash};
 use super::matching::Adopted;
-use super::pack::{Entry, Pack};
+use super::pack::{Entry, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::produce::batch;
 use super::report::{Note, NoteKind};
 use super::session::Session;
 use super::shapes::Shapes;
-use super::writer::RuleWriter;
+use super::verify::each_stored;
+use super::writer::{RuleWriter, pack_area};
 use crate::{ErrorKind, TargetError};
 
 /// Rows that are deleted in one transaction.
@@ -29,6 +31,12 @@ const SMALL_TABLE_ROWS: u64 = 100;
 /// What may be deleted of a table in one run where the mapping doesn't say: in hundredths.
 const MAX_DELETED_PERCENT: u64 = 10;
 
+/// What is told of a row whose key a row of somebody else has.
+pub(super) const STRANGERS: &str = "a row with its key is there that the move did not write";
+
+/// What is told of a row whose key another row of the move has.
+const ANOTHERS: &str = "another old row became the row with its key";
+
 /// Rows whose key was there: those that another old row left are taken over, others are told.
 pub(super) async fn take_over(
     plan: &MovePlan,
@@ -36,6 +44,7 @@ pub(super) async fn take_over(
     writers: &mut [RuleWriter<'_>],
 ) -> Result<(), TargetError> {
     for place in 0..writers.len() {
+        let mut stuck = Vec::new();
         for postponed in std::mem::take(&mut writers[place].postponed) {
             let from = (0..writers.len()).find_map(|other| {
                 if plan.rules[other].written.table != plan.rules[place].written.table {
@@ -53,20 +62,69 @@ pub(super) async fn take_over(
                     adopt(&plan.rules[place], session, &mut writers[place], from, &postponed)
                         .await?;
                 }
-                None => {
-                    let old = postponed.entry.old.clone();
-                    writers[place].notes.push(already_there(old));
-                }
+                None => stuck.push(postponed),
             }
         }
+        let notes = told_stuck(plan, place, session, writers, stuck).await?;
+        writers[place].notes.extend(notes);
     }
     Ok(())
 }
 
-/// A row that can't be inserted, since one of its key is there that isn't ours.
-pub(super) fn already_there(old: RowKey) -> Note {
-    let reason = "a row with its key is there that the move did not write".to_owned();
-    Note { old, kind: NoteKind::AlreadyThere, reason }
+/// Why rows can't be inserted, since others of their keys are there.
+pub(super) async fn told_stuck(
+    plan: &MovePlan,
+    rule: usize,
+    session: &mut Session<'_>,
+    writers: &[RuleWriter<'_>],
+    stuck: Vec<Postponed>,
+) -> Result<Vec<Note>, TargetError> {
+    if stuck.is_empty() {
+        return Ok(Vec::new());
+    }
+    let planned = &plan.rules[rule];
+    let others = || {
+        let rules = writers.iter().zip(&plan.rules);
+        rules.filter(|(_, other)| other.written.table == planned.written.table)
+    };
+    let gone: HashSet<&RowKey> =
+        others().flat_map(|(writer, _)| &writer.gone).map(|(_, entry)| &entry.new).collect();
+    let mut keys: HashSet<u128> = stuck.iter().map(|one| key_hash(&one.entry.new)).collect();
+    let mut own = HashSet::new();
+    for (_, other) in others() {
+        each_stored(session, &pack_area(&other.rule.name), |stored| {
+            let mut buffer = Vec::new();
+            each_entry(stored, |entry| own.extend(keys.take(&written_key_hash(entry.new, &mut buffer))))
+        })
+        .await?;
+    }
+    let mut notes = Vec::with_capacity(stuck.len());
+    for one in stuck {
+        let (old, new) = (one.entry.old, one.entry.new);
+        let (kind, reason) = if own.contains(&key_hash(&new)) {
+            (NoteKind::AlreadyThere, ANOTHERS)
+        } else if !gone.is_empty() && gone.contains(&there_as(planned, session, &new).await?) {
+            // It is tried again once that one is deleted.
+            (NoteKind::Rejected, "a row that is gone from the source has its key, as the target compares")
+        } else {
+            (NoteKind::AlreadyThere, STRANGERS)
+        };
+        notes.push(Note { old, kind, reason: reason.to_owned() });
+    }
+    Ok(notes)
+}
+
+/// The key that a row has in the target, which need not tell it from another by every letter.
+async fn there_as(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    key: &RowKey,
+) -> Result<RowKey, TargetError> {
+    let keys = key_batch(rule, std::iter::once(key))?;
+    let found = session.target.fetch(&rule.written, &keys, false).await?;
+    let found = session.normalised_rows(&rule.written.fields, found).await?;
+    let found = new_keys(rule, &found.rows)?;
+    Ok(if found.len() > 0 { found.key(0) } else { key.clone() })
 }
 
 async fn adopt(

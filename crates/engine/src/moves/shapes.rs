@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::key::{KeyColumns, RowKey};
-use super::pack::Entry;
+use super::pack::{ADOPTED, Entry};
 use super::plan::PlannedRule;
 use super::ports::Written;
 use super::row_hash::RowHash;
@@ -15,6 +15,47 @@ use super::session::Session;
 use super::settle::key_batch;
 use super::state::MoveState;
 use crate::TargetError;
+
+/// What a row's hash is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WrittenAs {
+    /// The columns of now.
+    Now,
+    /// Those that this one of the shapes had.
+    Before(usize),
+    /// Columns that aren't there any more: nobody can tell what became of it.
+    Unknown,
+    /// What should be there: the row was there before the move, and is not its own.
+    Adopted,
+}
+
+/// Shapes before the last ones can't be told apart by a mark.
+const MARKED_MAX: u8 = 200;
+
+impl WrittenAs {
+    /// As a byte.
+    pub(super) fn mark(self) -> u8 {
+        match self {
+            Self::Now => 0,
+            Self::Unknown => u8::MAX,
+            Self::Adopted => u8::MAX - 1,
+            Self::Before(place) => match u8::try_from(place) {
+                Ok(place) if place < MARKED_MAX => place + 1,
+                _ => u8::MAX,
+            },
+        }
+    }
+
+    /// Out of such a byte.
+    pub(super) fn of(mark: u8) -> Self {
+        match mark {
+            0 => Self::Now,
+            u8::MAX => Self::Unknown,
+            mark if mark == u8::MAX - 1 => Self::Adopted,
+            place => Self::Before(usize::from(place) - 1),
+        }
+    }
+}
 
 /// What a rule's rows were written as.
 #[derive(Default)]
@@ -38,6 +79,21 @@ impl Shapes {
         };
         let known = state.shapes(&rule.rule.name);
         Self { known: known.into_iter().map(|(run, names)| (run, shape(names))).collect() }
+    }
+
+    /// As what a run wrote its rows.
+    pub(super) fn written_as(&self, written_by: u32) -> WrittenAs {
+        match self.place(written_by) {
+            _ if written_by == ADOPTED => WrittenAs::Adopted,
+            Some(place) if place + 1 == self.known.len() => WrittenAs::Now,
+            Some(place) if self.known[place].1.is_some() => WrittenAs::Before(place),
+            _ => WrittenAs::Unknown,
+        }
+    }
+
+    /// The columns that were written before.
+    pub(super) fn before(&self, place: usize) -> Option<&Written> {
+        self.known.get(place).and_then(|(_, written)| written.as_ref())
     }
 
     fn place(&self, written_by: u32) -> Option<usize> {

@@ -1,11 +1,12 @@
 //! What a move remembers of itself: its secret, its namespaces, its runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use dunlin_model::moves::{IdKind, Mapping};
 
+use super::fixed::Fixed;
 use super::ports::Stored;
 use crate::{ErrorKind, TargetError};
 
@@ -32,6 +33,9 @@ pub struct MoveState {
     /// For each rule, from which run on which columns were written: hashes of rows are over those.
     #[serde(default)]
     shapes: BTreeMap<String, Vec<(u32, Vec<String>)>>,
+    /// Of which rows rules and namespaces are, and by which key.
+    #[serde(default)]
+    pub(super) fixed: Fixed,
     /// Runs so far.
     pub runs: u32,
     /// The last one came to its end and was verified.
@@ -85,6 +89,7 @@ impl MoveState {
             id_key: mapping.id_key.clone().unwrap_or_default(),
             namespaces: Vec::new(),
             shapes: BTreeMap::new(),
+            fixed: Fixed::default(),
             runs: 0,
             verified: false,
             finished: false,
@@ -104,6 +109,11 @@ impl MoveState {
     /// The columns that each run wrote, by the first run that wrote them.
     pub(super) fn shapes(&self, rule: &str) -> Vec<(u32, Vec<String>)> {
         self.shapes.get(rule).cloned().unwrap_or_default()
+    }
+
+    /// Every rule that has ever run.
+    pub(super) fn rules(&self) -> BTreeSet<String> {
+        self.shapes.keys().cloned().collect()
     }
 
     /// Opens it again.
@@ -154,7 +164,7 @@ impl MoveState {
                         format!("ids of `{name}` were {before} at the first run, and are {kind} now: every one of them would change"),
                     )
                     .help(format!(
-                        "{}:{}: put `{before}` back; or give the namespace another name, whose ids are new",
+                        "{}:{}: put `{before}` back; or give the namespace another name, whose ids are new, after one run with `where = \"false\"` in its rule and in those that refer to it has deleted their rows",
                         mapping.file.display(), spec.line
                     )));
                 }

@@ -4,7 +4,7 @@
 //! Then everything is done in one transaction: insert, update, link, delete, and the packs with it.
 //! Whoever dies before its COMMIT has changed nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -200,13 +200,13 @@ async fn link(
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
     aside: &Aside,
-    without: &HashSet<(RowKey, RowKey)>,
+    without: &HashMap<(RowKey, RowKey), Vec<RowHash>>,
 ) -> Result<(), TargetError> {
     let rule = writer.rule;
     for (rows, chunk) in &aside.chunks {
         let waits = |row: &&u32| {
             let place = **row as usize;
-            !without.contains(&(rows.old.key(place), rows.new.key(place)))
+            !without.contains_key(&(rows.old.key(place), rows.new.key(place)))
                 && rule.deferred.iter().any(|field| rows.batch.column(*field).is_valid(place))
         };
         let places: Vec<u32> = chunk.inserts.iter().filter(waits).copied().collect();

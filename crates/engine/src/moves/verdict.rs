@@ -4,14 +4,32 @@ use dunlin_model::moves::{Changed, Conflicts, Deleted, Gone};
 
 use super::comparison::DifferenceKind;
 use super::row_hash::RowHash;
+use super::shapes::WrittenAs;
 
 /// A row as it should be, as the move wrote it, and as it is.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Sides {
     pub(super) wanted: Option<RowHash>,
-    /// With whether it was written with the columns of now.
-    pub(super) written: Option<(RowHash, bool)>,
+    /// With what its hash is over.
+    pub(super) written: Option<(RowHash, WrittenAs)>,
     pub(super) there: Option<RowHash>,
+    /// What is there, over the columns that were written.
+    pub(super) there_as_written: Option<RowHash>,
+}
+
+impl Sides {
+    /// Whether what stands there is the application's: as a run tells it.
+    fn is_theirs(&self) -> bool {
+        let Some((written, written_as)) = self.written else { return true };
+        match written_as {
+            // One that was begun, and whose end was not reached.
+            _ if written == 0 => false,
+            WrittenAs::Adopted => true,
+            WrittenAs::Unknown => false,
+            WrittenAs::Now => self.there != Some(written),
+            WrittenAs::Before(_) => self.there_as_written != Some(written),
+        }
+    }
 }
 
 /// What is told of a row.
@@ -40,18 +58,16 @@ pub(super) fn judge(sides: Sides, conflicts: Conflicts) -> Verdict {
             left_if(conflicts.deleted_there == Deleted::LeaveDeleted, DifferenceKind::DeletedThere)
         }
         (Some(_), None, Some(_)) => Verdict::Differs(DifferenceKind::AlreadyThere),
-        (Some(_), Some((written, is_current)), Some(there)) => {
-            // Written with other columns, it can't be told from here who changed it.
-            if written == 0 || written == there || !is_current {
-                Verdict::Differs(DifferenceKind::OutOfDate)
-            } else {
-                left_if(keeps_theirs, DifferenceKind::ChangedThere)
-            }
+        (Some(_), Some(_), Some(_)) if sides.is_theirs() => {
+            left_if(keeps_theirs, DifferenceKind::ChangedThere)
         }
+        (Some(_), Some(_), Some(_)) => Verdict::Differs(DifferenceKind::OutOfDate),
         (None, _, None) => Verdict::Nothing,
         (None, None, Some(_)) => Verdict::Nothing,
-        (None, Some((written, _)), Some(there)) => {
-            let is_theirs = written != there && written != 0 && keeps_theirs;
+        (None, Some((_, written_as)), Some(_)) => {
+            // A row that was there before the move is kept, whatever becomes of the old one.
+            let is_theirs =
+                sides.is_theirs() && (keeps_theirs || written_as == WrittenAs::Adopted);
             left_if(conflicts.gone_here == Gone::Keep || is_theirs, DifferenceKind::Gone)
         }
     }

@@ -13,7 +13,7 @@ use super::ahead::Ahead;
 use super::columns::QUEUE;
 use super::key::RowKey;
 use super::key_set::key_hash;
-use super::pack::{Pack, each_entry};
+use super::pack::{ADOPTED, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::{Extract, Stored};
 use super::report::{Note, NoteKind};
@@ -66,6 +66,12 @@ pub(super) async fn verify(
         drop(unproved);
         let found = suspects.look(rule, session, writer).await?;
         judge(rule, session, writer, &found, &mut back).await?;
+        // By the next run nobody would know that it was not the application.
+        let ours = found.iter().filter(|(_, finding)| finding.is_ours);
+        let ours: WantedBack = ours.map(|(key, _)| *key).collect();
+        if !ours.is_empty() {
+            forget(rule, session, &ours).await?;
+        }
     }
     tell_once(&mut writer.notes, told);
     Ok(back)
@@ -193,7 +199,9 @@ async fn judge(
             let Some(finding) = found.get(&key) else { continue };
             // Kept from before an edit of the mapping, since its old row is gone or can't be read: it was
             // written with other columns, over which it can't be compared any more.
-            let is_kept = !finding.is_ours && !writer.shapes.is_current(entry.run);
+            let is_kept = !finding.is_ours
+                && entry.run != ADOPTED
+                && !writer.shapes.is_current(entry.run);
             if is_kept && !finding.is_missing {
                 continue;
             }

@@ -261,7 +261,16 @@ impl<'a> RuleWriter<'a> {
             None => self.read_all_packs = true,
         }
         for entry in stored {
-            self.packs.push_back(StoredPack::read(entry)?);
+            let pack = StoredPack::read(entry)?;
+            let new_parts = self.rule.written.key.len();
+            if pack.count > 0 && pack.parts().is_none_or(|(_, new)| new != new_parts) {
+                return Err(TargetError::new(
+                    ErrorKind::Refused,
+                    format!("the key of {} has {new_parts} columns, and had others when rows were written", self.rule.written.table),
+                )
+                .help("give the table its key back"));
+            }
+            self.packs.push_back(pack);
         }
         Ok(())
     }
