@@ -109,7 +109,7 @@ pub(super) async fn candidates(
 ) -> Result<Vec<Candidates>, TargetError> {
     let mut all: Vec<Looking<'_>> = rules
         .iter()
-        .map(|(number, in_circle)| Looking::of(plan, &plan.rules[*number], *in_circle, room))
+        .map(|(number, in_circle)| Looking::of(plan, *number, *in_circle, room))
         .collect();
     let mut sources: Vec<usize> = all.iter().map(|one| one.rule.source).collect();
     sources.sort_unstable();
@@ -141,6 +141,7 @@ pub(super) async fn candidates(
 
 /// One rule whose rows are looked for.
 struct Looking<'a> {
+    number: usize,
     rule: &'a PlannedRule,
     in_circle: bool,
     one_by_one: bool,
@@ -152,8 +153,10 @@ struct Looking<'a> {
 }
 
 impl<'a> Looking<'a> {
-    fn of(plan: &MovePlan, rule: &'a PlannedRule, in_circle: bool, room: &Room) -> Self {
+    fn of(plan: &'a MovePlan, number: usize, in_circle: bool, room: &Room) -> Self {
+        let rule: &PlannedRule = &plan.rules[number];
         Self {
+            number,
             rule,
             in_circle,
             has_numbers: rule
@@ -209,7 +212,11 @@ impl<'a> Looking<'a> {
                 }
                 let ids = &decided.ids[reference.namespace];
                 match &ids.made {
-                    Some(made) => is_there &= made.contains(&key)?,
+                    Some(made) => {
+                        let is_deleted = || decided.deleted[self.number].contains(&old);
+                        is_there &= made.contains(&key)?
+                            && !ids.is_absent(&decided.cipher, &key, is_deleted)?;
+                    }
                     None if self.in_circle => needs.push((reference.namespace, key)),
                     None => {}
                 }
@@ -291,7 +298,7 @@ pub(super) fn leave_out_orphans(
             let mut has_orphans = false;
             let mut list = found.list.pieces();
             while let Some(candidate) = found.next(&mut list)? {
-                if is_whole(&candidate, decided)? {
+                if is_whole(&candidate, rule, decided)? {
                     kept.push(&candidate.bytes())?;
                 } else {
                     orphans.push(&candidate.bytes())?;
@@ -319,9 +326,11 @@ pub(super) fn leave_out_orphans(
 }
 
 /// Whether all that it needs is there.
-fn is_whole(candidate: &Candidate, decided: &Decided) -> Result<bool, TargetError> {
+fn is_whole(candidate: &Candidate, rule: usize, decided: &Decided) -> Result<bool, TargetError> {
+    let is_deleted = || decided.deleted[rule].contains(&candidate.old);
     for (namespace, key) in &candidate.needs {
-        if !decided.ids[*namespace].exists(key)? {
+        let ids = &decided.ids[*namespace];
+        if !ids.exists(key)? || ids.is_absent(&decided.cipher, key, is_deleted)? {
             return Ok(false);
         }
     }

@@ -71,10 +71,8 @@ pub async fn compare(
     let secret = state.secret(move_job.secret.as_ref())?;
     state.fix(&move_job.mapping)?;
     fix(&mut state, &plan, target.as_mut()).await?;
-    for rule in &plan.rules {
-        let columns = rule.written.fields.iter().map(|field| field.name.clone()).collect();
-        state.shape(&rule.rule.name, columns);
-    }
+    // What the mapping says now is written by the next run.
+    state.shape(&plan, state.runs + 1);
     let gate = Gate::new(job, None);
     let lease = no_lease(job, name);
     let mut session = Session::new(job, target, lease, name, state.runs, true, gate.clone());
@@ -309,9 +307,9 @@ impl Comparing<'_> {
         let (gate, table) = (self.session.gate.clone(), rule.written.table.to_string());
         let hashed = Arc::clone(rule);
         let work = move |read: ReadRows| {
-            let hashes = views.iter().map(|view| {
-                Ok((view.mark, read.project(&view.places)?.hashes(&view.fields)?))
-            });
+            let hashes = views
+                .iter()
+                .map(|view| Ok((view.mark, read.project(&view.places)?.hashes(&view.fields)?)));
             let hashes = hashes.collect::<Result<Vec<_>, TargetError>>()?;
             Ok((new_keys(&hashed, &read.rows)?, hashes))
         };

@@ -1,6 +1,5 @@
 //! The course of a run: decide, load, settle, verify, record.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 

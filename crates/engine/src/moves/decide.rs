@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dunlin_model::moves::{Duplicates, IdKind};
 use tokio::sync::mpsc;
 
+use super::absent::find_absent;
 use super::ahead::Ahead;
 use super::assign::assign;
 use super::candidates::{Candidates, candidates, leave_out_orphans};
@@ -39,8 +40,10 @@ pub(super) async fn decide(
         cipher,
         ids: plan.namespaces.iter().map(|namespace| Ids::of(namespace, room)).collect(),
         merged: plan.rules.iter().map(|_| KeySet::new(room)).collect(),
+        deleted: plan.rules.iter().map(|_| KeySet::new(room)).collect(),
         winners: plan.rules.iter().map(|_| KeyMap::new(room)).collect(),
     };
+    find_absent(plan, session, &mut decided, room).await?;
     for namespace in 0..plan.namespaces.len() {
         if plan.namespaces[namespace].maker.is_none() {
             match_referred(plan, namespace, source, session, &mut decided, room).await?;

@@ -231,7 +231,9 @@ fn other_rows(
     let (message, help) = if now.are_those_of(before) {
         let (was, is, of) = (told(&before.key), told(&now.key), &now.name);
         (
-            format!("ids of `{name}` were made of {was} of `{of}` at the first run, and would be of {is} now: every one of them would change"),
+            format!(
+                "ids of `{name}` were made of {was} of `{of}` at the first run, and would be of {is} now: every one of them would change"
+            ),
             format!(
                 "put it back by `[from.{of}] key = \"{}\"`, a type by `types` or by a query that casts",
                 columns(&before.key)
@@ -240,8 +242,12 @@ fn other_rows(
     } else {
         let (was, is) = (&before.name, &now.name);
         (
-            format!("ids of `{name}` were those of `{was}` at the first run, and are those of `{is}` now: they would mean other rows"),
-            format!("put `from = \"{was}\"` back, with `[from.{was}] table = \"{is}\"` where only the table's name is another"),
+            format!(
+                "ids of `{name}` were those of `{was}` at the first run, and are those of `{is}` now: they would mean other rows"
+            ),
+            format!(
+                "put `from = \"{was}\"` back, with `[from.{was}] table = \"{is}\"` where only the table's name is another"
+            ),
         )
     };
     let file = plan.mapping.file.display();
@@ -257,13 +263,17 @@ fn other_way(plan: &MovePlan, rule: &PlannedRule, before: &Way, now: &Way) -> Ta
     let (message, help) = if now.table != before.table {
         let (was, is) = (&before.table, &now.table);
         (
-            format!("rows of `{name}` were written to {was}, and are to go to {is} now: those in {was} would be left behind"),
+            format!(
+                "rows of `{name}` were written to {was}, and are to go to {is} now: those in {was} would be left behind"
+            ),
             format!("put `table = \"{was}\"` back; to go over to {is}, {EMPTY_FIRST}"),
         )
     } else if now.key == before.key {
         let (was, is) = (told(&before.from.key), told(&now.from.key));
         (
-            format!("rows of `{name}` were told apart by {was} of `{of}` when they were written, and are by {is} now"),
+            format!(
+                "rows of `{name}` were told apart by {was} of `{of}` when they were written, and are by {is} now"
+            ),
             format!(
                 "put it back by `[from.{of}] key = \"{}\"`; to go over to the other, {EMPTY_FIRST}",
                 columns(&before.from.key)
@@ -272,7 +282,9 @@ fn other_way(plan: &MovePlan, rule: &PlannedRule, before: &Way, now: &Way) -> Ta
     } else {
         let (was, is, table) = (told(&before.key), told(&now.key), &now.table);
         (
-            format!("the key of {table} was {was} when rows of `{name}` were written, and is {is} now: they can't be found by it"),
+            format!(
+                "the key of {table} was {was} when rows of `{name}` were written, and is {is} now: they can't be found by it"
+            ),
             format!("give the table its key back; before it gets another, {EMPTY_FIRST}"),
         )
     };

@@ -406,6 +406,7 @@ mod tests {
 
     use dunlin_model::moves::IdKind;
 
+    use super::super::absent::Absent;
     use super::super::ids::Tag;
     use super::super::key::Part;
     use super::super::matching::Matched;
@@ -427,6 +428,8 @@ mod tests {
             leaders: KeyMap::new(room),
             assigned: Runs::new(room),
             matched: Matched::new(room),
+            own: None,
+            absent: Absent::new(room),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Moves: an old application's data into a new application's shape, again and again, with ids that
 //! stay.
 
+mod absent;
 mod ahead;
 mod arrow_type;
 mod assign;

@@ -117,9 +117,7 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_also_through_files() {
         let mut pairs = Pairs::default();
-        let of = |n: u128| {
-            (n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835), n, n as u8)
-        };
+        let of = |n: u128| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835), n, n as u8);
         for n in 0..2_000 {
             pairs.push(of(n)).unwrap();
             if n == 1_000 {

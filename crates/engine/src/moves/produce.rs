@@ -30,6 +30,8 @@ pub(super) struct Decided {
     pub(super) ids: Vec<Ids>,
     /// For each rule: old keys of rows that merge into another's.
     pub(super) merged: Vec<KeySet>,
+    /// For each rule: old keys of rows that the application deleted, where that matters.
+    pub(super) deleted: Vec<KeySet>,
     /// For each rule: where several rows have one key in the target, by its hash: whose it is.
     pub(super) winners: Vec<KeyMap>,
 }
@@ -75,7 +77,7 @@ pub(super) fn produce(
     making.flawed(&given, &applied, keys);
     making.merge(rule_number)?;
     making.plain(&rule.layout, &applied);
-    making.references(&rule.layout.references, &applied)?;
+    making.references(rule_number, &rule.layout.references, &applied)?;
     making.own_id()?;
     making.late(&given, &applied)?;
     let unread = std::mem::take(&mut making.unread);
@@ -97,7 +99,7 @@ pub(super) fn deciding_keys(
     let mut making = Making::new(rule, decided, applied, keys)?;
     making.merge(rule_number)?;
     making.plain(layout, applied);
-    making.references(&layout.references, applied)?;
+    making.references(rule_number, &layout.references, applied)?;
     making.own_id()?;
     let columns: Option<Vec<ArrayRef>> =
         rule.written.key.iter().map(|place| making.columns[*place].clone()).collect();
@@ -169,6 +171,7 @@ impl<'a> Making<'a> {
 
     fn references(
         &mut self,
+        rule_number: usize,
         references: &[PlannedReference],
         applied: &Applied,
     ) -> Result<(), TargetError> {
@@ -179,7 +182,10 @@ impl<'a> Making<'a> {
             let when = reference.when.map(|when| applied.rows.column(when).as_boolean().clone());
             let counts =
                 |row: usize| when.as_ref().is_none_or(|when| when.is_valid(row) && when.value(row));
-            let (column, found) = ids.column(&self.decided.cipher, field, of, counts)?;
+            let deleted = &self.decided.deleted[rule_number];
+            let is_deleted = |row: usize| deleted.contains(&self.old.key(row));
+            let (column, found) =
+                ids.column(&self.decided.cipher, field, of, counts, is_deleted)?;
             self.columns[reference.field] = Some(column);
             for (row, found) in found.into_iter().enumerate() {
                 let is_missing = matches!(found, Found::Missing | Found::Several)

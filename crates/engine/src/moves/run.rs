@@ -314,6 +314,7 @@ async fn attempt(move_job: &MoveJob, gate: &Gate) -> Result<MoveReport, EngineEr
         let lease = no_lease(job, name);
         let (mut state, secret) = state(move_job, target.as_mut()).await?;
         fix(&mut state, &plan, target.as_mut()).await?;
+        state.shape(&plan, state.runs + 1);
         let mut session =
             Session::new(job, target, lease, name, state.runs + 1, true, gate.clone());
         session.show_values = move_job.show_values;
@@ -441,10 +442,7 @@ async fn under_lease(
     state.runs += 1;
     state.verified = false;
     *control = Some(Control::begin(move_job, state.runs, ledger, lease, gate).await?);
-    for rule in &plan.rules {
-        let columns = rule.written.fields.iter().map(|field| field.name.clone()).collect();
-        state.shape(&rule.rule.name, columns);
-    }
+    state.shape(plan, state.runs);
     let (job, name) = (&move_job.job, &plan.mapping.name);
     let mut session =
         Session::new(job, target, lease.clone(), name, state.runs, false, gate.clone());

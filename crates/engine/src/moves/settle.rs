@@ -94,7 +94,9 @@ pub(super) async fn told_stuck(
     for (_, other) in others() {
         each_stored(session, &pack_area(&other.rule.name), |stored| {
             let mut buffer = Vec::new();
-            each_entry(stored, |entry| own.extend(keys.take(&written_key_hash(entry.new, &mut buffer))))
+            each_entry(stored, |entry| {
+                own.extend(keys.take(&written_key_hash(entry.new, &mut buffer)))
+            })
         })
         .await?;
     }
@@ -105,7 +107,10 @@ pub(super) async fn told_stuck(
             (NoteKind::AlreadyThere, ANOTHERS)
         } else if !gone.is_empty() && gone.contains(&there_as(planned, session, &new).await?) {
             // It is tried again once that one is deleted.
-            (NoteKind::Rejected, "a row that is gone from the source has its key, as the target compares")
+            (
+                NoteKind::Rejected,
+                "a row that is gone from the source has its key, as the target compares",
+            )
         } else {
             (NoteKind::AlreadyThere, STRANGERS)
         };

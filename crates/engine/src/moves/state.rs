@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use dunlin_model::moves::{IdKind, Mapping};
 
 use super::fixed::Fixed;
+use super::plan::MovePlan;
 use super::ports::Stored;
 use crate::{ErrorKind, TargetError};
 
@@ -98,11 +99,15 @@ impl MoveState {
         (state, secret)
     }
 
-    /// Remembers the columns that a rule writes from this run on.
-    pub(super) fn shape(&mut self, rule: &str, columns: Vec<String>) {
-        let known = self.shapes.entry(rule.to_owned()).or_default();
-        if known.last().is_none_or(|(_, before)| *before != columns) {
-            known.push((self.runs, columns));
+    /// Remembers the columns that rules write from a run on.
+    pub(super) fn shape(&mut self, plan: &MovePlan, run: u32) {
+        for rule in &plan.rules {
+            let columns: Vec<String> =
+                rule.written.fields.iter().map(|field| field.name.clone()).collect();
+            let known = self.shapes.entry(rule.rule.name.clone()).or_default();
+            if known.last().is_none_or(|(_, before)| *before != columns) {
+                known.push((run, columns));
+            }
         }
     }
 

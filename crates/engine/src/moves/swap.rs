@@ -18,6 +18,7 @@ use super::key_set::key_hash;
 use super::pack::Entry;
 use super::plan::MovePlan;
 use super::report::{Note, NoteKind, RuleReport};
+use super::row_hash::RowHash;
 use super::session::Session;
 use super::settle::{delete_gone, take_over};
 use super::verify::{WantedBack, forget};

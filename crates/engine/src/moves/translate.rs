@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
 use arrow::buffer::{Buffer, NullBuffer};
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
+use super::absent::Absent;
 use super::arrow_type::arrow_type;
 use super::ids::{IdCipher, Tag};
 use super::key::{KeyColumns, Part, RowKey, columns_of};
@@ -30,6 +31,10 @@ pub(super) struct Ids {
     pub(super) assigned: Runs<(u128, u64)>,
     /// Ids of rows that were found.
     pub(super) matched: Matched,
+    /// The column that its rows have their ids in, where absent ones are known.
+    pub(super) own: Option<Field>,
+    /// Ids that no reference goes to.
+    pub(super) absent: Absent,
 }
 
 /// What became of one reference.
@@ -56,6 +61,24 @@ impl Ids {
             leaders: KeyMap::new(room),
             assigned: Runs::new(room),
             matched: Matched::new(room),
+            own: None,
+            absent: Absent::new(room),
+        }
+    }
+
+    /// Whether the row of an old key is not to be referred to, although the source has it.
+    pub(super) fn is_absent(
+        &self,
+        cipher: &IdCipher,
+        old: &RowKey,
+        is_deleted: impl Fn() -> Result<bool, TargetError>,
+    ) -> Result<bool, TargetError> {
+        let Some(own) = self.own.as_ref().filter(|_| !self.absent.is_empty()) else {
+            return Ok(false);
+        };
+        match self.id(cipher, own, old)? {
+            Some(id) => self.absent.has(&id, is_deleted),
+            None => Ok(false),
         }
     }
 
@@ -94,18 +117,20 @@ impl Ids {
         Ok(Some(RowKey(vec![part])))
     }
 
-    /// New ids for a column of old keys, and what became of each.
+    /// New ids for a column of old keys, and what became of each. `is_deleted`: whether the row that
+    /// refers was deleted by the application itself.
     pub(super) fn column(
         &self,
         cipher: &IdCipher,
         field: &Field,
         old: &ArrayRef,
         counts: impl Fn(usize) -> bool,
+        is_deleted: impl Fn(usize) -> Result<bool, TargetError>,
     ) -> Result<(ArrayRef, Vec<Found>), TargetError> {
         let keys = KeyColumns::of(std::slice::from_ref(old))?;
         let to = arrow_type(&field.value_type, true);
         if let (true, Some(numbers)) = (self.is_plain(field), keys.numbers()) {
-            return self.derived(cipher, numbers, true, counts);
+            return self.derived(cipher, numbers, true, counts, is_deleted);
         }
         let none = RowKey(vec![Part::Null]);
         let mut found = Vec::with_capacity(keys.len());
@@ -114,7 +139,7 @@ impl Ids {
             let key = keys.key(row);
             let (what, id) = if key.0 == [Part::Null] || !counts(row) {
                 (Found::Null, None)
-            } else if self.exists(&key)? {
+            } else if self.exists(&key)? && !self.is_absent(cipher, &key, || is_deleted(row))? {
                 match self.id(cipher, field, &key)? {
                     Some(id) => (Found::Id, Some(id)),
                     None => (self.without(&key)?, None),
@@ -148,7 +173,7 @@ impl Ids {
     ) -> Result<Option<ArrayRef>, TargetError> {
         let numbers = old.numbers().filter(|numbers| numbers.null_count() == 0);
         let Some(numbers) = numbers.filter(|_| self.is_plain(field)) else { return Ok(None) };
-        Ok(Some(self.derived(cipher, numbers, false, |_| true)?.0))
+        Ok(Some(self.derived(cipher, numbers, false, |_| true, |_| Ok(false))?.0))
     }
 
     fn is_plain(&self, field: &Field) -> bool {
@@ -163,6 +188,7 @@ impl Ids {
         numbers: &arrow::array::Int64Array,
         must_exist: bool,
         counts: impl Fn(usize) -> bool,
+        is_deleted: impl Fn(usize) -> Result<bool, TargetError>,
     ) -> Result<(ArrayRef, Vec<Found>), TargetError> {
         let mut found = Vec::with_capacity(numbers.len());
         let mut wanted = Vec::with_capacity(numbers.len());
@@ -186,6 +212,14 @@ impl Ids {
         let mut ids = cipher.of_numbers(self.tag, &wanted);
         for (row, leader) in others {
             ids[row] = cipher.derive(self.tag, &leader);
+        }
+        if must_exist && let Some(own) = self.own.as_ref().filter(|_| !self.absent.is_empty()) {
+            for (row, found) in found.iter_mut().enumerate().filter(|(_, f)| **f == Found::Id) {
+                let id = RowKey(vec![derived_part(ids[row], own)]);
+                if self.absent.has(&id, || is_deleted(row))? {
+                    *found = Found::Missing;
+                }
+            }
         }
         let nulls: NullBuffer = found.iter().map(|found| *found == Found::Id).collect();
         let values = Buffer::from_vec(ids.into_flattened());

@@ -66,8 +66,7 @@ pub(super) fn judge(sides: Sides, conflicts: Conflicts) -> Verdict {
         (None, None, Some(_)) => Verdict::Nothing,
         (None, Some((_, written_as)), Some(_)) => {
             // A row that was there before the move is kept, whatever becomes of the old one.
-            let is_theirs =
-                sides.is_theirs() && (keeps_theirs || written_as == WrittenAs::Adopted);
+            let is_theirs = sides.is_theirs() && (keeps_theirs || written_as == WrittenAs::Adopted);
             left_if(conflicts.gone_here == Gone::Keep || is_theirs, DifferenceKind::Gone)
         }
     }

@@ -199,9 +199,8 @@ async fn judge(
             let Some(finding) = found.get(&key) else { continue };
             // Kept from before an edit of the mapping, since its old row is gone or can't be read: it was
             // written with other columns, over which it can't be compared any more.
-            let is_kept = !finding.is_ours
-                && entry.run != ADOPTED
-                && !writer.shapes.is_current(entry.run);
+            let is_kept =
+                !finding.is_ours && entry.run != ADOPTED && !writer.shapes.is_current(entry.run);
             if is_kept && !finding.is_missing {
                 continue;
             }

@@ -71,8 +71,9 @@ fn emptied(mapping: &str) -> String {
 
 #[test]
 fn ids_are_of_the_rows_and_of_the_key_of_the_first_run() {
-    let (library, ran) =
-        refused(&assigned("a", ""), |library| map(library, &assigned("a", "[from.a]\nkey = \"code\"\n")));
+    let (library, ran) = refused(&assigned("a", ""), |library| {
+        map(library, &assigned("a", "[from.a]\nkey = \"code\"\n"))
+    });
     says(&ran, &["`id` (number)", "`code` (text)", "moves/library.toml:6", "key = \"id\""]);
     map(&library, &assigned("b", ""));
     says(&library.run("move run library"), &["ids of `x` were those of `a`", "`b`"]);
@@ -156,7 +157,8 @@ fn a_rule_that_is_gone_leaves_no_rows_unseen() {
     let first = copied("t", "t1", "");
     let (library, ran) = refused(&first, |library| map(library, &copied("s", "t1", "")));
     says(&ran, &["no rule `t`", "still in t1", "renamed to `s`", "[into.t]"]);
-    let none = format!("{HEAD}[into.u]\nfrom = \"b\"\ntable = \"t2\"\nset.id = \"id\"\nset.v = \"v\"\n");
+    let none =
+        format!("{HEAD}[into.u]\nfrom = \"b\"\ntable = \"t2\"\nset.id = \"id\"\nset.v = \"v\"\n");
     map(&library, &none);
     let ran = library.run("move finish library").exits(REFUSED);
     says(&ran, &["no rule `t`", "where = \"false\""]);

@@ -33,8 +33,7 @@ fn orders(library: &Library) -> String {
 #[test]
 fn a_row_of_the_application_with_the_same_key_is_not_referred_to() {
     for (missing, orders_after) in [("leave out", "1:1"), ("null", "1:1\n2:-"), ("error", "1:1")] {
-        let library =
-            Library::of(OLD, &new("REFERENCES person (id)"), &mapping("keep", missing));
+        let library = Library::of(OLD, &new("REFERENCES person (id)"), &mapping("keep", missing));
         library.run("move run library").exits(0);
         library.new_one("INSERT INTO person (n) VALUES ('App Eve')");
         library.old("INSERT INTO p VALUES (3, 'Old Carl'); INSERT INTO o VALUES (2, 3, 'secret');");
@@ -62,6 +61,9 @@ fn a_row_that_the_application_has_deleted_is_missing() {
             library.run("move run library").exits(0);
             assert_eq!(orders(&library), "1:1\n2:-", "{kind} {references}");
             library.run("move verify library").exits(0);
+        }
+        if !references.is_empty() {
+            continue;
         }
         library.edit("[ids]", "[conflicts]\ndeleted_there = \"restore\"\n[ids]");
         library.run("move run library").exits(0);
