@@ -6,14 +6,15 @@ use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
-use super::chunk::{Postponed, new_keys};
+use super::chunk::Postponed;
 use super::circles::HELD_ROWS_MAX;
 use super::columns::bug;
-use super::key::{RowKey, columns_of};
+use super::key::{KeyColumns, RowKey, columns_of};
 use super::key_set::{key_hash, written_key_hash};
 use super::matching::Adopted;
 use super::pack::{Entry, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
+use super::ports::Written;
 use super::produce::batch;
 use super::report::{Note, NoteKind};
 use super::session::Session;
@@ -24,6 +25,9 @@ use crate::{ErrorKind, TargetError};
 
 /// Rows that are deleted in one transaction.
 const DELETE_ROWS: usize = 1_000;
+
+/// Keys that are looked for at once.
+const FETCHED_AT_ONCE: usize = 500;
 
 /// A table with fewer rows may lose as many as it likes.
 const SMALL_TABLE_ROWS: u64 = 100;
@@ -100,12 +104,18 @@ pub(super) async fn told_stuck(
         })
         .await?;
     }
+    let there = if gone.is_empty() {
+        HashSet::new()
+    } else {
+        let keys: Vec<&RowKey> = stuck.iter().map(|one| &one.entry.new).collect();
+        there_exactly(planned, session, &keys).await?
+    };
     let mut notes = Vec::with_capacity(stuck.len());
     for one in stuck {
         let (old, new) = (one.entry.old, one.entry.new);
         let (kind, reason) = if own.contains(&key_hash(&new)) {
             (NoteKind::AlreadyThere, ANOTHERS)
-        } else if !gone.is_empty() && gone.contains(&there_as(planned, session, &new).await?) {
+        } else if is_taken_for_gone(&new, &gone, &there, planned, session).await? {
             // It is tried again once that one is deleted.
             (
                 NoteKind::Rejected,
@@ -119,17 +129,49 @@ pub(super) async fn told_stuck(
     Ok(notes)
 }
 
-/// The key that a row has in the target, which need not tell it from another by every letter.
-async fn there_as(
+/// Whether the target takes a key for that of a row which is gone from the source.
+async fn is_taken_for_gone(
+    key: &RowKey,
+    gone: &HashSet<&RowKey>,
+    there: &HashSet<RowKey>,
     rule: &PlannedRule,
     session: &mut Session<'_>,
-    key: &RowKey,
-) -> Result<RowKey, TargetError> {
-    let keys = key_batch(rule, std::iter::once(key))?;
-    let found = session.target.fetch(&rule.written, &keys, false).await?;
-    let found = session.normalised_rows(&rule.written.fields, found).await?;
-    let found = new_keys(rule, &found.rows)?;
-    Ok(if found.len() > 0 { found.key(0) } else { key.clone() })
+) -> Result<bool, TargetError> {
+    if gone.is_empty() || there.contains(key) {
+        return Ok(false);
+    }
+    let found = fetch_keys(rule, session, &[key]).await?;
+    Ok((0..found.len()).any(|row| gone.contains(&found.key(row))))
+}
+
+/// Of some keys those that the target has by the letter.
+async fn there_exactly(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    keys: &[&RowKey],
+) -> Result<HashSet<RowKey>, TargetError> {
+    let mut there = HashSet::new();
+    for some in keys.chunks(FETCHED_AT_ONCE) {
+        let found = fetch_keys(rule, session, some).await?;
+        there.extend((0..found.len()).map(|row| found.key(row)));
+    }
+    Ok(there)
+}
+
+/// The keys that rows of these keys have in the target, which need not tell two keys apart by every
+/// letter.
+async fn fetch_keys(
+    rule: &PlannedRule,
+    session: &mut Session<'_>,
+    keys: &[&RowKey],
+) -> Result<KeyColumns, TargetError> {
+    let written = &rule.written;
+    let fields: Vec<_> = written.key.iter().map(|place| written.fields[*place].clone()).collect();
+    let only = Written { key: (0..fields.len()).collect(), fields, ..written.clone() };
+    let keys = key_batch(rule, keys.iter().copied())?;
+    let found = session.target.fetch(&only, &keys, false).await?;
+    let found = session.normalised_rows(&only.fields, found).await?;
+    KeyColumns::of(found.rows.columns())
 }
 
 async fn adopt(
