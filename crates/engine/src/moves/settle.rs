@@ -27,7 +27,7 @@ use crate::{ErrorKind, TargetError};
 const DELETE_ROWS: usize = 1_000;
 
 /// Keys that are looked for at once.
-const FETCHED_AT_ONCE: usize = 500;
+const FOUND_AT_ONCE: usize = 500;
 
 /// A table with fewer rows may lose as many as it likes.
 const SMALL_TABLE_ROWS: u64 = 100;
@@ -105,17 +105,17 @@ pub(super) async fn told_stuck(
         .await?;
     }
     let there = if gone.is_empty() {
-        HashSet::new()
+        vec![None; stuck.len()]
     } else {
         let keys: Vec<&RowKey> = stuck.iter().map(|one| &one.entry.new).collect();
-        there_exactly(planned, session, &keys).await?
+        keys_there(planned, session, &keys).await?
     };
     let mut notes = Vec::with_capacity(stuck.len());
-    for one in stuck {
+    for (one, there) in stuck.into_iter().zip(there) {
         let (old, new) = (one.entry.old, one.entry.new);
         let (kind, reason) = if own.contains(&key_hash(&new)) {
             (NoteKind::AlreadyThere, ANOTHERS)
-        } else if is_taken_for_gone(&new, &gone, &there, planned, session).await? {
+        } else if there.is_some_and(|there| gone.contains(&there)) {
             // It is tried again once that one is deleted.
             (
                 NoteKind::Rejected,
@@ -129,49 +129,29 @@ pub(super) async fn told_stuck(
     Ok(notes)
 }
 
-/// Whether the target takes a key for that of a row which is gone from the source.
-async fn is_taken_for_gone(
-    key: &RowKey,
-    gone: &HashSet<&RowKey>,
-    there: &HashSet<RowKey>,
-    rule: &PlannedRule,
-    session: &mut Session<'_>,
-) -> Result<bool, TargetError> {
-    if gone.is_empty() || there.contains(key) {
-        return Ok(false);
-    }
-    let found = fetch_keys(rule, session, &[key]).await?;
-    Ok((0..found.len()).any(|row| gone.contains(&found.key(row))))
-}
-
-/// Of some keys those that the target has by the letter.
-async fn there_exactly(
+/// The key that the row of each of these keys has in the target, which need not tell two keys apart by
+/// every letter.
+async fn keys_there(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     keys: &[&RowKey],
-) -> Result<HashSet<RowKey>, TargetError> {
-    let mut there = HashSet::new();
-    for some in keys.chunks(FETCHED_AT_ONCE) {
-        let found = fetch_keys(rule, session, some).await?;
-        there.extend((0..found.len()).map(|row| found.key(row)));
-    }
-    Ok(there)
-}
-
-/// The keys that rows of these keys have in the target, which need not tell two keys apart by every
-/// letter.
-async fn fetch_keys(
-    rule: &PlannedRule,
-    session: &mut Session<'_>,
-    keys: &[&RowKey],
-) -> Result<KeyColumns, TargetError> {
+) -> Result<Vec<Option<RowKey>>, TargetError> {
     let written = &rule.written;
     let fields: Vec<_> = written.key.iter().map(|place| written.fields[*place].clone()).collect();
     let only = Written { key: (0..fields.len()).collect(), fields, ..written.clone() };
-    let keys = key_batch(rule, keys.iter().copied())?;
-    let found = session.target.fetch(&only, &keys, false).await?;
-    let found = session.normalised_rows(&only.fields, found).await?;
-    KeyColumns::of(found.rows.columns())
+    let mut all = Vec::with_capacity(keys.len());
+    for some in keys.chunks(FOUND_AT_ONCE) {
+        let values = key_batch(rule, some.iter().copied())?;
+        let (places, found) = session.target.find(&only, &values).await?;
+        let found = session.normalise(&only.fields, found).await?;
+        let found = KeyColumns::of(found.columns())?;
+        let mut there = vec![None; some.len()];
+        for (row, place) in places.into_iter().enumerate() {
+            there[place as usize] = Some(found.key(row));
+        }
+        all.append(&mut there);
+    }
+    Ok(all)
 }
 
 async fn adopt(

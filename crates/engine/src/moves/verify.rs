@@ -193,14 +193,17 @@ async fn judge(
         return Ok(());
     }
     let conflicts = writer.conflicts;
+    let kept = writer.notes.iter().filter(|note| note.kind == NoteKind::Kept);
+    let kept: HashSet<RowKey> = kept.map(|note| note.old.clone()).collect();
     each_stored(session, &pack_area(&rule.rule.name), |stored| {
         for entry in Pack::read(stored)?.entries {
             let key = key_hash(&entry.new);
             let Some(finding) = found.get(&key) else { continue };
             // Kept from before an edit of the mapping, since its old row is gone or can't be read: it was
-            // written with other columns, over which it can't be compared any more.
-            let is_kept =
-                !finding.is_ours && entry.run != ADOPTED && !writer.shapes.is_current(entry.run);
+            // written with other columns, over which it can't be compared any more. One that was there
+            // before the move is told of, unless it has been as kept.
+            let is_told = entry.run == ADOPTED && !kept.contains(&entry.old);
+            let is_kept = !finding.is_ours && !is_told && !writer.shapes.is_current(entry.run);
             if is_kept && !finding.is_missing {
                 continue;
             }
