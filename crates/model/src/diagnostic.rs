@@ -1,9 +1,9 @@
 //! Findings about a user's files and settings.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -21,11 +21,17 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Place {
     /// The file, relative to the project's root where it is below it.
+    #[serde(serialize_with = "shown_path")]
     pub file: PathBuf,
     /// The line, from 1; `None` when the whole file is meant.
     pub line: Option<usize>,
     /// The column, from 1.
     pub column: Option<usize>,
+}
+
+/// A path in a document: as it is shown, also where its name is no UTF-8.
+pub(crate) fn shown_path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
 }
 
 impl Place {

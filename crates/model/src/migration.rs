@@ -31,6 +31,7 @@ impl Direction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Script {
     /// The file, relative to the project's root where it is below it.
+    #[serde(serialize_with = "crate::diagnostic::shown_path")]
     pub file: PathBuf,
     /// The statements, without a BEGIN … COMMIT around all of them.
     pub statements: Vec<Statement>,
@@ -42,6 +43,7 @@ pub struct Script {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Program {
     /// The file, relative to the project's root where it is below it.
+    #[serde(serialize_with = "crate::diagnostic::shown_path")]
     pub file: PathBuf,
     /// Program and arguments; never empty. It runs in the project's root.
     pub command: Vec<String>,

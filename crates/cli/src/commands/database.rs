@@ -1,5 +1,6 @@
 //! `create`, `drop`, `reset`: the database itself.
 
+use dunlin::model::Diagnostic;
 use dunlin::project::settings::DatabaseSettings;
 use serde_json::{Value, json};
 
@@ -43,9 +44,16 @@ pub(crate) async fn drop(context: &Context, yes: &YesArgs) -> Result<Exit, CliEr
 
 /// Drops the one database, creates it, and runs everything.
 pub(crate) async fn reset(context: &Context, yes: &YesArgs) -> Result<Exit, CliError> {
-    drop_one(context, yes, "reset").await?;
     let database = context.only_database("reset")?;
     let connector = context.connector(database)?;
+    // Nothing is dropped for files that could not be run afterwards.
+    let folder = database.read_folder(&context.settings.root).map_err(CliError::Diagnostics)?;
+    let parsed = folder.files.values().map(|file| file.parse(connector.dialect()));
+    let wrong: Vec<Diagnostic> = parsed.filter_map(Result::err).flatten().collect();
+    if !wrong.is_empty() {
+        return Err(CliError::Diagnostics(wrong));
+    }
+    drop_one(context, yes, "reset").await?;
     connector.create_database().await.map_err(|error| target_error(&database.name, error))?;
     let args = MigrateArgs {
         scope: MigrateScope::default(),

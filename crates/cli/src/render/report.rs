@@ -159,7 +159,7 @@ fn failure_json(failure: &Failure) -> Value {
     };
     json!({
         "kind": failure.id.kind, "version": failure.id.version, "name": failure.name,
-        "direction": failure.direction, "file": failure.file,
+        "direction": failure.direction, "file": failure.file.display().to_string(),
         "line": failure.statement.as_ref().map(|s| s.line),
         "statement": failure.number, "cause": cause, "statements_kept": failure.kept,
     })

@@ -108,3 +108,39 @@ fn a_file_that_is_no_database() {
     let runs = [project.run("status").exits(1), project.run("migrate").exits(1)];
     snapshot!("mistakes_database", project, story(&runs));
 }
+
+/// What a reset would run is read before anything is dropped.
+#[test]
+fn a_reset_drops_nothing_for_files_that_are_wrong() {
+    let project = Project::with_posts();
+    project.run("migrate").exits(0);
+    let before = project.run("status").exits(0).stdout();
+    project.run("reset --yes --migrations nope").exits(2);
+    project.write("migrations/20260109000000_text.up.sql", "INSERT INTO posts VALUES ('open;\n");
+    project.run("reset --yes").exits(2);
+    project.remove("migrations/20260109000000_text.up.sql");
+    assert_eq!(project.run("status").exits(0).stdout(), before);
+    project.run("reset --yes").exits(0);
+}
+
+#[test]
+fn one_folder_is_not_for_both_kinds() {
+    let project = Project::with_posts();
+    let run = project.run("migrate --data-migrations ./migrations/../migrations").exits(2);
+    assert!(run.stderr().contains("each of its files would run twice"), "{}", run.all());
+}
+
+/// A name that is no UTF-8 is told as well as it can be, also in documents.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_are_told() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let project = Project::with_posts();
+    let name = std::ffi::OsStr::from_bytes(b"migrations/20260109000000_\xff.up.sql");
+    std::fs::write(project.path("").join(name), "SELECT 1;\n").expect("a file");
+    for words in ["status", "status --json", "migrate --json", "plan --json"] {
+        let run = project.run(words).exits(2);
+        assert!(!run.stderr().contains("panicked"), "{}", run.all());
+    }
+}

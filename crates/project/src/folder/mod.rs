@@ -116,6 +116,16 @@ pub fn read(
     let mut errors = Vec::new();
     let mut retired = BTreeMap::new();
     let mut found = Vec::new();
+    if let (Some(schema), Some(data)) = (migrations, data_migrations)
+        && is_one_folder(schema, data)
+    {
+        let message = "this folder is that of schema migrations and that of data migrations: each \
+             of its files would run twice";
+        let help = "give data migrations a folder of their own: data_migrations = \"…\" in \
+             dunlin.toml, or --data-migrations";
+        let error = Diagnostic::error("one-folder", message);
+        return Err(vec![error.at(Place::file(shown(root, data))).help(help)]);
+    }
     for (kind, folder) in [(Kind::Schema, migrations), (Kind::Data, data_migrations)] {
         let Some(folder) = folder else { continue };
         let listing = Listing::read(root, folder, kind, &mut errors);
@@ -129,6 +139,14 @@ pub fn read(
     }
     let files = load::load(found)?;
     Ok(Folder { files: files.into_iter().map(|file| (file.id, file)).collect(), retired })
+}
+
+/// Whether two paths lead to the same folder, however they are written.
+fn is_one_folder(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// A path as it is shown and kept: relative to the root where it is below it.
