@@ -1,5 +1,6 @@
 //! Brings back what was dropped, and lets others write the tables again.
 
+use dunlin_model::moves::TableName;
 use serde::Serialize;
 
 use super::super::gate::Gate;
@@ -45,13 +46,36 @@ pub(in super::super) async fn restore(
     for kept in &journal.tables {
         counted(session, kept).await?;
     }
-    for (number, definition) in of(DefinitionKind::ForeignKey) {
+    for (number, definition) in parents_first(of(DefinitionKind::ForeignKey).collect()) {
         tell(session, "checking", definition);
         bring_back(session, &journal, *number, definition, &mut restored).await?;
         restored.foreign_keys += 1;
     }
     open(session, &journal).await?;
     Ok(Some(restored))
+}
+
+/// Foreign keys in the order in which they come back: those of a table before those that refer to it. For
+/// the former rows may have to be taken out, which the latter would hold; what refers to those rows is
+/// found when its own comes back.
+fn parents_first(mut keys: Vec<&(i64, Definition)>) -> Vec<&(i64, Definition)> {
+    let mut ordered = Vec::with_capacity(keys.len());
+    while !keys.is_empty() {
+        let waits = |key: &Definition| {
+            keys.iter().any(|(_, other)| other.table != key.table && refers_to(key, &other.table))
+        };
+        // In a circle one order is as good as another.
+        let next = keys.iter().position(|(_, key)| !waits(key)).unwrap_or(0);
+        ordered.push(keys.remove(next));
+    }
+    ordered
+}
+
+/// Whether it does, as far as its SQL tells, which may name a schema that the table's own name leaves
+/// out. It decides about an order only.
+fn refers_to(key: &Definition, table: &TableName) -> bool {
+    let to = key.to.as_deref().unwrap_or_default().replace('"', "");
+    to == table.to_string() || to.rsplit('.').next() == Some(table.name.as_str())
 }
 
 fn tell(session: &Session<'_>, phase: &str, definition: &Definition) {
@@ -203,4 +227,37 @@ pub async fn restore_move(move_job: &MoveJob) -> Result<Option<Restored>, Engine
 async fn runs(target: &mut dyn MoveTarget, name: &str) -> Result<Option<u32>, TargetError> {
     let stored = target.stored(name, AREA, 0, 1).await?;
     stored.first().map(|stored| Ok(MoveState::read(stored)?.runs)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_own_keys_come_back_before_those_that_refer_to_it() {
+        let key = |number: i64, table: &str, to: &str| {
+            let definition = Definition {
+                kind: DefinitionKind::ForeignKey,
+                name: format!("{table}_{to}"),
+                table: TableName::parse(table),
+                columns: Vec::new(),
+                to: Some(to.to_owned()),
+                to_columns: Vec::new(),
+                drop: String::new(),
+                restore: Vec::new(),
+                stays: None,
+            };
+            (number, definition)
+        };
+        let all = [
+            key(1, "tags", "shop.\"orders\""),
+            key(2, "orders", "customers"),
+            key(3, "customers", "customers"),
+            key(4, "a", "b"),
+            key(5, "b", "a"),
+        ];
+        let ordered: Vec<i64> =
+            parents_first(all.iter().collect()).iter().map(|(number, _)| *number).collect();
+        assert_eq!(ordered, [3, 2, 1, 4, 5]);
+    }
 }
