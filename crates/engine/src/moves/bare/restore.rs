@@ -62,7 +62,9 @@ fn parents_first(mut keys: Vec<&(i64, Definition)>) -> Vec<&(i64, Definition)> {
     let mut ordered = Vec::with_capacity(keys.len());
     while !keys.is_empty() {
         let waits = |key: &Definition| {
-            keys.iter().any(|(_, other)| other.table != key.table && refers_to(key, &other.table))
+            // One that a table has to itself comes after its others.
+            let is_own = |one: &Definition| one.table == key.table && refers_to(one, &one.table);
+            keys.iter().any(|(_, other)| refers_to(key, &other.table) && !is_own(other))
         };
         // In a circle one order is as good as another.
         let next = keys.iter().position(|(_, key)| !waits(key)).unwrap_or(0);
@@ -253,11 +255,13 @@ mod tests {
             key(1, "tags", "shop.\"orders\""),
             key(2, "orders", "customers"),
             key(3, "customers", "customers"),
+            key(6, "jobs", "jobs"),
+            key(7, "jobs", "customers"),
             key(4, "a", "b"),
             key(5, "b", "a"),
         ];
         let ordered: Vec<i64> =
             parents_first(all.iter().collect()).iter().map(|(number, _)| *number).collect();
-        assert_eq!(ordered, [3, 2, 1, 4, 5]);
+        assert_eq!(ordered, [3, 2, 1, 7, 6, 4, 5]);
     }
 }
