@@ -106,6 +106,14 @@ pub struct ForeignEntry {
     pub at: Option<String>,
 }
 
+impl ForeignEntry {
+    /// Numbers are compared as numbers.
+    fn is_of(&self, version: &str) -> bool {
+        let number = version.parse::<i64>().ok();
+        self.version == version || (number.is_some() && self.version.parse::<i64>().ok() == number)
+    }
+}
+
 /// Another tool's history in one database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForeignHistory {
@@ -135,11 +143,25 @@ impl ForeignHistory {
         {
             return !self.dirty;
         }
-        self.entries.iter().any(|entry| {
-            entry.applied
-                && (entry.version == version
-                    || (number.is_some() && entry.version.parse::<i64>().ok() == number))
-        })
+        self.entries.iter().any(|entry| entry.applied && entry.is_of(version))
+    }
+
+    /// Whether a version may have taken effect, or a part of it, without being applied: the tool
+    /// stopped half-way, at this version or, where it keeps one number, at it or above it.
+    #[must_use]
+    pub fn may_be_half_way(&self, version: &str) -> bool {
+        let number = version.parse::<i64>().ok();
+        let below = number.zip(self.applied_up_to).is_some_and(|(number, limit)| number <= limit);
+        self.dirty
+            && !self.is_applied(version)
+            && (below || self.entries.iter().any(|entry| !entry.applied && entry.is_of(version)))
+    }
+
+    /// The versions that are not whole where the tool stopped half-way, as it names them.
+    #[must_use]
+    pub fn half_way(&self) -> Vec<&str> {
+        let left = self.entries.iter().filter(|entry| self.dirty && !entry.applied);
+        left.map(|entry| entry.version.as_str()).collect()
     }
 }
 

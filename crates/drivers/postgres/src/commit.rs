@@ -7,6 +7,7 @@ use crate::entry::{finish_sql, record_sql};
 use crate::fence::{Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name};
 use crate::session::{APPLICATION_NAME, Session, finish, leaves_traces};
 use crate::statements::{Pipeline, check};
+use crate::step::delete_steps_sql;
 use crate::watcher::Watcher;
 
 /// Ledger writes that go into one message; a baseline of thousands is sent in several.
@@ -30,7 +31,10 @@ pub(crate) async fn commit(
     let pooled = needs_direct && session.is_pooled().await?;
     check(&work.statements, pooled)?;
 
-    let before = work.resets.iter().map(record_sql).collect::<Vec<_>>().join(";");
+    // A statement that was refused when the file still ran step by step has its row.
+    let resets = work.resets.iter().map(record_sql);
+    let before = std::iter::once(delete_steps_sql(work)).chain(resets).collect::<Vec<_>>();
+    let before = before.join(";");
     begin_fenced(session, lease, limits_of(work), &before).await?;
     failpoint("commit.begun");
     // From here on the session has whatever the file does to it, also if it fails: session locks

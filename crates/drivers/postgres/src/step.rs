@@ -327,11 +327,16 @@ fn finish_sql(work: &Work) -> String {
         sql.push(';');
         sql.push_str(&record_sql(reset));
     }
-    sql.push_str(&format!(
-        ";DELETE FROM dunlin.steps WHERE kind = '{}' AND version = {}",
-        work.entry.id.kind, work.entry.id.version
-    ));
+    sql.push(';');
+    sql.push_str(&delete_steps_sql(work));
     sql
+}
+
+pub(crate) fn delete_steps_sql(work: &Work) -> String {
+    format!(
+        "DELETE FROM dunlin.steps WHERE kind = '{}' AND version = {}",
+        work.entry.id.kind, work.entry.id.version
+    )
 }
 
 /// Runs one statement and journals it, in one transaction.

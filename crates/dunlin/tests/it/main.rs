@@ -5,6 +5,7 @@ mod backfill;
 mod data;
 mod drift;
 mod gates;
+mod half_way;
 mod programs;
 mod rollback;
 mod versions;

@@ -137,6 +137,48 @@ async fn our_migrations_that_another_tool_applied_are_not_run_again() {
 }
 
 #[tokio::test]
+async fn what_another_tool_began_is_not_run_either() {
+    let world = World::auto();
+    world.execute(
+        "CREATE TABLE a (id INTEGER); CREATE TABLE b (id INTEGER);\
+         CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, dirty BOOLEAN NOT NULL);\
+         INSERT INTO schema_migrations VALUES (2, 1);",
+    );
+    world
+        .schema("1_a.sql", "CREATE TABLE IF NOT EXISTS a (id INTEGER);")
+        .schema("2_b.sql", "CREATE TABLE IF NOT EXISTS b (id INTEGER);")
+        .schema("3_c.sql", "CREATE TABLE c (id INTEGER);");
+    let error = world.try_migrate().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("golang-migrate stopped half-way at 2"), "{text}");
+    assert_eq!(rules(error), ["half-way-elsewhere"]);
+    assert_eq!(world.value("SELECT count(*) FROM sqlite_master WHERE name = 'c'"), "0");
+    world.execute("UPDATE schema_migrations SET dirty = 0");
+    assert_eq!(rules(world.try_migrate().await.unwrap_err()), ["applied-elsewhere"]);
+    world.amend(Amendment::Baseline { to: version(2) }).await.unwrap();
+    assert_eq!(finished(&world.migrate().await), ["schema 3"]);
+}
+
+#[tokio::test]
+async fn what_another_tool_failed_at_is_not_run_after_a_baseline_below_it() {
+    let world = World::auto();
+    world.execute(
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);\
+         INSERT INTO _sqlx_migrations VALUES (1, 'a', '2026-01-01', 1, x'00', 1), \
+         (2, 'b', '2026-01-02', 0, x'00', 1);",
+    );
+    world
+        .schema("1_a.sql", "CREATE TABLE a (id INTEGER);")
+        .schema("2_b.sql", "CREATE TABLE b (id INTEGER);");
+    world.amend(Amendment::Baseline { to: version(1) }).await.unwrap();
+    assert_eq!(rules(world.try_migrate().await.unwrap_err()), ["half-way-elsewhere"]);
+    world.execute("DELETE FROM _sqlx_migrations WHERE version = 2");
+    assert_eq!(finished(&world.migrate().await), ["schema 2"]);
+}
+
+#[tokio::test]
 async fn a_baseline_keeps_away_from_data_that_somebody_is_at_work_on() {
     let world = World::manual();
     world.schema("1_a.sql", "CREATE TABLE a (id INTEGER PRIMARY KEY);");

@@ -30,6 +30,29 @@ pub(super) fn refuse(
     Some(Diagnostic::error("applied-elsewhere", message).at(Place::file(file)).help(help))
 }
 
+/// One finding for migrations of which the other tool may have run a part, or all.
+pub(super) fn stopped(
+    foreign: Option<&ForeignHistory>,
+    begun: &[(MigrationId, PathBuf)],
+) -> Option<Diagnostic> {
+    let foreign = foreign?;
+    let tool = foreign.tool;
+    let ((first, file), (last, _)) = (begun.first()?, begun.last()?);
+    let which = match begun.len() {
+        1 => format!("{first}"),
+        count => format!("{count} migrations from {first} to {}", last.version),
+    };
+    let message = format!(
+        "{tool} stopped half-way at {}, so how much of {which} has run is not known",
+        foreign.half_way().join(", ")
+    );
+    let help = format!(
+        "finish it with {tool} first, or repair what it left and set its history right (what \
+         {tool} calls force, repair or resolve); schema_history = \"none\" ignores its history"
+    );
+    Some(Diagnostic::error("half-way-elsewhere", message).at(Place::file(file)).help(help))
+}
+
 /// Alembic's table keeps only the heads of its graph. A revision that is applied but has been
 /// built upon looks like one that never ran, so whoever waits for it is told.
 pub(super) fn unseen(

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use dunlin_model::{
     Action, DataMode, Deferral, Deferred, Diagnostic, Direction, Kind, Migration, MigrationId,
-    Plan, PlannedStep,
+    Mode, Plan, PlannedStep,
 };
 
 use super::circle::circle;
+use super::half_way::Pass;
 use super::waiting::Waiting;
-use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of, resume_at};
+use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of};
 
 /// Plans a forward run.
 ///
@@ -49,6 +50,8 @@ pub(super) struct Planner<'a> {
     pub(super) counted: usize,
     /// Pending here, but applied by the other tool, in order.
     pub(super) elsewhere: Vec<(MigrationId, PathBuf)>,
+    /// Pending here, but the other tool may have begun them, in order.
+    pub(super) half_way_elsewhere: Vec<(MigrationId, PathBuf)>,
 }
 
 impl<'a> Planner<'a> {
@@ -79,6 +82,7 @@ impl<'a> Planner<'a> {
             first_schema_left: None,
             counted: 0,
             elsewhere: Vec::new(),
+            half_way_elsewhere: Vec::new(),
         }
     }
 
@@ -126,13 +130,21 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A schema migration that another tool's history holds must not run a second time.
+    /// A schema migration that another tool's history holds, or may have begun, must not run a
+    /// second time.
     fn applied_elsewhere(&mut self, id: MigrationId, migration: &Migration) -> bool {
-        let Some(foreign) = self.inputs.foreign else { return false };
-        if id.kind == Kind::Data || !foreign.is_applied(&id.version.to_string()) {
+        let Some(foreign) = self.inputs.foreign.filter(|_| id.kind == Kind::Schema) else {
             return false;
-        }
-        self.elsewhere.push((id, migration.file().clone()));
+        };
+        let version = id.version.to_string();
+        let found = if foreign.is_applied(&version) {
+            &mut self.elsewhere
+        } else if foreign.may_be_half_way(&version) {
+            &mut self.half_way_elsewhere
+        } else {
+            return false;
+        };
+        found.push((id, migration.file().clone()));
         true
     }
 
@@ -233,33 +245,21 @@ impl<'a> Planner<'a> {
         let program = matches!(migration.body, dunlin_model::Body::Program(_));
         let directives = migration.directives();
         let pass = self.inputs.ledger.entries.get(&id).map_or(1, |entry| entry.pass.max(1));
-        if migration.chunking().is_some() && action == Action::Up {
+        let mode = if migration.chunking().is_some() && action == Action::Up {
             // Its segments tell how far it is, not a journal of statements.
-            return self.plan.steps.push(PlannedStep {
+            Mode::Chunked
+        } else {
+            mode_of(self.inputs.capabilities, program, directives.no_transaction, statements)
+        };
+        let file = migration.file();
+        let whole = Pass { id, direction: Direction::Up, pass, mode, statements, file };
+        match whole.half_way(&self.inputs.ledger.steps) {
+            Ok(half_way) => self.plan.steps.push(PlannedStep {
                 action,
                 migration: migration.clone(),
-                mode: dunlin_model::Mode::Chunked,
+                mode: half_way.mode(mode),
                 pass,
-                resume_at: 0,
-            });
-        }
-        let mode =
-            mode_of(self.inputs.capabilities, program, directives.no_transaction, statements);
-        let resume = resume_at(
-            &self.inputs.ledger.steps,
-            id,
-            Direction::Up,
-            pass,
-            statements,
-            migration.file(),
-        );
-        match resume {
-            Ok(resume_at) => self.plan.steps.push(PlannedStep {
-                action,
-                migration: migration.clone(),
-                mode,
-                pass,
-                resume_at,
+                resume_at: half_way.resume_at,
             }),
             Err(error) => self.diagnostics.push(error),
         }
@@ -268,7 +268,9 @@ impl<'a> Planner<'a> {
     fn finish(mut self) -> Result<Plan, Refusal> {
         self.plan.held = self.still_held();
         self.diagnostics.extend(circle(&self.plan.held, self.inputs.folder));
-        self.diagnostics.extend(elsewhere::refuse(self.inputs.foreign, &self.elsewhere));
+        let foreign = self.inputs.foreign;
+        self.diagnostics.extend(elsewhere::refuse(foreign, &self.elsewhere));
+        self.diagnostics.extend(elsewhere::stopped(foreign, &self.half_way_elsewhere));
         if self.diagnostics.is_empty() {
             Ok(self.plan)
         } else {

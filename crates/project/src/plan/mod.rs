@@ -12,6 +12,7 @@ mod drift;
 mod elsewhere;
 mod forward;
 mod gates;
+mod half_way;
 mod overview;
 mod rollback;
 mod waiting;
@@ -19,9 +20,8 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_model::{
-    Capabilities, Checksums, DataMode, Diagnostic, Dialect, Direction, Facts, ForeignHistory, Kind,
-    LedgerView, Migration, MigrationId, Mode, OutOfOrder, Place, Restart, Statement, StepRecord,
-    StepState, Version,
+    Capabilities, DataMode, Diagnostic, Dialect, Facts, ForeignHistory, Kind, LedgerView,
+    Migration, MigrationId, Mode, OutOfOrder, Restart, Statement, Version,
 };
 
 pub use baseline::baseline;
@@ -195,63 +195,4 @@ pub(crate) fn mode_of(
     let together = capabilities.transactional_ddl
         || statements.iter().all(|statement| in_transaction(&statement.facts));
     if together { Mode::OneTransaction } else { Mode::Stepwise }
-}
-
-/// How many leading statements an earlier attempt is known to have finished.
-///
-/// # Errors
-/// The file was edited above the place where that attempt stopped.
-pub(crate) fn resume_at(
-    steps: &[StepRecord],
-    id: MigrationId,
-    direction: Direction,
-    pass: u32,
-    statements: &[Statement],
-    place: &std::path::Path,
-) -> Result<u32, Diagnostic> {
-    let mut done: Vec<&StepRecord> = steps
-        .iter()
-        .filter(|step| step.id == id && step.direction == direction && step.pass == pass)
-        .filter(|step| step.state != StepState::Failed)
-        .collect();
-    done.sort_by_key(|step| step.ordinal);
-    let mut resume = 0;
-    for step in done {
-        let index = step.ordinal as usize;
-        // A program's journal has one step and no statement to compare.
-        if statements.is_empty() && index == 0 {
-            continue;
-        }
-        let same = statements
-            .get(index)
-            .is_some_and(|s| Checksums::of_bytes(s.text.as_bytes()) == step.checksum);
-        if !same {
-            return Err(edited_half_way(id, index, place, statements.get(index)));
-        }
-        if step.state == StepState::Done && step.ordinal == resume {
-            resume += 1;
-        }
-    }
-    Ok(resume)
-}
-
-fn edited_half_way(
-    id: MigrationId,
-    index: usize,
-    place: &std::path::Path,
-    statement: Option<&Statement>,
-) -> Diagnostic {
-    let place = match statement {
-        Some(statement) => Place::at(place, statement.line, statement.column),
-        None => Place::file(place),
-    };
-    Diagnostic::error(
-        "edited-half-way",
-        format!(
-            "{id} stopped half-way, and its statement {} is not the one that was run",
-            index + 1
-        ),
-    )
-    .at(place)
-    .help("restore the statements that were already run (`dunlin status` shows how far it got); change only those after them")
 }

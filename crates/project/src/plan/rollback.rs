@@ -8,7 +8,8 @@ use dunlin_model::{
 };
 
 use super::check::nearest;
-use super::{Inputs, Refusal, drift, mode_of, resume_at};
+use super::half_way::Pass;
+use super::{Inputs, Refusal, drift, mode_of};
 
 /// How far back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,16 +304,16 @@ fn down_step(
                 down.directives.no_transaction,
                 &down.statements,
             );
-            let steps = &inputs.ledger.steps;
-            let resume = resume_at(
-                steps,
-                migration.id,
-                Direction::Down,
+            let whole = Pass {
+                id: migration.id,
+                direction: Direction::Down,
                 pass,
-                &down.statements,
-                &down.file,
-            )?;
-            (mode, resume)
+                mode,
+                statements: &down.statements,
+                file: &down.file,
+            };
+            let half_way = whole.half_way(&inputs.ledger.steps)?;
+            (half_way.mode(mode), half_way.resume_at)
         }
         None => (Mode::OneTransaction, 0),
     };
