@@ -137,3 +137,29 @@ fn who_slept_before_dropping_a_leftover_drops_nothing_else(product: Product) {
     assert_eq!(world.sql(indexes), "t_n|t");
 }
 on_each!(who_slept_before_dropping_a_leftover_drops_nothing_else: postgres, pgbouncer);
+
+/// (59) A file that stopped half-way, and is one transaction since it was put right: what it kept is
+/// not run again, and it is recorded once.
+fn what_was_begun_in_steps_is_not_begun_again(product: Product) {
+    let world = World::new(product, "steps_then_one");
+    world.schema(1, ONE_NUMBER);
+    let bad = match product {
+        Product::Mysql => "ALTER TABLE t ADD COLUM c integer;\n",
+        _ => "UPDATE nope SET n = 1;\n",
+    };
+    let directive = if product == Product::Mysql { "" } else { "-- dunlin: no-transaction\n" };
+    world.data(2, &format!("{directive}{DOUBLE}{bad}"));
+    world.run("migrate").exits(1);
+    world.data(2, DOUBLE);
+    world.run("migrate").exits(0);
+    assert_eq!(world.sql("SELECT n FROM t"), doubled(1));
+    world.data(3, &format!("{directive}{DOUBLE}{bad}"));
+    world.run("migrate").exits(1);
+    world.data(3, &format!("{DOUBLE}{DOUBLE}"));
+    world.run("migrate").exits(0);
+    assert_eq!(world.sql("SELECT n FROM t"), doubled(3));
+    assert_eq!(world.times_up(), [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM {}", world.ledger("steps"))), "0");
+    world.run("check").exits(0);
+}
+on_each!(what_was_begun_in_steps_is_not_begun_again: postgres, mysql, sqlite);
