@@ -28,6 +28,10 @@ const IDLE_IN_TRANSACTION_SECONDS_MAX: u32 = 300;
 /// and below the time that a packet of ours may take.
 const LEDGER_LOCK_SECONDS_MAX: u32 = 20;
 
+/// A SELECT's rows have no limit: rows that a program gets, or that the ledger has, would be missing
+/// where the server sets one. (DEFAULT would be the server's.)
+const ROWS_MAX: u64 = u64::MAX;
+
 /// Goes back to that after a wait of another length.
 pub(crate) const LEDGER_LOCK_WAIT: &str = "SET SESSION innodb_lock_wait_timeout = 20";
 
@@ -35,7 +39,7 @@ pub(crate) const LEDGER_LOCK_WAIT: &str = "SET SESSION innodb_lock_wait_timeout 
 pub(crate) fn settings(role: Role, database: &str) -> String {
     let mut sql = format!(
         "SET NAMES utf8mb4; USE {}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION wait_timeout = {IDLE_SECONDS_MAX}\
+         SET SESSION wait_timeout = {IDLE_SECONDS_MAX}, sql_select_limit = {ROWS_MAX}\
          /*M!100300 , idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS_MAX} */; ",
         literal::name(database)
     );
@@ -44,7 +48,7 @@ pub(crate) fn settings(role: Role, database: &str) -> String {
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
              innodb_lock_wait_timeout = {LEDGER_LOCK_SECONDS_MAX}, \
              lock_wait_timeout = {LEDGER_LOCK_SECONDS_MAX}, \
-             autocommit = 1, sql_safe_updates = 0, sql_select_limit = DEFAULT\
+             autocommit = 1, sql_safe_updates = 0\
              /*M!100101 , max_statement_time = 0 */; "
         ));
     }

@@ -111,7 +111,10 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
     let mut tried = Vec::new();
     if let (Some(hi), Body::Sql(_)) = (&extent.hi, &step.migration.body) {
         let mut after = dunlin_model::Bound::Start;
-        let mut rows = 1_000;
+        let rows_max = chunking.rows.unwrap_or(200_000).min(200_000);
+        let mut rows = rows_max.min(1_000);
+        let time = chunking.time;
+        let time = time.unwrap_or_else(|| job.limits.chunk_time_on(job.connector.dialect()));
         for _ in 0..sample {
             let marks = target.walk(&work, &after, hi, rows, 1).await?;
             let Some(mark) = marks.into_iter().next().filter(|mark| mark.rows > 0) else { break };
@@ -125,9 +128,8 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
                 break;
             }
             // Towards the size that chunks would have.
-            let share = job.limits.chunk_time_on(job.connector.dialect()).as_secs_f64()
-                / took.as_secs_f64().max(0.001);
-            rows = ((rows as f64 * share.clamp(0.1, 10.0)) as u64).clamp(1, 200_000);
+            let share = time.as_secs_f64() / took.as_secs_f64().max(0.001);
+            rows = ((rows as f64 * share.clamp(0.1, 10.0)) as u64).clamp(1, rows_max);
         }
     }
     Ok(Preview { table, work, chunking, access, row_count_estimate, holds, tried })
@@ -212,7 +214,11 @@ impl Held {
         mut self,
         outcome: Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        if !matches!(outcome, Err(EngineError::Target(_))) {
+        // Where the connection is in doubt, so is what it did: expiry covers that.
+        let is_in_doubt = matches!(
+            &outcome, Err(EngineError::Target(error)) if error.kind.remedy() == Remedy::Reconnect
+        );
+        if !is_in_doubt {
             // Expiry covers a release that fails.
             let _ = self.target.release(&self.lease).await;
         }

@@ -200,15 +200,26 @@ impl Planner<'_> {
         given && type_name.contains("int") && !only.descending
     }
 
+    /// Whether the rows that a statement puts are those that it is about: each has its own key again.
+    fn keeps(&self, key: &[KeyColumn], kept: &BTreeSet<String>) -> bool {
+        let is_kept = |column: &KeyColumn| {
+            kept.iter().any(|name| name == "*" || column::is_same(self.dialect, name, &column.name))
+        };
+        key.iter().all(is_kept)
+    }
+
     /// A row whose key changes could be done twice or never.
     fn check_statements(&mut self, key: &[KeyColumn]) {
         let names = self.names(false);
         let migration = self.migration;
         for statement in migration.statements() {
             let deeds = sql::deeds(self.dialect, statement);
-            let adds = deeds.iter().filter(|deed| names.contains(&deed.table));
-            if adds.filter_map(|deed| deed.adds.as_ref()).any(|named| !self.adds_behind(key, named))
-            {
+            let mut adds = deeds.iter().filter(|deed| names.contains(&deed.table));
+            let is_ahead = |deed: &sql::Deed| {
+                let named = deed.adds.as_ref().filter(|_| !self.keeps(key, &deed.keeps));
+                named.is_some_and(|named| !self.adds_behind(key, named))
+            };
+            if adds.any(is_ahead) {
                 self.error_in(
                     statement,
                     "inserts-ahead",

@@ -309,6 +309,12 @@ fn rows_are_not_inserted_ahead_of_the_walk() {
         "INSERT INTO posts SELECT * FROM posts WHERE :chunk",
         "INSERT INTO posts (id, title) SELECT -id, title FROM posts WHERE :chunk",
         "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING *) INSERT INTO posts SELECT * FROM x",
+        "INSERT INTO posts (id, title) SELECT id + 301, title FROM posts WHERE :chunk \
+         ON CONFLICT (id) DO UPDATE SET title = 'b'",
+        "INSERT INTO posts (title, id) SELECT id, title FROM posts WHERE :chunk \
+         ON CONFLICT (id) DO UPDATE SET title = 'b'",
+        "INSERT INTO posts SELECT id + 1, title FROM posts WHERE :chunk \
+         ON CONFLICT (id) DO UPDATE SET title = 'b'",
     ] {
         refused(planned("", statement, &posts()), "inserts-ahead", &["again", "key"]);
     }
@@ -317,6 +323,9 @@ fn rows_are_not_inserted_ahead_of_the_walk() {
         "INSERT INTO log SELECT * FROM posts WHERE :chunk",
         "INSERT INTO posts (id, title) SELECT id, 'a' FROM posts WHERE :chunk \
          ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
+        "INSERT INTO posts (title, id) SELECT lower(p.title, 'x'), p.id FROM posts p \
+         WHERE :chunk(p) ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
+        "INSERT INTO posts SELECT * FROM posts WHERE :chunk ON CONFLICT (id) DO UPDATE SET title = 'c'",
     ] {
         planned("", statement, &posts()).expect(statement);
     }

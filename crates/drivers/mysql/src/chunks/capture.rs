@@ -39,10 +39,12 @@ pub(crate) struct First(u64);
 const FIRST: &str = "/*first*/";
 
 /// Statements of ours are strict, whatever the user's run under.
-const STRICT: &str = "SET @dunlin_sql_mode = @@SESSION.sql_mode; \
-     SET SESSION sql_mode = 'STRICT_ALL_TABLES'";
+const STRICT: &str = "SET @dunlin_sql_mode = @@SESSION.sql_mode, \
+     @dunlin_safe_updates = @@SESSION.sql_safe_updates; \
+     SET SESSION sql_mode = 'STRICT_ALL_TABLES', sql_safe_updates = 0";
 
-const BACK: &str = "SET SESSION sql_mode = @dunlin_sql_mode";
+const BACK: &str =
+    "SET SESSION sql_mode = @dunlin_sql_mode, sql_safe_updates = @dunlin_safe_updates";
 
 /// A list of exact texts as JSON. They hold nothing that JSON escapes.
 fn list(columns: &[(&Column, Kind)], alias: &str) -> String {

@@ -458,7 +458,9 @@ fn truth(answers: &[Answer]) -> Result<bool, TargetError> {
         return Ok(false);
     };
     match row.number::<f64>(0) {
-        Some(value) => Ok(value != 0.0),
-        None => refused("the query's value is neither true nor false (1 or 0)"),
+        Some(0.0) => Ok(false),
+        Some(1.0) => Ok(true),
+        // A count of rows that remain would be taken for "done".
+        _ => refused("the query's value is neither true nor false (1 or 0)"),
     }
 }

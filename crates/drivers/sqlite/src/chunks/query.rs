@@ -30,20 +30,23 @@ pub(super) fn holds(connection: &Connection, control: &Control, query: &str) -> 
     })
 }
 
-/// As SQLite's WHERE takes a value.
+/// True and false are 1 and 0 here. WHERE takes any other number for true as well; a count of rows that
+/// remain would be taken for "done".
 fn truth(value: ValueRef<'_>) -> Outcome<bool> {
-    let no_answer = || refused("its value is neither true nor false (1 or 0)");
-    Ok(match value {
-        ValueRef::Null => false,
-        ValueRef::Blob(_) => return Err(no_answer().into()),
-        ValueRef::Integer(number) => number != 0,
-        ValueRef::Real(number) => number != 0.0,
-        ValueRef::Text(bytes) => std::str::from_utf8(bytes)
-            .ok()
-            .and_then(|text| text.trim().parse::<f64>().ok())
-            .map(|number| number != 0.0)
-            .ok_or_else(no_answer)?,
-    })
+    let number = match value {
+        ValueRef::Null => return Ok(false),
+        ValueRef::Blob(_) => None,
+        ValueRef::Integer(number) => Some(number as f64),
+        ValueRef::Real(number) => Some(number),
+        ValueRef::Text(bytes) => {
+            std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse::<f64>().ok())
+        }
+    };
+    match number {
+        Some(0.0) => Ok(false),
+        Some(1.0) => Ok(true),
+        _ => Err(refused("its value is neither true nor false (1 or 0)").into()),
+    }
 }
 
 fn refused(why: &str) -> TargetError {

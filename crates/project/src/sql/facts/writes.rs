@@ -18,8 +18,11 @@ pub(crate) struct Deed {
     /// The columns are surely this table's, and it does nothing else.
     pub(crate) certain: bool,
     /// The columns that it names of rows that it adds, folded; empty: all, as far as is known.
-    /// `None`: it adds none, or puts them where there are some.
+    /// `None`: it adds none.
     pub(crate) adds: Option<BTreeSet<String>>,
+    /// Rows that are there take the place of those that it adds, and these columns of theirs it takes
+    /// from the columns of the same name; `*`: all.
+    pub(crate) keeps: BTreeSet<String>,
 }
 
 /// Words that end a list of assignments.
@@ -242,6 +245,7 @@ fn update(source: Source<'_>, from: usize) -> Vec<Deed> {
             columns,
             certain: true,
             adds: None,
+            keeps: BTreeSet::new(),
         };
         return by_table.into_iter().map(deed).collect();
     }
@@ -255,7 +259,8 @@ fn update(source: Source<'_>, from: usize) -> Vec<Deed> {
     let deed = |table: String| {
         let mut columns = by_table.get(&table).cloned().unwrap_or_default();
         columns.extend(unclear.iter().cloned());
-        Deed { verb: Verb::Update, table, columns, certain: false, adds: None }
+        let keeps = BTreeSet::new();
+        Deed { verb: Verb::Update, table, columns, certain: false, adds: None, keeps }
     };
     tables.into_iter().map(deed).collect()
 }
@@ -286,6 +291,7 @@ fn delete(source: Source<'_>, from: usize) -> Vec<Deed> {
         columns: BTreeSet::new(),
         certain: true,
         adds: None,
+        keeps: BTreeSet::new(),
     };
     targets.iter().map(deed).collect()
 }
@@ -312,19 +318,67 @@ fn insert(source: Source<'_>, from: usize) -> Option<Deed> {
     skip_modifiers(&mut cursor);
     let table = cursor.name()?.key(source.dialect);
     let end = end_of_level(source, from);
-    let named = added(cursor);
+    let (named, values) = (added(cursor), cursor.at);
     let mut columns = BTreeSet::new();
-    let mut adds = !replaces;
+    let mut replaces = replaces;
     for at in cursor.at..end {
         let upserts = source.are(at, &["DO", "UPDATE", "SET"])
             || source.are(at, &["DUPLICATE", "KEY", "UPDATE"]);
         if !upserts {
             continue;
         }
-        adds = false;
+        replaces = true;
         columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
     }
-    Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds: adds.then_some(named) })
+    let keeps = if replaces { kept(source, values, end, &named) } else { BTreeSet::new() };
+    Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds: Some(named), keeps })
+}
+
+/// The columns that an INSERT's query gives from the columns of the same name; `*` for all of them.
+fn kept(source: Source<'_>, from: usize, end: usize, named: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut kept = BTreeSet::new();
+    let Some(select) = source.find_outside(from, "SELECT").filter(|at| *at < end) else {
+        return kept;
+    };
+    let until = source.find_outside(select, "FROM").map_or(end, |at| at.min(end));
+    let mut cursor = source.cursor(from);
+    let mut places = columns_in_order(&mut cursor).into_iter();
+    if named.is_empty() {
+        if source.punct(select + 1, b'*') && select + 2 == until {
+            kept.insert("*".to_owned());
+        }
+        return kept;
+    }
+    let (mut begin, mut depth) = (select + 1, 0_usize);
+    for at in select + 1..=until {
+        match source.kind(at).filter(|_| at < until) {
+            Some(Kind::Punct(b'(')) => depth += 1,
+            Some(Kind::Punct(b')')) => depth = depth.saturating_sub(1),
+            Some(Kind::Punct(b',')) if depth > 0 => {}
+            Some(Kind::Punct(b',')) | None => {
+                let Some(place) = places.next() else { break };
+                let mut item = source.cursor(begin);
+                let name = item.name().filter(|_| item.at == at);
+                if name.is_some_and(|name| name.last() == place) {
+                    kept.insert(place);
+                }
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// The list of columns after an INSERT's table, in order.
+fn columns_in_order(cursor: &mut Cursor<'_>) -> Vec<String> {
+    if cursor.eat("AS") {
+        cursor.name();
+    }
+    if !cursor.eat_punct(b'(') {
+        return Vec::new();
+    }
+    cursor.names().iter().map(|name| name.last().to_owned()).collect()
 }
 
 /// The list of columns after an INSERT's table.
@@ -357,5 +411,6 @@ fn merge(source: Source<'_>, from: usize) -> Option<Deed> {
             }
         }
     }
-    Some(Deed { verb: Verb::Update, table, columns, certain: false, adds })
+    let keeps = BTreeSet::new();
+    Some(Deed { verb: Verb::Update, table, columns, certain: false, adds, keeps })
 }
