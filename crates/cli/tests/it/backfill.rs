@@ -167,6 +167,7 @@ fn sql_in_a_header_is_blamed_for_its_own_errors() {
         ("done-when SELECT nosuch = 1 FROM posts", "`done-when` on line 2: no such column"),
         ("done-when SELECT id > 0 FROM posts", "`done-when` on line 2: "),
         ("done-when SELECT 'x'", "`done-when` on line 2: "),
+        ("done-when SELECT count(*) FROM posts", "`done-when` on line 2: "),
         ("chunk-where nosuch IS NULL", "`chunk-where` on line 2: no such column"),
     ] {
         let text = format!("-- dunlin: chunk-by posts\n-- dunlin: {header}\n{stands}");
