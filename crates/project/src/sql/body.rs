@@ -38,6 +38,8 @@ pub(super) struct Body {
     /// The last token: its word in upper case, or its first byte; empty for a string.
     previous: String,
     previous_is_end: bool,
+    /// MySQL: a statement that is no compound one has begun, whose FOR is no loop.
+    simple: bool,
     /// SQLite: how much of `; END` was just seen.
     closing: u8,
 }
@@ -51,6 +53,7 @@ impl Body {
             blocks: Vec::new(),
             previous: String::new(),
             previous_is_end: false,
+            simple: false,
             closing: 0,
         }
     }
@@ -173,11 +176,21 @@ impl Body {
                 self.blocks.push(Block::Statement);
             }
             // MariaDB's FOR loop; a trigger's FOR EACH ROW comes before any body.
-            "FOR" if (!self.blocks.is_empty() || self.words.len() == 1) && self.at_statement() => {
+            "FOR" if self.may_loop() && self.at_statement() => {
                 self.blocks.push(Block::Statement);
+            }
+            "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "RETURN" | "CALL" | "WITH" => {
+                self.simple = true;
             }
             _ => {}
         }
+    }
+
+    /// Whether a FOR here may be a loop: not `FOR EACH ROW`, nor `SELECT … FOR UPDATE`.
+    fn may_loop(&self) -> bool {
+        let trigger = self.words.last().is_some_and(|word| word == "TRIGGER");
+        let begun = if trigger { self.previous != "ROW" } else { self.simple };
+        !self.blocks.is_empty() || !begun
     }
 
     /// Whether a statement of the body can begin here.

@@ -108,9 +108,9 @@ fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Box<Diagnostic>>
             copy_data: piece.copy_data.map(slice),
         };
         if dialect == Dialect::Mysql {
-            let names = facts::dropped_one_by_one(dialect, text, &splitter.tokens);
-            if !names.is_empty() {
-                statements.extend(names.iter().map(|name| drop_one(&statement, name)));
+            let drops = facts::dropped_one_by_one(dialect, text, &splitter.tokens);
+            if !drops.is_empty() {
+                statements.extend(drops.into_iter().map(|text| drop_one(&statement, text)));
                 continue;
             }
         }
@@ -121,8 +121,7 @@ fn read(dialect: Dialect, text: &str) -> Result<Vec<Statement>, Box<Diagnostic>>
 
 /// One of the tables of a DROP that lists several: each of them commits by itself in MySQL, so
 /// each is a step of its own.
-fn drop_one(whole: &Statement, name: &str) -> Statement {
-    let text = format!("{} {name}", whole.facts.verb);
+fn drop_one(whole: &Statement, text: String) -> Statement {
     let mut splitter = split::Splitter::new(Dialect::Mysql, &text);
     let facts = match splitter.next() {
         Ok(Some(_)) => facts::read(Dialect::Mysql, &text, &splitter.tokens),

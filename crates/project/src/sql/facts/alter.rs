@@ -103,6 +103,7 @@ fn read(source: Source<'_>, range: Range<usize>) -> Change {
         "MODIFY" => column(source, range.start + 1).map(|column| Change::Retype { column }),
         "CHANGE" => change_column(source, range.start + 1),
         "CONVERT" if source.is(range.start + 1, "TO") => Some(Change::ConvertText),
+        "CONVERT" => converted(source, range.clone()),
         "TRUNCATE" => partition(source, range.start + 1).map(Change::TruncatePartition),
         "EXCHANGE" => exchange(source, range.clone()),
         "DISCARD" | "IMPORT" => Some(Change::Tablespace),
@@ -224,6 +225,15 @@ fn change_column(source: Source<'_>, at: usize) -> Option<Change> {
 fn exchange(source: Source<'_>, range: Range<usize>) -> Option<Change> {
     let at = range.into_iter().find(|&i| source.are(i, &["WITH", "TABLE"]))?;
     table_after(source, at + 2).map(Change::Exchange)
+}
+
+/// MariaDB: a partition becomes a table, or a table becomes a partition.
+fn converted(source: Source<'_>, range: Range<usize>) -> Option<Change> {
+    if source.is(range.start + 1, "TABLE") {
+        return table_after(source, range.start + 2).map(Change::Attach);
+    }
+    let to = range.into_iter().find(|&i| source.are(i, &["TO", "TABLE"]))?;
+    Some(Change::Detach { partition: table_after(source, to + 2), concurrently: false })
 }
 
 /// `[COLUMN] [IF [NOT] EXISTS] name`

@@ -1,14 +1,15 @@
 //! What a statement takes away from data that is there.
 //!
 //! Only what holds data counts: a view, an index or a routine can be made again. Where a body is
-//! not read (DO, dynamic SQL) its words decide, in doubt for "it destroys".
+//! not read (DO, dynamic SQL) its words decide: see `unread`.
 
 use dunlin_model::{Destruction, DestructionKind, Dialect};
 
 use super::alter::Change;
 use super::head::{Act, Head};
 use super::source::Name;
-use super::{Reading, is_string, is_table, tables};
+use super::unread::{strings_destroy, text_destroys};
+use super::{Reading, is_table, tables};
 
 pub(super) fn read(reading: &Reading<'_>) -> Vec<Destruction> {
     let mut found = match &reading.head {
@@ -66,6 +67,11 @@ fn altered(reading: &Reading<'_>, head: &Head) -> Vec<Destruction> {
             Change::ConvertText => found.push(of(Retype, "the text columns of", &table)),
             Change::TruncatePartition(name) => {
                 found.push(of(Truncate, "partition", &format!("{name} of {table}")));
+            }
+            // Its rows are no longer found in the table.
+            Change::Detach { partition, .. } => {
+                let name = partition.as_ref().map_or("", Name::last);
+                found.push(of(Drop, "partition", &format!("{name} of {table}")));
             }
             Change::Exchange(_) | Change::Tablespace => found.push(of(Drop, "rows of", &table)),
             _ => {}
@@ -144,17 +150,17 @@ fn other(reading: &Reading<'_>) -> Vec<Destruction> {
                 .map(|(from, _)| of(Rename, "table", &key(reading, from)))
                 .collect()
         }
-        ("DO", Dialect::Postgres) if strings_destroy(reading) => {
+        ("DO", Dialect::Postgres) if strings_destroy(source) => {
             vec![Destruction { kind: Drop, object: "something in a DO block".to_owned() }]
         }
         // MySQL's dynamic SQL: the text that EXECUTE will run is written here.
-        ("SET" | "PREPARE" | "SELECT", Dialect::Mysql)
-            if (source.punct(1, b'@') || reading.first != "SET") && strings_destroy(reading) =>
+        ("SET" | "PREPARE" | "SELECT" | "WITH" | "EXECUTE" | "CALL", Dialect::Mysql)
+            if (source.punct(1, b'@') || reading.first != "SET") && strings_destroy(source) =>
         {
             vec![Destruction { kind: Drop, object: "something in dynamic SQL".to_owned() }]
         }
         ("BEGIN" | "IF" | "CASE" | "LOOP" | "WHILE" | "REPEAT" | "FOR", Dialect::Mysql)
-            if names_destruction(&body_text(reading)) =>
+            if text_destroys(Dialect::Mysql, body_text(reading)) =>
         {
             vec![Destruction { kind: Drop, object: "something in a compound statement".to_owned() }]
         }
@@ -162,76 +168,10 @@ fn other(reading: &Reading<'_>) -> Vec<Destruction> {
     }
 }
 
-fn body_text(reading: &Reading<'_>) -> String {
+fn body_text<'a>(reading: &Reading<'a>) -> &'a str {
     let tokens = reading.source.tokens;
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
-        return String::new();
+        return "";
     };
-    reading.source.text.get(first.start()..last.end()).unwrap_or_default().to_owned()
-}
-
-/// Whether a string in the statement holds SQL that destroys something.
-fn strings_destroy(reading: &Reading<'_>) -> bool {
-    let source = reading.source;
-    (0..source.len())
-        .filter(|&i| is_string(source.kind(i)))
-        .any(|i| names_destruction(source.token_text(i)))
-}
-
-/// Whether a text that may be SQL, or may build SQL, names something that destroys data.
-/// It is not parsed: comments count, and in doubt the answer is yes.
-pub(super) fn names_destruction(text: &str) -> bool {
-    // What can follow DROP and RENAME without any data going.
-    const HOLDS_NOTHING: [&str; 23] = [
-        "INDEX",
-        "KEY",
-        "CONSTRAINT",
-        "FUNCTION",
-        "PROCEDURE",
-        "ROUTINE",
-        "TRIGGER",
-        "VIEW",
-        "POLICY",
-        "RULE",
-        "DEFAULT",
-        "NOT",
-        "ROLE",
-        "USER",
-        "FOREIGN",
-        "PRIMARY",
-        "CHECK",
-        "PUBLICATION",
-        "PREPARE",
-        "SEQUENCE",
-        "EVENT",
-        "TEMPORARY",
-        "MATERIALIZED",
-    ];
-    let is = |word: &str, wanted: &str| word.eq_ignore_ascii_case(wanted);
-    let mut words = text
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty())
-        .peekable();
-    // The three words before.
-    let mut before = [""; 3];
-    let mut alters = false;
-    while let Some(word) = words.next() {
-        let next = words.peek().copied().unwrap_or_default();
-        let found = if is(word, "DROP") || is(word, "RENAME") {
-            !HOLDS_NOTHING.iter().any(|w| is(next, w))
-        } else if is(word, "MODIFY") || is(word, "CHANGE") {
-            alters
-        } else if is(word, "TYPE") {
-            // ALTER c TYPE, ALTER COLUMN c TYPE, SET DATA TYPE
-            is(before[1], "ALTER") || is(before[0], "ALTER") || is(before[2], "DATA")
-        } else {
-            is(word, "TRUNCATE")
-        };
-        if found {
-            return true;
-        }
-        alters |= is(word, "ALTER");
-        before = [before[1], before[2], word];
-    }
-    false
+    reading.source.text.get(first.start()..last.end()).unwrap_or_default()
 }

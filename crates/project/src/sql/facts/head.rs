@@ -32,7 +32,7 @@ pub(super) struct Head {
 }
 
 /// Longer phrases come before those that begin them.
-const OBJECTS: [&str; 46] = [
+const OBJECTS: [&str; 47] = [
     "MATERIALIZED VIEW",
     "FOREIGN TABLE",
     "FOREIGN DATA WRAPPER",
@@ -46,6 +46,7 @@ const OBJECTS: [&str; 46] = [
     "LARGE OBJECT",
     "OWNED BY",
     "TABLE",
+    "TABLES",
     "INDEX",
     "VIEW",
     "SEQUENCE",
@@ -125,6 +126,7 @@ impl Head {
             if let Some((object, words)) = object_at(source, at) {
                 self.object = match object {
                     "SCHEMA" if source.dialect == Dialect::Mysql => "DATABASE",
+                    "TABLES" => "TABLE",
                     object => object,
                 };
                 return Some(at + words);
@@ -161,6 +163,13 @@ impl Head {
             table.eat("ONLY");
             self.on = table.name();
             cursor.at = table.at;
+        }
+        if self.act == Act::Alter && self.object == "TABLE" && source.dialect == Dialect::Mysql {
+            // MariaDB: ALTER TABLE a WAIT 5 DROP COLUMN b
+            if cursor.eat("WAIT") {
+                cursor.at += 1;
+            }
+            cursor.eat("NOWAIT");
         }
         self.rest = cursor.at;
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use dunlin_model::{Destruction, DestructionKind, Dialect, Facts, Statement};
 
 use super::Source;
-use super::destruction::names_destruction;
 use super::head::Head;
+use super::unread::text_destroys;
 use crate::sql::lex::{Kind, Token};
 use crate::sql::split::Splitter;
 
@@ -56,7 +56,7 @@ impl Routines {
     /// Takes in a CREATE FUNCTION or CREATE PROCEDURE.
     pub(in crate::sql) fn define(&mut self, dialect: Dialect, text: &str) {
         if let Some(name) = defined_name(dialect, text) {
-            let destroys = names_destruction(text);
+            let destroys = text_destroys(dialect, text);
             *self.0.entry(name).or_default() |= destroys;
         }
     }
@@ -84,7 +84,7 @@ impl Routines {
 
     fn called(&self, dialect: Dialect, text: &str) -> BTreeMap<String, bool> {
         let tokens = tokens(dialect, text);
-        let source = Source { dialect, text, tokens: &tokens };
+        let source = Source { dialect, text, tokens: &tokens }.behind_settings();
         let mut called = BTreeMap::new();
         let mut at = 0;
         while at < source.len() {

@@ -16,6 +16,7 @@ pub(super) mod source;
 mod tables;
 mod traces;
 mod transaction;
+mod unread;
 mod writes;
 
 use dunlin_model::{Control, Dialect, Facts};
@@ -98,7 +99,7 @@ fn is_table(object: &str) -> bool {
 
 /// Reads a statement. `text` is the file that the tokens are of.
 pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
-    let reading = Reading::new(Source { dialect, text, tokens });
+    let reading = Reading::new(Source { dialect, text, tokens }.behind_settings());
     Facts {
         verb: verb(&reading),
         control: control(reading.source),
@@ -116,7 +117,7 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
 
 /// Every write of a statement.
 pub(super) fn deeds(dialect: Dialect, text: &str, tokens: &[Token]) -> Vec<Deed> {
-    writes::read(Source { dialect, text, tokens })
+    writes::read(Source { dialect, text, tokens }.behind_settings())
 }
 
 /// How a table is known in [`Facts::tables`], from its name as it is written; `None` where that
@@ -146,9 +147,10 @@ pub(super) fn selects_into(dialect: Dialect, text: &str, tokens: &[Token]) -> bo
     !inserts && source.find_outside(0, "INTO").is_some()
 }
 
-/// The names that a DROP lists, as written, where each would be dropped on its own.
+/// Where a DROP lists several, each of which would be dropped on its own: a statement for each.
 pub(super) fn dropped_one_by_one(dialect: Dialect, text: &str, tokens: &[Token]) -> Vec<String> {
-    let source = Source { dialect, text, tokens };
+    let whole = Source { dialect, text, tokens };
+    let source = whole.behind_settings();
     let Some(head) = Head::read(source) else {
         return Vec::new();
     };
@@ -161,7 +163,12 @@ pub(super) fn dropped_one_by_one(dialect: Dialect, text: &str, tokens: &[Token])
     if !splits {
         return Vec::new();
     }
-    head.names.into_iter().map(|name| name.written).collect()
+    let settings = match (tokens.first(), source.tokens.first()) {
+        (Some(first), Some(drop)) => text.get(first.start()..drop.start()).unwrap_or_default(),
+        _ => "",
+    };
+    let object = head.object;
+    head.names.into_iter().map(|name| format!("{settings}DROP {object} {}", name.written)).collect()
 }
 
 fn verb(reading: &Reading<'_>) -> String {

@@ -152,6 +152,15 @@ impl<'a> Source<'a> {
         None
     }
 
+    /// MariaDB: the statement behind `SET STATEMENT a = 1, b = 2 FOR`, which is what runs.
+    pub(in crate::sql) fn behind_settings(mut self) -> Self {
+        while self.dialect == Dialect::Mysql && self.are(0, &["SET", "STATEMENT"]) {
+            let Some(at) = self.find_outside(2, "FOR") else { break };
+            self.tokens = self.tokens.get(at + 1..).unwrap_or_default();
+        }
+        self
+    }
+
     pub(in crate::sql) fn cursor(self, at: usize) -> Cursor<'a> {
         Cursor { source: self, at }
     }
