@@ -100,6 +100,9 @@ pub struct TargetError {
     /// A value or a constraint is to blame, so that another row might pass: a duplicate key, a
     /// number out of range, a check, an exception that a trigger raised.
     pub by_row: bool,
+    /// It ended the transaction that it ran in, so that what it and those before it changed may be
+    /// committed.
+    pub may_be_kept: bool,
     /// The offset in characters from 0 within that statement where the server points to.
     pub offset: Option<usize>,
 }
@@ -115,6 +118,7 @@ impl TargetError {
             notes: Vec::new(),
             statement: None,
             by_row: false,
+            may_be_kept: false,
             offset: None,
         }
     }

@@ -273,6 +273,9 @@ fn server(error: &TargetError) {
 
 fn kept(failure: &Failure) -> String {
     match (&failure.cause, failure.kept) {
+        (Cause::Target(error), _) if error.may_be_kept => {
+            "unknown: what it changed before its transaction ended may be committed".into()
+        }
         (Cause::Program { .. }, _) => {
             "what the program did outside transactions of its own; it gets the same key again"
                 .into()

@@ -295,7 +295,7 @@ pub(crate) fn ended_within(statement: Option<usize>) -> TargetError {
         Some(_) => ("this statement", "it and those before it"),
         None => ("a statement", "it and those before it"),
     };
-    let error = TargetError::new(
+    let mut error = TargetError::new(
         ErrorKind::Refused,
         format!(
             "{subject} ended the transaction that the migration ran in: what {which} changed \
@@ -306,6 +306,7 @@ pub(crate) fn ended_within(statement: Option<usize>) -> TargetError {
         "a procedure with COMMIT or DDL in it cannot be part of a transaction: undo by hand what \
          took effect, then put `-- dunlin: no-transaction` at the top of the file",
     );
+    error.may_be_kept = true;
     match statement {
         Some(index) => error.in_statement(index),
         None => error,

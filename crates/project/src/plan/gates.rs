@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::{Body, Held, Kind, Migration, MigrationId, Place, Reference, WaitsFor};
+use dunlin_model::{
+    Body, Diagnostic, Held, Kind, Migration, MigrationId, Place, Reference, WaitsFor,
+};
 
 use super::elsewhere;
 use super::forward::Planner;
@@ -103,6 +105,7 @@ impl Planner<'_> {
         match tables(migration) {
             Some(own) => {
                 for table in own {
+                    add(self.waiting.shut_for_namesake(&table, id), Some(table.clone()));
                     add(self.waiting.shut_for(&table, id), Some(table));
                 }
                 if !says_all {
@@ -144,7 +147,11 @@ impl Planner<'_> {
     /// Whether what a reference names is in place before this migration.
     fn is_satisfied(&mut self, reference: &Reference, migration: &Migration) -> bool {
         let Some(version) = reference.version() else {
-            return self.inputs.foreign.is_some_and(|f| f.is_applied(&reference.text));
+            let foreign = self.inputs.foreign;
+            if foreign.is_none() {
+                self.refuse_name(reference, migration);
+            }
+            return foreign.is_some_and(|f| f.is_applied(&reference.text));
         };
         let known = |id: &MigrationId| {
             self.inputs.folder.files.contains_key(id)
@@ -168,11 +175,42 @@ impl Planner<'_> {
         if any {
             return true;
         }
+        if migration.id == MigrationId::schema(version) {
+            self.refuse_itself(migration);
+            return false;
+        }
         let elsewhere = self.opens(MigrationId::schema(version));
         if !elsewhere {
             self.check_known(reference, migration, Kind::Schema);
         }
         elsewhere
+    }
+
+    /// No other migration has that version: it would wait for itself for ever.
+    fn refuse_itself(&mut self, migration: &Migration) {
+        let id = migration.id;
+        let error = Diagnostic::error("circle", format!("`after` names {id} itself"))
+            .at(Place::file(migration.file()))
+            .help("take it out, or name another version");
+        if !self.diagnostics.contains(&error) {
+            self.diagnostics.push(error);
+        }
+    }
+
+    /// Only another tool's versions are names, and this database has no such tool's history.
+    fn refuse_name(&mut self, reference: &Reference, migration: &Migration) {
+        let message = format!(
+            "`after {}` is no version of a migration here, and no other tool's history was found",
+            reference.text
+        );
+        let error = Diagnostic::error("unknown-version", message)
+            .at(Place::file(migration.file()))
+            .help(
+                "put the version right; where another tool brings it, run that tool first, or                  name it in `schema_history`",
+            );
+        if !self.diagnostics.contains(&error) {
+            self.diagnostics.push(error);
+        }
     }
 
     /// A version that is nowhere is a typo, unless another tool may bring it later.

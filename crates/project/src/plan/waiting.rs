@@ -15,6 +15,8 @@ pub(super) struct Waiting {
     shut: BTreeMap<MigrationId, Option<BTreeSet<String>>>,
     /// Those of them that touch a table.
     by_table: BTreeMap<String, BTreeSet<MigrationId>>,
+    /// Those of them that touch a qualified table, by its last name.
+    by_last_name: BTreeMap<String, BTreeSet<MigrationId>>,
     /// Those of them that may touch any table.
     anywhere: BTreeSet<MigrationId>,
     /// Who looks again once this one is in place.
@@ -36,6 +38,9 @@ impl Waiting {
         }
         for table in tables.iter().flatten() {
             self.by_table.entry(table.clone()).or_default().insert(id);
+            if let Some(last) = qualified(table) {
+                self.by_last_name.entry(last.to_owned()).or_default().insert(id);
+            }
         }
         if tables.is_none() {
             self.anywhere.insert(id);
@@ -66,6 +71,9 @@ impl Waiting {
             if let Some(ids) = self.by_table.get_mut(table) {
                 ids.remove(&id);
             }
+            if let Some(ids) = qualified(table).and_then(|last| self.by_last_name.get_mut(last)) {
+                ids.remove(&id);
+            }
         }
     }
 
@@ -90,8 +98,26 @@ impl Waiting {
         Box::new(ids.into_iter().flat_map(move |ids| ids.range(..id).copied()))
     }
 
+    /// Those of them that may touch that table by another of its names: without its schema it is
+    /// whichever the search path finds.
+    pub(super) fn shut_for_namesake(&self, table: &str, id: MigrationId) -> Shut<'_> {
+        let ids = match qualified(table) {
+            Some(last) => self.by_table.get(last),
+            None => self.by_last_name.get(table),
+        };
+        Box::new(ids.into_iter().flat_map(move |ids| ids.range(..id).copied()))
+    }
+
     /// Those of them that may touch any table.
     pub(super) fn shut_anywhere(&self, id: MigrationId) -> Shut<'_> {
         Box::new(self.anywhere.range(..id).copied())
     }
+}
+
+/// The last name of a qualified table. The server's own schemas are never found by a search path.
+fn qualified(table: &str) -> Option<&str> {
+    const SERVERS_OWN: [&str; 5] =
+        ["information_schema", "pg_catalog", "performance_schema", "mysql", "sys"];
+    let (schema, last) = table.rsplit_once('.')?;
+    (!SERVERS_OWN.contains(&schema)).then_some(last)
 }

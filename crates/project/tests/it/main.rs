@@ -3,6 +3,7 @@
 mod chunked;
 mod directive;
 mod folder;
+mod gates;
 mod history;
 mod moves;
 mod plan;

@@ -100,6 +100,7 @@ async fn a_statement_that_commits_by_itself_is_found_out() {
         let file = work(version, vec![dml("INSERT INTO n VALUES (1)"), dml(text)]);
         let error = target.commit(&mut lease, &file).await.expect_err("found out");
         assert_eq!((error.kind, error.statement), (ErrorKind::Refused, index), "{error:?}");
+        assert!(error.may_be_kept, "{error:?}");
         assert!(!view(&mut target).await.entries.contains_key(&schema(version)));
     }
     // The lease knows which checkpoint stands, so that it can go on.

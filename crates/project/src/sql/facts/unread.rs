@@ -118,9 +118,7 @@ fn content(dialect: Dialect, text: &str) -> String {
                 Some('n' | 't' | 'r' | 'b' | 'f' | '0') | None => ' ',
                 Some(other) => other,
             });
-        } else if c != quote {
-            said.push(c);
-        } else if inner.next_if_eq(&quote).is_some() {
+        } else if c != quote || inner.next_if_eq(&quote).is_some() {
             said.push(c);
         } else {
             // The end, or the gap of a string that goes on in the next line.
