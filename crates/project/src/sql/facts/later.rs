@@ -67,7 +67,11 @@ impl Routines {
             statement.facts.verb.split(' ').next(),
             Some("CREATE" | "DROP" | "ALTER" | "COMMENT" | "GRANT" | "REVOKE")
         );
-        if self.0.is_empty() || defines {
+        if defines {
+            return;
+        }
+        self.note_unknown(dialect, statement);
+        if self.0.is_empty() {
             return;
         }
         let called = self.called(dialect, &statement.text);
@@ -79,6 +83,22 @@ impl Routines {
                     object: format!("something in the routine {name}"),
                 });
             }
+        }
+    }
+
+    /// A procedure that this file does not define may do anything: in doubt it destroys.
+    fn note_unknown(&self, dialect: Dialect, statement: &mut Statement) {
+        if statement.facts.verb != "CALL" {
+            return;
+        }
+        let tokens = tokens(dialect, &statement.text);
+        let source = Source { dialect, text: &statement.text, tokens: &tokens }.behind_settings();
+        let name = source.cursor(1).name().map(|name| name.key(dialect)).unwrap_or_default();
+        if !self.0.contains_key(&name) && statement.facts.destroys.is_empty() {
+            statement.facts.destroys.push(Destruction {
+                kind: DestructionKind::Drop,
+                object: format!("perhaps something in the routine {name}, defined elsewhere"),
+            });
         }
     }
 

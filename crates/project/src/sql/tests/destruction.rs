@@ -156,3 +156,15 @@ fn a_loop_is_a_procedures_body() {
         assert_eq!(texts(Mysql, &format!("{text}; SELECT 2")), [text, "SELECT 2"]);
     }
 }
+
+#[test]
+fn a_procedure_of_another_file_is_in_doubt() {
+    for (dialect, text) in [
+        (Postgres, "CALL drop_col('users', 'role')"),
+        (Mysql, "SET STATEMENT max_statement_time = 1 FOR CALL drop_col()"),
+    ] {
+        let script = parse(dialect, text).unwrap();
+        let expected = "perhaps something in the routine drop_col, defined elsewhere";
+        assert_eq!(script.statements[0].facts.destroys[0].object, expected);
+    }
+}
