@@ -72,12 +72,29 @@ async fn a_failed_data_migration_keeps_its_gate_shut_in_the_same_run() {
 }
 
 #[tokio::test]
+async fn a_data_migration_that_drops_is_held_too() {
+    let world = World::auto();
+    world
+        .schema("1_posts.sql", POSTS)
+        .data("2_fill.sql", "UPDATE posts SET nowhere = 1;")
+        .data("3_clean.sql", "DROP TABLE posts;")
+        .data("4_named.sql", "-- dunlin: independent-of data 2 3\nDROP TABLE tags;")
+        .data("5_rows.sql", "DELETE FROM posts;");
+    let report = world.migrate().await;
+    assert_eq!(finished(&report), ["schema 1", "data 4", "data 5"]);
+    assert_eq!(held(&report), ["data 3"]);
+    assert_eq!(held(&world.run_data(&[3]).await.unwrap()), ["data 3"]);
+    world.data("2_fill.sql", FILL);
+    assert_eq!(finished(&world.migrate().await), ["data 2", "data 3"]);
+}
+
+#[tokio::test]
 async fn independent_of_lets_it_run() {
     let world = World::manual();
     world
         .schema("1_posts.sql", POSTS)
         .data("2_fill.sql", FILL)
-        .schema("3_drop.sql", "-- dunlin: independent-of data 2\nDROP TABLE tags;");
+        .schema("3_drop.sql", "-- dunlin: independent-of data 2 3\nDROP TABLE tags;");
     assert_eq!(finished(&world.migrate().await), ["schema 1", "schema 3"]);
 }
 

@@ -84,6 +84,7 @@ const EVERY: &[Subject] =
     &[Subject::SchemaUp, Subject::SchemaDown, Subject::DataSql, Subject::Program, Subject::Rows];
 const UPWARD: &[Subject] = &[Subject::SchemaUp, Subject::DataSql, Subject::Program, Subject::Rows];
 const SCHEMA: &[Subject] = &[Subject::SchemaUp];
+const DESTRUCTIVE: &[Subject] = &[Subject::SchemaUp, Subject::DataSql];
 const DATA: &[Subject] = &[Subject::DataSql, Subject::Program, Subject::Rows];
 const DATA_SQL: &[Subject] = &[Subject::DataSql];
 const CHUNKED: &[Subject] = &[Subject::DataSql, Subject::Rows];
@@ -154,10 +155,10 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "independent-of",
         value: "data VERSION …",
-        subjects: SCHEMA,
+        subjects: DESTRUCTIVE,
         repeats: true,
-        meaning: "This schema migration is not held by these data migrations, although it takes \
-                  something away: they do not need it.",
+        meaning: "This migration is not held by these data migrations, although it takes something \
+                  away: they do not need it.",
         default: "every pending data migration of a lower version holds it, if it takes something \
                   away",
         example: "independent-of data 20260110094500",

@@ -28,7 +28,7 @@ pub(super) fn circle(held: &[Held], folder: &Folder) -> Option<Diagnostic> {
     }
     let message = format!("these wait for each other: {}", circle.join(", which waits for "));
     let mut error = Diagnostic::error("circle", message).help(
-        "take one `after` or `requires` out, or say `independent-of` where a schema migration takes away what the data migration does not need",
+        "take one `after` or `requires` out, or say `independent-of` where a migration takes away what the data migration does not need",
     );
     if let Some(file) = folder.files.get(&start) {
         error = error.at(Place::file(&file.up));

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use dunlin_model::{
-    Body, Diagnostic, Held, Kind, Migration, MigrationId, Place, Reference, WaitsFor,
+    Body, Destruction, DestructionKind, Diagnostic, Facts, Held, Kind, Migration, MigrationId,
+    Place, Reference, WaitsFor,
 };
 
 use super::elsewhere;
@@ -38,9 +39,9 @@ impl Planner<'_> {
                 waits.push(WaitsFor::After { reference: reference.clone() });
             }
         }
-        if id.kind == Kind::Schema {
-            self.gates(id, migration, &mut waits);
-        } else if directives.after.is_empty()
+        self.gates(id, migration, &mut waits);
+        if id.kind == Kind::Data
+            && directives.after.is_empty()
             && let Some(schema) = self.first_schema_left.filter(|schema| *schema < id)
         {
             waits.push(WaitsFor::PendingSchema { schema });
@@ -68,11 +69,7 @@ impl Planner<'_> {
                 waits.push(WaitsFor::Required { data: reference.clone(), skipped_by_person });
             }
         }
-        let Some(destruction) =
-            migration.statements().iter().find_map(|s| s.facts.destroys.first())
-        else {
-            return;
-        };
+        let Some(destruction) = destruction(id.kind, migration) else { return };
         let what = format!("{} {}", destruction.kind.verb(), destruction.object);
         for (data, skipped_by_person) in self.unopened.range(..id) {
             let independent =
@@ -282,6 +279,18 @@ impl Planner<'_> {
         }
         all
     }
+}
+
+/// What of a migration waits for lower data. To delete rows is what a data migration is for, so there
+/// a DELETE without WHERE is none.
+fn destruction(kind: Kind, migration: &Migration) -> Option<&Destruction> {
+    let counts = |facts: &Facts, found: &Destruction| {
+        kind == Kind::Schema || found.kind != DestructionKind::Truncate || facts.verb == "TRUNCATE"
+    };
+    migration
+        .statements()
+        .iter()
+        .find_map(|s| s.facts.destroys.iter().find(|found| counts(&s.facts, found)))
 }
 
 /// The tables that a migration touches; `None`: unknown, so any.
