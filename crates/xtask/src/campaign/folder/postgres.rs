@@ -2,7 +2,9 @@
 
 use super::Folder;
 
-pub(super) fn add(folder: &mut Folder, copy: bool) {
+/// `direct`: no pooler stands between. Through one there is no COPY, and no step that would do harm if
+/// a runner that was stopped sent it late.
+pub(super) fn add(folder: &mut Folder, direct: bool) {
     folder.schema(
         "concurrent_indexes",
         "-- dunlin: no-transaction\n\
@@ -48,7 +50,7 @@ pub(super) fn add(folder: &mut Folder, copy: bool) {
         "INSERT INTO visits SELECT date '2026-01-01' + id % 59, id FROM accounts;\n\
          INSERT INTO visits SELECT day, account_id FROM visits WHERE account_id % 2 = 1;\n",
     );
-    if copy {
+    if direct {
         folder.data(
             "copied",
             "COPY entries (id, account_id, amount) FROM stdin;\n\
@@ -56,11 +58,14 @@ pub(super) fn add(folder: &mut Folder, copy: bool) {
              UPDATE entries SET amount = amount * 2 + 1 WHERE id > 5000;\n",
         );
     }
+    let beside = if direct { "CONCURRENTLY " } else { "" };
     folder.schema(
         "other_indexes",
-        "-- dunlin: no-transaction\nDROP INDEX CONCURRENTLY entries_amount;\n\
-         REINDEX INDEX CONCURRENTLY entries_account;\n\
-         CREATE INDEX CONCURRENTLY audit_account ON audit (account_id);\n",
+        &format!(
+            "-- dunlin: no-transaction\nDROP INDEX {beside}entries_amount;\n\
+             REINDEX INDEX CONCURRENTLY entries_account;\n\
+             CREATE INDEX CONCURRENTLY audit_account ON audit (account_id);\n"
+        ),
     );
     folder.schema(
         "constraints",
