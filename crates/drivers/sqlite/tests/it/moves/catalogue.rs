@@ -47,7 +47,7 @@ async fn tables_and_views_with_their_keys() {
         value_type: ValueType::Int64,
         nullable: false,
         has_default: true,
-        numbering: Numbering::LargestThere,
+        numbering: Numbering::Counter,
         generated: false,
         max_chars: None,
     };
