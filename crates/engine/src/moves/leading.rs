@@ -252,7 +252,9 @@ impl Leading {
         // A leader that is on its own, and that no list says of that it has its own id.
         let leaders: BTreeSet<RowKey> = stored.values().cloned().collect();
         for leader in leaders {
-            let is_listed = stored.contains_key(&leader) || self.grouped.contains(&leader)?;
+            // One that a list knows has been decided with its own group, here or by itself.
+            let is_listed =
+                self.before.get(key_hash(&leader))?.is_some() || self.grouped.contains(&leader)?;
             if !is_listed && ids.exists(&leader)? {
                 stored.insert(leader.clone(), leader.clone());
                 alone.push(leader);
@@ -519,6 +521,21 @@ mod tests {
         assert_eq!(after[7..9], [(key(6), key(3)), (key(8), key(1))]);
     }
 
+    /// 5 goes on with the id of 2, which is gone, and 30 with that of 5: each is on its own, and decided
+    /// on its own, and the id of neither is another's.
+    #[test]
+    fn a_leader_that_is_led_itself_keeps_no_id_back() {
+        let stored = [(2, 2), (5, 2), (30, 5)].map(|(member, leader)| (key(member), key(leader)));
+        let night = Night {
+            groups: Vec::new(),
+            alive: vec![key(5), key(30)],
+            written: HashSet::new(),
+            stored: BTreeMap::from(stored),
+        };
+        let (leaders, _) = night.led(&Room::new(1 << 20));
+        assert_eq!(leaders, HashMap::from([(key(5), key(2)), (key(30), key(5))]));
+    }
+
     /// Night after night, whatever groups split, join, go and come back: no id is given to two groups,
     /// and where nobody wants the id of another, it is as if all had been decided together.
     #[test]
@@ -555,6 +572,7 @@ mod tests {
                 }
             }
         }
-        assert!(same * 100 >= all * 97, "{same} of {all}");
+        // Where several ids would do, another one may be chosen.
+        assert!(all - same <= all / 1_000, "{same} of {all}");
     }
 }
