@@ -263,10 +263,7 @@ impl Planner<'_> {
 
     fn source(&mut self, name: &str, line: usize) -> Option<PlannedSource> {
         let spec = source_spec(self.mapping, name);
-        let table = match &spec.query {
-            Some(_) => TableName::of(name),
-            None => spec.table.clone().unwrap_or_else(|| TableName::parse(name)),
-        };
+        let table = spec.relation();
         let Some(relation) = self.source.relation(&table).cloned() else {
             self.error("unknown-source", line, format!("the source has no table `{table}`"));
             return None;

@@ -250,16 +250,8 @@ pub async fn source_catalogue(
         let described = source.describe(&name, &query.value).await;
         let fields = described.map_err(|error| of_query(mapping, query.line, error))?;
         catalogue.relations.retain(|relation| relation.name != name);
-        catalogue.relations.push(Relation {
-            name,
-            query: Some(query.value.clone()),
-            fields,
-            key: source_spec(mapping, &spec.name).key,
-            unique: Vec::new(),
-            foreign_keys: Vec::new(),
-            row_count_estimate: None,
-            is_table: false,
-        });
+        let key = source_spec(mapping, &spec.name).key;
+        catalogue.relations.push(Relation::of_query(name, &query.value, fields, key));
     }
     look_up::add_fields(mapping, &mut catalogue);
     Ok(catalogue)

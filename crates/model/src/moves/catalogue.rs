@@ -192,6 +192,21 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// A query's result, under the name that the mapping gives it.
+    #[must_use]
+    pub fn of_query(name: TableName, query: &str, fields: Vec<Field>, key: Vec<String>) -> Self {
+        Self {
+            name,
+            query: Some(query.to_owned()),
+            fields,
+            key,
+            unique: Vec::new(),
+            foreign_keys: Vec::new(),
+            row_count_estimate: None,
+            is_table: false,
+        }
+    }
+
     /// The column of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {

@@ -207,16 +207,8 @@ impl Source for Looking {
     async fn describe(&mut self, name: &TableName, query: &str) -> Result<Vec<Field>, TargetError> {
         let fields = self.source.describe(name, query).await?;
         self.known.relations.retain(|relation| relation.name != *name);
-        self.known.relations.push(Relation {
-            name: name.clone(),
-            query: Some(query.to_owned()),
-            fields: fields.clone(),
-            key: Vec::new(),
-            unique: Vec::new(),
-            foreign_keys: Vec::new(),
-            row_count_estimate: None,
-            is_table: false,
-        });
+        let relation = Relation::of_query(name.clone(), query, fields.clone(), Vec::new());
+        self.known.relations.push(relation);
         Ok(fields)
     }
 

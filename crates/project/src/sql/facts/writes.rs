@@ -313,14 +313,13 @@ fn targets(cursor: &mut Cursor<'_>) -> Vec<Name> {
 /// What an INSERT does to rows that are there belongs to it.
 fn insert(source: Source<'_>, from: usize) -> Option<Deed> {
     let mut cursor = source.cursor(from);
-    let replaces =
+    let mut replaces =
         source.is(from - 1, "REPLACE") || (cursor.is("OR") && source.is(from + 1, "REPLACE"));
     skip_modifiers(&mut cursor);
     let table = cursor.name()?.key(source.dialect);
     let end = end_of_level(source, from);
-    let (named, values) = (added(cursor), cursor.at);
+    let named = added(cursor);
     let mut columns = BTreeSet::new();
-    let mut replaces = replaces;
     for at in cursor.at..end {
         let upserts = source.are(at, &["DO", "UPDATE", "SET"])
             || source.are(at, &["DUPLICATE", "KEY", "UPDATE"]);
@@ -330,19 +329,19 @@ fn insert(source: Source<'_>, from: usize) -> Option<Deed> {
         replaces = true;
         columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
     }
-    let keeps = if replaces { kept(source, values, end, &named) } else { BTreeSet::new() };
-    Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds: Some(named), keeps })
+    let keeps = if replaces { kept(source, cursor.at, end, &named) } else { BTreeSet::new() };
+    let adds = Some(named.into_iter().collect());
+    Some(Deed { verb: Verb::Insert, table, columns, certain: true, adds, keeps })
 }
 
 /// The columns that an INSERT's query gives from the columns of the same name; `*` for all of them.
-fn kept(source: Source<'_>, from: usize, end: usize, named: &BTreeSet<String>) -> BTreeSet<String> {
+fn kept(source: Source<'_>, from: usize, end: usize, named: &[String]) -> BTreeSet<String> {
     let mut kept = BTreeSet::new();
     let Some(select) = source.find_outside(from, "SELECT").filter(|at| *at < end) else {
         return kept;
     };
     let until = source.find_outside(select, "FROM").map_or(end, |at| at.min(end));
-    let mut cursor = source.cursor(from);
-    let mut places = columns_in_order(&mut cursor).into_iter();
+    let mut places = named.iter();
     if named.is_empty() {
         if source.punct(select + 1, b'*') && select + 2 == until {
             kept.insert("*".to_owned());
@@ -360,7 +359,7 @@ fn kept(source: Source<'_>, from: usize, end: usize, named: &BTreeSet<String>) -
                 let mut item = source.cursor(begin);
                 let name = item.name().filter(|_| item.at == at);
                 if name.is_some_and(|name| name.last() == place) {
-                    kept.insert(place);
+                    kept.insert(place.clone());
                 }
                 begin = at + 1;
             }
@@ -370,24 +369,13 @@ fn kept(source: Source<'_>, from: usize, end: usize, named: &BTreeSet<String>) -
     kept
 }
 
-/// The list of columns after an INSERT's table, in order.
-fn columns_in_order(cursor: &mut Cursor<'_>) -> Vec<String> {
-    if cursor.eat("AS") {
-        cursor.name();
-    }
-    if !cursor.eat_punct(b'(') {
-        return Vec::new();
-    }
-    cursor.names().iter().map(|name| name.last().to_owned()).collect()
-}
-
-/// The list of columns after an INSERT's table.
-fn added(mut cursor: Cursor<'_>) -> BTreeSet<String> {
+/// The list of columns after an INSERT's table, in order; empty where there is none.
+fn added(mut cursor: Cursor<'_>) -> Vec<String> {
     if cursor.eat("AS") {
         cursor.name();
     }
     if !cursor.eat_punct(b'(') || cursor.source.is_any(cursor.at, &["SELECT", "WITH", "VALUES"]) {
-        return BTreeSet::new();
+        return Vec::new();
     }
     cursor.names().iter().map(|name| name.last().to_owned()).collect()
 }
@@ -402,7 +390,7 @@ fn merge(source: Source<'_>, from: usize) -> Option<Deed> {
         if source.are(at, &["THEN", "UPDATE", "SET"]) {
             columns.extend(assignments(source, at + 3).into_iter().map(|one| one.column));
         } else if source.are(at, &["THEN", "INSERT"]) {
-            let named = added(source.cursor(at + 2));
+            let named = added(source.cursor(at + 2)).into_iter().collect::<BTreeSet<_>>();
             match &mut adds {
                 // Without a list it names all of them.
                 Some(known) if known.is_empty() || named.is_empty() => known.clear(),
