@@ -7,8 +7,9 @@
 //! A backfill's first two seconds are left out: it makes its ledger, plans and samples then, which it
 //! does once, whether it goes on for a minute or for a night.
 //!
-//! With several rates they take turns, so that a machine's mood is shared by all; and so does a time
-//! without a backfill, which says what two equal times differ by.
+//! With several rates they take turns, so that a machine's mood is shared by all; and so do a time
+//! without a backfill, which says what two equal times differ by, and a time in which one more session
+//! asks for nothing but `SELECT 1`, which says what any third party costs on so few processors.
 
 #![expect(clippy::disallowed_methods, reason = "an application's requests come at their times")]
 
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// Rows a second that a backfill is told to do, in turn; 0: as it does by itself.
     #[arg(long, value_delimiter = ',', default_value = "0")]
     rate: Vec<u64>,
+    /// How often a second the bystander asks for `SELECT 1`.
+    #[arg(long, default_value_t = 50)]
+    bystander: u32,
     /// How often all of it is measured.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -73,7 +77,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             continue;
         }
         let ground = Ground::new(product, Keys::Integer, options.rows, false)?;
-        let ways: Vec<Way> = std::iter::once(Way::Nothing)
+        let ways: Vec<Way> = [Way::Nothing, Way::Bystander(options.bystander)]
+            .into_iter()
             .chain(options.rate.iter().copied().map(Way::of))
             .collect();
         let mut all: Vec<Vec<Once>> = ways.iter().map(|_| Vec::new()).collect();
@@ -102,6 +107,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 enum Way {
     /// Nothing: how much two equal times differ.
     Nothing,
+    /// Somebody who asks for `SELECT 1` so often a second.
+    Bystander(u32),
     /// A backfill at the pace that it chooses.
     Unasked,
     /// A backfill at a rate, in rows a second.
@@ -112,12 +119,17 @@ impl Way {
     fn of(rate: u64) -> Self {
         if rate == 0 { Self::Unasked } else { Self::Rate(rate) }
     }
+
+    fn is_backfill(self) -> bool {
+        matches!(self, Self::Unasked | Self::Rate(_))
+    }
 }
 
 fn report(way: Way, all: &[Once]) {
     let rate = middle(all.iter().map(|one| one.rows as f64 / one.took.as_secs_f64()).collect());
     match way {
         Way::Nothing => println!("  without a backfill"),
+        Way::Bystander(asked) => println!("  beside `SELECT 1`, {asked} times a second"),
         Way::Unasked => println!("  with a backfill that does {rate:.0} rows/s"),
         Way::Rate(asked) => {
             println!("  with a backfill at {asked} rows/s that does {rate:.0} rows/s")
@@ -129,7 +141,7 @@ fn report(way: Way, all: &[Once]) {
         let during = middle(all.iter().map(|one| of(&one.during)).collect());
         // Each with the time right before it: the machine is another one a minute later.
         let times = middle(all.iter().map(|one| of(&one.during) / of(&one.before)).collect());
-        let aimed = name == "p99" && !matches!(way, Way::Nothing);
+        let aimed = name == "p99" && way.is_backfill();
         let said = match times <= AIM {
             _ if !aimed => "",
             true => "  (aim 1.25: reached)",
@@ -162,6 +174,10 @@ fn once(ground: &Ground, binary: &Path, way: Way, options: &Options) -> Result<O
             std::thread::sleep(longest);
             longest
         }
+        Way::Bystander(asked) => {
+            bystander(ground, asked, longest);
+            longest
+        }
         Way::Unasked => backfill(ground, binary, &options.line, longest, &application)?,
         Way::Rate(rate) => {
             let mut lines = options.line.clone();
@@ -176,10 +192,25 @@ fn once(ground: &Ground, binary: &Path, way: Way, options: &Options) -> Result<O
         .sql("SELECT count(*) FROM posts WHERE published_at IS NOT NULL")
         .map_err(|error| Failure::because("cannot look at the rows", &error))?;
     let rows = done.trim().parse().map_err(|error| Failure::because("no count", &error))?;
-    if rows == 0 && !matches!(way, Way::Nothing) {
+    if rows == 0 && way.is_backfill() {
         return Err(Failure::new("the backfill did nothing"));
     }
     Ok(Once { before, during, rows, took })
+}
+
+/// Asks for `SELECT 1` for so long.
+fn bystander(ground: &Ground, asked: u32, longest: Duration) {
+    let mut visitor = ground.database.visitor();
+    let period = Duration::from_secs_f64(1.0 / f64::from(asked.max(1)));
+    let started = Instant::now();
+    let mut due = started;
+    while started.elapsed() < longest {
+        due += period;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if visitor.ask("SELECT 1;").is_none() {
+            return;
+        }
+    }
 }
 
 /// Runs until it is done, or for so long at most; how long it took.
