@@ -141,6 +141,7 @@ impl Shared {
                 fields: shape.fields.clone(),
                 key: table.key.clone(),
                 unique: Vec::new(),
+                unique_in_part: Vec::new(),
                 foreign_keys: Vec::new(),
                 row_count_estimate: shape.rows,
                 is_table: true,

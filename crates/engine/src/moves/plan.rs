@@ -440,6 +440,7 @@ fn unique(written: &Written, target: &Relation) -> Vec<Vec<usize>> {
         (!written.key.contains(&place)).then_some(place)
     };
     let indexes = target.unique.iter().filter(|index| **index != target.key);
+    let indexes = indexes.chain(&target.unique_in_part);
     let places = indexes.map(|index| index.iter().filter_map(place).collect());
     places.filter(|index: &Vec<usize>| !index.is_empty()).collect()
 }

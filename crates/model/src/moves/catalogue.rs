@@ -183,6 +183,10 @@ pub struct Relation {
     /// The columns of every unique index or constraint, the key's included; those over expressions
     /// or parts of the rows are left out.
     pub unique: Vec<Vec<String>>,
+    /// The columns that each other unique index reads: over an expression, over some of the rows, over
+    /// the first letters of a text. What stands in them may be in another row's way, and is not
+    /// unique by itself.
+    pub unique_in_part: Vec<Vec<String>>,
     /// What it refers to.
     pub foreign_keys: Vec<ForeignKey>,
     /// About how many rows it has, by the database's statistics.
@@ -201,6 +205,7 @@ impl Relation {
             fields,
             key,
             unique: Vec::new(),
+            unique_in_part: Vec::new(),
             foreign_keys: Vec::new(),
             row_count_estimate: None,
             is_table: false,

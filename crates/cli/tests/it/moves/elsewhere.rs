@@ -62,9 +62,19 @@ INSERT INTO doors VALUES (1, 1, 'a', NULL), (2, 2, 'b', NULL), (3, 3, 'c', NULL)
 ";
 
 const NEW_DOORS: &str = "
-CREATE TABLE doors (id integer PRIMARY KEY, number integer NOT NULL UNIQUE, sign varchar(20) UNIQUE,
+CREATE TABLE doors (id integer PRIMARY KEY, number integer NOT NULL UNIQUE, sign varchar(20),
   next integer, FOREIGN KEY (next) REFERENCES doors (id));
 ";
+
+/// Signs are unique through an expression: over the rows that have a number, or in a column of its own.
+fn unique_signs(product: Product) -> &'static str {
+    match product {
+        Product::Mysql => {
+            "ALTER TABLE doors ADD small varchar(20) AS (lower(sign)) STORED INVISIBLE UNIQUE"
+        }
+        _ => "CREATE UNIQUE INDEX ON doors (lower(sign)) WHERE number > 0",
+    }
+}
 
 const DOORS_MAPPING: &str = r#"source = "old"
 target = "app"
@@ -86,6 +96,7 @@ fn doors(product: Product, name: &str) -> Pair {
     let pair = Pair::new(product, name, DOORS_MAPPING);
     pair.old(DOORS);
     pair.new_one(NEW_DOORS);
+    pair.new_one(unique_signs(product));
     pair
 }
 

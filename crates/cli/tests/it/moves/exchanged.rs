@@ -45,6 +45,26 @@ fn rows_swap_unique_values() {
     assert_eq!(library.new_one(ALL), "1|2|b\n2|1|c\n3|4|a\n4|5|");
 }
 
+/// As with mail addresses that are one whatever their letters' case.
+#[test]
+fn rows_swap_what_is_unique_through_an_expression_or_over_some_rows() {
+    let new = "
+CREATE TABLE doors (
+  id integer PRIMARY KEY, number integer NOT NULL, sign text NOT NULL, next integer
+);
+CREATE UNIQUE INDEX doors_sign ON doors (lower(sign));
+CREATE UNIQUE INDEX doors_number ON doors (number) WHERE next IS NULL";
+    let mapping = MAPPING.replace("\"sign\"", "\"coalesce(sign, 'none')\"");
+    let library = Library::of(OLD, new, &mapping);
+    library.run("move run library").exits(0);
+    library.old(
+        "UPDATE doors SET number = CASE id WHEN 1 THEN 2 WHEN 2 THEN 1 WHEN 3 THEN 4 ELSE 5 END,
+         sign = CASE id WHEN 1 THEN 'B' WHEN 2 THEN 'C' WHEN 3 THEN 'A' END",
+    );
+    library.run("move run library").exits(0);
+    assert_eq!(library.new_one(ALL), "1|2|B\n2|1|C\n3|4|A\n4|5|none");
+}
+
 /// One of them takes what a row of the application's has: it is refused, and no value is lost.
 #[test]
 fn a_swap_that_cannot_be_is_taken_back() {

@@ -18,7 +18,7 @@ const TABLES: &str = "SELECT table_name, table_type, table_rows FROM information
      AND table_name NOT LIKE 'dunlin\\_%'";
 
 const COLUMNS: &str = "SELECT table_name, column_name, column_type, is_nullable, column_default, \
-     extra, numeric_scale, character_maximum_length FROM information_schema.columns \
+     extra, numeric_scale, character_maximum_length, generation_expression FROM information_schema.columns \
      WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
 const UNIQUE: &str = "SELECT table_name, index_name, column_name, sub_part \
@@ -58,6 +58,9 @@ pub(super) async fn read(
         let is_json = json.contains(&(row.text(0), row.text(1)));
         fields.entry(row.text(0)).or_default().push(field(row, is_json, is_mariadb));
     }
+    let made: Vec<(String, String, String)> =
+        columns.rows.iter().map(|row| (row.text(0), row.text(1), row.text(8))).collect();
+    let mut in_part = uniques_in_part(unique, &made);
     let mut unique = uniques(unique);
     let mut references = foreign_keys(references);
     let mut relations: Vec<Relation> = tables
@@ -72,6 +75,7 @@ pub(super) async fn read(
                 key: primary.unwrap_or_else(|| best_of(&unique, &fields)),
                 foreign_keys: references.remove(&name).unwrap_or_default(),
                 row_count_estimate: if is_table { row.number(2) } else { None },
+                unique_in_part: in_part.remove(&name).unwrap_or_default(),
                 name: TableName::of(name),
                 query: None,
                 fields,
@@ -185,6 +189,33 @@ fn uniques(answer: &Answer) -> BTreeMap<String, Uniques> {
         }
         if !all.contains(&columns) {
             all.push(columns);
+        }
+    }
+    found
+}
+
+/// By table: the columns of unique indexes over the first letters of a text, and those which the
+/// generated columns of unique indexes are made of. `made` has table, column and expression, in which
+/// names stand in backticks. Indexes of MySQL over expressions are left out.
+fn uniques_in_part(
+    answer: &Answer,
+    made: &[(String, String, String)],
+) -> BTreeMap<String, Vec<Vec<String>>> {
+    let mut indexes: BTreeMap<(String, String), (bool, Vec<String>)> = BTreeMap::new();
+    for row in &answer.rows {
+        let (in_part, columns) = indexes.entry((row.text(0), row.text(1))).or_default();
+        let Some(column) = row.optional(2) else { continue };
+        let is_it = |one: &&(String, String, String)| one.0 == row.text(0) && one.1 == column;
+        let expression = made.iter().find(is_it).map_or("", |one| &one.2);
+        *in_part |= row.optional(3).is_some() || !expression.is_empty();
+        columns.push(column);
+        let names = expression.split('`').skip(1).step_by(2).map(str::to_owned);
+        columns.extend(names);
+    }
+    let mut found: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
+    for ((table, _), (in_part, columns)) in indexes {
+        if in_part {
+            found.entry(table).or_default().push(columns);
         }
     }
     found

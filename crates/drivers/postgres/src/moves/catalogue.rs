@@ -73,6 +73,34 @@ fn unique_sql() -> String {
     )
 }
 
+/// The columns that each other unique index reads, and what a generated one among them is made of.
+/// Expressions are stored as trees, in which a column is a `Var` with its number.
+fn unique_in_part_sql() -> String {
+    let read = |tree: &str| {
+        format!(
+            "SELECT (pg_catalog.regexp_matches({tree}::pg_catalog.text, ':varattno (\\d+)', 'g'))[1]\
+             ::smallint"
+        )
+    };
+    format!(
+        "SELECT i.indrelid, (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indrelid AND NOT a.attisdropped \
+         AND a.attnum IN (SELECT n FROM pg_catalog.unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1]) AS k(n) \
+         UNION {expressions} UNION {generated})) FROM {FROM_RELATIONS} \
+         JOIN pg_catalog.pg_index AS i ON i.indrelid = c.oid WHERE {LISTED} AND i.indisunique \
+         AND i.indisvalid AND (NOT ({PLAIN_UNIQUE}) OR EXISTS (SELECT FROM pg_catalog.pg_attribute \
+         AS g WHERE g.attrelid = c.oid AND g.attgenerated <> '' AND g.attnum = ANY (i.indkey))) \
+         ORDER BY i.indrelid, i.indexrelid",
+        expressions = read("i.indexprs"),
+        generated = format!(
+            "{} FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS g \
+             ON g.attrelid = d.adrelid AND g.attnum = d.adnum WHERE d.adrelid = i.indrelid \
+             AND g.attgenerated <> '' AND g.attnum = ANY (i.indkey)",
+            read("d.adbin")
+        ),
+    )
+}
+
 /// `confdeltype` in words.
 pub(super) const ON_DELETE: &str = "CASE f.confdeltype WHEN 'r' THEN 'RESTRICT' \
      WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' \
@@ -99,9 +127,16 @@ pub(super) async fn read(session: &Session) -> Result<Catalogue, TargetError> {
         "SELECT a.atttypid FROM {FROM_RELATIONS} JOIN pg_catalog.pg_attribute AS a \
          ON a.attrelid = c.oid WHERE {LISTED} AND a.attnum > 0 AND NOT a.attisdropped"
     );
-    let sql = [relations_sql(), columns_sql(), types_sql(&seed), unique_sql(), foreign_keys_sql()];
+    let sql = [
+        relations_sql(),
+        columns_sql(),
+        types_sql(&seed),
+        unique_sql(),
+        unique_in_part_sql(),
+        foreign_keys_sql(),
+    ];
     let answers = session.ask(&sql.join(";")).await?;
-    let [relations, columns, types, unique, foreign_keys] = answers.as_slice() else {
+    let [relations, columns, types, unique, in_part, foreign_keys] = answers.as_slice() else {
         return Err(bug("the catalogue's answer has another number of parts than its question"));
     };
     let types = Types::read(types)?;
@@ -109,6 +144,7 @@ pub(super) async fn read(session: &Session) -> Result<Catalogue, TargetError> {
     found.relations(relations)?;
     found.columns(columns, &types)?;
     found.unique(unique)?;
+    found.unique_in_part(in_part)?;
     found.foreign_keys(foreign_keys)?;
     let mut relations = found.relations;
     relations.sort_by(|a, b| a.name.cmp(&b.name));
@@ -141,6 +177,7 @@ impl Found {
                 fields: Vec::new(),
                 key: Vec::new(),
                 unique: Vec::new(),
+                unique_in_part: Vec::new(),
                 foreign_keys: Vec::new(),
                 row_count_estimate: optional_number(row, 4)?,
                 is_table: matches!(required(row, 3)?, "r" | "p" | "f"),
@@ -181,6 +218,17 @@ impl Found {
             }
             if !columns.is_empty() && !relation.unique.contains(&columns) {
                 relation.unique.push(columns);
+            }
+        }
+        Ok(())
+    }
+
+    fn unique_in_part(&mut self, answer: &Answer) -> Result<(), TargetError> {
+        for row in &answer.rows {
+            let columns = texts(field(row, 1)?)?;
+            let Some(relation) = self.of(number(row, 0)?) else { continue };
+            if !columns.is_empty() && !relation.unique_in_part.contains(&columns) {
+                relation.unique_in_part.push(columns);
             }
         }
         Ok(())

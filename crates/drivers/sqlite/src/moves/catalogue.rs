@@ -147,6 +147,7 @@ fn relation(connection: &Connection, found: &Found) -> Outcome<Relation> {
         unique.insert(0, declared.clone());
     }
     let key = if declared.is_empty() { best_of(&unique, &columns) } else { declared };
+    let unique_in_part = unique_in_part(connection, &found.name, &columns)?;
     let row_count_estimate =
         if found.is_table { estimated_rows(connection, &found.name)? } else { None };
     Ok(Relation {
@@ -155,6 +156,7 @@ fn relation(connection: &Connection, found: &Found) -> Outcome<Relation> {
         fields: columns.into_iter().map(|column| column.field).collect(),
         key,
         unique,
+        unique_in_part,
         foreign_keys: foreign_keys(connection, &found.name)?,
         row_count_estimate,
         is_table: found.is_table,
@@ -231,6 +233,34 @@ fn unique(connection: &Connection, table: &str) -> Outcome<Vec<Vec<String>>> {
     unique.sort();
     unique.dedup();
     Ok(unique)
+}
+
+/// The columns that occur in the definition of each unique index over expressions or some of the rows.
+/// SQLite says no more of an expression than its text; a name too many does no harm.
+fn unique_in_part(
+    connection: &Connection,
+    table: &str,
+    columns: &[Column],
+) -> Outcome<Vec<Vec<String>>> {
+    let sql = "SELECT s.sql FROM pragma_index_list(?1, 'main') AS l
+                 JOIN main.sqlite_schema AS s ON s.type = 'index' AND s.name = l.name
+               WHERE l.\"unique\" AND (l.partial OR EXISTS (SELECT 1
+                 FROM pragma_index_xinfo(l.name, 'main') AS c WHERE c.\"key\" AND c.name IS NULL))
+               ORDER BY l.name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let definitions = statement.query_map([table], |row| row.get::<_, String>(0))?;
+    let mut found = Vec::new();
+    for definition in definitions {
+        let definition = definition?;
+        let columns_and_on = definition.split_once('(').map_or("", |(_, after)| after);
+        let words = columns_and_on.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let words: Vec<&str> =
+            words.take_while(|word| !word.eq_ignore_ascii_case("where")).collect();
+        let is_read = |name: &str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let read = columns.iter().map(|column| column.field.name.clone());
+        found.push(read.filter(|name| is_read(name)).collect());
+    }
+    Ok(found)
 }
 
 /// Of the unique indexes that leave no NULL the one of the fewest columns.

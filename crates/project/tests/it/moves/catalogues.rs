@@ -12,6 +12,7 @@ pub(super) fn table(name: &str, columns: &str) -> Relation {
         fields: Vec::new(),
         key: Vec::new(),
         unique: Vec::new(),
+        unique_in_part: Vec::new(),
         foreign_keys: Vec::new(),
         row_count_estimate: None,
         is_table: true,

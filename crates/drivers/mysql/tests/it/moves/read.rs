@@ -68,7 +68,7 @@ async fn the_catalogue_tells_keys_and_what_is_numbered() {
         "m_catalogue",
         &[
             "CREATE TABLE a (id int AUTO_INCREMENT PRIMARY KEY, n int, twice int AS (n * 2) STORED, \
-             s varchar(9) NOT NULL DEFAULT 'x', t text, UNIQUE (s), UNIQUE (t(5)))",
+             s varchar(9) NOT NULL DEFAULT 'x', t text, UNIQUE (s), UNIQUE (t(5)), UNIQUE (twice))",
             "CREATE TABLE b (x int NOT NULL, y int NULL, z int NOT NULL, UNIQUE (x, z), UNIQUE (y), \
              CONSTRAINT of_a FOREIGN KEY (y) REFERENCES a (id) ON DELETE SET NULL)",
             "CREATE VIEW v AS SELECT id, s FROM a",
@@ -82,7 +82,8 @@ async fn the_catalogue_tells_keys_and_what_is_numbered() {
     assert_eq!(names, ["a", "b", "v"]);
     let [a, b, v] = catalogue.relations.as_slice() else { panic!("three") };
     assert_eq!((a.key.join(","), a.is_table, v.is_table), ("id".to_owned(), true, false));
-    assert_eq!(a.unique, [vec!["id"], vec!["s"]]);
+    assert_eq!(a.unique, [vec!["id"], vec!["s"], vec!["twice"]]);
+    assert_eq!(a.unique_in_part, [vec!["t"], vec!["twice", "n"]]);
     let id = a.field("id").unwrap();
     assert!(id.is_numbered() && id.has_default && !id.nullable);
     assert!(a.field("twice").unwrap().generated);

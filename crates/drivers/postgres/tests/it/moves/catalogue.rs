@@ -87,6 +87,7 @@ async fn tables_columns_keys_and_references() {
     let notes = relation(&catalogue, "side.notes");
     assert_eq!(notes.key, ["b", "c"], "neither nullable nor deferrable");
     assert_eq!(notes.unique.len(), 3, "{:?}", notes.unique);
+    assert_eq!(notes.unique_in_part, [["c"], ["b"]]);
     assert_eq!(notes.foreign_keys[0].to, TableName::of("teams"));
     assert_eq!(notes.foreign_keys[0].on_delete, "SET NULL");
     let log = relation(&catalogue, "log");

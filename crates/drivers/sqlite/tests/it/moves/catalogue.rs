@@ -40,6 +40,7 @@ async fn tables_and_views_with_their_keys() {
     let users = of(&found, "Users");
     assert_eq!((users.key.join(","), users.is_table), ("id".to_owned(), true));
     assert_eq!(users.unique, [["id"], ["email"]]);
+    assert_eq!(users.unique_in_part, [["email"], ["phone"]]);
     assert_eq!(users.row_count_estimate, Some(3));
     let id = Field {
         name: "id".to_owned(),
