@@ -78,10 +78,16 @@ fn unique_sql() -> String {
 fn unique_in_part_sql() -> String {
     let read = |tree: &str| {
         format!(
-            "SELECT (pg_catalog.regexp_matches({tree}::pg_catalog.text, ':varattno (\\d+)', 'g'))[1]\
+            "SELECT (pg_catalog.regexp_matches({tree}::pg_catalog.text, ':varattno ([0-9]+)', 'g'))[1]\
              ::smallint"
         )
     };
+    let generated = format!(
+        "{} FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS g \
+             ON g.attrelid = d.adrelid AND g.attnum = d.adnum WHERE d.adrelid = i.indrelid \
+             AND g.attgenerated <> '' AND g.attnum = ANY (i.indkey)",
+        read("d.adbin")
+    );
     format!(
         "SELECT i.indrelid, (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) \
          FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indrelid AND NOT a.attisdropped \
@@ -92,12 +98,6 @@ fn unique_in_part_sql() -> String {
          AS g WHERE g.attrelid = c.oid AND g.attgenerated <> '' AND g.attnum = ANY (i.indkey))) \
          ORDER BY i.indrelid, i.indexrelid",
         expressions = read("i.indexprs"),
-        generated = format!(
-            "{} FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS g \
-             ON g.attrelid = d.adrelid AND g.attnum = d.adnum WHERE d.adrelid = i.indrelid \
-             AND g.attgenerated <> '' AND g.attnum = ANY (i.indkey)",
-            read("d.adbin")
-        ),
     )
 }
 
