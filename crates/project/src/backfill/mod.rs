@@ -255,30 +255,32 @@ impl Planner<'_> {
         }
     }
 
-    /// Rows that are counted together must lie in one chunk.
+    /// Rows that are counted together must lie in one chunk, and none may be written by two.
     fn check_groups(&mut self, key: &[KeyColumn]) {
         let keys = self.unique_columns(key);
         let dialect = self.dialect;
-        let walked = sql::table_key(dialect, &self.chunking.table).unwrap_or_default();
-        let migration = self.migration;
-        for statement in migration.statements() {
-            let told_apart = |within: &BTreeSet<String>| {
-                let shared = |name: &String| {
-                    within.iter().any(|folded| column::is_same(dialect, folded, name))
-                };
-                keys.iter().any(|columns| columns.iter().all(shared))
+        let table = self.table;
+        let told_apart = |one: &sql::Spread| {
+            let shared = |name: &String| {
+                one.within.iter().any(|folded| column::is_same(dialect, folded, name))
             };
-            let found = sql::spread(dialect, migration.file(), &walked, statement, told_apart);
-            self.errors.extend(found.into_iter().take(1).map(|mut one| {
-                let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
-                one.message.push_str(&format!(
-                    " (chunks of {} are ranges of `{}`)",
-                    self.table.name,
-                    names.join("`, `")
-                ));
-                one
-            }));
-        }
+            let is_solid = |folded: &String| {
+                column::by_folded(dialect, table, folded).is_some_and(|column| !column.nullable)
+            };
+            keys.iter().any(|columns| columns.iter().all(shared))
+                || one.solid.as_ref().is_some_and(|columns| columns.iter().all(is_solid))
+        };
+        let walked = sql::table_parts(dialect, &self.table.name);
+        let migration = self.migration;
+        let found =
+            sql::spread(dialect, migration.file(), &walked, migration.statements(), told_apart);
+        let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
+        let chunks =
+            format!(" (chunks of {} are ranges of `{}`)", self.table.name, names.join("`, `"));
+        self.errors.extend(found.into_iter().map(|mut one| {
+            one.message.push_str(&chunks);
+            one
+        }));
     }
 
     /// Columns that no two rows share: the key's, and those of every other unique index.

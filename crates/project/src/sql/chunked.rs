@@ -1,12 +1,13 @@
 //! Which statements a file that runs chunk by chunk may hold, and the SQL in its header.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 
 use super::lex::{Kind, Lexeme, Lexer, Token};
 use super::{confinement, facts, query, reach};
+
+pub(crate) use super::query::Spread;
 use crate::directive::Said;
 use crate::position::line_and_column;
 use crate::suggestion;
@@ -21,9 +22,14 @@ pub(super) fn admit(
     table: &str,
     statements: Vec<Statement>,
 ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
-    let table = table_key(dialect, table).unwrap_or_default();
+    let table = table_parts(dialect, table);
     let mut found: Vec<Diagnostic> =
-        statements.iter().filter_map(|one| refuse(dialect, file, &table, one)).collect();
+        statements.iter().filter_map(|one| refuse(dialect, file, one)).collect();
+    if found.is_empty() {
+        // With columns of the table it depends on the key, which only the catalogue knows.
+        let may_be = |one: &Spread| !one.within.is_empty() || one.solid.is_some();
+        found = spread(dialect, file, &table, &statements, may_be);
+    }
     if statements.is_empty() {
         let message = "the file has `chunk-by` and no statement";
         found.push(
@@ -35,7 +41,7 @@ pub(super) fn admit(
     if found.is_empty() { Ok(statements) } else { Err(found) }
 }
 
-fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> Option<Diagnostic> {
+fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagnostic> {
     let words = statement.summary(40);
     let at = Place::at(file, statement.line, statement.column);
     let error = |rule, message: String, help: &str| {
@@ -47,7 +53,20 @@ fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> 
                     of its own, with its checkpoint";
         return error("transaction-control", message, help);
     }
-    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    let Ok(tokens) = tokens(dialect, &statement.text) else {
+        let message = format!("`{words}` holds a comment that some servers run (`/*! … */`)");
+        let help = "write out what is to be run, or remove it: what a chunk does must not depend on the \
+                    server's version";
+        return error("chunk-comment", message, help);
+    };
+    if let Some(variable) = read_variable(dialect, &statement.text, &tokens) {
+        let message = format!(
+            "`{words}` reads `@{variable}`, which is carried from row to row and not from chunk to chunk"
+        );
+        let help = "take the value from a sub-query: SET n = (SELECT count(*) FROM posts b WHERE b.id <= \
+                    a.id)";
+        return error("chunk-variable", message, help);
+    }
     let verb = statement.facts.verb.as_str();
     let selects_into =
         matches!(verb, "SELECT" | "WITH") && facts::selects_into(dialect, &statement.text, &tokens);
@@ -79,15 +98,23 @@ fn refuse(dialect: Dialect, file: &Path, table: &str, statement: &Statement) -> 
                 .help("write `:chunk(p)` for an alias, or `:chunk` alone"),
         );
     }
-    let leak = confinement::leak(statement, &tokens)
-        .or_else(|| reach::leak(statement, &tokens))
-        .or_else(|| query::leak(dialect, statement, &tokens, table));
-    if let Some((leak, start)) = leak {
-        let at = place_in(file, statement, start);
-        return Some(Diagnostic::error(leak.rule, leak.message).at(at).help(leak.help));
-    }
-    // With columns of the table it depends on the key, which only the catalogue knows.
-    spread(dialect, file, table, statement, |within| !within.is_empty()).pop()
+    let leak = confinement::leak(statement, &tokens).or_else(|| reach::leak(statement, &tokens));
+    let (leak, start) = leak?;
+    let at = place_in(file, statement, start);
+    Some(Diagnostic::error(leak.rule, leak.message).at(at).help(leak.help))
+}
+
+/// MySQL: a user's variable that a statement reads.
+fn read_variable<'a>(dialect: Dialect, text: &'a str, tokens: &[Token]) -> Option<&'a str> {
+    let punct = |at: usize, byte: u8| {
+        tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(byte))
+    };
+    (0..tokens.len()).filter(|_| dialect == Dialect::Mysql).find_map(|at| {
+        let system = at > 0 && punct(at - 1, b'@');
+        let name = tokens.get(at + 1).filter(|_| punct(at, b'@') && !punct(at + 1, b'@') && !system)?;
+        let assigned = punct(at + 2, b':') && punct(at + 3, b'=');
+        (!assigned).then(|| name.text(text))
+    })
 }
 
 /// A word after a colon that is nearly `:chunk`, as it is written.
@@ -106,24 +133,39 @@ fn near_place<'a>(text: &'a str, tokens: &[Token]) -> Option<&'a str> {
     })
 }
 
-/// What in a statement depends on rows outside of its chunk. `told_apart` says whether the rows of
-/// one chunk alone can share these columns of the table.
+/// What in a file's statements is not of the rows of a chunk alone. `told_apart` says whether
+/// something that depends on the key and the columns of the table is none of that. One for each
+/// statement at most.
 pub(crate) fn spread(
     dialect: Dialect,
     file: &Path,
-    table: &str,
-    statement: &Statement,
-    told_apart: impl Fn(&BTreeSet<String>) -> bool,
+    table: &[String],
+    statements: &[Statement],
+    told_apart: impl Fn(&Spread) -> bool,
 ) -> Vec<Diagnostic> {
-    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
-    let found = query::spread(dialect, statement, &tokens, table);
-    let wrong = found.into_iter().filter(|one| !told_apart(&one.within));
-    let refused = wrong.map(|one| {
-        Diagnostic::error(one.rule, one.message)
-            .at(place_in(file, statement, one.start))
-            .help(one.help)
-    });
-    refused.collect()
+    let tokens: Vec<Vec<Token>> =
+        statements.iter().map(|one| tokens(dialect, &one.text).unwrap_or_default()).collect();
+    let readers: Vec<query::Reader<'_>> = statements
+        .iter()
+        .zip(&tokens)
+        .map(|(one, tokens)| query::Reader::read(dialect, one, tokens, table))
+        .collect();
+    let meetings = query::meetings(&readers);
+    let mut found = Vec::new();
+    for (number, (statement, reader)) in statements.iter().zip(readers).enumerate() {
+        let refuse = |rule, message, help, start| {
+            Diagnostic::error(rule, message).at(place_in(file, statement, start)).help(help)
+        };
+        if let Some((leak, start)) = query::leak(&reader) {
+            found.push(refuse(leak.rule, leak.message, leak.help, start));
+            continue;
+        }
+        let own = query::spread(reader);
+        let met = meetings.iter().filter(|(of, _)| *of == number).map(|(_, one)| one);
+        let wrong = own.iter().chain(met).find(|one| !told_apart(one));
+        found.extend(wrong.map(|one| refuse(one.rule, one.message, one.help, one.start)));
+    }
+    found
 }
 
 /// The place of a byte of a statement.
@@ -276,6 +318,12 @@ fn one_query(dialect: Dialect, text: &str) -> Result<String, String> {
 pub(crate) fn table_key(dialect: Dialect, written: &str) -> Option<String> {
     let tokens = tokens(dialect, written).ok()?;
     facts::table_key(dialect, written, &tokens)
+}
+
+/// The parts of a table's name, folded, from how it is written; none where that is no name.
+pub(crate) fn table_parts(dialect: Dialect, written: &str) -> Vec<String> {
+    let tokens = tokens(dialect, written).unwrap_or_default();
+    facts::table_parts(dialect, written, &tokens)
 }
 
 /// A column's name, folded to the server's case, from how it is written.

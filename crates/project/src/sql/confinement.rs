@@ -35,7 +35,7 @@ const TURNED: Leak = Leak {
     help: "write `:chunk` beside the NOT: WHERE NOT EXISTS (…) AND :chunk",
 };
 
-const SOME: Leak = Leak {
+pub(super) const SOME: Leak = Leak {
     rule: "chunk-limit",
     message: "a LIMIT (OFFSET, FETCH FIRST) leaves rows of the chunk out, and nothing comes back to \
               them",

@@ -25,7 +25,7 @@ use dunlin_model::{Diagnostic, Dialect, Place, Script, Statement};
 
 use crate::directive::Subject;
 
-pub(crate) use self::chunked::{column_key, deeds, settle, spread, table_key};
+pub(crate) use self::chunked::{Spread, column_key, deeds, settle, spread, table_key, table_parts};
 pub(crate) use self::facts::Deed;
 pub use self::split::{Piece, split};
 

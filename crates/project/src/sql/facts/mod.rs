@@ -129,6 +129,19 @@ pub(super) fn table_key(dialect: Dialect, text: &str, tokens: &[Token]) -> Optio
     (cursor.at == source.len()).then(|| name.key(dialect))
 }
 
+/// The parts of a table's name, folded, from how it is written; none where that is no name.
+pub(super) fn table_parts(dialect: Dialect, text: &str, tokens: &[Token]) -> Vec<String> {
+    let source = Source { dialect, text, tokens };
+    let mut cursor = source.cursor(0);
+    let name = cursor.name().filter(|_| cursor.at == source.len());
+    let mut parts = name.map(|name| name.parts).unwrap_or_default();
+    if dialect == Dialect::Sqlite && parts.len() == 2 {
+        // There is one database, whatever it is called.
+        parts.drain(..1);
+    }
+    parts
+}
+
 /// A column's name, folded, from how it is written; `None` where that is no plain name.
 pub(super) fn column_key(dialect: Dialect, text: &str, tokens: &[Token]) -> Option<String> {
     let source = Source { dialect, text, tokens };

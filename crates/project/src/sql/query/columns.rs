@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Reader;
-use super::sources::{Named, Rows};
+use super::combine::Sums;
+use super::sources::Named;
 use crate::sql::lex::Kind;
 
 /// So many columns of a GROUP BY are looked at: no server takes many more.
@@ -24,22 +25,34 @@ pub(super) struct Columns {
 pub(super) struct Output {
     /// Its rows are those of a chunk alone.
     pub(super) confined: bool,
+    /// Its rows are those of the table that is walked, all or some, and nothing else.
+    pub(super) itself: bool,
     /// Columns that are not listed are what they are called in the table that is walked.
     pub(super) all: bool,
     /// What a column is called, and which of the table's it is.
     pub(super) columns: Vec<(Option<String>, Option<String>)>,
+    /// Columns of the table that are one value for each row of the query around it.
+    pub(super) bound: Columns,
+    /// It has no row twice.
+    pub(super) apart: bool,
+    /// It is one row a group, with sums and the like.
+    pub(super) sums: Option<Sums>,
 }
 
 impl Output {
     /// The rows of the table itself.
-    fn itself() -> Self {
-        Self { confined: true, all: true, columns: Vec::new() }
+    pub(super) fn itself() -> Self {
+        Self { confined: true, all: true, ..Self::default() }
     }
 
     /// With other names for its columns, as many as there are.
     pub(super) fn renamed(mut self, names: Vec<String>) -> Self {
         if names.is_empty() {
             return self;
+        }
+        self.itself = false;
+        if let Some(sums) = &mut self.sums {
+            sums.rename(&names);
         }
         self.columns.resize(names.len().max(self.columns.len()), (None, None));
         for (column, name) in self.columns.iter_mut().zip(names) {
@@ -49,7 +62,7 @@ impl Output {
     }
 
     /// Which of the table's columns a name is.
-    fn column(&self, name: &str) -> Option<String> {
+    pub(super) fn column(&self, name: &str) -> Option<String> {
         match self.columns.iter().find(|(called, _)| called.as_deref() == Some(name)) {
             Some((_, column)) => column.clone(),
             None => self.all.then(|| name.to_owned()),
@@ -65,6 +78,10 @@ impl Output {
     /// What a UNION of both gives: a column counts if it is the same one in both.
     pub(super) fn united(mut self, other: Self) -> Self {
         self.confined |= other.confined;
+        self.itself = false;
+        self.apart = false;
+        self.sums = None;
+        self.bound = Columns::default();
         if self.all != other.all {
             // One of them says `*`, and where its columns stand only the catalogue tells: what the
             // other one names may be the same.
@@ -87,19 +104,43 @@ impl Output {
 /// The rows of a chunk in one query, under the names that they have there.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    chunk: Vec<(String, Output)>,
+    /// By their number among the query's sources.
+    pub(super) roots: Vec<usize>,
+    /// The same, as they are called.
+    pub(super) chunk: Vec<(String, Output)>,
+    /// Rows of which only those are taken that a chunk has something for, and the columns of the
+    /// `chunk-by` table that are one value for each of them.
+    pub(super) sets: Vec<Columns>,
+    /// Columns of that table in which each of them is the same.
+    pub(super) same: BTreeSet<String>,
+    /// Where the queries of its `EXISTS (…)` open.
+    pub(super) exists: Vec<usize>,
+    /// What all of the query's sources are called.
+    pub(super) names: Vec<String>,
     /// Columns that are equal in every row.
-    equal: Vec<(Vec<String>, Vec<String>)>,
+    pub(super) equal: Vec<(Vec<String>, Vec<String>)>,
     /// Columns that joined tables share: `USING (id)`.
-    shared: BTreeSet<String>,
+    pub(super) shared: BTreeSet<String>,
     /// A NATURAL JOIN may share any.
-    every_shared: bool,
+    pub(super) every_shared: bool,
 }
 
 impl Scope {
+    pub(super) fn of(entries: &[Named]) -> Self {
+        let names = entries.iter().map(|named| named.called.clone()).collect();
+        Self { names, ..Self::default() }
+    }
+
     /// Whether the query has rows of a chunk alone.
     pub(super) fn is_confined(&self) -> bool {
-        !self.chunk.is_empty()
+        !self.chunk.is_empty() || !self.sets.is_empty()
+    }
+
+    pub(super) fn add(&mut self, number: usize, called: &str, output: Output) {
+        if !self.roots.contains(&number) {
+            self.roots.push(number);
+            self.chunk.push((called.to_owned(), output));
+        }
     }
 
     fn own(&self, parts: &[String]) -> Option<String> {
@@ -138,15 +179,56 @@ impl Scope {
         None
     }
 
-    /// The columns that are one value for each row of the query around it.
-    pub(super) fn bound(&self) -> Columns {
+    /// The columns that are equal to one of somebody else's.
+    fn equal_to(&self, theirs: impl Fn(&[String]) -> bool) -> Columns {
         let mut named = BTreeSet::new();
         for (one, other) in &self.equal {
-            match (self.own(one), self.own(other)) {
-                (Some(column), None) | (None, Some(column)) => {
-                    named.insert(column);
+            for (mine, partner) in [(one, other), (other, one)] {
+                if theirs(partner) && !theirs(mine) {
+                    named.extend(self.own(mine));
                 }
-                _ => {}
+            }
+        }
+        Columns { all: false, named }
+    }
+
+    /// The columns that are one value for each row of the query around it.
+    pub(super) fn bound(&self) -> Columns {
+        self.equal_to(|parts| {
+            parts.len() > 1 && parts.iter().rev().nth(1).is_some_and(|of| !self.names.contains(of))
+        })
+    }
+
+    /// The columns that are one value for each row of another source.
+    pub(super) fn bound_to(&self, called: &str) -> Columns {
+        self.equal_to(|parts| parts.iter().rev().nth(1).is_some_and(|of| of == called))
+    }
+
+    /// The columns of the table in which a row of another source of it is the same.
+    pub(super) fn same_as(&self, called: &str) -> BTreeSet<String> {
+        let mut named = BTreeSet::new();
+        for (one, other) in &self.equal {
+            for (mine, theirs) in [(one, other), (other, one)] {
+                let is_theirs = theirs.iter().rev().nth(1).is_some_and(|of| of == called);
+                let column = self.own(mine).filter(|_| is_theirs && mine.len() > 1);
+                named.extend(column.filter(|column| Some(column) == theirs.last()));
+            }
+        }
+        named
+    }
+
+    /// The columns of the table that are the same in two of the sources that a chunk bounds.
+    pub(super) fn joined_by(&self, one: usize, other: usize) -> Columns {
+        let column = |number: usize, parts: &[String]| -> Option<String> {
+            let (called, output) = self.chunk.get(number)?;
+            let [.., of, column] = parts else { return None };
+            (of == called).then(|| output.column(column)).flatten()
+        };
+        let mut named = BTreeSet::new();
+        for (left, right) in &self.equal {
+            for (mine, theirs) in [(left, right), (right, left)] {
+                let mine = column(one, mine);
+                named.extend(mine.filter(|mine| column(other, theirs).as_ref() == Some(mine)));
             }
         }
         Columns { all: false, named }
@@ -165,86 +247,6 @@ impl Scope {
 }
 
 impl Reader<'_> {
-    /// Which rows of a query are a chunk's; `range` is from its FROM to its GROUP BY.
-    pub(super) fn scope(&self, sources: &[Named], range: Range<usize>) -> Scope {
-        let mut chunk: Vec<(String, Output)> = Vec::new();
-        for source in sources {
-            if let Rows::Query(output) = &source.rows
-                && output.confined
-            {
-                chunk.push((source.called.clone(), output.clone()));
-            }
-        }
-        for place in self.places_in(range.clone()) {
-            match self.alias_of(place) {
-                Some(alias) => chunk.push((alias, Output::itself())),
-                None => {
-                    let walked = |named: &&Named| match &named.rows {
-                        Rows::Table(key) => self.is_walked(key),
-                        Rows::Query(_) | Rows::Other => false,
-                    };
-                    let before = chunk.len();
-                    let names = sources.iter().filter(walked);
-                    chunk.extend(names.map(|named| (named.called.clone(), Output::itself())));
-                    if chunk.len() == before {
-                        chunk.push((String::new(), Output::itself()));
-                    }
-                }
-            }
-        }
-        let mut scope = Scope { chunk, ..Scope::default() };
-        // An outer join gives NULL for the other side, which is no value of ours.
-        let outer = range.clone().any(|at| self.source.is_any(at, &["LEFT", "RIGHT", "FULL"]));
-        if scope.is_confined() && !outer {
-            scope.equal = self.equal(range.clone());
-            scope.every_shared = range.clone().any(|at| self.source.is(at, "NATURAL"));
-            scope.shared = self.shared(range);
-        }
-        scope
-    }
-
-    /// The columns of `JOIN … USING (id)`.
-    fn shared(&self, range: Range<usize>) -> BTreeSet<String> {
-        let is_list = |at: &usize| {
-            self.source.is(*at, "USING")
-                && self.source.punct(at + 1, b'(')
-                && !self.is_query(at + 1)
-        };
-        let lists = self.flat(range).into_iter().filter(is_list).take(super::LOOKS_MAX);
-        let names = lists.flat_map(|at| self.source.cursor(at + 2).names());
-        names.map(|name| name.last().to_owned()).collect()
-    }
-
-    /// `a.x = b.y` among conditions that all hold.
-    fn equal(&self, range: Range<usize>) -> Vec<(Vec<String>, Vec<String>)> {
-        let mut found = Vec::new();
-        for at in self.own_tokens(range.clone()) {
-            if found.len() >= super::LOOKS_MAX {
-                break;
-            }
-            let begins = at == range.start
-                || self.source.is_any(at - 1, &["ON", "WHERE", "AND"])
-                || self.source.punct(at - 1, b'(');
-            if !begins {
-                continue;
-            }
-            let mut cursor = self.source.cursor(at);
-            let Some(one) = cursor.name() else { continue };
-            if !cursor.eat_punct(b'=') {
-                continue;
-            }
-            let Some(other) = cursor.name() else { continue };
-            let ends = cursor.at >= range.end
-                || self.source.punct(cursor.at, b')')
-                || (self.source.kind(cursor.at) == Some(Kind::Word)
-                    && !self.source.is_any(cursor.at, &["OR", "XOR", "COLLATE"]));
-            if ends {
-                found.push((one.parts, other.parts));
-            }
-        }
-        found
-    }
-
     /// The columns that a list of expressions names; of the GROUP BY, with the select list.
     pub(super) fn listed(
         &self,
@@ -278,7 +280,11 @@ impl Reader<'_> {
 
     /// What a select list gives.
     pub(super) fn output(&self, list: &[Range<usize>], scope: &Scope) -> Output {
-        let mut found = Output { confined: scope.is_confined(), ..Output::default() };
+        let mut found = Output {
+            confined: scope.is_confined(),
+            bound: scope.bound(),
+            ..Output::default()
+        };
         for item in list {
             if self.source.punct(item.end.saturating_sub(1), b'*') {
                 let of = (item.len() > 2).then(|| self.source.cursor(item.start).name()).flatten();
@@ -320,7 +326,7 @@ impl Reader<'_> {
         (!operator).then(|| self.source.cursor(last).name())?.map(|name| name.last().to_owned())
     }
 
-    fn only_name(&self, range: Range<usize>) -> Option<Vec<String>> {
+    pub(super) fn only_name(&self, range: Range<usize>) -> Option<Vec<String>> {
         let mut cursor = self.source.cursor(range.start);
         let name = cursor.name()?;
         (cursor.at == range.end).then_some(name.parts)

@@ -1,15 +1,21 @@
-//! The queries of a statement that runs chunk by chunk, and which of them see a chunk alone.
+//! The queries of a statement that runs chunk by chunk: whether each row that it takes has one chunk.
 //!
-//! A query with `:chunk` among its conditions has the rows of one chunk, and so has each that reads
-//! from it. What such a query makes of several rows together (a group, a number in a window, rows
-//! that are told apart) is then of that chunk and not of the table: where that is written, every
-//! chunk writes a part as if it were all. Invariants: only what is surely wrong is found; a query
-//! that has no `:chunk` may do anything; no input makes it panic, and it takes no more than some
-//! dozens of looks at a statement. What is left out: what conditions let through
-//! ([`super::confinement`]) and functions of people's own, which only the catalogue knows.
+//! A query is *bound* where a `:chunk` is among the conditions that all of its rows pass, or where it
+//! reads from a bound query by an inner join: its rows are then those of the chunks, each in one of
+//! them. Every write must be bound, and every `:chunk` must bind something; else the statement is
+//! refused. What a bound query makes of several rows together (a group, a number in a window, rows
+//! that are told apart) is of its chunk and not of the table: [`spread`] says which columns must tell
+//! the chunks apart for that, and the catalogue whether they do. Invariants: what is not known to be
+//! right is refused, but for functions of people's own, which only the catalogue knows; a query that
+//! has no `:chunk` may do anything; no input makes it panic, and it takes no more than some dozens of
+//! looks at a statement.
 
+mod bounds;
 mod calls;
 mod columns;
+mod combine;
+mod condition;
+mod looks;
 mod merge;
 mod select;
 mod sources;
@@ -23,23 +29,32 @@ use std::ops::Range;
 use dunlin_model::{ChunkPlace, Dialect, Statement};
 
 use self::columns::Output;
-use self::sources::{Named, Rows};
+use self::looks::{Deed, Look};
 use self::spread::{Group, Sink};
 use super::confinement::Leak;
-use super::facts::source::Source;
+use super::facts::source::{Name, Source};
 use super::lex::{Kind, Token};
 
+pub(super) use self::looks::meetings;
+pub(crate) use self::spread::Spread;
 pub(super) use self::spread::spread;
 
 /// So many pairs of parentheses one in another, and places of one kind, are looked at: people write
 /// a few of each, and reading a file must take no more than its length.
 const LOOKS_MAX: usize = 64;
 
-const OTHER_TABLE: Leak = Leak {
-    rule: "chunk-other-table",
-    message: "`:chunk` stands for keys of the `chunk-by` table, and here it would be another one's",
-    help: "write `:chunk(…)` with the alias that the `chunk-by` table has in this query, or name \
-           this query's table in `chunk-by` (of a view, the table below it)",
+const PLACE: Leak = Leak {
+    rule: "chunk-place",
+    message: "`:chunk` does not stand where it bounds the rows of a query",
+    help: "write it as a condition of its own, joined by AND, into the WHERE of the query that reads the \
+           `chunk-by` table: WHERE (a OR b) AND :chunk",
+};
+
+const UNBOUND: Leak = Leak {
+    rule: "chunk-unbound",
+    message: "this part of the statement has no `:chunk`, so every chunk would do it again",
+    help: "give each UPDATE, DELETE and INSERT of the statement a `:chunk` of its own, let it read from \
+           what the others return, or make it a migration of its own",
 };
 
 /// What becomes of a query's rows.
@@ -53,46 +68,54 @@ enum Role {
     Expression,
 }
 
+/// A query around the one that is read.
+#[derive(Debug)]
+struct Around {
+    /// What its sources are called.
+    names: Vec<String>,
+    /// Those of them that a chunk bounds.
+    roots: Vec<(String, Output)>,
+}
+
 /// A statement as far as it is read.
-struct Reader<'a> {
+pub(in crate::sql) struct Reader<'a> {
     source: Source<'a>,
     places: &'a [ChunkPlace],
     /// The token with which each place begins.
     place_tokens: Vec<usize>,
-    /// The table that is walked, folded.
-    table: &'a str,
+    /// Which of the places bound something.
+    admitted: Vec<bool>,
+    /// The table that is walked, folded; with its schema where that is known.
+    table: &'a [String],
     /// Where the parenthesis that opens at a token closes.
     close: Vec<usize>,
     /// Sub-queries that were read.
     read: Vec<bool>,
     /// What each WITH around us holds.
     expressions: Vec<(String, Output)>,
-    /// The tables of each query around us.
-    around: Vec<Vec<Named>>,
-    /// Every table that a FROM names, folded.
-    tables: Vec<String>,
+    around: Vec<Around>,
+    /// The first token of the query that is read.
+    level: usize,
+    /// Something is written that no chunk bounds.
+    unbound: bool,
     groups: Vec<Group>,
     leaks: Vec<(Leak, usize)>,
     sink: Sink,
+    deeds: Vec<Deed>,
+    looks: Vec<Look>,
 }
 
 /// What is wrong with where a statement's places stand, and the byte of it.
-pub(super) fn leak(
-    dialect: Dialect,
-    statement: &Statement,
-    tokens: &[Token],
-    table: &str,
-) -> Option<(Leak, usize)> {
-    let reader = Reader::read(dialect, statement, tokens, table);
+pub(in crate::sql) fn leak(reader: &Reader<'_>) -> Option<(Leak, usize)> {
     reader.leaks.first().copied()
 }
 
 impl<'a> Reader<'a> {
-    fn read(
+    pub(super) fn read(
         dialect: Dialect,
         statement: &'a Statement,
         tokens: &'a [Token],
-        table: &'a str,
+        table: &'a [String],
     ) -> Self {
         let places = statement.facts.chunk_places.as_slice();
         let is_place = |at: &usize| {
@@ -105,17 +128,27 @@ impl<'a> Reader<'a> {
             source: Source { dialect, text: &statement.text, tokens },
             places,
             place_tokens: (0..tokens.len()).filter(is_place).collect(),
+            admitted: vec![false; places.len()],
             table,
             close: closing(tokens),
             read: vec![false; tokens.len()],
             expressions: Vec::new(),
             around: Vec::new(),
-            tables: Vec::new(),
+            level: 0,
+            unbound: false,
             groups: Vec::new(),
             leaks: Vec::new(),
             sink: Sink::default(),
+            deeds: Vec::new(),
+            looks: Vec::new(),
         };
-        reader.level(0..tokens.len(), Role::Top, 0);
+        let output = reader.level(0..tokens.len(), Role::Top, 0);
+        if let Some(place) = reader.admitted.iter().position(|admitted| !admitted) {
+            reader.leak_at(PLACE, place);
+        }
+        if reader.unbound || (!reader.sink.writes && !output.confined) {
+            reader.leak_at(UNBOUND, 0);
+        }
         reader
     }
 
@@ -153,7 +186,7 @@ impl<'a> Reader<'a> {
             if !self.source.punct(behind, b'(') {
                 return behind;
             }
-            let output = self.defined(&name, behind, depth);
+            let output = self.defined(&name, &columns, behind, depth);
             self.expressions.push((name, output.renamed(columns)));
             at = self.behind(behind);
             // `SEARCH DEPTH FIRST BY a SET b`, `CYCLE a SET b USING c`
@@ -173,7 +206,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a query of a WITH, which may read itself.
-    fn defined(&mut self, name: &str, open: usize, depth: usize) -> Output {
+    fn defined(&mut self, name: &str, columns: &[String], open: usize, depth: usize) -> Output {
         let inside = self.inside(open);
         let is_name = |at: usize| {
             let found = self.source.cursor(at).name();
@@ -188,14 +221,28 @@ impl<'a> Reader<'a> {
         if !reads_itself {
             return self.query(open, Role::Derived, depth);
         }
-        // What comes of a chunk's rows is the chunk's. Its UNION ends the recursion, and whether it
-        // leaves out anything else can't be told.
-        let confined = self.holds_place(&inside);
-        let itself = Output { confined, ..Output::default() };
-        self.expressions.push((name.to_owned(), itself));
-        let output = self.query(open, Role::Expression, depth);
+        // What comes of a chunk's rows is the chunk's; the first query says under which names.
+        let flat = self.flat(inside.clone());
+        let union = flat.into_iter().find(|at| self.source.is(*at, "UNION"));
+        let first = inside.start..union.unwrap_or(inside.end);
+        let (groups, looks, leaks) = (self.groups.len(), self.looks.len(), self.leaks.len());
+        let itself = self.level(first, Role::Derived, depth + 1).renamed(columns.to_vec());
+        // It is read once more below, with the rest.
+        self.groups.truncate(groups);
+        self.looks.truncate(looks);
+        self.leaks.truncate(leaks);
+        self.forget(&inside);
+        self.expressions.push((name.to_owned(), Output { itself: false, sums: None, ..itself }));
+        let output = self.query(open, Role::Derived, depth);
         self.expressions.pop();
         output
+    }
+
+    /// Lets sub-queries be read again.
+    fn forget(&mut self, range: &Range<usize>) {
+        if let Some(read) = self.read.get_mut(range.clone()) {
+            read.fill(false);
+        }
     }
 
     /// Reads the query in the parentheses that open here.
@@ -204,21 +251,6 @@ impl<'a> Reader<'a> {
             *read = true;
         }
         self.level(self.inside(open), role, depth + 1)
-    }
-
-    /// Reads the sub-queries in expressions.
-    fn expressions_in(&mut self, range: Range<usize>, depth: usize) {
-        let mut at = range.start;
-        while at < range.end {
-            if self.is_query(at) {
-                if self.read.get(at) == Some(&false) {
-                    self.query(at, Role::Expression, depth);
-                }
-                at = self.behind(at);
-            } else {
-                at += 1;
-            }
-        }
     }
 
     /// Whether a query in parentheses begins here.
@@ -293,60 +325,23 @@ impl<'a> Reader<'a> {
         self.place_tokens.get(first).is_some_and(|at| *at < range.end)
     }
 
-    /// The places outside of sub-queries.
-    fn places_in(&self, range: Range<usize>) -> Vec<&'a ChunkPlace> {
+    /// The places outside of sub-queries, by their number.
+    fn own_places(&self, range: Range<usize>) -> Vec<usize> {
         let first = self.place_tokens.partition_point(|at| *at < range.start);
         let behind = self.place_tokens.partition_point(|at| *at < range.end);
         if first >= behind {
             return Vec::new();
         }
         let tokens = self.own_tokens(range);
-        let own = |at: &usize| tokens.binary_search(at).is_ok();
-        let numbers = (first..behind).filter(|number| own(&self.place_tokens[*number]));
-        numbers.filter_map(|number| self.places.get(number)).take(LOOKS_MAX).collect()
-    }
-
-    /// The alias of a place, folded.
-    fn alias_of(&self, place: &ChunkPlace) -> Option<String> {
-        let written = place.alias.as_deref()?;
-        super::column_key(self.source.dialect, written)
+        let own = |number: &usize| {
+            self.place_tokens.get(*number).is_some_and(|at| tokens.binary_search(at).is_ok())
+        };
+        (first..behind).filter(own).take(LOOKS_MAX).collect()
     }
 
     /// Whether a name means the table that is walked. Without a schema it may.
-    fn is_walked(&self, key: &str) -> bool {
-        let last = |name: &'a str| name.rsplit('.').next();
-        let whole = key.contains('.') && self.table.contains('.');
-        if whole { key == self.table } else { key.rsplit('.').next() == last(self.table) }
-    }
-
-    /// Looks whether the places of a query are of the table that is walked. `around` has the
-    /// query's own tables in the end.
-    fn check_tables(&mut self, range: Range<usize>) {
-        for place in self.places_in(range) {
-            let alias = self.alias_of(place);
-            let mut entries = self.around.iter().rev().flatten();
-            let is_other = match &alias {
-                // What a sub-query gives may be the table's rows, under whatever name.
-                Some(alias) => entries
-                    .find(|named| named.called == *alias)
-                    .is_some_and(|named| self.is_other(named)),
-                // The key may be a column of any of them.
-                None => {
-                    self.around.iter().any(|one| !one.is_empty())
-                        && entries.all(|named| self.is_other(named))
-                }
-            };
-            if is_other {
-                self.leaks.push((OTHER_TABLE, place.start));
-            }
-        }
-    }
-
-    fn is_other(&self, named: &Named) -> bool {
-        match &named.rows {
-            Rows::Table(key) => !self.is_walked(key),
-            Rows::Query(_) | Rows::Other => false,
-        }
+    fn is_walked(&self, name: &Name) -> bool {
+        looks::is_same_table(&name.parts, self.table)
     }
 }
 

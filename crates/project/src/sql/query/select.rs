@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use super::columns::{Columns, Output, Scope};
+use super::sources::{Joined, Rows};
 use super::spread::{Group, What};
 use super::{LOOKS_MAX, Reader, Role};
-use crate::sql::confinement::Leak;
+use crate::sql::confinement::{Leak, SOME};
+use crate::sql::lex::Kind;
 
 /// Where the parts of a SELECT stand.
 #[derive(Debug, Default)]
@@ -14,6 +16,7 @@ struct Parts {
     from: Range<usize>,
     /// The FROM with the conditions behind it.
     rows: Range<usize>,
+    condition: Range<usize>,
     group: Range<usize>,
     having: Range<usize>,
     window: Range<usize>,
@@ -57,27 +60,34 @@ impl Reader<'_> {
             let next = self.arm((at + 1 + usize::from(quantified)).min(end)..end, role, depth);
             self.check_bounds(at, united.bound, next.bound);
             let bound = united.bound || next.bound;
-            let output = if self.source.is(at, "UNION") || !united.output.confined {
+            let union = self.source.is(at, "UNION");
+            let output = if union || !united.output.confined || next.output.confined {
                 united.output.united(next.output)
             } else {
                 // All rows are of the first one.
-                united.output
+                Output { itself: false, sums: None, ..united.output }
             };
             united = United { output, bound };
-            if !self.source.is(at + 1, "ALL") {
+            // Which of several equal rows are left is a matter of all of them.
+            if !union || !self.source.is(at + 1, "ALL") {
                 apart = Some(at);
             }
         }
-        let output = united.output;
+        let mut output = united.output;
         if let Some(at) = apart.filter(|_| output.confined) {
             self.found(What::Union, at, output.given(), role);
+        }
+        let last = between.last().copied();
+        let all = last.is_some_and(|at| self.source.are(at, &["UNION", "ALL"]));
+        if apart.is_some() && !all {
+            output.apart = true;
         }
         output
     }
 
     fn arm(&mut self, range: Range<usize>, role: Role, depth: usize) -> United {
         let output = self.select(range.clone(), role, depth);
-        let bound = output.confined || self.holds_place(&range);
+        let bound = output.confined;
         United { output, bound }
     }
 
@@ -103,18 +113,20 @@ impl Reader<'_> {
             self.expressions_in(range, depth);
             return Output::default();
         }
+        let outer = std::mem::replace(&mut self.level, range.start);
         let parts = self.parts(range.clone());
-        let sources = self.sources(parts.from.clone(), depth);
-        let scope = self.scope(&sources, parts.rows.clone());
-        self.around.push(sources);
-        self.check_tables(parts.rows.clone());
-        self.expressions_in(range, depth);
-        self.around.pop();
+        let joined = self.joined(parts.from.clone(), depth);
+        let scope = self.bounds(&joined, parts.condition.clone(), range.clone(), depth);
+        self.found_sets(&range, &scope, role);
         let (distinct, list) = self.distinct(parts.list.clone());
         let list = self.items(list);
-        let output = self.output(&list, &scope);
+        let mut output = self.output(&list, &scope);
+        output.itself = self.is_itself(&range, &parts, &joined, &list);
+        self.look(&joined, &scope, &range, &[], 0);
+        output.apart = distinct.is_some() || !parts.group.is_empty();
         if scope.is_confined() {
-            self.grouped(&parts, &list, &scope, role);
+            self.check_limit(&range);
+            self.grouped(&parts, &list, &scope, role, &mut output);
             self.windows(&parts, &scope, role);
             match distinct {
                 Some((at, None)) => self.found(What::Distinct, at, output.given(), role),
@@ -125,34 +137,89 @@ impl Reader<'_> {
                 None => {}
             }
         }
+        self.level = outer;
         output
+    }
+
+    /// `SELECT * FROM posts`, with or without a WHERE.
+    fn is_itself(
+        &self,
+        range: &Range<usize>,
+        parts: &Parts,
+        joined: &Joined,
+        list: &[Range<usize>],
+    ) -> bool {
+        let [only] = joined.entries.as_slice() else { return false };
+        let is_walked = match &only.rows {
+            Rows::Table(name) => self.is_walked(name) && !only.renamed,
+            Rows::Query(output) => output.itself,
+            Rows::Other => false,
+        };
+        let [item] = list else { return false };
+        let star = self.source.punct(item.end - 1, b'*')
+            && matches!(item.len(), 1 | 3)
+            && parts.list.start == range.start + 1
+            && item.start == parts.list.start;
+        is_walked && star && parts.rows.end == range.end && !self.holds_place(range)
+    }
+
+    /// What leaves rows out that nothing comes back to.
+    pub(super) fn check_limit(&mut self, range: &Range<usize>) {
+        let limits = |at: &usize| {
+            let name = *at > range.start && self.source.punct(at - 1, b'.');
+            let offset = self.source.is(*at, "OFFSET")
+                && (self.source.kind(at + 1) == Some(Kind::Number)
+                    || self.source.punct(at + 1, b'(')
+                    || self.source.punct(at + 1, b'$'));
+            let fetch = self.source.is(*at, "FETCH")
+                && self.source.is_any(at + 1, &["FIRST", "NEXT"]);
+            !name && (self.source.is(*at, "LIMIT") || offset || fetch)
+        };
+        if self.flat(range.clone()).iter().any(limits) {
+            let place = self.first_place(range);
+            self.leak_at(SOME, place);
+        }
     }
 
     pub(super) fn found(&mut self, what: What, at: usize, within: Columns, role: Role) {
         let start = self.source.tokens.get(at).map_or(0, |token| token.start());
+        self.found_at(what, start, within, role);
+    }
+
+    /// The same, of a byte of the statement.
+    pub(super) fn found_at(&mut self, what: What, start: usize, within: Columns, role: Role) {
+        let level = self.level;
         if self.groups.len() < LOOKS_MAX {
-            self.groups.push(Group { what, start, within, role });
+            self.groups.push(Group { what, level, start, within, role });
         }
     }
 
     /// GROUP BY, and aggregates.
-    fn grouped(&mut self, parts: &Parts, list: &[Range<usize>], scope: &Scope, role: Role) {
+    fn grouped(
+        &mut self,
+        parts: &Parts,
+        list: &[Range<usize>],
+        scope: &Scope,
+        role: Role,
+        output: &mut Output,
+    ) {
         let of_list = self.aggregates(parts.list.clone());
         let of_having = self.aggregates(parts.having.clone());
         let aggregate = of_having.or(of_list);
         let what = match aggregate {
             // Which groups there are depends on rows that the chunk does not have.
-            Some(_) if of_having.is_some() => What::Having,
+            _ if !parts.having.is_empty() => What::Having,
             Some(call) if call.extreme => What::Extreme,
             Some(_) => What::Aggregate,
             None => What::Group,
         };
         if parts.group.is_empty() {
-            if let Some(call) = aggregate {
+            let at = aggregate.map(|call| call.at);
+            if let Some(at) = at.or((what == What::Having).then_some(parts.having.start)) {
                 // A value for one row of the query around it has that row's key.
                 let within =
                     if role == Role::Expression { scope.bound() } else { Columns::default() };
-                self.found(what, call.at, within, role);
+                self.found(what, at, within, role);
             }
             return;
         }
@@ -163,6 +230,11 @@ impl Reader<'_> {
             self.listed(parts.group.clone(), scope, list)
         };
         let at = parts.group.start.saturating_sub(2);
+        let rolled = parts.group.clone().any(|at| self.source.is_any(at, &sums));
+        if parts.having.is_empty() && !rolled {
+            let grouped = self.items(parts.group.clone());
+            output.sums = self.sums(self.level, list, &grouped, scope);
+        }
         self.found(what, at, within, role);
     }
 
@@ -273,6 +345,7 @@ impl Reader<'_> {
             list: begin.min(end_of(0))..end_of(0),
             from: none.clone(),
             rows: none.clone(),
+            condition: none.clone(),
             group: none.clone(),
             having: none.clone(),
             window: none.clone(),
@@ -288,10 +361,16 @@ impl Reader<'_> {
                     let rows_end =
                         if self.source.is(end, "WHERE") { end_of(number + 2) } else { end };
                     parts.rows = part.start..rows_end;
+                    if rows_end > end {
+                        parts.condition = end + 1..rows_end;
+                    }
                     parts.from = part;
                 }
                 // A query of values can have conditions too: SELECT 1 WHERE …
-                "WHERE" if parts.rows.is_empty() => parts.rows = part,
+                "WHERE" if parts.rows.is_empty() => {
+                    parts.condition = part.clone();
+                    parts.rows = part;
+                }
                 "GROUP" => parts.group = part,
                 "HAVING" => parts.having = part,
                 "WINDOW" => parts.window = part,

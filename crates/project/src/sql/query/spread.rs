@@ -1,12 +1,9 @@
 //! What is made of several rows that can lie in several chunks.
 
-use std::collections::BTreeSet;
-
-use dunlin_model::{Dialect, Statement};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::Columns;
 use super::{Reader, Role};
-use crate::sql::lex::Token;
 
 /// What makes one of several rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +24,21 @@ pub(super) enum What {
     Union,
     /// A function over a window.
     Window,
+    /// Two sources that a chunk bounds, joined.
+    Join,
+    /// Rows that are taken since a chunk has something for them.
+    Set,
+    /// Rows that are changed since they are joined with rows of a chunk.
+    Rewrite,
+    /// Rows that a MERGE compares with rows of a chunk.
+    Merge,
 }
 
 /// Rows of a chunk that are taken together.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// The first token of their query.
+    pub(super) level: usize,
     pub(super) what: What,
     /// The byte of it.
     pub(super) start: usize,
@@ -47,10 +54,8 @@ pub(super) struct Sink {
     pub(super) writes: bool,
     /// It adds rows, whatever is there.
     pub(super) inserts: bool,
-    /// It looks whether a row is there: ON CONFLICT, IGNORE, a NOT EXISTS.
-    pub(super) skips: bool,
-    /// A new value is made from the one that is there: `n = t.n + excluded.n`.
-    pub(super) combines: bool,
+    /// Grouped queries whose parts it puts together, by their first token.
+    pub(super) combined: BTreeMap<usize, BTreeSet<String>>,
 }
 
 /// Something that depends on rows outside of the chunk, unless the columns that the rows share tell
@@ -67,45 +72,54 @@ pub(crate) struct Spread {
     pub(crate) start: usize,
     /// Columns of the table that is walked, folded, which all of the rows share.
     pub(crate) within: BTreeSet<String>,
+    /// It is nothing of that kind if these columns are never NULL.
+    pub(crate) solid: Option<BTreeSet<String>>,
 }
 
 /// Which parts of a statement depend on rows outside of the chunk.
-pub(in crate::sql) fn spread(
-    dialect: Dialect,
-    statement: &Statement,
-    tokens: &[Token],
-    table: &str,
-) -> Vec<Spread> {
-    let reader = Reader::read(dialect, statement, tokens, table);
+pub(in crate::sql) fn spread(reader: Reader<'_>) -> Vec<Spread> {
+    let Reader { groups, sink, .. } = reader;
     // What a query gives that writes nothing is thrown away.
-    let groups = reader.groups.into_iter().filter(|_| reader.sink.writes);
-    let spread = groups.filter(|group| !group.within.all && is_wrong(group, &reader.sink));
-    spread.map(of).collect()
+    let groups = groups.into_iter().filter(|_| sink.writes);
+    let wrong = groups.filter(|group| !group.within.all && is_wrong(group, &sink));
+    wrong.filter_map(|group| of(group, &sink)).collect()
 }
 
 /// Whether what is written is wrong if the rows lie in several chunks.
 fn is_wrong(group: &Group, sink: &Sink) -> bool {
     match group.what {
-        // How the parts of several chunks come together is said by the statement: whether it says
-        // it rightly (a sum of sums, and not of averages) can't be decided here.
-        What::Aggregate => !sink.combines,
-        // With ascending keys and one worker the first one that comes may be the least.
-        What::Extreme => !sink.combines && !sink.skips,
-        // Which groups pass is decided before anything is added up.
-        What::Having => true,
-        // To compare with a value twice, or to assign it twice, changes nothing; and who looks at
-        // what is there leaves out what another chunk has added.
+        // To compare with a value twice changes nothing; and who looks at what is there leaves out
+        // what another chunk has added.
         What::Group | What::Distinct | What::Union => {
-            group.role != Role::Expression && sink.inserts && !sink.skips
+            group.role != Role::Expression && sink.inserts
         }
-        What::DistinctOn => !sink.skips,
-        // A number by which rows are left out, as DISTINCT ON does it, and one that is written.
-        What::Window => !(sink.skips && group.role == Role::Derived),
+        // How the parts of several chunks come together must be said; which groups pass is decided
+        // before anything is added up.
+        What::Aggregate
+        | What::Extreme
+        | What::Having
+        | What::DistinctOn
+        | What::Window
+        | What::Join
+        | What::Set
+        | What::Rewrite
+        | What::Merge => true,
     }
 }
 
-fn of(group: Group) -> Spread {
+fn of(group: Group, sink: &Sink) -> Option<Spread> {
+    let summed = matches!(group.what, What::Aggregate | What::Extreme);
+    let solid = sink.combined.get(&group.level).filter(|_| summed);
+    if solid.is_some_and(BTreeSet::is_empty) {
+        return None;
+    }
     let (rule, message, help) = match group.what {
+        What::Aggregate | What::Extreme if solid.is_some() => (
+            "chunk-group",
+            "a part of a sum may be NULL where the chunk's rows have no value, and what is added to \
+             NULL is lost",
+            "write coalesce(…, 0) inside the sum: sum(coalesce(price, 0))",
+        ),
         What::Aggregate | What::Extreme | What::Having => (
             "chunk-group",
             "the statement counts or adds up the rows of a chunk alone, and others of the same group \
@@ -135,6 +149,40 @@ fn of(group: Group) -> Spread {
             "put the whole key into PARTITION BY, or take the value from a sub-query without `:chunk`: \
              SET rank = (SELECT count(*) FROM posts b WHERE b.user_id = a.user_id AND b.id <= a.id)",
         ),
+        What::Join => (
+            "chunk-twice",
+            "`:chunk` bounds two sources that are joined, and rows that belong together may lie in two \
+             chunks",
+            "join them by the whole key (s.id = posts.id), or leave one of the `:chunk` out",
+        ),
+        What::Set => (
+            "chunk-overlap",
+            "a row that matches rows of several chunks would be taken once for each of them",
+            "compare with the whole key of the `chunk-by` table (IN (SELECT id …)); or walk the table \
+             whose rows are read, with the sub-query without `:chunk`",
+        ),
+        What::Rewrite => (
+            "chunk-overlap",
+            "a row of the table that is changed may be joined with rows of several chunks, and would \
+             be changed once for each of them",
+            "walk the table that is changed: UPDATE orders o SET … FROM posts p WHERE p.id = o.post_id \
+             AND :chunk(o), with `chunk-by orders`; or join it by the whole key of the `chunk-by` \
+             table, both sides with their alias; or assign constants alone",
+        ),
+        What::Merge => (
+            "chunk-overlap",
+            "rows of several chunks may be for one row of the target: what one chunk inserts, the next \
+             one would find",
+            "compare by the whole key of the `chunk-by` table in the ON, with aliases: ON t.post_id = \
+             s.id; or group the source and add to what is there: UPDATE SET n = t.n + s.n",
+        ),
     };
-    Spread { rule, message, help, start: group.start, within: group.within.named }
+    Some(Spread {
+        rule,
+        message,
+        help,
+        start: group.start,
+        within: group.within.named,
+        solid: solid.cloned(),
+    })
 }

@@ -1,11 +1,37 @@
 //! INSERT, UPDATE and DELETE: what they read, and how what they write meets what is there.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::columns::Output;
-use super::sources::Named;
+use dunlin_model::{Dialect, Verb};
+
+use super::columns::{Columns, Output, Scope};
+use super::looks::Deed;
+use super::sources::{Joined, Named, Rows};
+use super::spread::What;
 use super::{Reader, Role};
-use crate::sql::lex::Kind;
+
+/// What becomes of a row that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// It stays: IGNORE.
+    Left,
+    /// The new one takes its place: REPLACE.
+    Replaced,
+}
+
+/// An UPDATE or a DELETE.
+struct Change {
+    verb: Verb,
+    /// The sources that it changes, by their number.
+    targets: Vec<usize>,
+    /// The columns that it assigns.
+    columns: BTreeSet<String>,
+    /// It does the same to a row however often.
+    constant: bool,
+    /// Its assignments.
+    assigned: Range<usize>,
+}
 
 /// Words between a verb and its table.
 const BEFORE_TABLE: [&str; 9] = [
@@ -24,61 +50,119 @@ const BEFORE_TABLE: [&str; 9] = [
 const ENDS_TABLES: [&str; 4] = ["WHERE", "RETURNING", "ORDER", "LIMIT"];
 
 impl Reader<'_> {
-    /// Passes words like IGNORE and `OR REPLACE`; whether they say what to do with rows that are
-    /// there.
-    pub(super) fn modifiers(&self, at: usize) -> (usize, bool) {
+    /// Passes words like IGNORE and `OR REPLACE`; what becomes of a row that is there already.
+    pub(super) fn modifiers(&self, at: usize) -> (usize, Option<Twice>) {
         let mut cursor = self.source.cursor(at);
-        let mut skips = self.source.is(at - 1, "REPLACE");
+        let mut twice = self.source.is(at - 1, "REPLACE").then_some(Twice::Replaced);
         if cursor.eat("OR") {
-            skips |= cursor.is("IGNORE") || cursor.is("REPLACE");
+            if cursor.is("IGNORE") {
+                twice = Some(Twice::Left);
+            } else if cursor.is("REPLACE") {
+                twice = Some(Twice::Replaced);
+            }
             cursor.at += 1;
         }
-        skips |= cursor.is("IGNORE");
-        cursor.skip(&BEFORE_TABLE);
-        (cursor.at, skips)
+        while self.source.is_any(cursor.at, &BEFORE_TABLE) {
+            if cursor.is("IGNORE") {
+                twice = Some(Twice::Left);
+            }
+            cursor.at += 1;
+        }
+        (cursor.at, twice)
     }
 
     pub(super) fn insert(&mut self, range: Range<usize>, depth: usize) -> Output {
         const QUERY: [&str; 4] = ["SELECT", "WITH", "VALUES", "TABLE"];
-        let (at, skips) = self.modifiers(range.start + 1);
+        let (at, ignores) = self.modifiers(range.start + 1);
         let mut cursor = self.source.cursor(at);
         let Some(target) = cursor.name() else { return Output::default() };
         let alias = cursor.eat("AS").then(|| cursor.name()).flatten();
         let flat = self.flat(cursor.at..range.end);
         let begins = |at: &&usize| self.source.is_any(**at, &QUERY) || self.is_query(**at);
         let begin = flat.iter().find(begins).copied().unwrap_or(range.end);
-        let ends = |at: &&usize| {
-            **at > begin
-                && (self.source.is(**at, "RETURNING")
-                    || (self.source.is(**at, "ON")
-                        && self.source.is_any(**at + 1, &["CONFLICT", "DUPLICATE"])))
+        let columns: Vec<String> = if self.source.punct(cursor.at, b'(') && cursor.at < begin {
+            let names = self.source.cursor(cursor.at + 1).names();
+            names.iter().map(|name| name.last().to_owned()).collect()
+        } else {
+            Vec::new()
         };
+        let is_conflict = |at: usize| {
+            self.source.is(at, "ON") && self.source.is_any(at + 1, &["CONFLICT", "DUPLICATE"])
+        };
+        let ends =
+            |at: &&usize| **at > begin && (self.source.is(**at, "RETURNING") || is_conflict(**at));
         let end = flat.iter().find(ends).copied().unwrap_or(range.end);
-        let before = self.tables.len();
-        self.level(begin..end, Role::Top, depth + 1);
-        let key = target.key(self.source.dialect);
-        let reads = self.tables.iter().skip(before).filter(|table| **table == key).count();
-        // A query that looks at what is there may leave out what an earlier chunk has added.
-        let looks = reads > usize::from(self.is_walked(&key));
-        let conflicts = self.source.is(end, "ON");
-        self.sink.writes = true;
-        self.sink.skips |= skips || conflicts || looks;
-        self.sink.inserts |= !(skips || conflicts || looks);
+        let returning = flat.iter().copied().find(|at| *at >= end && self.source.is(*at, "RETURNING"));
+        let conflict = end..returning.unwrap_or(range.end);
+        let before = self.looks.len();
+        let output = self.level(begin..end, Role::Top, depth + 1);
+        if !output.confined {
+            self.unbound = true;
+        }
         let names: Vec<String> = [Some(&target), alias.as_ref()]
             .into_iter()
             .flatten()
             .map(|n| n.last().to_owned())
             .collect();
-        for at in self.flat(end..range.end) {
-            if self.source.are(at, &["DO", "UPDATE", "SET"])
-                || self.source.are(at, &["DUPLICATE", "KEY", "UPDATE"])
-            {
-                self.assignments(at + 3..range.end, &names);
-            }
+        let keeps_first = ignores == Some(Twice::Left)
+            || self.source.contains(conflict.clone(), &["DO", "NOTHING"]);
+        let keeps_last = ignores == Some(Twice::Replaced) || self.takes_over(&conflict);
+        if let Some(sums) = &output.sums
+            && self.upsert_adds(sums, &names, &columns, conflict.clone())
+        {
+            self.sink.combined.insert(sums.start, sums.solid.clone());
         }
+        let parts = self.table_parts(&target);
+        let looks = output.apart
+            && self.looks.iter().skip(before).any(|look| look.is_other_of(&parts));
+        self.sink.writes = true;
+        self.sink.inserts |= !(keeps_first || keeps_last || looks);
+        self.deeds.push(Deed {
+            verb: Verb::Insert,
+            table: parts,
+            columns: BTreeSet::new(),
+            own: true,
+            looks_first: keeps_first || output.apart,
+            called: target.last().to_owned(),
+            exists: Vec::new(),
+            same: BTreeSet::new(),
+        });
         self.expressions_in(end..range.end, depth);
-        // Which of the rows were added, and with what keys, is not read.
-        Output::default()
+        match returning {
+            Some(at) => {
+                let given = output.columns.into_iter().map(|(_, column)| column);
+                let named = columns.into_iter().map(Some).zip(given).collect();
+                let rows = Output { confined: true, columns: named, ..Output::default() };
+                let mut scope = Scope::default();
+                scope.add(0, target.last(), rows);
+                self.output(&self.items(at + 1..range.end), &scope)
+            }
+            None => Output::default(),
+        }
+    }
+
+    /// Whether an upsert puts the new values in the place of those that are there.
+    fn takes_over(&self, conflict: &Range<usize>) -> bool {
+        let flat = self.flat(conflict.clone());
+        let set = flat.iter().copied().find(|at| {
+            self.source.are(*at, &["DO", "UPDATE", "SET"])
+                || self.source.are(*at, &["DUPLICATE", "KEY", "UPDATE"])
+        });
+        let Some(set) = set else { return false };
+        let is_new = |item: &Range<usize>| {
+            let Some(equals) = item.clone().find(|at| self.source.punct(*at, b'=')) else {
+                return false;
+            };
+            let values = self.source.is(equals + 1, "VALUES")
+                && self.source.punct(equals + 2, b'(')
+                && self.behind(equals + 2) == item.end;
+            let excluded = self
+                .only_name(equals + 1..item.end)
+                .is_some_and(|parts| parts.len() == 2 && parts.first().is_some_and(|of| of == "excluded"));
+            values || excluded || self.is_constant(item)
+        };
+        let free = !flat.iter().any(|at| *at > set && self.source.is(*at, "WHERE"));
+        free && self.items(set + 3..conflict.end).iter().all(is_new)
     }
 
     pub(super) fn update(&mut self, range: Range<usize>, depth: usize) -> Output {
@@ -86,22 +170,27 @@ impl Reader<'_> {
         let flat = self.flat(at..range.end);
         let Some(set) = flat.iter().copied().find(|at| self.source.is(*at, "SET")) else {
             self.expressions_in(range, depth);
+            self.unbound = true;
             return Output::default();
         };
-        let mut sources = self.sources(at..set, depth);
-        let targets: Vec<String> =
-            sources.iter().take(1).map(|named| named.called.clone()).collect();
+        let mut joined = self.joined(at..set, depth);
+        let own = joined.entries.len();
         let distinct = |at: usize| self.source.is(at - 1, "DISTINCT");
         let from = flat
             .iter()
             .copied()
             .find(|at| *at > set && self.source.is(*at, "FROM") && !distinct(*at));
         if let Some(from) = from {
-            sources.extend(self.sources(from + 1..self.end_of_tables(from, range.end), depth));
+            let read = self.joined(from + 1..self.end_of_tables(from, range.end), depth);
+            joined = joined.and(read);
         }
-        self.sink.writes = true;
-        self.assignments(set + 1..range.end, &targets);
-        self.changed(sources, range, depth)
+        let assigned = self.end_of_assignments(set + 1..range.end);
+        let items = self.items(assigned.clone());
+        let targets = self.assigned_in(&items, &joined, own);
+        let columns = items.iter().flat_map(|item| self.columns_of(item)).collect();
+        let constant = items.iter().all(|item| self.is_constant(item));
+        let change = Change { verb: Verb::Update, targets, columns, constant, assigned };
+        self.changed(joined, &change, range, depth)
     }
 
     pub(super) fn delete(&mut self, range: Range<usize>, depth: usize) -> Output {
@@ -109,6 +198,7 @@ impl Reader<'_> {
         let from = flat.iter().copied().find(|at| self.source.is(*at, "FROM"));
         let Some(from) = from else {
             self.expressions_in(range, depth);
+            self.unbound = true;
             return Output::default();
         };
         let joins = |at: usize| self.source.punct(at + 1, b'(') && !self.is_query(at + 1);
@@ -116,32 +206,200 @@ impl Reader<'_> {
             .iter()
             .copied()
             .find(|at| *at > from && self.source.is(*at, "USING") && !joins(*at));
-        let mut sources = match using {
-            // MySQL: `DELETE FROM p USING posts p`, where the first one is only a name.
-            Some(_) if self.source.dialect == dunlin_model::Dialect::Mysql => Vec::new(),
-            Some(using) => self.sources(from + 1..using, depth),
-            None => self.sources(from + 1..self.end_of_tables(from, range.end), depth),
+        let mysql = self.source.dialect == Dialect::Mysql;
+        let (first, _) = self.modifiers(range.start + 1);
+        // MySQL: `DELETE p FROM posts p JOIN …`, `DELETE FROM p USING posts p JOIN …`
+        let listed = match using {
+            _ if !mysql => None,
+            _ if first <= from && self.source.kind(first).is_some() && first < from => {
+                Some(first..from)
+            }
+            Some(using) => Some(from + 1..using),
+            None => None,
+        };
+        let mut joined = match using {
+            Some(_) if mysql => Joined::default(),
+            Some(using) => self.joined(from + 1..using, depth),
+            None => self.joined(from + 1..self.end_of_tables(from, range.end), depth),
         };
         if let Some(using) = using {
-            sources.extend(self.sources(using + 1..self.end_of_tables(using, range.end), depth));
+            let read = self.joined(using + 1..self.end_of_tables(using, range.end), depth);
+            joined = joined.and(read);
         }
-        self.sink.writes = true;
-        self.changed(sources, range, depth)
+        let targets = match listed {
+            Some(listed) => self.listed_in(listed, &joined),
+            None => vec![0],
+        };
+        let assigned = range.end..range.end;
+        let columns = BTreeSet::new();
+        let change = Change { verb: Verb::Delete, targets, columns, constant: true, assigned };
+        self.changed(joined, &change, range, depth)
+    }
+
+    /// The sources that a MySQL DELETE names; all of them where that can't be told.
+    fn listed_in(&self, range: Range<usize>, joined: &Joined) -> Vec<usize> {
+        let mut found = Vec::new();
+        for item in self.items(range) {
+            let name = self.source.cursor(item.start).name();
+            let is_it = |named: &Named| name.as_ref().is_some_and(|name| name.last() == named.called);
+            match joined.entries.iter().position(is_it) {
+                Some(number) => found.push(number),
+                None => return (0..joined.entries.len()).collect(),
+            }
+        }
+        found
+    }
+
+    /// The sources whose columns are assigned. MySQL takes several tables there.
+    fn assigned_in(&self, items: &[Range<usize>], joined: &Joined, own: usize) -> Vec<usize> {
+        if own == 1 {
+            return vec![0];
+        }
+        let mut found = BTreeSet::new();
+        for item in items {
+            let name = self.source.cursor(item.start).name();
+            let of = name.as_ref().and_then(|name| name.parts.iter().rev().nth(1));
+            match joined.entries.iter().position(|named| Some(&named.called) == of) {
+                Some(number) => found.insert(number),
+                None => return (0..own).collect(),
+            };
+        }
+        found.into_iter().collect()
+    }
+
+    /// The columns that an assignment names.
+    fn columns_of(&self, item: &Range<usize>) -> Vec<String> {
+        let mut cursor = self.source.cursor(item.start);
+        let names = if cursor.eat_punct(b'(') {
+            cursor.names()
+        } else {
+            cursor.name().into_iter().collect()
+        };
+        let mysql = self.source.dialect == Dialect::Mysql;
+        // Elsewhere `a.b` is a field of the column `a`.
+        let column = |name: &crate::sql::facts::source::Name| {
+            if mysql { name.parts.last().cloned() } else { name.parts.first().cloned() }
+        };
+        names.iter().filter_map(column).collect()
     }
 
     /// Looks at the conditions and values of an UPDATE or a DELETE; gives what it returns.
-    fn changed(&mut self, sources: Vec<Named>, range: Range<usize>, depth: usize) -> Output {
+    fn changed(
+        &mut self,
+        joined: Joined,
+        change: &Change,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Output {
         let flat = self.flat(range.clone());
-        let returning = flat.into_iter().find(|at| self.source.is(*at, "RETURNING"));
-        let scope = self.scope(&sources, range.clone());
-        self.around.push(sources);
-        self.check_tables(range.clone());
-        self.expressions_in(range.clone(), depth);
-        self.around.pop();
+        let begins = |word: &str| {
+            let is_word = |at: &&usize| {
+                **at >= change.assigned.end.min(range.end) && self.source.is(**at, word)
+                    || change.verb == Verb::Delete && self.source.is(**at, word)
+            };
+            flat.iter().find(is_word).copied()
+        };
+        let returning = begins("RETURNING");
+        let condition = match begins("WHERE") {
+            Some(at) => {
+                let ends = |one: &&usize| {
+                    **one > at && self.source.is_any(**one, &["RETURNING", "ORDER", "LIMIT"])
+                };
+                at + 1..flat.iter().find(ends).copied().unwrap_or(range.end)
+            }
+            None => range.end..range.end,
+        };
+        let scope = self.bounds(&joined, condition.clone(), range.clone(), depth);
+        self.check_sets(&range, &scope);
+        self.sink.writes = true;
+        if scope.is_confined() {
+            self.check_limit(&range);
+            self.rewritten(&joined, &scope, change, &condition, returning.is_some(), &range);
+        } else {
+            self.unbound = true;
+        }
+        let first = self.deeds.len();
+        for target in &change.targets {
+            let Some(named) = joined.entries.get(*target) else { continue };
+            let Rows::Table(name) = &named.rows else { continue };
+            let mut same = scope.same_as(&named.called);
+            same.extend(scope.same.iter().cloned());
+            self.deeds.push(Deed {
+                verb: change.verb,
+                table: self.table_parts(name),
+                columns: change.columns.clone(),
+                own: scope.roots.contains(target),
+                looks_first: false,
+                called: named.called.clone(),
+                exists: scope.exists.clone(),
+                same,
+            });
+        }
+        self.look(&joined, &scope, &range, &change.targets, first);
         match returning {
             Some(at) => self.output(&self.items(at + 1..range.end), &scope),
             None => Output::default(),
         }
+    }
+
+    /// Rows that are changed and are not the chunk's own: each must be of one chunk, or it must not
+    /// matter how often it is changed.
+    fn rewritten(
+        &mut self,
+        joined: &Joined,
+        scope: &Scope,
+        change: &Change,
+        condition: &Range<usize>,
+        returns: bool,
+        range: &Range<usize>,
+    ) {
+        let others: Vec<&Named> = change
+            .targets
+            .iter()
+            .filter(|target| !scope.roots.contains(target))
+            .filter_map(|target| joined.entries.get(*target))
+            .collect();
+        let place = self.first_place(range);
+        let start = self.places.get(place).map_or(0, |place| place.start);
+        for named in others {
+            let is_walked = match &named.rows {
+                Rows::Table(name) => self.is_walked(name),
+                Rows::Query(_) | Rows::Other => true,
+            };
+            let again = change.constant
+                && change.targets.len() == 1
+                && !is_walked
+                && (change.verb == Verb::Delete || !returns);
+            if again || (!is_walked && self.update_adds(named, scope, change, condition)) {
+                continue;
+            }
+            let within = match scope.sets.as_slice() {
+                [] => scope.bound_to(&named.called),
+                [set] if joined.entries.len() == 1 => set.clone(),
+                _ => Columns::default(),
+            };
+            self.found_at(What::Rewrite, start, within, Role::Top);
+        }
+    }
+
+    /// Whether an UPDATE adds the parts of a sum to what is there.
+    fn update_adds(
+        &mut self,
+        named: &Named,
+        scope: &Scope,
+        change: &Change,
+        condition: &Range<usize>,
+    ) -> bool {
+        let Some((called, sums)) = self.sums_of(scope) else { return false };
+        let targets = [named.called.clone()];
+        let adds = change.targets.len() == 1
+            && self.groups_of(sums, called, &named.called, scope)
+            && self.minds_no_part(condition.clone(), sums)
+            && self.all_add(change.assigned.clone(), sums, called, &targets).is_some();
+        if adds {
+            self.sink.combined.insert(sums.start, sums.solid.clone());
+        }
+        adds
     }
 
     fn end_of_tables(&self, from: usize, end: usize) -> usize {
@@ -149,62 +407,24 @@ impl Reader<'_> {
         self.flat(from..end).into_iter().find(ends).unwrap_or(end)
     }
 
-    /// Notes whether one of the assignments that begin here adds to what is there.
-    pub(super) fn assignments(&mut self, range: Range<usize>, targets: &[String]) {
+    /// The assignments that begin here, up to the clause behind them.
+    pub(super) fn end_of_assignments(&self, range: Range<usize>) -> Range<usize> {
         const ENDS: [&str; 7] = ["WHERE", "RETURNING", "ORDER", "LIMIT", "WHEN", "FROM", "ON"];
-        let flat = self.flat(range.clone());
         let distinct = |at: usize| self.source.is(at - 1, "DISTINCT");
         // `CASE WHEN …` stands in a value.
         let mut cases = 0_usize;
-        let mut end = range.end;
-        for at in flat {
+        for at in self.flat(range.clone()) {
+            if self.source.punct(at - 1, b'.') {
+                continue;
+            }
             if self.source.is(at, "CASE") {
                 cases += 1;
             } else if self.source.is(at, "END") {
                 cases = cases.saturating_sub(1);
             } else if cases == 0 && self.source.is_any(at, &ENDS) && !distinct(at) {
-                end = at;
-                break;
+                return range.start..at;
             }
         }
-        for item in self.items(range.start..end) {
-            let mut cursor = self.source.cursor(item.start);
-            let columns = if cursor.eat_punct(b'(') { cursor.names() } else { Vec::new() };
-            let column = if columns.is_empty() { cursor.name() } else { None };
-            for column in columns.iter().chain(&column) {
-                self.sink.combines |=
-                    self.reads_itself(cursor.at..item.end, &column.parts, targets);
-            }
-        }
-    }
-
-    /// Whether a value is made from the column that it goes into.
-    fn reads_itself(&self, range: Range<usize>, column: &[String], targets: &[String]) -> bool {
-        let Some((name, of)) = column.split_last() else { return false };
-        let mut at = range.start;
-        while at < range.end {
-            // MySQL: the new value.
-            if self.is_query(at)
-                || (self.source.is(at, "VALUES") && self.source.punct(at + 1, b'('))
-            {
-                at = self.behind(at + usize::from(!self.source.punct(at, b'(')));
-                continue;
-            }
-            let mut cursor = self.source.cursor(at);
-            let word = matches!(self.source.kind(at), Some(Kind::Word | Kind::Quoted));
-            let Some(found) = word.then(|| cursor.name()).flatten() else {
-                at += 1;
-                continue;
-            };
-            let ours = match found.parts.as_slice() {
-                [.., table, _] => Some(table) == of.last() || targets.contains(table),
-                _ => true,
-            };
-            if found.last() == name && ours {
-                return true;
-            }
-            at = cursor.at;
-        }
-        false
+        range
     }
 }
