@@ -295,7 +295,7 @@ fn a_key_is_never_assigned() {
     );
     assert!(planned("", "UPDATE posts SET \"ID\" = 1 WHERE :chunk", &posts()).is_ok());
     let dialect = Dialect::Mysql;
-    let text = "UPDATE posts p JOIN users u ON u.id = p.tenant SET ID = 1 WHERE :chunk(p)";
+    let text = "UPDATE posts p JOIN users u ON u.id = p.tenant SET p.ID = 1 WHERE :chunk(p)";
     refused(
         plan(&migration(dialect, "", text), &posts(), dialect, TIMEOUTS, 1),
         "assigns-key",
@@ -357,7 +357,7 @@ fn rows_that_are_taken_together_lie_in_one_chunk() {
 fn a_merge_adds_no_rows_ahead_of_the_walk() {
     let merge = |columns: &str| {
         format!(
-            "MERGE INTO posts USING (SELECT * FROM posts WHERE :chunk) s ON posts.title = s.body \
+            "MERGE INTO posts USING (SELECT * FROM posts WHERE :chunk) s ON posts.tenant = s.id \
              WHEN NOT MATCHED THEN INSERT {columns} VALUES (s.tenant)"
         )
     };

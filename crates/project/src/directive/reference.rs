@@ -68,16 +68,27 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
 - A statement must not assign a column of the key, and must not insert into the table that is
   walked, unless the database gives the new rows ascending numbers as keys: rows that come to lie
   ahead of the walk would be done as well.
-- `:chunk` has to confine the statement to the rows of the chunk: it must not be one side of an OR
-  (`(a OR b) AND :chunk` is right), stand under a NOT, in the ON of an outer join or in a value
-  alone, each query of a UNION needs its own, and neither LIMIT, OFFSET nor SKIP LOCKED may leave
-  rows of the chunk out. Its alias is that of the `chunk-by` table. Of a MERGE it bounds each WHEN:
-  put it into the source.
+- `:chunk` stands as a condition of its own, joined by AND with the others, in the WHERE (or the ON
+  of an inner join) of the query that reads the `chunk-by` table, or on both sides of an OR there;
+  everywhere else it is refused. All that the statement writes must come of the rows that it bounds,
+  each of one chunk: each UPDATE, DELETE and INSERT of a WITH, each query of a UNION, and of an outer
+  join the side that is kept.
+- The table may also be bound in a sub-query: `IN (SELECT … WHERE :chunk)` and `EXISTS (…)` as
+  conditions of an UPDATE or a DELETE, a derived table, a WITH. Not in a value, not under NOT.
+- A row of another table that is changed must belong to one row of the `chunk-by` table (it is joined
+  with the whole key, both sides with their alias), or get constants alone. Of a MERGE likewise; put
+  `:chunk` into its source.
 - What is made of several rows must not depend on rows of other chunks: aggregates, GROUP BY,
   DISTINCT and window functions over a query with `:chunk` are refused unless the whole key (or
-  another unique key without NULLs) is among their columns, or an upsert adds to what is there
-  (`n = t.n + excluded.n`). Sub-queries without `:chunk` see everything and may hold any of it:
+  another unique key without NULLs) is among their columns, or a count, a sum, a least or greatest
+  value is added to what is there (`n = t.n + excluded.n`). LIMIT, OFFSET, TABLESAMPLE and SKIP LOCKED
+  are refused.
+- What the statements write must not be read of other rows than the chunk's own, since earlier chunks
+  have changed it: neither in a sub-query nor in a join, nor in another statement of the file. Tied to
+  the chunk's row by its key it may be read.
+- Sub-queries without `:chunk` see everything and may otherwise do anything:
   [recipes](../guides/backfill-recipes.md#counts-and-groups).
+- Comments that some servers run (`/*! … */`) and MySQL's variables are refused.
 - While a part of the rows is done, the statements of the file must stay as they are. To do the rest
   by other statements: `dunlin accept V --because "…"`; to begin anew with them, over all rows:
   `dunlin data rerun V`.

@@ -106,12 +106,12 @@ fn refuse(dialect: Dialect, file: &Path, statement: &Statement) -> Option<Diagno
 
 /// MySQL: a user's variable that a statement reads.
 fn read_variable<'a>(dialect: Dialect, text: &'a str, tokens: &[Token]) -> Option<&'a str> {
-    let punct = |at: usize, byte: u8| {
-        tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(byte))
-    };
+    let punct =
+        |at: usize, byte: u8| tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(byte));
     (0..tokens.len()).filter(|_| dialect == Dialect::Mysql).find_map(|at| {
         let system = at > 0 && punct(at - 1, b'@');
-        let name = tokens.get(at + 1).filter(|_| punct(at, b'@') && !punct(at + 1, b'@') && !system)?;
+        let name =
+            tokens.get(at + 1).filter(|_| punct(at, b'@') && !punct(at + 1, b'@') && !system)?;
         let assigned = punct(at + 2, b':') && punct(at + 3, b'=');
         (!assigned).then(|| name.text(text))
     })

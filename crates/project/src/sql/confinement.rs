@@ -1,10 +1,9 @@
-//! Whether `:chunk` confines a statement to the rows of its chunk.
+//! The usual mistakes about `:chunk`, by name.
 //!
-//! By tokens and levels of parentheses, from the place outwards. Only what is surely wrong is
-//! refused: a condition that other rows pass as well, one that is turned round, rows that a LIMIT
-//! leaves out, a range that stands in a value alone. What is left out: what lies beside the query
-//! or the join in which the place stands ([`super::reach`]), and what is made of several rows
-//! ([`super::query`]).
+//! By tokens and levels of parentheses, from the place outwards: a condition that other rows pass as
+//! well, one that is turned round, rows that a LIMIT leaves out, a range that stands in a value alone.
+//! It is here for what it says: what it does not find is refused all the same, in other words, unless
+//! it is known to be right ([`super::query`]).
 
 use std::ops::Range;
 
@@ -290,6 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_confined_passes() {
+        let mut wrong = Vec::new();
         for statement in [
             "UPDATE t SET a = 1 WHERE (a IS NULL OR b) AND :chunk",
             "UPDATE t SET a = b OR c WHERE :chunk",
@@ -299,9 +299,8 @@ mod tests {
             "UPDATE t SET a = 1 WHERE :chunk AND NOT EXISTS (SELECT 1 FROM o LIMIT 1)",
             "UPDATE t AS p SET a = o.a FROM o JOIN q ON o.x OR q.x WHERE :chunk(p)",
             "UPDATE t SET a = (SELECT n FROM o WHERE x OR y ORDER BY n LIMIT 1) WHERE :chunk",
-            "UPDATE t SET n = (SELECT s.a FROM t AS s WHERE s.id = t.b AND :chunk(s)) WHERE :chunk",
             "INSERT INTO o SELECT * FROM t WHERE :chunk ORDER BY offset, id",
-            "UPDATE o SET n = s.n FROM (SELECT o, count(*) n FROM t WHERE :chunk GROUP BY o) s \
+            "UPDATE o SET n = 1 FROM (SELECT o, count(*) n FROM t WHERE :chunk GROUP BY o) s \
              WHERE s.o = o.id OR s.o = o.other",
             "WITH x AS (DELETE FROM t WHERE :chunk RETURNING *) INSERT INTO o SELECT * FROM x \
              WHERE a OR b",
@@ -311,7 +310,8 @@ mod tests {
              WHEN MATCHED THEN UPDATE SET c = 1",
             "SELECT f(id) FROM t WHERE :chunk",
         ] {
-            assert_eq!(rule(statement), None, "{statement}");
+            wrong.extend(rule(statement).map(|rule| (rule, statement)));
         }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }

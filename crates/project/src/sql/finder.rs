@@ -171,7 +171,7 @@ mod tests {
             "INSERT INTO other SELECT id FROM posts WHERE :chunk",
             "WITH x AS (SELECT 1) UPDATE posts SET a = 1 WHERE :chunk",
             "SELECT publish(id) FROM posts WHERE :chunk",
-            "UPDATE posts SET a = 1 WHERE :chunk AND id IN (SELECT id FROM posts WHERE :chunk)",
+            "DELETE FROM posts WHERE id IN (SELECT id FROM posts WHERE :chunk)",
             "UPDATE posts SET a = posts.where WHERE :chunk",
         ] {
             assert_eq!(found(statement), None, "{statement}");

@@ -1,9 +1,7 @@
-//! What lies beside the join in which `:chunk` stands.
+//! Mistakes beside the condition in which `:chunk` stands, by name: the ON of an outer join, rows that
+//! are skipped.
 //!
-//! A `:chunk` may confine all that its own condition reaches, and the statement still does more: the
-//! rows that an outer join keeps without a partner. On a small table no plan gives it away. What is
-//! left out: what the condition itself lets through ([`super::confinement`]), what lies beside the
-//! query of a `:chunk`, and groups that reach over chunks ([`super::query`]).
+//! As [`super::confinement`], for what it says; what is right is known to [`super::query`].
 
 use dunlin_model::Statement;
 

@@ -143,7 +143,7 @@ fn a_chunk_that_does_not_bound_its_statement_is_refused() {
         "INSERT INTO x SELECT p.a FROM posts p LEFT JOIN tags t ON t.id = p.a OR t.b = p.b WHERE :chunk(p)",
         "INSERT INTO x SELECT p.a FROM posts p INNER JOIN tags t ON t.id = p.a AND :chunk(p)",
         "INSERT INTO x SELECT a FROM posts WHERE :chunk UNION ALL SELECT b FROM posts WHERE :chunk",
-        "INSERT INTO x SELECT a FROM posts WHERE :chunk AND NOT EXISTS (SELECT 1 FROM x WHERE a = 1 OR b = 1)",
+        "INSERT INTO x SELECT a FROM posts WHERE :chunk AND NOT EXISTS (SELECT 1 FROM y WHERE a = 1 OR b = 1)",
         "WITH c AS (SELECT a FROM posts WHERE :chunk) UPDATE tags SET a = 1 WHERE id IN (SELECT a FROM c)",
     ] {
         for dialect in DIALECTS {

@@ -1,5 +1,6 @@
 //! What users write, read through the crate's public interface.
 
+mod at_once;
 mod chunked;
 mod directive;
 mod folder;

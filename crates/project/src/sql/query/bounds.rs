@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::columns::{Columns, Output, Scope};
-use super::condition::Bound;
+use super::columns::{Output, Scope, Set};
+use super::condition::{Bound, Member};
 use super::sources::{Joined, Named, Rows};
 use super::spread::What;
 use super::{Around, LOOKS_MAX, Reader, Role};
@@ -86,6 +86,8 @@ impl Reader<'_> {
         self.place(entries, &parts, &mut scope);
         for part in &parts {
             scope.equal.extend(self.equality(part.clone()));
+            scope.absent.extend(self.absence(part));
+            scope.filled.extend(self.filled(part));
         }
         if !joined.is_outer() {
             scope.every_shared = whole.clone().any(|at| self.source.is(at, "NATURAL"));
@@ -107,9 +109,11 @@ impl Reader<'_> {
                 let value = part.start..member.open.saturating_sub(1);
                 let value = self.only_name(value).filter(|_| member.by_value);
                 if let (Some(name), [(_, Some(column))]) = (value, output.columns.as_slice()) {
-                    scope.same.extend(name.last().filter(|name| *name == column).cloned());
+                    scope.ties.extend(name.last().map(|name| (name.clone(), column.clone())));
                 }
-                scope.sets.push(if member.by_value { output.given() } else { output.bound });
+                let within = if member.by_value { output.given() } else { output.bound };
+                let by = self.compared_in(part, &member, &scope.names);
+                scope.sets.push(Set { within, by });
             }
         }
         self.expressions_in(whole, depth);
@@ -158,9 +162,7 @@ impl Reader<'_> {
                 let named = |named: &Named| Some(&named.called) == alias.as_ref();
                 (0..entries.len()).filter(|at| entries.get(*at).is_some_and(named)).collect()
             }
-            None => {
-                (0..entries.len()).filter(|at| entries.get(*at).is_some_and(fits)).collect()
-            }
+            None => (0..entries.len()).filter(|at| entries.get(*at).is_some_and(fits)).collect(),
         };
         match numbers.as_slice() {
             [only] if entries.get(*only).is_some_and(fits) => Ok(*only),
@@ -236,6 +238,43 @@ impl Reader<'_> {
         (cursor.at == part.end).then_some((one.parts, other.parts))
     }
 
+    /// The columns of these sources that a query in a condition is compared with.
+    fn compared_in(
+        &self,
+        part: &Range<usize>,
+        member: &Member,
+        names: &[String],
+    ) -> std::collections::BTreeSet<String> {
+        let range = if member.by_value { part.start..member.open } else { part.clone() };
+        let of_ours = |at: usize| {
+            let name = self.source.cursor(at).name()?;
+            let ours = match name.parts.as_slice() {
+                [_] => member.by_value,
+                [.., of, _] => names.contains(of),
+                [] => false,
+            };
+            name.parts.last().cloned().filter(|_| ours)
+        };
+        range.filter_map(of_ours).collect()
+    }
+
+    /// Where the query of a `NOT EXISTS (SELECT …)` begins.
+    fn absence(&self, part: &Range<usize>) -> Option<usize> {
+        let open = part.start + 2;
+        let whole = self.source.are(part.start, &["NOT", "EXISTS"])
+            && self.is_query(open)
+            && self.behind(open) == part.end;
+        whole.then_some(open + 1)
+    }
+
+    /// `a.x IS NOT NULL`
+    fn filled(&self, part: &Range<usize>) -> Option<Vec<String>> {
+        let mut cursor = self.source.cursor(part.start);
+        let name = cursor.name()?;
+        let filled = cursor.eat_all(&["IS", "NOT", "NULL"]) && cursor.at == part.end;
+        filled.then_some(name.parts)
+    }
+
     /// The columns of `JOIN … USING (id)`.
     fn shared(&self, range: Range<usize>) -> std::collections::BTreeSet<String> {
         let is_list = |at: &usize| {
@@ -267,9 +306,8 @@ impl Reader<'_> {
         self.check_sets(whole, scope);
         let place = self.first_place(whole);
         let start = self.places.get(place).map_or(0, |place| place.start);
-        let sets: Vec<Columns> = scope.sets.clone();
-        for within in sets {
-            self.found_at(What::Set, start, within, role);
+        for set in &scope.sets {
+            self.found_at(What::Set, start, set.within.clone(), role);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Reader;
 use super::combine::Sums;
+use super::looks::Ties;
 use super::sources::Named;
 use crate::sql::lex::Kind;
 
@@ -35,6 +36,12 @@ pub(super) struct Output {
     pub(super) bound: Columns,
     /// It has no row twice.
     pub(super) apart: bool,
+    /// What each column is, where that is a name.
+    pub(super) names: Vec<Option<Vec<String>>>,
+    /// Where the queries of its NOT EXISTS and behind its EXCEPT begin.
+    pub(super) absent: Vec<usize>,
+    /// Columns of the table among its own that may be NULL for all that is read here.
+    pub(super) solid: BTreeSet<String>,
     /// It is one row a group, with sums and the like.
     pub(super) sums: Option<Sums>,
 }
@@ -80,6 +87,7 @@ impl Output {
         self.confined |= other.confined;
         self.itself = false;
         self.apart = false;
+        self.absent = Vec::new();
         self.sums = None;
         self.bound = Columns::default();
         if self.all != other.all {
@@ -101,6 +109,15 @@ impl Output {
     }
 }
 
+/// Rows of which only those are taken that a chunk has something for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Set {
+    /// The columns of the `chunk-by` table that are one value for each of them.
+    pub(super) within: Columns,
+    /// What of them is compared with those.
+    pub(super) by: BTreeSet<String>,
+}
+
 /// The rows of a chunk in one query, under the names that they have there.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
@@ -108,11 +125,14 @@ pub(super) struct Scope {
     pub(super) roots: Vec<usize>,
     /// The same, as they are called.
     pub(super) chunk: Vec<(String, Output)>,
-    /// Rows of which only those are taken that a chunk has something for, and the columns of the
-    /// `chunk-by` table that are one value for each of them.
-    pub(super) sets: Vec<Columns>,
-    /// Columns of that table in which each of them is the same.
-    pub(super) same: BTreeSet<String>,
+    /// Rows of which only those are taken that a chunk has something for.
+    pub(super) sets: Vec<Set>,
+    /// Columns that are equal to the table's in each of them.
+    pub(super) ties: Ties,
+    /// Where the queries of its NOT EXISTS begin.
+    pub(super) absent: Vec<usize>,
+    /// Names that are not NULL in any row.
+    pub(super) filled: Vec<Vec<String>>,
     /// Where the queries of its `EXISTS (…)` open.
     pub(super) exists: Vec<usize>,
     /// What all of the query's sources are called.
@@ -200,21 +220,12 @@ impl Scope {
     }
 
     /// The columns that are one value for each row of another source.
-    pub(super) fn bound_to(&self, called: &str) -> Columns {
-        self.equal_to(|parts| parts.iter().rev().nth(1).is_some_and(|of| of == called))
-    }
-
-    /// The columns of the table in which a row of another source of it is the same.
-    pub(super) fn same_as(&self, called: &str) -> BTreeSet<String> {
-        let mut named = BTreeSet::new();
-        for (one, other) in &self.equal {
-            for (mine, theirs) in [(one, other), (other, one)] {
-                let is_theirs = theirs.iter().rev().nth(1).is_some_and(|of| of == called);
-                let column = self.own(mine).filter(|_| is_theirs && mine.len() > 1);
-                named.extend(column.filter(|column| Some(column) == theirs.last()));
-            }
-        }
-        named
+    /// Of columns that are `changed` it is another one afterwards.
+    pub(super) fn bound_to(&self, called: &str, changed: &BTreeSet<String>) -> Columns {
+        self.equal_to(|parts| {
+            parts.iter().rev().nth(1).is_some_and(|of| of == called)
+                && parts.last().is_some_and(|column| !changed.contains(column))
+        })
     }
 
     /// The columns of the table that are the same in two of the sources that a chunk bounds.
@@ -283,6 +294,7 @@ impl Reader<'_> {
         let mut found = Output {
             confined: scope.is_confined(),
             bound: scope.bound(),
+            absent: scope.absent.clone(),
             ..Output::default()
         };
         for item in list {
@@ -295,11 +307,27 @@ impl Reader<'_> {
                 };
                 found.all |= star.all;
                 found.columns.extend(star.columns);
+                found.names.push(None);
             } else {
-                found.columns.push(self.item(item.clone(), scope));
+                let (called, column) = self.item(item.clone(), scope);
+                let name = self.value_name(item);
+                if name.as_ref().is_some_and(|name| !scope.filled.contains(name)) {
+                    // What is no column of the table, the catalogue knows nothing of.
+                    found.solid.insert(column.clone().unwrap_or_default());
+                }
+                found.names.push(name);
+                found.columns.push((called, column));
             }
         }
         found
+    }
+
+    /// The name that is all of an item but for its alias.
+    fn value_name(&self, item: &Range<usize>) -> Option<Vec<String>> {
+        let mut cursor = self.source.cursor(item.start);
+        let name = cursor.name().filter(|_| cursor.at <= item.end)?;
+        let (_, _, behind) = self.alias(cursor.at);
+        (cursor.at == item.end || behind == item.end).then_some(name.parts)
     }
 
     /// What an item of a select list is called, and which of the table's columns it is.

@@ -95,7 +95,10 @@ impl Reader<'_> {
         let is_name = matches!(self.source.kind(last), Some(Kind::Word | Kind::Quoted));
         let behind = last - usize::from(self.source.is(last - 1, "AS"));
         let ends_value = self.source.punct(behind.saturating_sub(1), b')')
-            || matches!(self.source.kind(behind.saturating_sub(1)), Some(Kind::Word | Kind::Quoted));
+            || matches!(
+                self.source.kind(behind.saturating_sub(1)),
+                Some(Kind::Word | Kind::Quoted)
+            );
         if is_name && ends_value && behind > item.start {
             let name = self.source.cursor(last).name().map(|name| name.last().to_owned());
             return (name, item.start..behind);
@@ -260,6 +263,15 @@ impl Reader<'_> {
         !range.into_iter().any(is_part)
     }
 
+    /// Whether none of a condition's names is one of these columns.
+    pub(super) fn minds_none_of(&self, range: Range<usize>, columns: &BTreeSet<String>) -> bool {
+        let is_one = |at: usize| {
+            let name = self.source.cursor(at).name();
+            name.is_some_and(|name| columns.contains(name.last()))
+        };
+        !range.into_iter().any(is_one)
+    }
+
     /// Whether an INSERT's values are what the groups share, the parts that are added, and constants.
     pub(super) fn minds_only(
         &self,
@@ -314,7 +326,8 @@ impl Reader<'_> {
             Some(Kind::Number) => value.len() == 1,
             // Where a quoted name may be a string, it may be a name.
             Some(Kind::Str) => {
-                value.len() == 1 && self.source.token_text(value.start).starts_with(['\'', '$', 'E', 'e'])
+                value.len() == 1
+                    && self.source.token_text(value.start).starts_with(['\'', '$', 'E', 'e'])
             }
             Some(Kind::Word) if value.len() == 1 => self.source.is_any(value.start, &words),
             Some(Kind::Word) => {

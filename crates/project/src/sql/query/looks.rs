@@ -13,10 +13,22 @@ use dunlin_model::{Dialect, Verb};
 
 use super::Reader;
 use super::columns::Scope;
-use super::sources::{Joined, Named, Rows};
+use super::sources::{Joined, Rows};
 use super::spread::Spread;
 use crate::sql::facts::source::Name;
 use crate::sql::lex::Kind;
+
+/// Columns of a table, each with the column of the walked one that it is equal to.
+pub(super) type Ties = BTreeSet<(String, String)>;
+
+/// What a query asks for before a row is added: whether there is one like it.
+#[derive(Debug, Clone)]
+struct Absent {
+    /// Where the query begins.
+    start: usize,
+    /// Columns of the table, each with what it is compared with; by their place behind an EXCEPT.
+    pairs: Vec<(String, Option<Vec<String>>)>,
+}
 
 /// A table that a query reads.
 #[derive(Debug, Clone)]
@@ -27,8 +39,10 @@ pub(super) struct Look {
     kind: LookKind,
     /// The columns that may be read of it, folded; `None`: all.
     columns: Option<BTreeSet<String>>,
-    /// Columns of the table that is walked, of the chunk's row, to which its rows are tied.
-    within: BTreeSet<String>,
+    /// Columns of it that are equal to columns of the chunk's row.
+    ties: Ties,
+    /// It is asked whether a row is there that is equal in all of these.
+    absent: Option<Absent>,
     /// The alias of a row that is asked for a better one of its table, in the query in the
     /// parentheses that open here.
     better: Option<(String, usize)>,
@@ -59,13 +73,75 @@ pub(super) struct Deed {
     pub(super) columns: BTreeSet<String>,
     /// What is changed are the chunk's rows, or new ones.
     pub(super) own: bool,
-    /// It adds no row that is there.
-    pub(super) looks_first: bool,
+    /// What an INSERT adds.
+    pub(super) adds: Added,
     /// What its rows are called, and where the queries of its `EXISTS (…)` open.
     pub(super) called: String,
     pub(super) exists: Vec<usize>,
-    /// Columns of the table that is walked in which a changed row is the chunk's.
-    pub(super) same: BTreeSet<String>,
+    /// Columns of a changed row that are equal to columns of the chunk's row.
+    pub(super) ties: Ties,
+}
+
+/// What an INSERT adds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Added {
+    /// The columns that it names.
+    pub(super) columns: Vec<String>,
+    /// What its query gives, where that is a name.
+    pub(super) names: Vec<Option<Vec<String>>>,
+    /// Columns of the walked table that are among them, and may be NULL for all that is read here.
+    pub(super) solid: BTreeSet<String>,
+    /// No row is given twice.
+    pub(super) apart: bool,
+    /// Where its NOT EXISTS and EXCEPT begin.
+    pub(super) absent: Vec<usize>,
+}
+
+impl Deed {
+    /// Columns of the walked table that are the same in what is read and what is written.
+    fn shared(&self, look: &Ties) -> BTreeSet<String> {
+        if self.own && self.verb != Verb::Insert {
+            // The row itself, whatever else is equal.
+            return look
+                .iter()
+                .filter(|(one, other)| one == other)
+                .map(|(one, _)| one.clone())
+                .collect();
+        }
+        self.ties.intersection(look).map(|(_, column)| column.clone()).collect()
+    }
+
+    /// The same where the chunk's own row is read.
+    fn same(&self) -> BTreeSet<String> {
+        self.ties.iter().filter(|(one, other)| one == other).map(|(one, _)| one.clone()).collect()
+    }
+
+    /// Whether an INSERT that asks first adds each row once, in whatever chunk; gives the columns that
+    /// must not be NULL for that.
+    fn asks(&self, look: &Look) -> Option<BTreeSet<String>> {
+        let absent = look.absent.as_ref()?;
+        let added = &self.adds;
+        if !added.apart || !added.absent.contains(&absent.start) {
+            return None;
+        }
+        let by_place = absent.pairs.iter().all(|(_, theirs)| theirs.is_none());
+        if by_place {
+            let columns: Vec<&String> = absent.pairs.iter().map(|(mine, _)| mine).collect();
+            let same =
+                added.columns.is_empty() || added.columns.iter().collect::<Vec<_>>() == columns;
+            return (same && columns.len() == added.names.len()).then(BTreeSet::new);
+        }
+        let compared = |name: &Vec<String>, column: Option<&String>| {
+            absent.pairs.iter().any(|(mine, theirs)| {
+                column.is_none_or(|column| column == mine)
+                    && theirs.as_ref().is_some_and(|theirs| theirs.last() == name.last())
+            })
+        };
+        let each = added.names.iter().enumerate().all(|(number, name)| {
+            name.as_ref().is_some_and(|name| compared(name, added.columns.get(number)))
+        });
+        (each && absent.pairs.len() == added.names.len()).then(|| added.solid.clone())
+    }
 }
 
 /// Whether two names can mean one table. Without a schema they may.
@@ -82,8 +158,8 @@ pub(in crate::sql) fn meetings(readers: &[Reader<'_>]) -> Vec<(usize, Spread)> {
             for (other, writer) in readers.iter().enumerate() {
                 for (deed_number, deed) in writer.deeds.iter().enumerate() {
                     let here = (number == other).then_some(deed_number);
-                    if let Some(within) = meet(look, deed, here) {
-                        found.push((number, spread_of(look, within)));
+                    if let Some(met) = meet(look, deed, here) {
+                        found.push((number, spread_of(look, met)));
                     }
                 }
             }
@@ -92,8 +168,8 @@ pub(in crate::sql) fn meetings(readers: &[Reader<'_>]) -> Vec<(usize, Spread)> {
     found
 }
 
-/// The columns that must be the key's, if what is read may be what is written.
-fn meet(look: &Look, deed: &Deed, here: Option<usize>) -> Option<BTreeSet<String>> {
+/// What must be told apart, if what is read may be what is written.
+fn meet(look: &Look, deed: &Deed, here: Option<usize>) -> Option<Met> {
     if !is_same_table(&look.table, &deed.table) {
         return None;
     }
@@ -106,38 +182,47 @@ fn meet(look: &Look, deed: &Deed, here: Option<usize>) -> Option<BTreeSet<String
     if !touched {
         return None;
     }
+    let met = |within| Some(Met { within, solid: None });
     match look.kind {
         LookKind::Chunk if deed.own => None,
-        LookKind::Chunk => Some(deed.same.clone()),
+        LookKind::Chunk => met(deed.same()),
         LookKind::Target(from, to) if here.is_some_and(|here| (from..to).contains(&here)) => None,
-        LookKind::Target(..) => Some(look.within.clone()),
-        LookKind::Other => {
-            let first = deed.verb == Verb::Insert && deed.looks_first && here.is_some();
-            let better = look.better.as_ref().is_some_and(|(of, open)| {
-                deed.verb == Verb::Delete
-                    && deed.own
-                    && here.is_some()
-                    && *of == deed.called
-                    && deed.exists.contains(open)
-            });
-            (!first && !better).then(|| look.within.clone())
+        LookKind::Other if here.is_some() && deed.verb == Verb::Insert => {
+            Some(Met { within: deed.shared(&look.ties), solid: deed.asks(look) })
         }
+        LookKind::Other if here.is_some() && deed.verb == Verb::Delete && deed.own => {
+            let better = look
+                .better
+                .as_ref()
+                .is_some_and(|(of, open)| *of == deed.called && deed.exists.contains(open));
+            if better { None } else { met(deed.shared(&look.ties)) }
+        }
+        LookKind::Target(..) | LookKind::Other => met(deed.shared(&look.ties)),
     }
 }
 
-fn spread_of(look: &Look, within: BTreeSet<String>) -> Spread {
+/// What makes it right to read what is written.
+struct Met {
+    /// It is the chunk's row if the key is among these columns.
+    within: BTreeSet<String>,
+    /// Or if these are never NULL.
+    solid: Option<BTreeSet<String>>,
+}
+
+fn spread_of(look: &Look, met: Met) -> Spread {
     Spread {
         rule: "chunk-reads-written",
         message: "this reads rows which other chunks write: run at once the statement would see what was \
                   there before, and a chunk sees what earlier ones have made of it",
         help: "tie it to the chunk's row by its whole key, both sides with their alias (t.post_id = \
-               p.id); or keep what is to be read first, in a column or a table that nothing here \
-               writes; in a DELETE of duplicates ask for a better row (EXISTS (… b.link = a.link AND \
-               b.id < a.id)); in an INSERT take each row once (SELECT DISTINCT … AND NOT EXISTS (…), \
-               or ON CONFLICT DO NOTHING)",
+               p.id), and by the column that the key is written to; or keep what is to be read first, \
+               in a column or a table that nothing here writes; in a DELETE of duplicates ask for a \
+               better row (EXISTS (… b.link = a.link AND b.id < a.id)); in an INSERT give each row once \
+               and compare all of its columns, none of them NULL (SELECT DISTINCT p.tag … AND NOT \
+               EXISTS (… t.tag = p.tag)), or leave that to ON CONFLICT DO NOTHING",
         start: look.start,
-        within,
-        solid: None,
+        within: met.within,
+        solid: met.solid,
     }
 }
 
@@ -154,6 +239,7 @@ impl Reader<'_> {
     ) {
         let ties = self.ties(joined, scope);
         let better = self.better(joined, whole);
+        let absent = self.absent(joined, whole);
         for (number, named) in joined.entries.iter().enumerate() {
             let Rows::Table(name) = &named.rows else { continue };
             let kind = if scope.roots.contains(&number) {
@@ -164,25 +250,22 @@ impl Reader<'_> {
                 LookKind::Other
             };
             let alone = joined.entries.len() == 1;
-            let within = self.tied(named, name, alone, &ties, scope);
+            let tied = self.tied(&named.called, alone, &ties, scope);
             let columns = if named.renamed { None } else { self.names_of(&named.called, whole) };
             self.looks.push(Look {
                 table: self.table_parts(name),
                 start: self.source.tokens.get(whole.start).map_or(0, |token| token.start()),
                 kind,
                 columns,
-                within,
+                ties: tied,
+                absent: absent.clone(),
                 better: better.clone(),
             });
         }
     }
 
     /// Equalities of a query's rows: its own, and those of any of its joins.
-    fn ties(
-        &self,
-        joined: &Joined,
-        scope: &Scope,
-    ) -> Vec<(Vec<String>, Vec<String>)> {
+    fn ties(&self, joined: &Joined, scope: &Scope) -> Vec<(Vec<String>, Vec<String>)> {
         let mut ties = scope.equal.clone();
         for on in joined.inner.iter().chain(&joined.outer) {
             let parts = self.all_of(on.clone());
@@ -191,35 +274,64 @@ impl Reader<'_> {
         ties
     }
 
-    /// The columns of the chunk's row to which a source's rows are tied.
-    fn tied(
+    /// The columns of a source that are equal to columns of the chunk's row.
+    pub(super) fn tied(
         &self,
-        named: &Named,
-        name: &Name,
+        called: &str,
         alone: bool,
         ties: &[(Vec<String>, Vec<String>)],
         scope: &Scope,
-    ) -> BTreeSet<String> {
-        let walked = self.is_walked(name);
-        let mut within = BTreeSet::new();
+    ) -> Ties {
+        let mut found = Ties::new();
         for (one, other) in ties {
             for (mine, theirs) in [(one, other), (other, one)] {
                 let is_mine = match mine.as_slice() {
                     [_] => alone,
-                    [.., of, _] => *of == named.called,
+                    [.., of, _] => of == called,
                     [] => false,
                 };
                 let [.., of, column] = theirs.as_slice() else { continue };
-                if !is_mine || *of == named.called {
+                if !is_mine || of == called {
                     continue;
                 }
-                let Some(column) = self.of_chunk(of, column, scope) else { continue };
-                if !walked || mine.last() == Some(&column) {
-                    within.insert(column);
-                }
+                let column = self.of_chunk(of, column, scope);
+                found.extend(mine.last().cloned().zip(column));
             }
         }
-        within
+        found
+    }
+
+    /// What a query behind NOT EXISTS or EXCEPT asks for.
+    fn absent(&self, joined: &Joined, whole: &Range<usize>) -> Option<Absent> {
+        let [only] = joined.entries.as_slice() else { return None };
+        let start = whole.start;
+        let flat = self.flat(whole.clone());
+        let from = flat.iter().copied().find(|at| self.source.is(*at, "FROM"))?;
+        let condition = flat.iter().copied().find(|at| self.source.is(*at, "WHERE"));
+        let before = start.checked_sub(1)?;
+        if self.source.is(before, "EXCEPT") {
+            let ends = from + 1 < whole.end && condition.is_none();
+            let items = self.items(start + 1..from);
+            let names =
+                items.into_iter().map(|item| self.only_name(item)?.pop().map(|n| (n, None)));
+            let pairs: Option<Vec<_>> = names.collect();
+            return pairs.filter(|_| ends).map(|pairs| Absent { start, pairs });
+        }
+        let mut pairs = Vec::new();
+        for part in self.all_of(condition? + 1..whole.end) {
+            let (one, other) = self.equality(part)?;
+            let is_mine = |parts: &[String]| match parts {
+                [of, _] => *of == only.called,
+                _ => false,
+            };
+            let (mine, theirs) = match (is_mine(&one), is_mine(&other)) {
+                (true, false) => (one, other),
+                (false, true) => (other, one),
+                _ => return None,
+            };
+            pairs.push((mine.last()?.clone(), Some(theirs)));
+        }
+        Some(Absent { start, pairs })
     }
 
     /// Which of the walked table's columns a name is, of the chunk's row here or around.
@@ -229,7 +341,8 @@ impl Reader<'_> {
             let own = scope.chunk.iter().any(|(called, _)| called == of);
             return own.then(|| scope.column(&parts)).flatten();
         }
-        let around = self.around.iter().rev().find(|one| one.names.iter().any(|name| name == of))?;
+        let around =
+            self.around.iter().rev().find(|one| one.names.iter().any(|name| name == of))?;
         let (_, output) = around.roots.iter().find(|(called, _)| called == of)?;
         output.column(column)
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use dunlin_model::Verb;
 
 use super::columns::{Output, Scope};
-use super::looks::Deed;
+use super::looks::{Added, Deed};
 use super::sources::{Joined, Rows};
 use super::spread::What;
 use super::{Reader, Role};
@@ -120,9 +120,8 @@ impl Reader<'_> {
     /// Rows of several chunks must not be for one row of the target.
     fn matched(&mut self, merge: &Merge, range: &Range<usize>) {
         let Merge { joined, scope, target, .. } = merge;
-        let changes = |word: &str| {
-            merge.whens.iter().any(|one| self.source.is(self.then(one) + 1, word))
-        };
+        let changes =
+            |word: &str| merge.whens.iter().any(|one| self.source.is(self.then(one) + 1, word));
         let inserts = changes("INSERT");
         let updates: Vec<Range<usize>> = merge
             .whens
@@ -133,6 +132,11 @@ impl Reader<'_> {
         let constant = updates
             .iter()
             .all(|one| self.items(one.clone()).iter().all(|item| self.is_constant(item)));
+        let changed: BTreeSet<String> = updates
+            .iter()
+            .flat_map(|one| self.items(one.clone()))
+            .flat_map(|item| self.columns_of(&item))
+            .collect();
         let is_walked = joined.entries.first().is_some_and(|named| match &named.rows {
             Rows::Table(name) => self.is_walked(name),
             Rows::Query(_) | Rows::Other => true,
@@ -144,26 +148,31 @@ impl Reader<'_> {
         if !inserts && constant && !is_walked {
             return;
         }
-        if !is_walked && self.merge_adds(merge, &updates) {
+        if !is_walked && self.merge_adds(merge, &updates, &changed) {
             return;
         }
         let place = self.first_place(range);
         let start = self.places.get(place).map_or(0, |place| place.start);
         let within = if scope.is_confined() {
-            scope.bound_to(target)
+            scope.bound_to(target, &changed)
         } else {
             // Bound by its WHENs alone.
             let called = joined.entries.get(1).map(|named| named.called.clone());
             let mut bound = Scope::of(&joined.entries);
             bound.equal.clone_from(&scope.equal);
             bound.add(1, &called.unwrap_or_default(), Output::itself());
-            bound.bound_to(target)
+            bound.bound_to(target, &changed)
         };
         self.found_at(What::Merge, start, within, Role::Top);
     }
 
     /// Whether the source's groups are added to what is there, and inserted where nothing is.
-    fn merge_adds(&mut self, merge: &Merge, updates: &[Range<usize>]) -> bool {
+    fn merge_adds(
+        &mut self,
+        merge: &Merge,
+        updates: &[Range<usize>],
+        changed: &BTreeSet<String>,
+    ) -> bool {
         let Merge { scope, target, on, whens, .. } = merge;
         let Some((called, sums)) = self.sums_of(scope) else { return false };
         let targets = [target.clone()];
@@ -187,7 +196,8 @@ impl Reader<'_> {
         let adds = updates.len() == 1
             && whens.iter().all(plain)
             && self.groups_of(sums, called, target, scope)
-            && self.minds_no_part(on.clone(), sums);
+            && self.minds_no_part(on.clone(), sums)
+            && self.minds_none_of(on.clone(), changed);
         if adds {
             self.sink.combined.insert(sums.start, sums.solid.clone());
         }
@@ -214,10 +224,10 @@ impl Reader<'_> {
                 table: self.table_parts(&name),
                 columns: BTreeSet::new(),
                 own: own || verb == Verb::Insert,
-                looks_first: false,
                 called: called.clone(),
                 exists: Vec::new(),
-                same: merge.scope.same_as(&called),
+                ties: self.tied(&called, false, &merge.scope.equal, &merge.scope),
+                adds: Added::default(),
             });
         }
         // All of its WHENs are about the rows that its ON finds.

@@ -61,12 +61,18 @@ impl Reader<'_> {
             self.check_bounds(at, united.bound, next.bound);
             let bound = united.bound || next.bound;
             let union = self.source.is(at, "UNION");
+            let both = !union && united.output.confined && next.output.confined;
             let output = if union || !united.output.confined || next.output.confined {
                 united.output.united(next.output)
             } else {
                 // All rows are of the first one.
-                Output { itself: false, sums: None, ..united.output }
+                let mut output = united.output;
+                output.absent.push(at + 1 + usize::from(quantified));
+                Output { itself: false, sums: None, ..output }
             };
+            if both {
+                self.found(What::Except, at, output.given(), role);
+            }
             united = United { output, bound };
             // Which of several equal rows are left is a matter of all of them.
             if !union || !self.source.is(at + 1, "ALL") {
@@ -171,8 +177,8 @@ impl Reader<'_> {
                 && (self.source.kind(at + 1) == Some(Kind::Number)
                     || self.source.punct(at + 1, b'(')
                     || self.source.punct(at + 1, b'$'));
-            let fetch = self.source.is(*at, "FETCH")
-                && self.source.is_any(at + 1, &["FIRST", "NEXT"]);
+            let fetch =
+                self.source.is(*at, "FETCH") && self.source.is_any(at + 1, &["FIRST", "NEXT"]);
             !name && (self.source.is(*at, "LIMIT") || offset || fetch)
         };
         if self.flat(range.clone()).iter().any(limits) {

@@ -160,8 +160,7 @@ impl Reader<'_> {
     /// The conditions of an ON, or of several one behind the other.
     fn conditions(&self, range: Range<usize>) -> Vec<Range<usize>> {
         let is_on = |at: &usize| {
-            self.source.is(*at, "ON")
-                && !(*at > range.start && self.source.punct(*at - 1, b'.'))
+            self.source.is(*at, "ON") && !(*at > range.start && self.source.punct(*at - 1, b'.'))
         };
         let on: Vec<usize> = self.flat(range.clone()).into_iter().filter(is_on).collect();
         let end = |number: usize| on.get(number + 1).copied().unwrap_or(range.end);

@@ -22,6 +22,8 @@ pub(super) enum What {
     DistinctOn,
     /// UNION, EXCEPT, INTERSECT without ALL.
     Union,
+    /// EXCEPT and INTERSECT of two queries that a chunk bounds.
+    Except,
     /// A function over a window.
     Window,
     /// Two sources that a chunk bounds, joined.
@@ -100,6 +102,7 @@ fn is_wrong(group: &Group, sink: &Sink) -> bool {
         | What::Having
         | What::DistinctOn
         | What::Window
+        | What::Except
         | What::Join
         | What::Set
         | What::Rewrite
@@ -148,6 +151,12 @@ fn of(group: Group, sink: &Sink) -> Option<Spread> {
              lie in other chunks",
             "put the whole key into PARTITION BY, or take the value from a sub-query without `:chunk`: \
              SET rank = (SELECT count(*) FROM posts b WHERE b.user_id = a.user_id AND b.id <= a.id)",
+        ),
+        What::Except => (
+            "chunk-except",
+            "`:chunk` stands on both sides of the EXCEPT or INTERSECT, and equal rows may lie in two \
+             chunks",
+            "leave `:chunk` out of the second query, or have the whole key among the columns of both",
         ),
         What::Join => (
             "chunk-twice",

@@ -24,10 +24,13 @@ fn by_key(dialect: Dialect, statement: &str, key: &[&str]) -> Option<&'static st
             return Some(errors[0].rule);
         }
     };
-    // Columns called `n` and `id` are never NULL.
+    // Columns called `a`, `n` and `id` are never NULL.
     let is_fine = |one: &Spread| {
-        let solid = |columns: &BTreeSet<String>| columns.iter().all(|one| one == "n" || one == "id");
-        key.iter().all(|column| one.within.contains(*column)) || one.solid.as_ref().is_some_and(solid)
+        let solid = |columns: &BTreeSet<String>| {
+            columns.iter().all(|one| ["a", "n", "id"].contains(&one.as_str()))
+        };
+        key.iter().all(|column| one.within.contains(*column))
+            || one.solid.as_ref().is_some_and(solid)
     };
     let found = spread(dialect, file, &["posts".into()], &script.statements, is_fine);
     found.first().map(|one| one.rule)
@@ -35,20 +38,23 @@ fn by_key(dialect: Dialect, statement: &str, key: &[&str]) -> Option<&'static st
 
 #[track_caller]
 fn refused(rule_name: &str, statements: &[&str]) {
-    for statement in statements {
-        for dialect in DIALECTS {
-            assert_eq!(rule(dialect, statement), Some(rule_name), "{dialect:?}: {statement}");
-        }
-    }
+    all_are(Some(rule_name), statements);
 }
 
 #[track_caller]
 fn fine(statements: &[&str]) {
-    for statement in statements {
-        for dialect in DIALECTS {
-            assert_eq!(rule(dialect, statement), None, "{dialect:?}: {statement}");
-        }
-    }
+    all_are(None, statements);
+}
+
+#[track_caller]
+fn all_are(expected: Option<&str>, statements: &[&str]) {
+    let each = statements.iter().flat_map(|one| DIALECTS.map(|dialect| (dialect, *one)));
+    let found = each.map(|(dialect, one)| (dialect, one, rule(dialect, one)));
+    let wrong: Vec<String> = found
+        .filter(|(.., rule)| *rule != expected)
+        .map(|(dialect, one, rule)| format!("{dialect:?}: {rule:?}: {one}"))
+        .collect();
+    assert!(wrong.is_empty(), "not {expected:?}:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -72,14 +78,14 @@ fn groups_that_lie_in_several_chunks_are_refused() {
             "INSERT INTO t2 SELECT s.a, count(*) FROM (SELECT a FROM posts WHERE :chunk) s GROUP BY s.a",
             "INSERT INTO t2 SELECT id, n FROM (SELECT a AS id, count(*) AS n FROM posts WHERE :chunk GROUP BY a) s",
             "UPDATE o SET n = s.n FROM (SELECT a, count(*) n FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id",
-            "UPDATE posts SET n = (SELECT count(*) FROM posts AS s WHERE :chunk(s)) WHERE :chunk",
-            "UPDATE posts p SET n = (SELECT count(*) FROM posts s WHERE s.a = p.a AND :chunk(s)) WHERE :chunk(p)",
             "DELETE FROM o WHERE id IN (SELECT a FROM posts WHERE :chunk GROUP BY a HAVING count(*) > 1)",
-            "INSERT INTO t2 SELECT p.user_id, count(*) FROM users u LEFT JOIN posts p ON p.user_id = u.id \
+            "INSERT INTO t2 SELECT p.user_id, count(*) FROM users u JOIN posts p ON p.user_id = u.id \
              WHERE :chunk(p) GROUP BY u.id",
         ],
     );
     let conflict = [
+        // The least one is the first that comes only with one worker.
+        "INSERT INTO t2 SELECT a, min(id) FROM posts WHERE :chunk GROUP BY a ON CONFLICT DO NOTHING",
         "INSERT INTO t2 SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a ON CONFLICT DO NOTHING",
         "INSERT INTO t2 SELECT a, count(*) AS n FROM posts WHERE :chunk GROUP BY a \
          ON CONFLICT (a) DO UPDATE SET n = excluded.n",
@@ -122,7 +128,6 @@ fn groups_of_one_chunk_pass() {
          INSERT INTO t2 SELECT x.post, count(*) FROM x JOIN comments c ON c.post_id = x.post GROUP BY x.post",
         "WITH x (post, b) AS (SELECT id, a FROM posts WHERE :chunk) \
          INSERT INTO t2 SELECT post, count(*) FROM x GROUP BY post",
-        "UPDATE posts p SET n = (SELECT max(s.n) FROM posts s WHERE s.id = p.id AND :chunk(s)) WHERE :chunk(p)",
         // What has no `:chunk` sees everything.
         "INSERT INTO totals SELECT u.id, (SELECT count(*) FROM posts p WHERE p.user_id = u.id) \
          FROM posts u WHERE :chunk(u)",
@@ -131,7 +136,7 @@ fn groups_of_one_chunk_pass() {
          UPDATE posts SET n = c.n FROM c WHERE c.post_id = posts.id AND :chunk(posts)",
         "DELETE FROM posts WHERE EXISTS (SELECT 1 FROM comments c WHERE c.a = posts.id GROUP BY c.a \
          HAVING count(*) > 3) AND :chunk",
-        "UPDATE posts p SET a = s.a FROM (SELECT b, max(a) a FROM posts GROUP BY b) s \
+        "UPDATE posts p SET n = s.a FROM (SELECT b, max(a) a FROM posts GROUP BY b) s \
          WHERE s.b = p.b AND :chunk(p)",
         // One value for each row.
         "INSERT INTO t2 SELECT id, coalesce(count, 0), posts.sum FROM posts WHERE :chunk",
@@ -150,7 +155,6 @@ fn groups_of_one_chunk_pass() {
              ON CONFLICT (a) DO UPDATE SET n = t.n + excluded.n",
             "INSERT INTO t2 SELECT a, max(n) FROM posts WHERE :chunk GROUP BY a \
              ON CONFLICT (a) DO UPDATE SET n = greatest(t2.n, excluded.n)",
-            "INSERT INTO t2 SELECT a, min(id) FROM posts WHERE :chunk GROUP BY a ON CONFLICT DO NOTHING",
         ] {
             assert_eq!(rule(dialect, statement), None, "{statement}");
         }
@@ -200,11 +204,6 @@ fn values_that_are_told_apart_in_a_chunk_alone_are_refused() {
             Dialect::Postgres,
             "INSERT INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk ON CONFLICT DO NOTHING",
         ),
-        (
-            Dialect::Postgres,
-            "INSERT INTO t2 SELECT DISTINCT ON (a) a, id FROM posts WHERE :chunk ORDER BY a, id \
-             ON CONFLICT (a) DO NOTHING",
-        ),
         (Dialect::Mysql, "INSERT IGNORE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
         (Dialect::Mysql, "REPLACE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
         (Dialect::Sqlite, "INSERT OR IGNORE INTO t2 SELECT DISTINCT a FROM posts WHERE :chunk"),
@@ -232,7 +231,7 @@ fn each_side_of_a_union_is_a_chunks() {
     );
     fine(&[
         "WITH c AS (SELECT a, b FROM posts WHERE :chunk) INSERT INTO x SELECT a FROM c UNION ALL SELECT b FROM c",
-        "INSERT INTO x SELECT a FROM o WHERE id IN (SELECT o FROM posts WHERE :chunk) \
+        "INSERT INTO x SELECT a FROM o WHERE o IN (SELECT id FROM posts WHERE :chunk) \
          UNION ALL SELECT b FROM posts WHERE :chunk",
         "INSERT INTO x SELECT id FROM posts WHERE :chunk INTERSECT SELECT post_id FROM o",
         "INSERT INTO x SELECT id FROM posts WHERE :chunk AND a IN (SELECT 1 UNION SELECT a FROM o)",
@@ -266,7 +265,7 @@ fn windows_over_a_chunk_are_refused() {
     ]);
     let first = "INSERT INTO t2 SELECT a, id FROM (SELECT a, id, row_number() OVER (PARTITION BY a) r \
                  FROM posts WHERE :chunk) s WHERE r = 1 ON CONFLICT DO NOTHING";
-    assert_eq!(rule(Dialect::Postgres, first), None);
+    assert_eq!(rule(Dialect::Postgres, first), Some("chunk-window"));
     let numbered = "INSERT INTO t2 SELECT id, row_number() OVER () FROM posts WHERE :chunk \
                     ON CONFLICT DO NOTHING";
     assert_eq!(rule(Dialect::Postgres, numbered), Some("chunk-window"));
@@ -293,7 +292,6 @@ fn the_alias_is_the_walked_tables() {
         "UPDATE posts SET a = 1 WHERE :chunk(posts)",
         "DELETE FROM orders WHERE EXISTS (SELECT 1 FROM posts p WHERE p.o = orders.id AND :chunk(p))",
         "DELETE FROM orders USING posts AS p WHERE p.o = orders.id AND :chunk(p)",
-        "DELETE FROM posts WHERE EXISTS (SELECT 1 FROM o WHERE o.p = posts.id AND :chunk(posts))",
         "INSERT INTO t2 SELECT s.id FROM (SELECT * FROM posts) s WHERE :chunk(s)",
         "WITH x AS (SELECT * FROM posts) INSERT INTO t2 SELECT x.id FROM x WHERE :chunk(x)",
         "INSERT INTO t2 SELECT p.id FROM (posts p JOIN users u ON u.id = p.user_id) WHERE :chunk(p)",
@@ -456,6 +454,196 @@ fn migrations_of_all_kinds_pass() {
         ),
     ] {
         assert_eq!(rule(dialect, statement), None, "{statement}");
+    }
+}
+
+#[test]
+fn a_chunk_is_a_condition_of_its_own() {
+    refused(
+        "chunk-place",
+        &[
+            "UPDATE posts SET a = 1 WHERE :chunk IS NOT TRUE",
+            "UPDATE posts SET a = 1 WHERE b = 2 AND :chunk = false",
+            "UPDATE posts SET a = 1 WHERE CASE WHEN :chunk THEN b = 1 ELSE true END",
+            "UPDATE posts SET a = 1 WHERE CASE WHEN b = 1 AND :chunk AND c = 2 THEN false ELSE true END",
+            "DELETE FROM posts WHERE coalesce(:chunk, true)",
+            "DELETE FROM posts WHERE b IN (1, :chunk)",
+            "DELETE FROM posts WHERE b BETWEEN 1 AND :chunk",
+            "DELETE FROM posts WHERE :chunk IN (true, false)",
+            "DELETE FROM posts WHERE f(b = 1 AND :chunk)",
+            "INSERT INTO x SELECT a FROM posts GROUP BY a HAVING :chunk",
+            "INSERT INTO x SELECT count(*) FILTER (WHERE :chunk) FROM posts",
+            "INSERT INTO x SELECT :chunk FROM posts",
+            "INSERT INTO x SELECT a FROM posts ORDER BY :chunk",
+            "INSERT INTO x SELECT a FROM posts ON CONFLICT (a) DO UPDATE SET b = 1 WHERE :chunk",
+        ],
+    );
+    for (statement, expected) in [
+        ("UPDATE posts SET a = 1 WHERE ! :chunk", "chunk-place"),
+        ("UPDATE posts SET a = 1 WHERE :chunk || b", "chunk-place"),
+        ("UPDATE posts SET a = 1 WHERE b || c AND :chunk", "chunk-place"),
+        ("UPDATE posts SET a = 1 WHERE b XOR c AND :chunk", "chunk-or"),
+        ("UPDATE posts SET a = 1 WHERE :chunk /*! OR 1=1 */", "chunk-comment"),
+        ("UPDATE posts SET a = (@n := @n + 1) WHERE :chunk", "chunk-variable"),
+    ] {
+        assert_eq!(rule(Dialect::Mysql, statement), Some(expected), "{statement}");
+    }
+    let joined = "UPDATE posts SET a = b || c WHERE b || c = 'x' AND :chunk";
+    assert_eq!(rule(Dialect::Postgres, joined), None);
+    fine(&[
+        "UPDATE posts SET a = 1 WHERE b BETWEEN 1 AND 2 AND :chunk AND c NOT BETWEEN 2 AND 3",
+        "UPDATE posts SET a = 1 WHERE (b = 1 OR c = 2) AND ((:chunk) AND d = 1)",
+        "UPDATE posts SET a = 1 WHERE CASE WHEN b = 1 OR c = 2 THEN d ELSE e END = 1 AND :chunk",
+        "UPDATE posts SET a = 1 WHERE NOT b = 2 AND :chunk",
+        "UPDATE posts SET a = 1 WHERE EXISTS (SELECT 1 FROM o WHERE o.a = posts.a OR o.b = 1) AND :chunk",
+    ]);
+}
+
+#[test]
+fn each_write_is_a_chunks() {
+    let postgres = |statement: &str| rule(Dialect::Postgres, statement);
+    for statement in [
+        "WITH x AS (UPDATE o SET n = n + 1 RETURNING id) UPDATE posts SET a = 1 WHERE :chunk",
+        "WITH x AS (INSERT INTO log VALUES (1)) DELETE FROM posts WHERE :chunk",
+        "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING id) DELETE FROM o",
+        "WITH x AS (SELECT id FROM posts WHERE :chunk) INSERT INTO log SELECT 1",
+        "WITH x AS (SELECT id FROM posts WHERE :chunk) SELECT count(*) FROM o",
+    ] {
+        assert_eq!(postgres(statement), Some("chunk-unbound"), "{statement}");
+    }
+    for statement in [
+        "WITH x AS (DELETE FROM posts WHERE :chunk RETURNING id) INSERT INTO log SELECT id FROM x",
+        "WITH x AS (UPDATE o SET n = 1 FROM posts p WHERE p.id = o.post AND :chunk(p)) \
+         DELETE FROM posts WHERE :chunk",
+        "WITH new AS (INSERT INTO o (post, n) SELECT p.id, 1 FROM posts p WHERE :chunk(p) \
+         RETURNING id, post) UPDATE posts SET o = new.id FROM new WHERE new.post = posts.id",
+    ] {
+        assert_eq!(postgres(statement), None, "{statement}");
+    }
+}
+
+#[test]
+fn the_side_that_may_be_missing_bounds_nothing() {
+    refused(
+        "chunk-outer-join",
+        &[
+            "INSERT INTO x SELECT o.id, s.id FROM o LEFT JOIN (SELECT * FROM posts WHERE :chunk) s ON s.a = o.a",
+            "WITH s AS (SELECT * FROM posts WHERE :chunk) INSERT INTO x SELECT o.id FROM o LEFT JOIN s ON s.a = o.a",
+            "INSERT INTO x SELECT o.id, p.id FROM o LEFT JOIN posts p ON p.a = o.a WHERE :chunk(p)",
+            "INSERT INTO x SELECT o.id, p.id FROM posts p RIGHT JOIN o ON p.a = o.a WHERE :chunk(p)",
+            "INSERT INTO x SELECT o.id, p.id FROM posts p FULL JOIN o ON p.a = o.a WHERE :chunk(p)",
+            "INSERT INTO x SELECT p.id FROM o LEFT JOIN (posts p JOIN c ON c.a = p.a) ON p.a = o.a WHERE :chunk(p)",
+        ],
+    );
+    fine(&[
+        "INSERT INTO x SELECT p.id, o.a FROM posts p LEFT JOIN o ON o.a = p.a WHERE :chunk(p)",
+        "INSERT INTO x SELECT p.id, o.a FROM o RIGHT JOIN posts p ON o.a = p.a WHERE :chunk(p)",
+        "INSERT INTO x SELECT s.id, o.a FROM (SELECT * FROM posts WHERE :chunk) s LEFT JOIN o ON o.a = s.a",
+        "INSERT INTO profiles (user_id) SELECT p.id FROM posts p LEFT JOIN profiles o ON o.user_id = p.id \
+         WHERE o.user_id IS NULL AND :chunk(p)",
+    ]);
+}
+
+#[test]
+fn a_chunk_is_of_the_table_itself() {
+    refused(
+        "chunk-sub-query",
+        &[
+            "INSERT INTO x SELECT s.id FROM (SELECT id + 100 AS id FROM posts) s WHERE :chunk(s)",
+            "INSERT INTO x SELECT s.id FROM (SELECT id FROM orders) s WHERE :chunk(s)",
+            "INSERT INTO x SELECT id FROM (SELECT max(id) AS id FROM posts GROUP BY a) s WHERE :chunk",
+            "WITH c AS (SELECT p.* FROM posts p JOIN o ON o.a = p.a) INSERT INTO x SELECT c.id FROM c WHERE :chunk(c)",
+        ],
+    );
+    let renamed = "INSERT INTO x SELECT p.b FROM posts AS p (b, id) WHERE :chunk(p)";
+    assert_eq!(rule(Dialect::Postgres, renamed), Some("chunk-other-table"));
+    refused(
+        "chunk-other-table",
+        &["INSERT INTO x SELECT a.id FROM posts a JOIN posts b ON b.a = a.a WHERE :chunk"],
+    );
+}
+
+#[test]
+fn a_row_that_several_chunks_would_change_is_refused() {
+    refused(
+        "chunk-overlap",
+        &[
+            "UPDATE o SET n = n + 1 WHERE id IN (SELECT a FROM posts WHERE :chunk)",
+            "UPDATE o SET n = n + 1 WHERE EXISTS (SELECT 1 FROM posts p WHERE p.a = o.id AND :chunk(p))",
+            "INSERT INTO x SELECT id FROM o WHERE id IN (SELECT a FROM posts WHERE :chunk)",
+        ],
+    );
+    for statement in [
+        "UPDATE o SET n = o.n + p.n FROM posts p WHERE p.a = o.id AND :chunk(p)",
+        "UPDATE o SET n = o.n + p.n FROM posts p JOIN c ON c.p = p.id WHERE c.o = o.id AND :chunk(p)",
+        "UPDATE o SET post = o.post + 1 FROM posts p WHERE p.id = o.post AND :chunk(p)",
+    ] {
+        assert_eq!(rule(Dialect::Postgres, statement), Some("chunk-overlap"), "{statement}");
+    }
+    fine(&[
+        "UPDATE o SET n = n + 1 WHERE post IN (SELECT id FROM posts WHERE :chunk)",
+        "UPDATE o SET seen = 1 WHERE id IN (SELECT a FROM posts WHERE :chunk)",
+        "DELETE FROM o WHERE id IN (SELECT a FROM posts WHERE :chunk)",
+        "UPDATE o SET n = o.n + p.n FROM posts p WHERE p.id = o.post AND :chunk(p)",
+    ]);
+    let both = "DELETE p, o FROM posts p JOIN o ON o.a = p.a WHERE :chunk(p)";
+    assert_eq!(rule(Dialect::Mysql, both), Some("chunk-overlap"));
+}
+
+#[test]
+fn what_other_chunks_write_is_not_read() {
+    refused(
+        "chunk-reads-written",
+        &[
+            "UPDATE posts SET n = (SELECT max(n) FROM posts) WHERE :chunk",
+            "UPDATE posts SET n = (SELECT q.n FROM posts q WHERE q.id = posts.parent) WHERE :chunk",
+            "DELETE FROM posts WHERE parent IN (SELECT id FROM posts WHERE gone) AND :chunk",
+            "DELETE FROM posts p WHERE EXISTS (SELECT 1 FROM posts q WHERE q.a = p.a AND q.id <> p.id) AND :chunk(p)",
+            "DELETE FROM posts p WHERE NOT EXISTS (SELECT 1 FROM posts q WHERE q.a = p.a AND q.id < p.id) AND :chunk(p)",
+            "INSERT INTO x (a) SELECT p.a FROM posts p WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.a = p.a) AND :chunk(p)",
+            "UPDATE posts SET a = 1 WHERE :chunk; INSERT INTO x SELECT id, (SELECT sum(a) FROM posts) FROM posts WHERE :chunk",
+            "INSERT INTO x SELECT id FROM posts WHERE :chunk; UPDATE posts SET n = (SELECT count(*) FROM x) WHERE :chunk",
+        ],
+    );
+    fine(&[
+        "UPDATE posts SET n = (SELECT count(*) FROM posts q WHERE q.a = posts.a) WHERE :chunk",
+        "UPDATE posts SET n = (SELECT q.n FROM posts q WHERE q.id = posts.id) WHERE :chunk",
+        "DELETE FROM posts p WHERE EXISTS (SELECT 1 FROM posts q WHERE q.a = p.a AND q.id < p.id AND q.b = 1) AND :chunk(p)",
+        "INSERT INTO x (post) SELECT p.id FROM posts p WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.post = p.id) AND :chunk(p)",
+        "INSERT INTO x (a) SELECT DISTINCT p.a FROM posts p WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.a = p.a) AND :chunk(p)",
+        "INSERT INTO x (b) SELECT DISTINCT p.b FROM posts p WHERE p.b IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM x WHERE x.b = p.b) AND :chunk(p)",
+        "INSERT INTO x SELECT * FROM posts WHERE :chunk; DELETE FROM posts WHERE :chunk",
+        "INSERT INTO x (post, n) SELECT id, n FROM posts WHERE :chunk; \
+         UPDATE posts SET x = (SELECT x.id FROM x WHERE x.post = posts.id) WHERE :chunk",
+    ]);
+    let null = "INSERT INTO x (b) SELECT DISTINCT p.b FROM posts p \
+                WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.b = p.b) AND :chunk(p)";
+    assert_eq!(rule(Dialect::Postgres, null), Some("chunk-reads-written"));
+}
+
+#[test]
+fn only_parts_that_can_be_put_together_are_added() {
+    let refused_sums = [
+        "INSERT INTO t2 (a, v) SELECT a, avg(n) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v) SELECT a, count(DISTINCT n) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v) SELECT a, sum(b) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v) SELECT a, max(n) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v, w) SELECT a, count(*), sum(n) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v) SELECT a, count(*) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v WHERE excluded.v > 1",
+        "UPDATE o SET n = o.n + s.c FROM (SELECT a, count(*) c FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id AND s.c > 1",
+        "UPDATE o SET n = o.n + s.c FROM (SELECT a, count(*) c FROM posts WHERE :chunk GROUP BY a) s WHERE s.a = o.id AND o.n < 5",
+    ];
+    for statement in refused_sums {
+        let found = rule(Dialect::Postgres, statement);
+        assert!(matches!(found, Some("chunk-group" | "chunk-overlap")), "{found:?}: {statement}");
+    }
+    for statement in [
+        "INSERT INTO t2 (a, v) SELECT a, sum(coalesce(b, 0)) FROM posts WHERE :chunk GROUP BY a ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v",
+        "INSERT INTO t2 (a, v, w) SELECT a, count(*), max(b) FROM posts WHERE :chunk GROUP BY a \
+         ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v, w = greatest(t2.w, excluded.w)",
+    ] {
+        assert_eq!(rule(Dialect::Postgres, statement), None, "{statement}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use dunlin_model::{Dialect, Verb};
 
 use super::columns::{Columns, Output, Scope};
-use super::looks::Deed;
+use super::looks::{Added, Deed};
 use super::sources::{Joined, Named, Rows};
 use super::spread::What;
 use super::{Reader, Role};
@@ -92,7 +92,8 @@ impl Reader<'_> {
         let ends =
             |at: &&usize| **at > begin && (self.source.is(**at, "RETURNING") || is_conflict(**at));
         let end = flat.iter().find(ends).copied().unwrap_or(range.end);
-        let returning = flat.iter().copied().find(|at| *at >= end && self.source.is(*at, "RETURNING"));
+        let returning =
+            flat.iter().copied().find(|at| *at >= end && self.source.is(*at, "RETURNING"));
         let conflict = end..returning.unwrap_or(range.end);
         let before = self.looks.len();
         let output = self.level(begin..end, Role::Top, depth + 1);
@@ -113,8 +114,8 @@ impl Reader<'_> {
             self.sink.combined.insert(sums.start, sums.solid.clone());
         }
         let parts = self.table_parts(&target);
-        let looks = output.apart
-            && self.looks.iter().skip(before).any(|look| look.is_other_of(&parts));
+        let looks =
+            output.apart && self.looks.iter().skip(before).any(|look| look.is_other_of(&parts));
         self.sink.writes = true;
         self.sink.inserts |= !(keeps_first || keeps_last || looks);
         self.deeds.push(Deed {
@@ -122,10 +123,20 @@ impl Reader<'_> {
             table: parts,
             columns: BTreeSet::new(),
             own: true,
-            looks_first: keeps_first || output.apart,
             called: target.last().to_owned(),
             exists: Vec::new(),
-            same: BTreeSet::new(),
+            ties: columns
+                .iter()
+                .zip(&output.columns)
+                .filter_map(|(name, (_, column))| Some((name.clone(), column.clone()?)))
+                .collect(),
+            adds: Added {
+                columns: columns.clone(),
+                names: output.names.clone(),
+                solid: output.solid.clone(),
+                apart: output.apart,
+                absent: output.absent.clone(),
+            },
         });
         self.expressions_in(end..range.end, depth);
         match returning {
@@ -156,9 +167,9 @@ impl Reader<'_> {
             let values = self.source.is(equals + 1, "VALUES")
                 && self.source.punct(equals + 2, b'(')
                 && self.behind(equals + 2) == item.end;
-            let excluded = self
-                .only_name(equals + 1..item.end)
-                .is_some_and(|parts| parts.len() == 2 && parts.first().is_some_and(|of| of == "excluded"));
+            let excluded = self.only_name(equals + 1..item.end).is_some_and(|parts| {
+                parts.len() == 2 && parts.first().is_some_and(|of| of == "excluded")
+            });
             values || excluded || self.is_constant(item)
         };
         let free = !flat.iter().any(|at| *at > set && self.source.is(*at, "WHERE"));
@@ -241,7 +252,8 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for item in self.items(range) {
             let name = self.source.cursor(item.start).name();
-            let is_it = |named: &Named| name.as_ref().is_some_and(|name| name.last() == named.called);
+            let is_it =
+                |named: &Named| name.as_ref().is_some_and(|name| name.last() == named.called);
             match joined.entries.iter().position(is_it) {
                 Some(number) => found.push(number),
                 None => return (0..joined.entries.len()).collect(),
@@ -268,7 +280,7 @@ impl Reader<'_> {
     }
 
     /// The columns that an assignment names.
-    fn columns_of(&self, item: &Range<usize>) -> Vec<String> {
+    pub(super) fn columns_of(&self, item: &Range<usize>) -> Vec<String> {
         let mut cursor = self.source.cursor(item.start);
         let names = if cursor.eat_punct(b'(') {
             cursor.names()
@@ -322,17 +334,20 @@ impl Reader<'_> {
         for target in &change.targets {
             let Some(named) = joined.entries.get(*target) else { continue };
             let Rows::Table(name) = &named.rows else { continue };
-            let mut same = scope.same_as(&named.called);
-            same.extend(scope.same.iter().cloned());
+            let own = scope.roots.contains(target);
+            let mut ties = self.tied(&named.called, false, &scope.equal, &scope);
+            if joined.entries.len() == 1 {
+                ties.extend(scope.ties.iter().cloned());
+            }
             self.deeds.push(Deed {
                 verb: change.verb,
                 table: self.table_parts(name),
                 columns: change.columns.clone(),
-                own: scope.roots.contains(target),
-                looks_first: false,
+                own,
                 called: named.called.clone(),
                 exists: scope.exists.clone(),
-                same,
+                ties,
+                adds: Added::default(),
             });
         }
         self.look(&joined, &scope, &range, &change.targets, first);
@@ -374,8 +389,10 @@ impl Reader<'_> {
                 continue;
             }
             let within = match scope.sets.as_slice() {
-                [] => scope.bound_to(&named.called),
-                [set] if joined.entries.len() == 1 => set.clone(),
+                [] => scope.bound_to(&named.called, &change.columns),
+                [set] if joined.entries.len() == 1 && set.by.is_disjoint(&change.columns) => {
+                    set.within.clone()
+                }
                 _ => Columns::default(),
             };
             self.found_at(What::Rewrite, start, within, Role::Top);
@@ -395,6 +412,7 @@ impl Reader<'_> {
         let adds = change.targets.len() == 1
             && self.groups_of(sums, called, &named.called, scope)
             && self.minds_no_part(condition.clone(), sums)
+            && self.minds_none_of(condition.clone(), &change.columns)
             && self.all_add(change.assigned.clone(), sums, called, &targets).is_some();
         if adds {
             self.sink.combined.insert(sums.start, sums.solid.clone());

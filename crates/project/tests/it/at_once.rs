@@ -1,0 +1,212 @@
+//! What is taken to run chunk by chunk leaves the rows that it leaves when it runs at once.
+//!
+//! Statements are made at random, most of them nonsense. Each that is taken runs on a small table with
+//! gaps in its keys: at once, with TRUE for `:chunk`, and in chunks of one, two and three rows.
+//! `AT_ONCE_STATEMENTS=100000` makes more of them.
+
+mod maker;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use dunlin_model::{
+    Body, Checksums, Column, Diagnostic, Dialect, Index, IndexColumn, Migration, MigrationId,
+    Statement, Table, TableKind, ValueForm,
+};
+use dunlin_project::backfill::{Timeouts, plan};
+use dunlin_project::directive::Subject;
+use dunlin_project::sql::parse_script;
+use rusqlite::Connection;
+
+use self::maker::{Dice, Maker};
+
+const SCHEMA: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, b INT, n INT NOT NULL, o INT);
+    CREATE TABLE o (id INTEGER PRIMARY KEY, t INT, n INT, m INT);
+    CREATE TABLE x (k INT, v INT);
+    CREATE TABLE u (k INT NOT NULL PRIMARY KEY, v INT);";
+
+fn table() -> Table {
+    let column = |name: &str, nullable| Column {
+        name: name.to_owned(),
+        type_name: "integer".to_owned(),
+        form: ValueForm::Text,
+        nullable,
+        generated: false,
+    };
+    let part = IndexColumn { name: Some("id".into()), descending: false, prefix: false };
+    Table {
+        name: "main.\"t\"".into(),
+        kind: TableKind::Table,
+        columns: vec![
+            column("id", false),
+            column("a", true),
+            column("b", true),
+            column("n", false),
+            column("o", true),
+        ],
+        indexes: vec![Index {
+            name: "rowid".into(),
+            columns: vec![part],
+            unique: true,
+            primary: true,
+            unusable: None,
+        }],
+        row_count_estimate: None,
+        row_bytes_estimate: None,
+        transactional: true,
+        hides_rows: false,
+        shape: "shape".into(),
+    }
+}
+
+/// The statements, if they may run in chunks.
+fn taken(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let file = Path::new("d/1_a.sql");
+    let text = format!("-- dunlin: chunk-by t\n{text};");
+    let script = parse_script(Dialect::Sqlite, file, text.as_bytes(), Subject::DataSql)?;
+    let migration = Migration {
+        id: MigrationId::data("1".parse().expect("a version")),
+        name: "a".into(),
+        body: Body::Sql(script),
+        down: None,
+        checksums: Checksums { text: String::new(), statements: String::new() },
+        text: String::new(),
+    };
+    let timeouts = Timeouts { lock: std::time::Duration::from_secs(5), statement: None };
+    Ok(plan(&migration, &table(), Dialect::Sqlite, timeouts, 1)?.statements)
+}
+
+const KEYS: [i64; 8] = [-4, 1, 2, 3, 7, 8, 20, 21];
+
+/// A database with a few rows in each table.
+fn database(seed: u64) -> Connection {
+    let mut dice = Dice(seed * 7_919 + 11);
+    let connection = Connection::open_in_memory().expect("memory");
+    let mut sql = SCHEMA.to_owned();
+    let small = |dice: &mut Dice| match dice.below(6) {
+        0 => "NULL".to_owned(),
+        n => n.to_string(),
+    };
+    for id in KEYS {
+        let (a, b, o) = (small(&mut dice), small(&mut dice), small(&mut dice));
+        let n = dice.below(4);
+        let _ = write!(sql, "INSERT INTO t VALUES ({id}, {a}, {b}, {n}, {o});");
+    }
+    for id in [1, 2, 3, 4, 6, 8] {
+        let t = KEYS[dice.below(KEYS.len())];
+        let (n, m) = (small(&mut dice), small(&mut dice));
+        let _ = write!(sql, "INSERT INTO o VALUES ({id}, {t}, {n}, {m});");
+    }
+    let _ =
+        write!(sql, "INSERT INTO x VALUES (1, 1), (2, NULL); INSERT INTO u VALUES (1, 1), (3, 2);");
+    connection.execute_batch(&sql).expect("rows");
+    connection
+}
+
+/// Every row of every table, in one text.
+fn rows(connection: &Connection) -> String {
+    let list = |table: &str, columns: &str| format!("SELECT '{table}', {columns} FROM {table}");
+    let sql = format!(
+        "SELECT * FROM ({} UNION ALL {} UNION ALL {} UNION ALL {}) ORDER BY 1, 2, 3, 4, 5, 6",
+        list("t", "id, a, b, n, o"),
+        list("o", "id, t, n, m, 0"),
+        list("x", "k, v, 0, 0, 0"),
+        list("u", "k, v, 0, 0, 0"),
+    );
+    let mut statement = connection.prepare(&sql).expect("a query");
+    let mut found = statement.query([]).expect("rows");
+    let mut text = String::new();
+    while let Some(row) = found.next().expect("a row") {
+        for cell in 0..6 {
+            let value: rusqlite::types::Value = row.get(cell).expect("a cell");
+            let _ = write!(text, "{value:?} ");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What is left by statements that run once for each of these ranges.
+fn left(
+    connection: &Connection,
+    statements: &[Statement],
+    ranges: &[(i64, i64)],
+) -> rusqlite::Result<String> {
+    connection.execute_batch("BEGIN")?;
+    let run = || -> rusqlite::Result<String> {
+        for (after, upto) in ranges {
+            for one in statements {
+                let sql = one.with_chunk(|alias| match alias {
+                    _ if *after == i64::MIN && *upto == i64::MAX => "TRUE".to_owned(),
+                    Some(alias) => format!("{alias}.id > {after} AND {alias}.id <= {upto}"),
+                    None => format!("id > {after} AND id <= {upto}"),
+                });
+                connection.execute_batch(&sql)?;
+            }
+        }
+        Ok(rows(connection))
+    };
+    let found = run();
+    connection.execute_batch("ROLLBACK")?;
+    found
+}
+
+const AT_ONCE: [(i64, i64); 1] = [(i64::MIN, i64::MAX)];
+
+fn chunks(size: usize) -> Vec<(i64, i64)> {
+    let mut after = i64::MIN;
+    let ends = KEYS.chunks(size).filter_map(<[i64]>::last);
+    ends.map(|upto| (std::mem::replace(&mut after, *upto), *upto)).collect()
+}
+
+/// What chunks leave and one run does not; `None`: nothing. Statements whose result depends on the
+/// order in which the server finds rows prove nothing.
+fn difference(databases: &[Connection], statements: &[Statement]) -> Option<Result<String, ()>> {
+    let mut ran = false;
+    for connection in databases {
+        let Ok(expected) = left(connection, statements, &AT_ONCE) else { continue };
+        connection.pragma_update(None, "reverse_unordered_selects", true).expect("a pragma");
+        let reversed = left(connection, statements, &AT_ONCE);
+        connection.pragma_update(None, "reverse_unordered_selects", false).expect("a pragma");
+        if reversed.as_ref() != Ok(&expected) {
+            continue;
+        }
+        ran = true;
+        for size in 1..=3 {
+            let found = left(connection, statements, &chunks(size));
+            if found.as_ref() != Ok(&expected) {
+                return Some(Ok(format!("at once:\n{expected}\nby {size}:\n{found:?}")));
+            }
+        }
+    }
+    if ran { None } else { Some(Err(())) }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how many is the developer's to say")]
+fn chunks_leave_what_one_run_leaves() {
+    let said = std::env::var("AT_ONCE_STATEMENTS").ok();
+    let made: u64 = said.map_or(5_000, |text| text.parse().expect("a number"));
+    let databases: Vec<Connection> = (1..=4).map(database).collect();
+    let (mut ran, mut wrong) = (0, Vec::new());
+    let mut rules = std::collections::BTreeMap::<&str, usize>::new();
+    for seed in 1..=made {
+        let text = Maker::new(Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)).file();
+        match taken(&text) {
+            Ok(statements) => match difference(&databases, &statements) {
+                Some(Ok(difference)) => wrong.push(format!("{seed}: {text}\n{difference}")),
+                Some(Err(())) => {}
+                None => ran += 1,
+            },
+            Err(errors) => *rules.entry(errors[0].rule).or_default() += 1,
+        }
+    }
+    println!("{made} made, {ran} taken and run, {rules:?}");
+    assert!(
+        wrong.is_empty(),
+        "{} of {ran}:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(12)].join("\n")
+    );
+    assert!(ran * 20 > made, "{ran} of {made} were taken and ran: {rules:?}");
+}
