@@ -176,7 +176,8 @@ fn of(group: Group, sink: &Sink) -> Option<Spread> {
              be changed once for each of them",
             "walk the table that is changed: UPDATE orders o SET … FROM posts p WHERE p.id = o.post_id \
              AND :chunk(o), with `chunk-by orders`; or join it by the whole key of the `chunk-by` \
-             table, both sides with their alias; or assign constants alone",
+             table, both sides with their alias; or assign constants alone. On MySQL write the alias before \
+             each column that is assigned",
         ),
         What::Merge => (
             "chunk-overlap",
