@@ -1,8 +1,8 @@
 //! Rows that a reference must not go to, although the source has them: a row of the application has
-//! their key, or the application has deleted what they became.
+//! their key, the application has deleted what they became, or they were rejected.
 //!
-//! It follows from the target and from the packs alone, so it is known before anything is decided, and
-//! `move verify` finds the same. Both are gone through key by key, with sets that keep to the run's
+//! It follows from the target and from the store alone, so it is known before anything is decided, and
+//! `move verify` finds the same. Target and packs are gone through key by key, with sets that keep to the run's
 //! memory.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use super::pack::each_entry;
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::Extract;
 use super::produce::Decided;
+use super::rejected::{RejectedIds, known_rejected};
 use super::session::Session;
 use super::spill::Room;
 use super::verify::each_stored;
@@ -33,15 +34,21 @@ pub(super) struct Absent {
     strangers: KeySet,
     /// Of rows that it wrote, and that the application deleted.
     deleted: KeySet,
+    /// Of rows that were rejected when last they were tried.
+    pub(super) rejected: RejectedIds,
 }
 
 impl Absent {
     pub(super) fn new(room: &Room) -> Self {
-        Self { strangers: KeySet::new(room), deleted: KeySet::new(room) }
+        Self {
+            strangers: KeySet::new(room),
+            deleted: KeySet::new(room),
+            rejected: RejectedIds::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.strangers.is_empty() && self.deleted.is_empty()
+        self.strangers.is_empty() && self.deleted.is_empty() && self.rejected.is_empty()
     }
 
     /// Whether a reference to the row of that key comes to nothing. `is_deleted`: the row that refers
@@ -51,7 +58,9 @@ impl Absent {
         id: &RowKey,
         is_deleted: impl Fn() -> Result<bool, TargetError>,
     ) -> Result<bool, TargetError> {
-        Ok(self.strangers.contains(id)? || (self.deleted.contains(id)? && !is_deleted()?))
+        Ok(self.rejected.contains(id)
+            || self.strangers.contains(id)?
+            || (self.deleted.contains(id)? && !is_deleted()?))
     }
 }
 
@@ -77,11 +86,13 @@ pub(super) async fn find_absent(
         decided.ids[place].own = Some(rule.written.fields[own].clone());
         // Rows that were there before are found by their natural key, and are meant.
         let tells_strangers = namespace.spec.kind != IdKind::Matched;
-        let Some(presence) = presence(plan, rule, tells_strangers, session, room).await? else {
-            continue;
-        };
-        decided.ids[place].absent = presence.absent;
-        known.insert(maker, presence.deleted_old);
+        let presence = presence(plan, rule, tells_strangers, session, room).await?;
+        if let Some(presence) = presence {
+            decided.ids[place].absent = presence.absent;
+            known.insert(maker, presence.deleted_old);
+        }
+        decided.ids[place].absent.rejected =
+            known_rejected(session, &namespace.spec.name).await?;
     }
     for (number, rule) in plan.rules.iter().enumerate() {
         let refers_to_deleted = rule

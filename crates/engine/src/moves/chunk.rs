@@ -12,6 +12,7 @@ use dunlin_model::moves::Conflicts;
 use super::columns::bug;
 use super::exchange::Change;
 use super::key::{KeyColumns, RowKey};
+use super::knot::KNOT_ROWS_MAX;
 use super::pack::{ADOPTED, Entry, KeyedRows, Pack};
 use super::plan::PlannedRule;
 use super::ports::Stored;
@@ -50,13 +51,19 @@ impl Rows {
         })
     }
 
+    /// The entry of a row, once a run has written all of it.
+    fn entry(&self, place: usize, run: u32) -> Entry {
+        let (old, new) = (self.old.key(place), self.new.key(place));
+        Entry { old, new, hash: self.hashes[place], run }
+    }
+
     /// By their keys, with these hashes.
     pub(super) fn keyed<'a>(&'a self, hashes: &'a [RowHash]) -> KeyedRows<'a> {
         KeyedRows { old: &self.old, new: &self.new, hashes }
     }
 }
 
-/// A row that could not be inserted, since its key is there.
+/// A row that could not be inserted: its key is there, or the database refuses it.
 pub(super) struct Postponed {
     pub(super) row: RecordBatch,
     pub(super) entry: Entry,
@@ -94,6 +101,8 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<Note>,
     /// Changed rows that were refused.
     pub(super) refused: Vec<Change>,
+    /// New rows that were refused; not all, if they are many.
+    pub(super) kept_out: Vec<Postponed>,
     /// Rows that are not ours after all, by their old and their new key: the hashes of their entries.
     /// A pack may hold another entry of that new key: of the old row that had it before, whose place
     /// the new one is yet to take. And one of both keys: of several rows that one old row comes to, the
@@ -245,20 +254,22 @@ impl ChunkWriter {
         outcome.inserted += count - (refused.absent_or_there.len() + refused.rejected.len()) as u64;
         for row in refused.absent_or_there {
             let place = chunk.inserts[row as usize] as usize;
-            let entry = Entry {
-                old: rows.old.key(place),
-                new: rows.new.key(place),
-                hash: rows.hashes[place],
-                run: session.run,
-            };
+            let entry = rows.entry(place, session.run);
             outcome.leave((entry.old.clone(), entry.new.clone()), entry.hash);
             outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
         }
         for (row, reason) in refused.rejected {
             let place = chunk.inserts[row as usize] as usize;
-            outcome.leave((rows.old.key(place), rows.new.key(place)), rows.hashes[place]);
-            let (old, kind) = (rows.old.key(place), NoteKind::Rejected);
+            let entry = rows.entry(place, session.run);
+            outcome.leave((entry.old.clone(), entry.new.clone()), entry.hash);
+            let (old, kind) = (entry.old.clone(), NoteKind::Rejected);
             outcome.notes.push(Note { old, kind, reason });
+            if outcome.kept_out.len() < KNOT_ROWS_MAX {
+                // A row of its own, which does not keep the others in memory.
+                let row = take_record_batch(&batch, &UInt32Array::from(vec![row]));
+                let row = row.map_err(|error| bug(&error))?;
+                outcome.kept_out.push(Postponed { row, entry });
+            }
         }
         Ok(())
     }

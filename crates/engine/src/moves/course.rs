@@ -5,23 +5,21 @@ use std::time::Instant;
 
 use dunlin_model::moves::{Field, IdKind, Numbering, TableName, largest_number};
 
+use super::again::Loaded;
 use super::bare::{BareLoad, restore};
-use super::circles::delete_circles;
 use super::decide::decide;
-use super::exchange::exchange;
-use super::ids::IdCipher;
 use super::key::{Part, RowKey};
 use super::key_set::KeySet;
 use super::notes::{Rejects, count_note};
 use super::pass::{self, Coverage};
-use super::plan::{MovePlan, Pass};
+use super::plan::MovePlan;
 use super::ports::{Source, Unread};
 use super::produce::Decided;
 use super::recompute::name_columns;
 use super::report::{MoveReport, Note, NoteKind, SourceReport};
 use super::run::{MoveJob, millis};
 use super::session::Session;
-use super::settle::{STRANGERS, check_deletions, delete_gone, take_over, told_stuck};
+use super::settle::{STRANGERS, check_deletions};
 use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
@@ -79,8 +77,7 @@ impl<'a> Course<'a> {
         };
         let began = Instant::now();
         self.tell("deciding", None);
-        let salt = plan.mapping.id_key.clone().unwrap_or_default();
-        let cipher = IdCipher::new(&self.secret, &salt);
+        let cipher = self.cipher();
         let room = spill::Room::new(self.move_job.memory_bytes / KEYS_SHARE);
         let decided = Arc::new(decide(plan, source, &mut self.session, cipher, &room).await?);
         report.decide_ms = millis(began);
@@ -110,7 +107,7 @@ impl<'a> Course<'a> {
             let room = Arc::new(Room::default());
             writers.iter_mut().for_each(|writer| writer.aside = Some(Aside::new(&room)));
         }
-        let source_told = self.load(source, &decided, &mut writers, &mut report).await?;
+        let told = self.load(source, &decided, &mut writers, &mut report).await?;
         keep_what_may_be_unread(&report, &mut writers);
         bare.end(&mut self.session, &mut writers).await?;
         if swaps {
@@ -118,19 +115,9 @@ impl<'a> Course<'a> {
             self.tell("applying", None);
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }
-        self.second(source, &decided, &mut writers).await?;
-        take_over(plan, &mut self.session, &mut writers).await?;
-        check_deletions(plan, &writers)?;
-        for pass in plan.passes.iter().rev() {
-            for &rule in pass.rules.iter().rev() {
-                delete_gone(plan, rule, &mut self.session, &mut writers[rule]).await?;
-            }
-        }
-        for (rule, writer) in plan.rules.iter().zip(&mut writers) {
-            exchange(rule, &mut self.session, writer).await?;
-        }
-        self.retry(source, &decided, &mut writers).await?;
-        delete_circles(plan, &mut self.session, &mut writers).await?;
+        let loaded = Loaded { decided, writers, told };
+        let Loaded { decided, mut writers, told } =
+            self.settle(source, loaded, &mut report).await?;
         crate::failpoint("move.loaded");
         self.numbers(&decided).await?;
         report.load_ms = millis(began);
@@ -154,11 +141,11 @@ impl<'a> Course<'a> {
         report.verify_ms = millis(began);
         crate::failpoint("move.verified");
         report.spilled_bytes = room.spilled_bytes();
-        self.end(writers, &source_told, &mut report).await?;
+        self.end(writers, &told, &mut report).await?;
         Ok(report)
     }
 
-    fn writer(&self, rule: usize, decided: &Decided) -> RuleWriter<'a> {
+    pub(super) fn writer(&self, rule: usize, decided: &Decided) -> RuleWriter<'a> {
         let rule = &self.plan.rules[rule];
         let mut writer =
             RuleWriter::new(rule, self.plan.mapping.conflicts, &self.state, &decided.room);
@@ -202,156 +189,6 @@ impl<'a> Course<'a> {
             }
         }
         Ok(all_told)
-    }
-
-    /// Rows that refer to rows that came later get those columns now.
-    async fn second(
-        &mut self,
-        source: &mut dyn Source,
-        decided: &Arc<Decided>,
-        writers: &mut [RuleWriter<'a>],
-    ) -> Result<(), TargetError> {
-        if self.session.dry_run {
-            return Ok(());
-        }
-        let unfinished: Vec<usize> =
-            (0..writers.len()).filter(|rule| writers[*rule].unfinished > 0).collect();
-        for (rule, again) in
-            self.once_more("linking", source, decided, writers, &unfinished).await?
-        {
-            // Rows that were only begun before have been counted already.
-            let linked = writers[rule].unfinished;
-            writers[rule].report.updated += again.report.updated.saturating_sub(linked);
-        }
-        Ok(())
-    }
-
-    /// Rows that were refused: what stood in their way may be gone by now, such as a row with their
-    /// unique value that was deleted, or that got another. Then rows that the refused ones still
-    /// referred to may go as well, and what they stood in the way of may come: on, while it helps.
-    async fn retry(
-        &mut self,
-        source: &mut dyn Source,
-        decided: &Arc<Decided>,
-        writers: &mut [RuleWriter<'a>],
-    ) -> Result<(), TargetError> {
-        let of = |writer: &RuleWriter<'a>, kind| {
-            writer.notes.iter().filter(|note| note.kind == kind).count()
-        };
-        // What stood in their way still does, where nothing was written.
-        let wrote = |writer: &RuleWriter<'a>| {
-            writer.report.inserted + writer.report.updated + writer.report.deleted > 0
-        };
-        if !writers.iter().any(wrote) {
-            return Ok(());
-        }
-        let mut before = usize::MAX;
-        loop {
-            let rejected =
-                |writer: &RuleWriter<'a>| writer.told.refused() + of(writer, NoteKind::Rejected);
-            let count = writers.iter().map(rejected).sum::<usize>();
-            if self.session.dry_run || count == 0 || count >= before {
-                return Ok(());
-            }
-            before = count;
-            let open: Vec<usize> = (0..writers.len())
-                .filter(|&rule| {
-                    let writer = &writers[rule];
-                    rejected(writer) + of(writer, NoteKind::StillReferenced) > 0
-                })
-                .collect();
-            let done = self.once_more("retrying", source, decided, writers, &open).await?;
-            for (rule, mut again) in done.into_iter().rev() {
-                again.notes.clear();
-                if writers[rule].unread.is_any() {
-                    again.unread.add_any();
-                }
-                delete_gone(self.plan, rule, &mut self.session, &mut again).await?;
-                exchange(&self.plan.rules[rule], &mut self.session, &mut writers[rule]).await?;
-                let RuleWriter { report, notes, held, .. } = &mut writers[rule];
-                *held = std::mem::take(&mut again.held);
-                report.inserted += again.report.inserted;
-                report.updated += again.report.updated;
-                report.deleted += again.report.deleted;
-                notes.retain(|note| note.kind != NoteKind::StillReferenced);
-                again.notes.retain(|note| note.kind == NoteKind::StillReferenced);
-                notes.append(&mut again.notes);
-                notes.retain(|note| note.kind != NoteKind::AlreadyThere);
-                // Whether another old row has left such a row, the next run finds out.
-                let there = std::mem::take(&mut again.postponed);
-                let there = told_stuck(self.plan, rule, &mut self.session, writers, there).await?;
-                writers[rule].notes.extend(there);
-            }
-        }
-    }
-
-    /// Rows that the application changed or deleted, and that the mapping wants back.
-    async fn bring_back(
-        &mut self,
-        source: &mut dyn Source,
-        decided: &Arc<Decided>,
-        writers: &mut [RuleWriter<'a>],
-        rules: &[usize],
-    ) -> Result<(), TargetError> {
-        for (rule, again) in self.once_more("restoring", source, decided, writers, rules).await? {
-            let (writer, report) = (&mut writers[rule], again.report);
-            writer.report.inserted += report.inserted;
-            writer.report.updated += report.updated;
-            writer.report.unchanged =
-                writer.report.unchanged.saturating_sub(report.inserted + report.updated);
-            writer.report.verified = 0;
-            writer.notes.retain(|note| {
-                !matches!(
-                    note.kind,
-                    NoteKind::ChangedThere | NoteKind::DeletedThere | NoteKind::Differs
-                )
-            });
-            verify(self.plan, rule, &mut self.session, writer).await?;
-        }
-        Ok(())
-    }
-
-    /// Compares these rules' rows once more, and writes what is not all written.
-    async fn once_more(
-        &mut self,
-        phase: &str,
-        source: &mut dyn Source,
-        decided: &Arc<Decided>,
-        writers: &mut [RuleWriter<'a>],
-        rules: &[usize],
-    ) -> Result<Vec<(usize, RuleWriter<'a>)>, TargetError> {
-        let plan = self.plan;
-        let mut done = Vec::new();
-        for pass in &plan.passes {
-            let rules: Vec<usize> =
-                pass.rules.iter().copied().filter(|rule| rules.contains(rule)).collect();
-            if rules.is_empty() {
-                continue;
-            }
-            let pass = Pass { source: pass.source, rules };
-            self.tell(phase, Some(&plan.sources[pass.source].name));
-            let mut again: Vec<RuleWriter<'a>> =
-                pass.rules.iter().map(|&rule| self.writer(rule, decided)).collect();
-            again.iter_mut().for_each(|writer| writer.everything = true);
-            let mut own: Vec<&mut RuleWriter<'a>> = again.iter_mut().collect();
-            pass::run(plan, &pass, source, &mut self.session, decided, &mut own, None).await?;
-            for (mut writer, &rule) in again.into_iter().zip(&pass.rules) {
-                // Rows that were refused before may be taken now, and others not.
-                let known = &mut writers[rule].notes;
-                known.retain(|note| note.kind != NoteKind::Rejected);
-                let (rejected, others): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.notes)
-                    .into_iter()
-                    .partition(|note| note.kind == NoteKind::Rejected);
-                known.extend(rejected);
-                writer.notes = others;
-                let told = std::mem::replace(&mut writer.told, Told::new(&decided.room));
-                writers[rule].told.tried_again(told);
-                writers[rule].index = std::mem::take(&mut writer.index);
-                writers[rule].refused = std::mem::take(&mut writer.refused);
-                done.push((rule, writer));
-            }
-        }
-        Ok(done)
     }
 
     /// The target's own numbers go on above the ids that were kept.

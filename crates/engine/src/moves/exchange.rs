@@ -4,22 +4,18 @@
 //! Databases compare row by row, so one after the other such updates are refused for ever. Here they
 //! are done together: in one transaction all of these rows first give their values up, then each gets
 //! its new one. If one is refused even so, all is taken back, and the others are tried without it.
+//! What rows of several kinds or of several rules have to do with it is a knot's.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Int16Array, Int32Array, Int64Array, StringArray,
-    new_null_array,
-};
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use dunlin_model::moves::{Changed, Field, ValueType};
+use dunlin_model::moves::{Changed, Field};
 
-use super::arrow_type::arrow_type;
 use super::columns::bug;
 use super::key::RowKey;
 use super::pack::{Entry, Pack};
+use super::parked::{Way, holds_any, parked_values};
 use super::plan::PlannedRule;
 use super::ports::{Refused, Written};
 use super::produce::batch;
@@ -35,9 +31,6 @@ pub(super) const EXCHANGE_ROWS_MAX: usize = 10_000;
 /// How often it is tried without the rows that were refused.
 const ROUNDS_MAX: usize = 20;
 
-/// A text shorter than this has no room for a value of nobody's.
-const PARKED_CHARS_MIN: u32 = 6;
-
 /// A changed row that the database refused.
 pub(super) struct Change {
     /// The row as it should be.
@@ -48,20 +41,21 @@ pub(super) struct Change {
     pub(super) after: Entry,
 }
 
-/// Does what it can of a rule's refused changes.
+/// Does what it can of a rule's refused changes, and leaves the others.
 pub(super) async fn exchange(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
 ) -> Result<(), TargetError> {
-    let mut changes = std::mem::take(&mut writer.refused);
     let parked = parked(rule);
     if parked.is_empty() || session.dry_run {
         return Ok(());
     }
+    let mut changes = std::mem::take(&mut writer.refused);
+    let mut others = Vec::new();
     for _ in 0..ROUNDS_MAX {
         if changes.len() < 2 {
-            return Ok(());
+            break;
         }
         let mut attempt = 0;
         let refused = loop {
@@ -77,14 +71,16 @@ pub(super) async fn exchange(
             writer
                 .notes
                 .retain(|note| note.kind != NoteKind::Rejected || !done.contains(&note.old));
+            writer.refused = others;
             return Ok(());
         }
-        let mut place = 0;
-        changes.retain(|_| {
-            place += 1;
-            !refused.contains(&(place - 1))
-        });
+        let places = changes.into_iter().enumerate();
+        let (out, left): (Vec<_>, Vec<_>) = places.partition(|(place, _)| refused.contains(place));
+        others.extend(out.into_iter().map(|(_, change)| change));
+        changes = left.into_iter().map(|(_, change)| change).collect();
     }
+    others.append(&mut changes);
+    writer.refused = others;
     Ok(())
 }
 
@@ -102,53 +98,6 @@ fn parked(rule: &PlannedRule) -> Vec<usize> {
         }
     }
     places
-}
-
-/// Whether a NOT NULL column has values that nobody else is likely to have.
-fn holds_any(field: &Field) -> bool {
-    match field.value_type {
-        ValueType::Text { .. } => field.max_chars.is_none_or(|most| most >= PARKED_CHARS_MIN),
-        ValueType::Uuid | ValueType::Int16 | ValueType::Int32 | ValueType::Int64 => true,
-        _ => false,
-    }
-}
-
-/// Values for rows that give theirs up: NULL, or such as nobody else has.
-fn parked_values(field: &Field, rows: usize) -> ArrayRef {
-    if field.nullable {
-        return new_null_array(&arrow_type(&field.value_type, true), rows);
-    }
-    let places = 0..rows;
-    match field.value_type {
-        ValueType::Int16 => {
-            Arc::new(places.map(|row| i16::MAX - row as i16).collect::<Int16Array>())
-        }
-        ValueType::Int32 => {
-            Arc::new(places.map(|row| i32::MAX - row as i32).collect::<Int32Array>())
-        }
-        ValueType::Int64 => {
-            Arc::new(places.map(|row| i64::MAX - row as i64).collect::<Int64Array>())
-        }
-        ValueType::Uuid => {
-            let mut ids = FixedSizeBinaryBuilder::with_capacity(rows, 16);
-            for _ in places {
-                // The builder's only error is another width.
-                if ids.append_value(uuid::Uuid::new_v4().into_bytes()).is_err() {
-                    ids.append_null();
-                }
-            }
-            Arc::new(ids.finish())
-        }
-        _ => {
-            let most = field.max_chars.map_or(usize::MAX, |most| most as usize);
-            let text = |row: usize| {
-                let mut text = format!("{row:x}~{:016x}", fastrand::u64(..));
-                text.truncate(most);
-                Some(text)
-            };
-            Arc::new(places.map(text).collect::<StringArray>())
-        }
-    }
 }
 
 /// Returns the rows that are refused; then nothing was done.
@@ -178,12 +127,11 @@ async fn try_exchange(
     }
     let mut packs: BTreeMap<i64, Pack> = BTreeMap::new();
     for change in changes {
-        let place = writer.index.partition_point(|(hi, _)| *hi < change.before.old);
-        let Some((_, number)) = writer.index.get(place).or(writer.index.last()) else { continue };
-        let pack = match packs.entry(*number) {
+        let number = writer.pack_of(&change.before.old)?;
+        let pack = match packs.entry(number) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(open) => {
-                open.insert(pack(session, &writer.area, *number).await?)
+                open.insert(pack(session, &writer.area, number).await?)
             }
         };
         for entry in pack.entries.iter_mut().filter(|entry| **entry == change.before) {
@@ -229,7 +177,11 @@ fn given_up(
 ) -> Result<(Written, RecordBatch), TargetError> {
     let written = &rule.written;
     let key = written.key.iter().map(|place| rows.column(*place).clone());
-    let values = parked.iter().map(|p| parked_values(&written.fields[*p], rows.num_rows()));
+    let values = parked.iter().map(|place| {
+        let field = &written.fields[*place];
+        let way = if field.nullable { Way::Null } else { Way::Any };
+        parked_values(field, way, rows.column(*place))
+    });
     let fields: Vec<Field> =
         written.key.iter().chain(parked).map(|place| written.fields[*place].clone()).collect();
     let rows = batch(&fields, key.chain(values).collect(), rows.num_rows())?;

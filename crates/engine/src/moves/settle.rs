@@ -7,10 +7,10 @@ use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
 use super::chunk::Postponed;
-use super::circles::HELD_ROWS_MAX;
 use super::columns::bug;
 use super::key::{KeyColumns, RowKey, columns_of};
 use super::key_set::{key_hash, written_key_hash};
+use super::knot::KNOT_ROWS_MAX;
 use super::matching::Adopted;
 use super::pack::{Entry, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
@@ -161,11 +161,7 @@ async fn adopt(
     from: (String, i64, Entry),
     postponed: &Postponed,
 ) -> Result<(), TargetError> {
-    let place = writer.index.partition_point(|(hi, _)| *hi < postponed.entry.old);
-    let Some((_, number)) = writer.index.get(place).or(writer.index.last()) else {
-        return Err(TargetError::new(ErrorKind::Bug, "a row has no pack to go to"));
-    };
-    let to = (writer.area.clone(), *number);
+    let to = (writer.area.clone(), writer.pack_of(&postponed.entry.old)?);
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -238,8 +234,8 @@ pub(super) fn check_deletions(
     for (writer, rule) in writers.iter().zip(&plan.rules).filter(|(one, _)| !one.unread.is_any()) {
         let (gone, all) = tables.entry(&rule.written.table).or_default();
         let is_gone = |(_, entry): &&(i64, Entry)| !writer.unread.has(&entry.old);
-        *gone += writer.gone.iter().filter(is_gone).count() as u64;
-        *all += writer.gone.len() as u64 + writer.report.rows;
+        *gone += writer.gone.iter().filter(is_gone).count() as u64 + writer.deleted_before;
+        *all += writer.gone.len() as u64 + writer.deleted_before + writer.report.rows;
     }
     tables.retain(|_, (gone, all)| *all > SMALL_TABLE_ROWS && *gone * 100 > *all * percent);
     let Some((table, (gone, all))) = tables.first_key_value() else { return Ok(()) };
@@ -332,7 +328,7 @@ fn hold(held: &mut Vec<(i64, Entry)>, some: &[(i64, Entry)], notes: &[Note]) {
         notes.iter().any(|note| note.kind == NoteKind::StillReferenced && note.old == *old)
     };
     if !notes.is_empty() {
-        let room = HELD_ROWS_MAX.saturating_sub(held.len());
+        let room = KNOT_ROWS_MAX.saturating_sub(held.len());
         let found = some.iter().filter(|(_, entry)| is_held(&entry.old));
         held.extend(found.take(room).cloned());
     }

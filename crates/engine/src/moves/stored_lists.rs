@@ -77,7 +77,8 @@ pub(super) fn write_matches(area: &str, number: i64, block: &[Match]) -> Stored 
     Stored { area: area.to_owned(), number, value: Some(value) }
 }
 
-fn unreadable(stored: &Stored) -> TargetError {
+/// What is told of a value that can't be read.
+pub(super) fn unreadable(stored: &Stored) -> TargetError {
     TargetError::new(
         ErrorKind::LedgerFormat,
         format!("entry {} of {} in the move's store can't be read", stored.number, stored.area),

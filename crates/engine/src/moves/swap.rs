@@ -71,7 +71,7 @@ impl Aside {
             new: rows.new.take(&places)?,
             hashes,
             first_hashes: None,
-            // A rule that makes matched ids is never swapped.
+            // Which these are the chunk says by their entries.
             adopted: None,
         };
         let updates = chunk.updates.into_iter().zip(inserts as u32..);
@@ -153,6 +153,9 @@ impl Before {
         writer.notes.truncate(self.notes);
         writer.report.clone_from(&self.report);
         writer.postponed.clear();
+        writer.refused.clear();
+        writer.kept_out.clear();
+        writer.held.clear();
     }
 }
 

@@ -7,14 +7,14 @@ use super::KEY;
 use crate::project::{Project, Ran};
 
 /// Two databases of one product on one server.
-struct Pair {
-    project: Project,
+pub(super) struct Pair {
+    pub(super) project: Project,
     old: TestDatabase,
     new: TestDatabase,
 }
 
 impl Pair {
-    fn new(product: Product, name: &str, mapping: &str) -> Self {
+    pub(super) fn new(product: Product, name: &str, mapping: &str) -> Self {
         let server = match product {
             Product::Mysql => servers::mysql(),
             _ => servers::postgres(),
@@ -26,7 +26,7 @@ impl Pair {
         )
     }
 
-    fn of(old: TestDatabase, new: TestDatabase, mapping: &str) -> Self {
+    pub(super) fn of(old: TestDatabase, new: TestDatabase, mapping: &str) -> Self {
         let project = Project::empty();
         project.write(
             "dunlin.toml",
@@ -39,18 +39,18 @@ impl Pair {
         Self { project, old, new }
     }
 
-    fn run(&self, words: &str) -> Ran {
+    pub(super) fn run(&self, words: &str) -> Ran {
         self.project.run_with(words, &[KEY])
     }
 
     #[track_caller]
-    fn old(&self, sql: &str) {
+    pub(super) fn old(&self, sql: &str) {
         self.old.sql(sql).expect("the client can do it");
     }
 
     /// What SQL answers, with `|` between columns and nothing for NULL.
     #[track_caller]
-    fn new_one(&self, sql: &str) -> String {
+    pub(super) fn new_one(&self, sql: &str) -> String {
         let answer = self.new.sql(sql).expect("the client can do it");
         answer.trim_end().replace('\t', "|").replace("NULL", "")
     }

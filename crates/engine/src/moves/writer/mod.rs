@@ -16,6 +16,7 @@ use super::buffer::{Buffer, Piece};
 use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, without_deferred};
 use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::{KeyColumns, RowKey};
+use super::knot::KNOT_ROWS_MAX;
 use super::lanes::Tasks;
 use super::matching::Adopted;
 use super::pack::{Entry, Pack, StoredPack, cut};
@@ -43,6 +44,9 @@ const UPDATE_ROWS: usize = if cfg!(debug_assertions) { 200 } else { 20_000 };
 /// sent, while the next chunk is made.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// Bytes of refused new rows that are remembered.
+const KEPT_OUT_BYTES: usize = 16 << 20;
+
 /// Writes one rule.
 pub(super) struct RuleWriter<'a> {
     pub(super) rule: &'a Arc<PlannedRule>,
@@ -65,6 +69,8 @@ pub(super) struct RuleWriter<'a> {
     /// What may be judged otherwise later.
     pub(super) notes: Vec<Note>,
     pub(super) report: RuleReport,
+    /// Rows that were deleted by this run before all was loaded again.
+    pub(super) deleted_before: u64,
     /// Rows whose late columns are still NULL.
     pub(super) unfinished: u64,
     /// Columns that refer to rows that come later are written now.
@@ -81,6 +87,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) unread: UnreadRows,
     /// Changed rows that the database refused; not all, if they are many.
     pub(super) refused: Vec<Change>,
+    /// New rows that the database refused; not all, if they are many or large.
+    pub(super) kept_out: Vec<Postponed>,
     /// Rows that are gone, and that others still refer to; not all, if they are many.
     pub(super) held: Vec<(i64, Entry)>,
     /// Rows that are not the move's own, where ids are matched.
@@ -114,6 +122,7 @@ impl<'a> RuleWriter<'a> {
                 from: rule.rule.from.value.clone(),
                 ..RuleReport::default()
             },
+            deleted_before: 0,
             unfinished: 0,
             everything: false,
             bare: false,
@@ -122,6 +131,7 @@ impl<'a> RuleWriter<'a> {
             tasks: Tasks::new(),
             unread: UnreadRows::default(),
             refused: Vec::new(),
+            kept_out: Vec::new(),
             held: Vec::new(),
             adopted: None,
         }
@@ -440,8 +450,32 @@ impl<'a> RuleWriter<'a> {
         self.notes.append(&mut outcome.notes);
         let room = EXCHANGE_ROWS_MAX.saturating_sub(self.refused.len());
         self.refused.extend(outcome.refused.drain(..).take(room));
+        self.keep_out(std::mem::take(&mut outcome.kept_out));
         if let Some(Tail { rows: TailRows::Changed(pack), .. }) = &mut self.tail {
             outcome.correct_entries(&mut pack.entries);
+        }
+    }
+}
+
+impl RuleWriter<'_> {
+    /// The pack that an old key belongs to.
+    pub(super) fn pack_of(&self, old: &RowKey) -> Result<i64, TargetError> {
+        let place = self.index.partition_point(|(hi, _)| hi < old);
+        let found = self.index.get(place).or(self.index.last());
+        found
+            .map(|(_, number)| *number)
+            .ok_or_else(|| TargetError::new(ErrorKind::Bug, "a row has no pack to go to"))
+    }
+
+    fn keep_out(&mut self, rows: Vec<Postponed>) {
+        let bytes = |one: &Postponed| one.row.get_array_memory_size();
+        let mut room: usize = KEPT_OUT_BYTES.saturating_sub(self.kept_out.iter().map(bytes).sum());
+        for one in rows {
+            match room.checked_sub(bytes(&one)) {
+                Some(left) if self.kept_out.len() < KNOT_ROWS_MAX => room = left,
+                _ => return,
+            }
+            self.kept_out.push(one);
         }
     }
 }
