@@ -91,8 +91,7 @@ pub(super) async fn find_absent(
             decided.ids[place].absent = presence.absent;
             known.insert(maker, presence.deleted_old);
         }
-        decided.ids[place].absent.rejected =
-            known_rejected(session, &namespace.spec.name).await?;
+        decided.ids[place].absent.rejected = known_rejected(session, &namespace.spec.name).await?;
     }
     for (number, rule) in plan.rules.iter().enumerate() {
         let refers_to_deleted = rule

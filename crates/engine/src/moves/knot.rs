@@ -10,6 +10,7 @@
 //! the values that it had, whoever dies in the middle has changed nothing, and nobody ever sees a
 //! value that was given up.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::{Array, UInt32Array};
@@ -360,9 +361,9 @@ impl Knot<'_, '_> {
         let changes = undone.changes.iter().map(|change| writer.pack_of(&change.before.old));
         let newcomers = undone.newcomers.iter().map(|one| writer.pack_of(&one.entry.old));
         for number in held.chain(changes).chain(newcomers) {
-            let number = number?;
-            if !packs.contains_key(&number) {
-                packs.insert(number, pack(session, &writer.area, number).await?);
+            if let Slot::Vacant(open) = packs.entry(number?) {
+                let number = *open.key();
+                open.insert(pack(session, &writer.area, number).await?);
             }
         }
         for (number, entry) in &undone.held {
