@@ -44,6 +44,29 @@ impl Answer {
         self.databases.pop();
     }
 
+    /// Makes one object of the last two, which are of one database: it went down, and up again. What
+    /// was done is there in order; everything else is as it is in the end.
+    pub(crate) fn join_last(&mut self) {
+        if self.databases.len() < 2 {
+            return;
+        }
+        let (Some(last), Some(first)) = (self.databases.pop(), self.databases.last_mut()) else {
+            return;
+        };
+        let Value::Object(last) = last else { return };
+        for (name, value) in last {
+            let adds = matches!(name.as_str(), "finished" | "failed" | "notices");
+            match (first.get_mut(&name).and_then(Value::as_array_mut).filter(|_| adds), value) {
+                (Some(before), Value::Array(more)) => before.extend(more),
+                (_, value) => {
+                    if let Some(first) = first.as_object_mut() {
+                        first.insert(name, value);
+                    }
+                }
+            }
+        }
+    }
+
     /// Ends with this, unless something worse comes.
     pub(crate) fn end_with(&mut self, exit: Exit) {
         self.exit = self.exit.worse(exit);

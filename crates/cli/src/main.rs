@@ -42,8 +42,25 @@ fn runtime(cli: &Cli) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+/// Tells what is wrong with the arguments, or what was asked for (help, the version).
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let as_json = std::env::args_os().any(|argument| argument == "--json");
+    // Printing to a closed pipe fails, and there is nobody left to tell.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if as_json {
+        render::failure::usage_document(&error.render().to_string());
+    }
+    exit::Exit::Usage.into()
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     let runtime = match runtime(&cli) {
         Ok(runtime) => runtime,
         Err(error) => {

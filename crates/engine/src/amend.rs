@@ -334,9 +334,51 @@ impl Desk<'_> {
             }
             _ => {}
         }
+        self.refuse_half_way(id, "skipped")?;
         write.reason = Some(because.to_owned());
         write.content = self.content(id)?;
         Ok(Self::one(write))
+    }
+
+    /// Statements of the present pass that are done, those apart that only set up their session.
+    fn kept(&self, id: MigrationId) -> Result<usize, EngineError> {
+        let pass = self.entry(id).map_or(1, |entry| entry.pass.max(1));
+        let steps = self.standing.ledger.steps.iter();
+        let done: Vec<usize> = steps
+            .filter(|step| (step.id, step.direction, step.pass) == (id, Direction::Up, pass))
+            .filter(|step| step.state == StepState::Done)
+            .map(|step| step.ordinal as usize)
+            .collect();
+        let Some(file) = self.job.folder.files.get(&id).filter(|_| !done.is_empty()) else {
+            return Ok(done.len());
+        };
+        let parsed = file.parse(self.job.connector.dialect()).map_err(EngineError::Refused)?;
+        let acts = |index: &&usize| {
+            let statement = parsed.statements().get(**index);
+            statement.is_none_or(|one| !one.facts.changes_session || one.facts.may_act)
+        };
+        Ok(done.iter().filter(acts).count())
+    }
+
+    /// Of a migration that stopped between its statements some are kept. Out of sight, it would begin
+    /// at its first one when somebody wants it again, and do those twice.
+    fn refuse_half_way(&self, id: MigrationId, becomes: &str) -> Result<(), EngineError> {
+        let kept = match self.kept(id)? {
+            0 => return Ok(()),
+            1 => "1 of its statements is kept".to_owned(),
+            count => format!("{count} of its statements are kept"),
+        };
+        let version = id.version;
+        Err(refuse(
+            "half-way",
+            format!(
+                "{id} stopped half-way: {kept}, so it can't be {becomes} as if nothing had run"
+            ),
+            format!(
+                "finish it: `dunlin data run {version}`. What can't be done any more may be taken out \
+                 of the file, behind what ran; the same command then records it as done"
+            ),
+        ))
     }
 
     fn rerun(&self, version: Version) -> Result<Change, EngineError> {
@@ -361,6 +403,10 @@ impl Desk<'_> {
             None => return Ok(Change::default()),
             Some(entry) if entry.state.is_pending() && !self.goes_on_half_way(id, entry)? => {
                 return Ok(Change::default());
+            }
+            // Somebody skipped what had stopped between its statements: it goes on behind those.
+            Some(entry) if entry.state == EntryState::Skipped && self.kept(id)? > 0 => {
+                return Ok(Self::one(write));
             }
             Some(_) => {}
         }
@@ -389,6 +435,7 @@ impl Desk<'_> {
                 "run it first, or say why it is not needed with --because \"…\"",
             ));
         }
+        self.refuse_half_way(id, "retired")?;
         // Retiring it again without a reason takes none away.
         let said = self.entry(id).filter(|entry| entry.state == EntryState::Retired);
         write.reason =

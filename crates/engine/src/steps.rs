@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dunlin_model::{
-    Action, Direction, EntryState, EntryWrite, Lease, LedgerEvent, LedgerView, MigrationId, Mode,
-    PlannedStep, StepRecord, StepState,
+    Action, BackfillState, Diagnostic, Direction, EntryState, EntryWrite, Kind, Lease, LedgerEvent,
+    LedgerView, MigrationId, Mode, Place, PlannedStep, Resource, Segment, StepRecord, StepState,
 };
 
 use crate::events::Event;
@@ -58,6 +58,9 @@ impl Bench<'_> {
             target.record(lease, &[work.entry]).await?;
             return Ok(Ended::Well(Vec::new()));
         }
+        if let Some(failed) = self.half_done_in_chunks(target, step).await? {
+            return Ok(Ended::Badly(Box::new(failed)));
+        }
         let held = match self.holds_before(target, step).await? {
             Ok(held) => held,
             Err(error) => return self.fail(target, lease, step, error, 0).await,
@@ -85,6 +88,46 @@ impl Bench<'_> {
             Mode::Program => self.program(target, lease, step, work).await,
             Mode::Chunked => crate::backfill::run(self, target, lease, step, work).await,
         }
+    }
+
+    /// Refuses to run a migration in another way than by chunks where some of its chunks are done: it
+    /// would do their rows once more. What the ledger says of it stays as it is.
+    async fn half_done_in_chunks(
+        &self,
+        target: &mut dyn Target,
+        step: &PlannedStep,
+    ) -> Result<Option<Failure>, EngineError> {
+        let id = step.migration.id;
+        // A pass that has left no row of its own has done no chunk.
+        let begun = self.ledger.entries.get(&id).is_some_and(|entry| entry.started_at.is_some());
+        if !begun
+            || id.kind != Kind::Data
+            || step.mode == Mode::Chunked
+            || step.action != Action::Up
+        {
+            return Ok(None);
+        }
+        let known = target.backfills(Some(&Resource::Data(id.version))).await?;
+        let Some((record, _)) = known.into_iter().find(|(record, segments)| {
+            record.pass == step.pass
+                && record.state != BackfillState::Undone
+                && segments.iter().any(Segment::has_begun)
+        }) else {
+            return Ok(None);
+        };
+        let file = step.file();
+        let message = format!(
+            "{id} stopped half-way: rows of {} were done in chunks, and otherwise than in chunks they \
+             would be done once more",
+            record.table
+        );
+        let found = Diagnostic::error("edited-half-way", message).at(Place::file(file)).help(format!(
+            "put {} back as it was until it is done; or, with it as it was, `dunlin data rerun {}` \
+             makes it begin anew, in whatever way",
+            file.display(),
+            id.version
+        ));
+        Ok(Some(failure(step, None, Cause::Refused { diagnostics: vec![found] }, 0)))
     }
 
     /// Whether what a data migration is to bring about is already so: then it is done at once. A

@@ -152,9 +152,14 @@ impl ForeignHistory {
     pub fn may_be_half_way(&self, version: &str) -> bool {
         let number = version.parse::<i64>().ok();
         let below = number.zip(self.applied_up_to).is_some_and(|(number, limit)| number <= limit);
+        // golang-migrate notes the version that it goes to, so that on its way down the one that is
+        // half undone is the next above. Which one that is only its files tell.
+        let any = self.tool == HistoryTool::GolangMigrate;
         self.dirty
             && !self.is_applied(version)
-            && (below || self.entries.iter().any(|entry| !entry.applied && entry.is_of(version)))
+            && (any
+                || below
+                || self.entries.iter().any(|entry| !entry.applied && entry.is_of(version)))
     }
 
     /// The versions that are not whole where the tool stopped half-way, as it names them.

@@ -83,6 +83,10 @@ pub struct Facts {
     pub lock: Option<String>,
     /// It changes settings of the session (SET, PRAGMA, USE), which must be reset afterwards.
     pub changes_session: bool,
+    /// It does so by a function that is not known to be the server's own, and may change rows: a
+    /// session that takes over must not run it once more.
+    #[serde(skip)]
+    pub may_act: bool,
     /// Where `:chunk` stands in it, in order.
     pub chunk_places: Vec<ChunkPlace>,
     /// The rows that it writes, where reading it tells.
@@ -136,6 +140,7 @@ impl Facts {
             traces: Vec::new(),
             lock: None,
             changes_session: false,
+            may_act: false,
             chunk_places: Vec::new(),
             writes: None,
         }

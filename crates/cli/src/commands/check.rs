@@ -84,7 +84,11 @@ fn is_done(
         return Ok(true);
     }
     match entry {
-        Some(entry) => Ok(entry.opens_gate()),
+        // What another environment skipped is still to be done in this one.
+        Some(entry) => {
+            let open = overview.open().any(|row| row.kind == id.kind && row.version == version);
+            Ok(entry.opens_gate() && !open)
+        }
         None if folder.files.contains_key(&id) => Ok(false),
         None => Err(CliError::usage(
             format!("there is no data migration {version}"),

@@ -56,7 +56,9 @@ async fn again(
     let Some(last) = last.filter(|_| exit == Exit::Done) else { return Ok(exit) };
     let job = context.job(database, "redo", observer(context))?;
     let request = Request::Forward(Scope::Migrate { to: Some(last), step_count: None });
-    let report = execute(context, &job, &request, answer).await?;
+    let report = execute(context, &job, &request, answer).await;
+    answer.join_last();
+    let report = report?;
     // One that is neither finished nor left was redone by somebody else, or before the connection
     // broke.
     let id = MigrationId::schema(last);

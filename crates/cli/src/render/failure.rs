@@ -20,6 +20,17 @@ pub(crate) fn show(error: &CliError, as_json: bool) {
     tell(error);
 }
 
+/// The document of a command whose arguments can't be read; it was told for people already.
+pub(crate) fn usage_document(told: &str) {
+    let mut parts = told.trim().splitn(2, "\n\n").map(str::trim);
+    let message = parts.next().unwrap_or_default();
+    let error = CliError::Usage {
+        message: message.strip_prefix("error: ").unwrap_or(message).to_owned(),
+        help: parts.next().map(str::to_owned),
+    };
+    super::json(&json!({ "error": to_json(&error), "exit_code": error.exit().code() }));
+}
+
 /// An error for people.
 pub(crate) fn tell(error: &CliError) {
     super::live::clear();

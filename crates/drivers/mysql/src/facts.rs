@@ -58,7 +58,7 @@ pub(crate) fn settings(role: Role, database: &str) -> String {
 const QUESTIONS: &str = "SELECT VERSION(), DATABASE(), CURRENT_USER(), CONNECTION_ID(), \
      UNIX_TIMESTAMP(), @@max_allowed_packet; \
      SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', \
-     'innodb_read_only', 'log_bin', 'binlog_format'); \
+     'innodb_read_only', 'log_bin', 'binlog_format', 'sql_mode'); \
      SHOW GLOBAL STATUS LIKE 'Uptime'";
 
 /// What is known of a server.
@@ -72,6 +72,8 @@ pub(crate) struct Facts {
     pub(crate) started: i64,
     /// `log_bin` is on with `binlog_format = STATEMENT`, which READ COMMITTED cannot write under.
     pub(crate) statement_log: bool,
+    /// The modes of new sessions, in upper case.
+    pub(crate) sql_mode: String,
 }
 
 /// Sets up a new connection and asks what it leads to.
@@ -135,6 +137,7 @@ fn read(
         packet_bytes_max: row.number(5).unwrap_or(16 << 20),
         started: row.number::<i64>(4).unwrap_or_default() - up,
         statement_log: on("log_bin") && setting("binlog_format").as_deref() == Some("STATEMENT"),
+        sql_mode: setting("sql_mode").unwrap_or_default().to_ascii_uppercase(),
     };
     Ok(Connected { facts, connection })
 }
@@ -200,6 +203,7 @@ mod tests {
             packet_bytes_max: 0,
             started: 0,
             statement_log: false,
+            sql_mode: String::new(),
         };
         assert!(supported(&facts("MariaDB 10.6.0", true)).is_ok());
         assert!(supported(&facts("MySQL 8.0.11", false)).is_ok());

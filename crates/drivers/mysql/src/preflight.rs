@@ -21,6 +21,7 @@ impl MysqlTarget {
         if let Some(index) = work.statements.iter().position(loads_a_local_file) {
             return Err(local_infile().in_statement(index));
         }
+        self.require_known_quotes(&work.statements)?;
         let limit = self.session.packet_bytes_max;
         if let Some(index) = work.statements.iter().position(|s| s.text.len() >= limit) {
             return Err(TargetError::new(
@@ -33,6 +34,35 @@ impl MysqlTarget {
             .in_statement(index));
         }
         self.require_transactional(work, &work.statements).await
+    }
+
+    /// Files are read without knowing the server: where its `sql_mode` reads a quote in another way,
+    /// statements may end elsewhere. From a `SET sql_mode` on, the file says itself how it is meant.
+    fn require_known_quotes(&self, statements: &[Statement]) -> Result<(), TargetError> {
+        let has = |mode: &str| self.facts.sql_mode.split(',').any(|one| one == mode);
+        let plain = has("NO_BACKSLASH_ESCAPES");
+        let names = has("ANSI_QUOTES");
+        let says_itself = |statement: &&Statement| {
+            statement.facts.verb == "SET"
+                && statement.text.to_ascii_uppercase().contains("SQL_MODE")
+        };
+        let misread = |statement: &Statement| {
+            let text = statement.text.as_str();
+            plain && (text.contains("\\'") || text.contains("\\\""))
+                || names && text.contains("\\\"")
+        };
+        let before = statements.iter().take_while(|one| !says_itself(one));
+        let Some((index, _)) = before.enumerate().find(|(_, one)| misread(one)) else {
+            return Ok(());
+        };
+        let mode = if plain { "NO_BACKSLASH_ESCAPES" } else { "ANSI_QUOTES" };
+        let message = format!(
+            "the server's sql_mode has {mode}: a backslash before a quote does not escape it there, \
+             so that this statement would end elsewhere than it was read to"
+        );
+        Err(TargetError::new(ErrorKind::Refused, message)
+            .help("double the quote instead, or begin the file with the `SET sql_mode = '…'` that it is written for")
+            .in_statement(index))
     }
 
     /// Refuses statements that change rows of tables whose engine cannot roll back: no

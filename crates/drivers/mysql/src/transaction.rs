@@ -43,7 +43,7 @@ impl MysqlTarget {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
         let began = Instant::now();
-        self.begin(session, Some(lease), work, work.statements.len()).await?;
+        self.begin(session, Some(lease), work, work.statements.len(), "").await?;
         failpoint("commit.begun");
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
@@ -100,7 +100,18 @@ impl MysqlTarget {
             },
         )?;
         let began = Instant::now();
-        self.begin(session, Some(lease), work, 1).await?;
+        let key = StepKey::new(work, ordinal, lease.token);
+        // Its row of history takes a number, which LAST_INSERT_ID() would say from then on: so it
+        // stands before the user's statement, and what the next one asks for is the user's own.
+        let (before, after) = match closes {
+            _ if is_last(work, ordinal) => (String::new(), None),
+            Some(closes) => (String::new(), Some(self.closed_row(lease, work, closes))),
+            None if ordinal == 0 => {
+                (format!("{}SET last_insert_id = 0; ", self.ledger.running(&work.entry)), None)
+            }
+            None => (self.ledger.running(&work.entry), None),
+        };
+        self.begin(session, Some(lease), work, 1, &before).await?;
         failpoint("commit.begun");
         let effect = match statement_in_transaction(session, work, index).await {
             Ok(effect) => effect,
@@ -110,12 +121,7 @@ impl MysqlTarget {
         let rows = if is_last(work, ordinal) {
             self.finished_rows(work, began.elapsed())
         } else {
-            let key = StepKey::new(work, ordinal, lease.token);
-            let other = match closes {
-                Some(closes) => self.closed_row(lease, work, closes),
-                None => self.ledger.running(&work.entry),
-            };
-            vec![other, self.ledger.done_step(&key)]
+            after.into_iter().chain([self.ledger.done_step(&key)]).collect()
         };
         self.end(session, lease, &rows).await?;
         failpoint("commit.done");
@@ -147,7 +153,7 @@ impl MysqlTarget {
     ) -> Result<Vec<Option<u64>>, TargetError> {
         session.prepare(work, 0).await?;
         self.require_transactional(work, &work.statements).await?;
-        self.begin(session, None, work, work.statements.len()).await?;
+        self.begin(session, None, work, work.statements.len(), "").await?;
         let mut counts = Vec::with_capacity(work.statements.len());
         for index in 0..work.statements.len() {
             match statement_in_transaction(session, work, index).await {
@@ -165,13 +171,14 @@ impl MysqlTarget {
         }
     }
 
-    /// Begins a transaction of `statements` user statements.
+    /// Begins a transaction of `statements` user statements, with rows of the ledger's before them.
     async fn begin(
         &mut self,
         session: &mut WorkSession,
         lease: Option<&Lease>,
         work: &Work,
         statements: usize,
+        rows: &str,
     ) -> Result<(), TargetError> {
         // With two statements or more, rows that appear between them could be lost to one of
         // them: INSERT … SELECT, then DELETE.
@@ -179,7 +186,7 @@ impl MysqlTarget {
             if statements > 1 { "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " } else { "" };
         let fence = lease.map(|lease| self.ledger.fence(lease)).unwrap_or_default();
         let packet = format!(
-            "{}; {}; {isolation}{}{fence}SAVEPOINT {SAVEPOINT}; {}",
+            "{}; {}; {isolation}{}{fence}{rows}SAVEPOINT {SAVEPOINT}; {}",
             lock_timeouts(work),
             session.statement_timeout(None),
             ledger::BEGIN,

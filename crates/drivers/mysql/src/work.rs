@@ -235,10 +235,13 @@ pub(crate) fn lock_timeout(limit: Duration) -> String {
     format!("SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
 }
 
-/// Whether a later part of the file may count on what this statement leaves in the session.
+/// Whether a later part of the file may count on what this statement leaves in the session, and it
+/// does nothing else. What it then leaves may be another value: the engine does not go on with a
+/// statement that reads one of those.
 fn sets_up_the_session(statement: &Statement) -> bool {
     let word = statement.facts.verb.split(' ').next().unwrap_or_default();
-    statement.facts.changes_session || matches!(word, "SET" | "USE" | "PREPARE" | "DEALLOCATE")
+    let sets = matches!(word, "SET" | "USE" | "PREPARE" | "DEALLOCATE");
+    (statement.facts.changes_session || sets) && !statement.facts.may_act
 }
 
 /// Whether nothing that this statement does can be found in its session afterwards. In doubt not:

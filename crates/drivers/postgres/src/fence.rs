@@ -187,24 +187,30 @@ pub(crate) async fn begin_fenced_at(
     Err(fenced(lost))
 }
 
+/// What puts a transaction back into the role that the session has outside of it, if a statement of
+/// a file may have changed that. To be asked for before the transaction begins, and sent in it, behind
+/// what must run as the login.
+pub(crate) async fn in_role(session: &Session) -> Result<Option<String>, TargetError> {
+    if !session.dirty {
+        return Ok(None);
+    }
+    let roles = "SELECT pg_catalog.current_setting('session_authorization'), \
+         pg_catalog.current_setting('role')";
+    let answers = session.ask(roles).await?;
+    let row = single(&answers, 0)?;
+    Ok(Some(format!(
+        "SET LOCAL session_authorization TO {};SET LOCAL role TO {}",
+        quote::text(required(row, 0)?),
+        quote::text(required(row, 1)?)
+    )))
+}
+
 /// Begins a transaction during which nobody can take the lease over, for what must not be done by a
 /// runner that slept past its end. It writes no ledger row, so its commit is not counted. Its
 /// statements run in the role that the session has. Without the lease: an error, and no transaction.
 pub(crate) async fn hold_fence(session: &Session, lease: &Lease) -> Result<(), TargetError> {
-    let (as_login, in_role, first) = if session.dirty {
-        let roles = "SELECT pg_catalog.current_setting('session_authorization'), \
-             pg_catalog.current_setting('role')";
-        let answers = session.ask(roles).await?;
-        let row = single(&answers, 0)?;
-        let in_role = format!(
-            ";SET LOCAL session_authorization TO {};SET LOCAL role TO {}",
-            quote::text(required(row, 0)?),
-            quote::text(required(row, 1)?)
-        );
-        (AS_LOGIN, in_role, 3)
-    } else {
-        ("", String::new(), 1)
-    };
+    let (as_login, first) = if session.dirty { (AS_LOGIN, 3) } else { ("", 1) };
+    let in_role = in_role(session).await?.map(|role| format!(";{role}")).unwrap_or_default();
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;{as_login}{settings};\
          SELECT 1 FROM dunlin.segments WHERE job = {job} AND seg = {seg} AND token = {token} \

@@ -9,7 +9,7 @@ use dunlin_model::{Checksums, Lease, Restart, Statement, StepState, TraceKind};
 use crate::commit::limits_of;
 use crate::entry::{finish_journalled_sql, record_sql, running_sql};
 use crate::fence::{
-    AS_LOGIN, Access, Limits, as_ledger_error, begin_fenced, commit_fenced, session_name,
+    AS_LOGIN, Access, Limits, as_ledger_error, begin_fenced, commit_fenced, in_role, session_name,
 };
 use crate::image::{builds_index_concurrently, expression, objects};
 use crate::quote;
@@ -357,7 +357,14 @@ pub(crate) async fn commit_step(
         refuse_pooled_steps(work)?;
     }
     enter(session, lease, work, index).await?;
-    let before = running_or_closed_sql(work, closes);
+    let mut before = running_or_closed_sql(work, closes);
+    // The ledger is written as the login; the statement runs as whoever the file has become. One
+    // that has done nothing of the kind is spared the question.
+    if work.statements.iter().take(index).any(leaves_traces)
+        && let Some(role) = in_role(session).await?
+    {
+        before = format!("{before};{role}");
+    }
     begin_fenced(session, lease, limits_of(work), &before).await?;
     failpoint("commit.begun");
     let count = match in_transaction(session, lease, work, ordinal, pooled).await {

@@ -217,6 +217,32 @@ async fn skipped_by_environment_opens_the_gate() {
 }
 
 #[tokio::test]
+async fn what_one_environment_skips_is_not_done_for_another() {
+    let mut world = World::auto();
+    world.policy.data = DataMode::Skip;
+    world.policy.environment = Some("ci".into());
+    contract(&world);
+    world.remove("migrations/3_drop.sql");
+    world.migrate().await;
+    assert_eq!(world.status().await[1], "data 2 skipped");
+    world.schema("3_drop.sql", DROP);
+
+    world.policy.data = DataMode::Manual;
+    world.policy.environment = Some("staging".into());
+    assert_eq!(world.status().await[1], "data 2 pending");
+    let report = world.migrate().await;
+    assert_eq!((finished(&report), held(&report)), (Vec::new(), vec!["schema 3".to_owned()]));
+    let waits = &report.held[0].waits_for[0];
+    assert!(
+        matches!(waits, WaitsFor::DataBeforeDestruction { skipped_by_person: false, .. }),
+        "{waits:?}"
+    );
+    world.policy.data = DataMode::Auto;
+    assert_eq!(finished(&world.migrate().await), ["data 2", "schema 3"]);
+    assert_eq!(world.status().await[1], "data 2 done");
+}
+
+#[tokio::test]
 async fn a_program_after_something_held_is_held_too() {
     let world = World::manual();
     contract(&world).program("4_tool.sh", "#!/bin/sh\ntrue\n");

@@ -114,9 +114,8 @@ fn check_text(
     recorded: Option<&Checksums>,
     segments: &[Segment],
 ) -> Result<(), Halt> {
-    let has_begun =
-        |one: &Segment| one.is_done() || (one.upto != one.lo && one.upto != Bound::Start);
-    let half_way = segments.iter().any(has_begun) && !segments.iter().all(Segment::is_done);
+    let half_way =
+        segments.iter().any(Segment::has_begun) && !segments.iter().all(Segment::is_done);
     let same = recorded.is_none_or(|recorded| {
         // What a program does is not in its file.
         migration.statements().is_empty() || migration.checksums.agrees_with(recorded)

@@ -1,12 +1,13 @@
 //! A migration whose statements are steps of their own, each journalled before and after.
 
 use dunlin_model::{Lease, PlannedStep, Restart, StepRecord, StepState};
+use dunlin_project::sql::lost;
 
 use super::{Bench, Ended, failure};
 use crate::events::Event;
 use crate::job::Urgency;
 use crate::report::{Cause, EngineError};
-use crate::{Remedy, Settled, Target, TargetError, Work};
+use crate::{ErrorKind, Remedy, Settled, Target, TargetError, Work};
 
 impl Bench<'_> {
     pub(super) async fn stepwise(
@@ -32,20 +33,67 @@ impl Bench<'_> {
         }
         let mut rows = vec![None; first];
         let mut owed = None;
+        // What comes before the first statement that is sent here ran in a session that is gone.
+        let mut takes_over = true;
         for index in first..count {
             if self.job.interrupt.urgency() >= Urgency::Finish {
                 pay(target, lease, work, &mut owed).await?;
                 let failed = failure(step, Some(index), Cause::Interrupted, index);
                 return Ok(Ended::Badly(Box::new(failed)));
             }
+            if let Some(open) = self.open_step(step, ordinal(index)) {
+                pay(target, lease, work, &mut owed).await?;
+                match self.settle(target, lease, step, work, open).await? {
+                    Ok(true) => {
+                        rows.push(None);
+                        self.tell_done(step, index, count);
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(ended) => return Ok(ended),
+                }
+            }
+            if std::mem::take(&mut takes_over)
+                && let Some(error) = self.lost_with_its_session(work, index)
+            {
+                return self.fail(target, lease, step, error, index).await;
+            }
             match self.one_statement(target, lease, step, work, index, &mut owed).await? {
                 Ok(touched) => rows.push(touched),
                 Err(ended) => return Ok(ended),
             }
-            let id = step.migration.id;
-            self.job.observer.event(Event::StatementDone { id, number: index + 1, count });
+            self.tell_done(step, index, count);
         }
         Ok(Ended::Well(rows))
+    }
+
+    fn tell_done(&self, step: &PlannedStep, index: usize, count: usize) {
+        let id = step.migration.id;
+        self.job.observer.event(Event::StatementDone { id, number: index + 1, count });
+    }
+
+    /// Refuses to go on with statements that read what an earlier session had, and that another one
+    /// would compute anew, over what has changed since, or not find at all.
+    fn lost_with_its_session(&self, work: &Work, resume_at: usize) -> Option<TargetError> {
+        let lost = lost(self.job.connector.dialect(), &work.statements, resume_at)?;
+        let (reader, from, what) = (lost.reader + 1, lost.from + 1, lost.what);
+        let message = format!(
+            "statement {reader} takes over {what} from statement {from}, which ran in a session \
+             that is gone: it would be another value now, or none"
+        );
+        Some(
+            TargetError::new(ErrorKind::Refused, message)
+                .note(format!(
+                    "to go on: write what it needs into the file before statement {reader} (a SET \
+                     with the value that it had, the temporary table once more)"
+                ))
+                .note(format!(
+                    "or do the rest by hand, and take it out of the file: the next run then records \
+                     the {resume_at} that ran as all of it"
+                ))
+                .help("only what comes after the statements that ran may be changed in the file")
+                .in_statement(lost.reader),
+        )
     }
 
     async fn one_statement(
@@ -57,15 +105,6 @@ impl Bench<'_> {
         index: usize,
         owed: &mut Option<u32>,
     ) -> Result<Result<Option<u64>, Ended>, EngineError> {
-        let number = ordinal(index);
-        if let Some(open) = self.open_step(step, number) {
-            pay(target, lease, work, owed).await?;
-            match self.settle(target, lease, step, work, open).await? {
-                Ok(true) => return Ok(Ok(None)),
-                Ok(false) => {}
-                Err(ended) => return Ok(Err(ended)),
-            }
-        }
         let mut attempt = 1;
         loop {
             let stopper = target.stopper();

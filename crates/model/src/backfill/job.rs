@@ -206,6 +206,12 @@ impl Segment {
     pub fn is_done(&self) -> bool {
         self.upto == self.hi
     }
+
+    /// Whether a chunk of it is done, or it has none.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.is_done() || (self.upto != self.lo && self.upto != Bound::Start)
+    }
 }
 
 /// A backfill as the ledger keeps it: one row for the latest pass of each chunked data migration.

@@ -143,12 +143,13 @@ fn goose(history: &mut ForeignHistory, rows: &[Row<'_>]) {
 }
 
 /// One number: every migration up to it is applied. golang-migrate sets the number first and marks
-/// it dirty meanwhile; tern starts at 0.
+/// it dirty meanwhile (-1 on the way down from the first); tern starts at 0.
 fn one_number(history: &mut ForeignHistory, rows: &[Row<'_>], has_dirty: bool) {
     let Some(row) = rows.first() else { return };
     history.dirty = has_dirty && row.truth("dirty");
-    let Some(number) =
-        row.number("version").filter(|number| *number > 0 || has_dirty && *number == 0)
+    let Some(number) = row
+        .number("version")
+        .filter(|number| *number > 0 || has_dirty && *number == 0 || history.dirty)
     else {
         return;
     };

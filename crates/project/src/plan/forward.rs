@@ -1,5 +1,6 @@
 //! The forward plan: `migrate` and `data run`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use super::circle::circle;
 use super::half_way::Pass;
 use super::waiting::Waiting;
 use super::{Inputs, Refusal, Scope, drift, elsewhere, mode_of};
+use crate::sql::Destroyers;
 
 /// Plans a forward run.
 ///
@@ -48,6 +50,8 @@ pub(super) struct Planner<'a> {
     /// Schema migrations that `migrate` would run now and that this scope leaves alone.
     pub(super) first_schema_left: Option<MigrationId>,
     pub(super) counted: usize,
+    /// Routines of the files that take data away, once somebody asks for them.
+    pub(super) destroyers: OnceCell<Destroyers<MigrationId>>,
     /// Pending here, but applied by the other tool, in order.
     pub(super) elsewhere: Vec<(MigrationId, PathBuf)>,
     /// Pending here, but the other tool may have begun them, in order.
@@ -62,7 +66,8 @@ impl<'a> Planner<'a> {
             // One that was only ever passed over, and whose file is gone, never was.
             let seen = entry.checksums.is_some() || inputs.folder.files.contains_key(id);
             if id.kind == Kind::Data && seen && !inputs.is_in_place(*id) {
-                let by_person = entry.state == dunlin_model::EntryState::Skipped;
+                let by_person = entry.state == dunlin_model::EntryState::Skipped
+                    && !super::was_skipped_by_environment(entry);
                 unopened.insert(*id, by_person);
             }
         }
@@ -81,6 +86,7 @@ impl<'a> Planner<'a> {
             unopened,
             first_schema_left: None,
             counted: 0,
+            destroyers: OnceCell::new(),
             elsewhere: Vec::new(),
             half_way_elsewhere: Vec::new(),
         }
@@ -253,7 +259,13 @@ impl<'a> Planner<'a> {
         };
         let file = migration.file();
         let whole = Pass { id, direction: Direction::Up, pass, mode, statements, file };
-        match whole.half_way(&self.inputs.ledger.steps) {
+        let half_way = whole.half_way(&self.inputs.ledger.steps).and_then(|half_way| {
+            if action == Action::Up {
+                whole.check_asks(self.inputs.dialect(), half_way)?;
+            }
+            Ok(half_way)
+        });
+        match half_way {
             Ok(half_way) => self.plan.steps.push(PlannedStep {
                 action,
                 migration: migration.clone(),

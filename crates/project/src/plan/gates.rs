@@ -14,6 +14,7 @@ use dunlin_model::{
 use super::elsewhere;
 use super::forward::Planner;
 use super::waiting::Shut;
+use crate::sql::Destroyers;
 
 /// Held migrations that another one waits for because of a table.
 struct Behind {
@@ -69,8 +70,12 @@ impl Planner<'_> {
                 waits.push(WaitsFor::Required { data: reference.clone(), skipped_by_person });
             }
         }
-        let Some(destruction) = destruction(id.kind, migration) else { return };
-        let what = format!("{} {}", destruction.kind.verb(), destruction.object);
+        if self.unopened.range(..id).next().is_none() {
+            return;
+        }
+        let own = destruction(id.kind, migration);
+        let own = own.map(|found| format!("{} {}", found.kind.verb(), found.object));
+        let Some(what) = own.or_else(|| self.destruction_by_call(id, migration)) else { return };
         for (data, skipped_by_person) in self.unopened.range(..id) {
             let independent =
                 directives.independent_of.iter().any(|r| r.version() == Some(data.version));
@@ -83,6 +88,23 @@ impl Planner<'_> {
                 });
             }
         }
+    }
+
+    /// What a migration takes away by calling a routine that another file defines.
+    fn destruction_by_call(&self, id: MigrationId, migration: &Migration) -> Option<String> {
+        // They are made, not called.
+        const DEFINES: [&str; 6] = ["CREATE", "DROP", "ALTER", "COMMENT", "GRANT", "REVOKE"];
+        let dialect = self.inputs.dialect();
+        let files = self.inputs.folder.files.iter().filter(|(_, file)| !file.program);
+        let destroyers = self.destroyers.get_or_init(|| {
+            Destroyers::read(dialect, files.map(|(id, file)| (*id, file.bytes.as_slice())))
+        });
+        let statements = migration.statements().iter().filter(|statement| {
+            let first = statement.facts.verb.split(' ').next().unwrap_or_default();
+            !DEFINES.contains(&first)
+        });
+        let mut called = statements.filter_map(|s| destroyers.called_by(dialect, &s.text, id));
+        called.next().map(|name| format!("drops something in the routine {name}"))
     }
 
     /// Held schema migrations below this one that may touch the same tables: the lowest of each

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use dunlin_model::{
-    Checksums, Diagnostic, Direction, MigrationId, Mode, Place, Statement, StepRecord, StepState,
+    Checksums, Diagnostic, Dialect, Direction, MigrationId, Mode, Place, Statement, StepRecord,
+    StepState,
 };
+
+use crate::sql::asks_of_previous;
 
 /// How far an earlier attempt came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,32 @@ impl Pass<'_> {
             }
         }
         Ok(half_way)
+    }
+
+    /// What cannot run statement by statement: those that ask something of the one before them, which
+    /// is one of the journal's then.
+    ///
+    /// # Errors
+    /// The first of them that is still to run.
+    pub(crate) fn check_asks(&self, dialect: Dialect, half_way: HalfWay) -> Result<(), Diagnostic> {
+        if half_way.mode(self.mode) != Mode::Stepwise {
+            return Ok(());
+        }
+        let from = (half_way.resume_at as usize).max(1);
+        let rest = self.statements.iter().skip(from);
+        let Some((statement, what)) =
+            rest.filter_map(|one| asks_of_previous(dialect, one).map(|what| (one, what))).next()
+        else {
+            return Ok(());
+        };
+        let message = format!(
+            "{what} tells of the statement before it, and this file runs statement by statement, with \
+             the journal in between"
+        );
+        let help = "get it by a query of its own (SELECT COUNT(*) …), or put the statements that \
+                    belong together into a migration without definitions: that is one transaction";
+        let place = Place::at(self.file, statement.line, statement.column);
+        Err(Diagnostic::error("asks-of-previous", message).at(place).help(help))
     }
 
     fn edited(&self, index: usize) -> Diagnostic {

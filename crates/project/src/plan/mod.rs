@@ -114,15 +114,23 @@ impl Inputs<'_> {
             || self.is_wanted_after_all(id)
     }
 
-    /// Whether a migration was recorded as skipped where another environment was set, and its
-    /// header names this one.
-    fn is_wanted_after_all(&self, id: MigrationId) -> bool {
+    /// Whether a migration was recorded as skipped where another environment was set, and this one
+    /// does not skip it: what one environment leaves out is not done for another on the same
+    /// database.
+    pub(crate) fn is_wanted_after_all(&self, id: MigrationId) -> bool {
         let skipped = self.ledger.entries.get(&id).is_some_and(was_skipped_by_environment);
-        let here = self.policy.environment.as_ref();
-        skipped
-            && self.parsed.get(&id).is_some_and(|migration| {
-                here.is_some_and(|here| migration.directives().environments.contains(here))
-            })
+        skipped && self.parsed.get(&id).is_some_and(|migration| self.policy.wants(migration))
+    }
+}
+
+impl Policy {
+    /// Whether this environment is one that a migration is for. Of one that names environments
+    /// nobody knows where none is set.
+    fn wants(&self, migration: &Migration) -> bool {
+        let named = &migration.directives().environments;
+        let here = self.environment.as_ref().is_some_and(|here| named.contains(here));
+        let skips = self.data == DataMode::Skip && migration.id.kind == Kind::Data;
+        !skips && (named.is_empty() || here)
     }
 }
 

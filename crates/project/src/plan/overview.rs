@@ -183,6 +183,7 @@ fn status(inputs: &Inputs<'_>, id: MigrationId) -> (Status, Option<String>) {
     if let Some(entry) = entry {
         match entry.state {
             EntryState::Applied => return (done, None),
+            EntryState::Skipped if inputs.is_wanted_after_all(id) => {}
             EntryState::Skipped => return (Status::Skipped, entry.reason.clone()),
             EntryState::Retired => return (Status::Retired, entry.reason.clone()),
             EntryState::Pending | EntryState::Running | EntryState::Failed => {}
@@ -200,6 +201,10 @@ fn status(inputs: &Inputs<'_>, id: MigrationId) -> (Status, Option<String>) {
     }
     match entry {
         Some(entry) if entry.state == EntryState::Failed => (Status::Failed, entry.error.clone()),
+        Some(entry) if entry.state == EntryState::Skipped => {
+            let why = entry.reason.as_deref().unwrap_or("no reason is known");
+            (undone, Some(format!("skipped in another environment: {why}")))
+        }
         _ => (undone, None),
     }
 }

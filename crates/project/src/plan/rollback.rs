@@ -313,6 +313,7 @@ fn down_step(
                 file: &down.file,
             };
             let half_way = whole.half_way(&inputs.ledger.steps)?;
+            whole.check_asks(inputs.dialect(), half_way)?;
             (half_way.mode(mode), half_way.resume_at)
         }
         None => (Mode::OneTransaction, 0),

@@ -97,6 +97,17 @@ pub(super) struct Lexer<'a> {
     pub(super) executable: Option<usize>,
     /// PostgreSQL: `standard_conforming_strings` is off, so every string knows backslashes.
     pub(super) backslash_strings: bool,
+    /// MySQL: what `sql_mode` says of quotes.
+    pub(super) quotes: Quotes,
+}
+
+/// How MySQL reads quotes under a `sql_mode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Quotes {
+    /// ANSI_QUOTES: `"a"` is a name.
+    pub(super) double_is_name: bool,
+    /// NO_BACKSLASH_ESCAPES: a backslash in a string is a character like any other.
+    pub(super) plain_backslash: bool,
 }
 
 impl<'a> Lexer<'a> {
@@ -109,6 +120,7 @@ impl<'a> Lexer<'a> {
             delimiter: Vec::new(),
             executable: None,
             backslash_strings: false,
+            quotes: Quotes::default(),
         }
     }
 
@@ -139,7 +151,9 @@ impl<'a> Lexer<'a> {
         }
         match byte {
             b'\'' => self.string(b'\'', self.escapes(), Kind::Str),
-            b'"' if self.dialect == Dialect::Mysql => self.string(b'"', true, Kind::Str),
+            b'"' if self.dialect == Dialect::Mysql && !self.quotes.double_is_name => {
+                self.string(b'"', self.escapes(), Kind::Str)
+            }
             b'"' => self.string(b'"', false, Kind::Quoted),
             b'`' if self.dialect != Dialect::Postgres => self.string(b'`', false, Kind::Quoted),
             b'[' if self.dialect == Dialect::Sqlite => self.bracketed(),
@@ -164,7 +178,7 @@ impl<'a> Lexer<'a> {
     /// Whether a plain string knows backslashes.
     fn escapes(&self) -> bool {
         match self.dialect {
-            Dialect::Mysql => true,
+            Dialect::Mysql => !self.quotes.plain_backslash,
             Dialect::Postgres => self.backslash_strings,
             Dialect::Sqlite => false,
         }
@@ -277,7 +291,7 @@ impl<'a> Lexer<'a> {
         }
         let what = match quote {
             b'\'' => "string",
-            b'"' if self.dialect == Dialect::Mysql => "string",
+            b'"' if self.dialect == Dialect::Mysql && !self.quotes.double_is_name => "string",
             _ => "quoted name",
         };
         Err(unterminated(start, what, &char::from(quote).to_string()))

@@ -8,7 +8,7 @@ use std::ops::Range;
 use dunlin_model::{Diagnostic, Dialect, Place};
 
 use super::body::Body;
-use super::lex::{Flaw, Kind, Lexeme, Lexer, Token};
+use super::lex::{Flaw, Kind, Lexeme, Lexer, Quotes, Token};
 
 /// A stretch of a file: what precedes a statement, the statement, its delimiter and its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +226,9 @@ impl<'a> Splitter<'a> {
             }
             self.follow_string_setting();
         }
+        if self.dialect == Dialect::Mysql {
+            self.follow_sql_mode();
+        }
         Ok(Piece { range: begin..self.lexer.at, body, line, column, copy_data })
     }
 
@@ -290,6 +293,42 @@ impl<'a> Splitter<'a> {
         let value = self.tokens.get(name + 2).map_or("", |t| t.text(self.text));
         let value = value.trim_matches('\'').to_ascii_lowercase();
         self.lexer.backslash_strings = matches!(value.as_str(), "off" | "false" | "no" | "0");
+    }
+
+    /// `SET sql_mode = …` changes how quotes are read from the next statement on. What is put back
+    /// from a variable, or by DEFAULT, is taken for a server's usual mode.
+    fn follow_sql_mode(&mut self) {
+        if !self.is_word(0, "SET") || self.is_word(1, "GLOBAL") {
+            return;
+        }
+        let punct =
+            |at: usize, byte| self.tokens.get(at).is_some_and(|t| t.kind == Kind::Punct(byte));
+        let assigned = (1..self.tokens.len()).find(|&at| {
+            self.is_word(at, "SQL_MODE")
+                && (punct(at + 1, b'=') || punct(at + 1, b':') && punct(at + 2, b'='))
+        });
+        let Some(at) = assigned else { return };
+        let from = if punct(at + 1, b':') { at + 3 } else { at + 2 };
+        let value: Vec<String> = self
+            .tokens
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .map(|token| token.text(self.text).to_ascii_uppercase())
+            .collect();
+        // Takes away what it names.
+        let takes = value.iter().any(|word| word == "REPLACE");
+        let says = |mode: &str| {
+            let has = |text: &String| {
+                text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                    .any(|one| one == mode)
+            };
+            !takes && value.iter().any(has)
+        };
+        self.lexer.quotes = Quotes {
+            double_is_name: says("ANSI_QUOTES") || says("ANSI"),
+            plain_backslash: says("NO_BACKSLASH_ESCAPES"),
+        };
     }
 
     /// At the end of the file nothing may be left open.

@@ -79,6 +79,37 @@ fn an_unqualified_table_may_be_that_of_any_schema() {
     assert_eq!(held(Dialect::Postgres, &unqualified), ["schema 2", "schema 3"]);
 }
 
+/// Whoever calls a routine that takes data away takes data away, in whatever file it is defined.
+#[test]
+fn calls_of_routines_that_destroy_wait_too() {
+    let define = "CREATE FUNCTION app.drop_old() RETURNS void LANGUAGE plpgsql AS $$\n\
+         BEGIN EXECUTE 'ALTER TABLE a DROP COLUMN old'; END $$;\n\
+         CREATE FUNCTION tidy() RETURNS void LANGUAGE sql AS 'SELECT drop_old(); SELECT 1';\n\
+         CREATE FUNCTION harmless() RETURNS int LANGUAGE sql AS 'SELECT 1';";
+    let data = ("d/2_fill.sql", "UPDATE a SET b = 1;");
+    for (call, waits) in [
+        ("SELECT drop_old();", true),
+        ("SELECT app.\"drop_old\" ();", true),
+        ("SELECT tidy();", true),
+        ("INSERT INTO log SELECT 1 FROM tidy() AS t;", true),
+        ("DO $$ BEGIN PERFORM tidy(); END $$;", true),
+        ("SELECT harmless();", false),
+        ("SELECT count(*) FROM drop_old;", false),
+        ("COMMENT ON FUNCTION tidy() IS 'tidies';", false),
+        ("CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION tidy();", false),
+    ] {
+        let files = [("m/1_define.sql", define), data, ("m/3_call.sql", call)];
+        let expected: &[&str] = if waits { &["schema 3"] } else { &[] };
+        assert_eq!(held(Dialect::Postgres, &files), expected, "{call}");
+        // It is not there yet.
+        let files = [("m/1_call.sql", "SELECT tidy();"), ("m/4_define.sql", define)];
+        assert!(held(Dialect::Postgres, &files).is_empty());
+    }
+    let mysql = "CREATE FUNCTION drop_old() RETURNS int BEGIN DELETE FROM a; RETURN 1; END;";
+    let files = [("m/1_define.sql", mysql), data, ("m/3_call.sql", "SET @x = `drop_old`();")];
+    assert_eq!(held(Dialect::Mysql, &files), ["schema 3"]);
+}
+
 #[test]
 fn what_could_never_come_in_turn_is_refused() {
     let own = "-- dunlin: after 1\nSELECT 1;";

@@ -78,6 +78,13 @@ fn golang_migrate_keeps_one_number() {
     let dirty = history(std::slice::from_ref(&shape), HistoryTool::GolangMigrate, &[&["5", "1"]]);
     assert!(dirty.dirty);
     not_applied(&dirty, &["5"]);
+    // Its way up to 5 stopped, or its way down from the next above.
+    assert!(dirty.may_be_half_way("5") && dirty.may_be_half_way("6"));
+    let first = history(std::slice::from_ref(&shape), HistoryTool::GolangMigrate, &[&["-1", "1"]]);
+    assert!(first.dirty && first.may_be_half_way("1"));
+    assert_eq!(first.half_way(), ["-1"]);
+    let none = history(std::slice::from_ref(&shape), HistoryTool::GolangMigrate, &[&["-1", "0"]]);
+    assert!(!none.may_be_half_way("1") && none.entries.is_empty());
     let empty = history(&[shape], HistoryTool::GolangMigrate, &[]);
     not_applied(&empty, &["1"]);
 }

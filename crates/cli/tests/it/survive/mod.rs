@@ -17,6 +17,7 @@ mod network;
 mod recorded;
 mod runners;
 mod secrets;
+mod sessions;
 mod signals;
 mod steps;
 pub(crate) mod world;

@@ -16,7 +16,7 @@ pub(in crate::sql) fn is_routine_definition(facts: &Facts) -> bool {
 }
 
 /// The tokens of a text that is one statement.
-fn tokens(dialect: Dialect, text: &str) -> Vec<Token> {
+pub(super) fn tokens(dialect: Dialect, text: &str) -> Vec<Token> {
     let mut splitter = Splitter::new(dialect, text);
     match splitter.next() {
         Ok(_) => splitter.tokens,

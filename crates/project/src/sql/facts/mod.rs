@@ -4,14 +4,17 @@
 //! recognised by its first words. What is left out: whether it is correct, which is the server's.
 
 mod alter;
+mod carried;
 mod destruction;
 mod head;
 mod later;
 mod lock;
+mod own_functions;
 pub(super) mod places;
 mod relations;
 mod restart;
 mod restart_mysql;
+mod routines;
 pub(super) mod source;
 mod tables;
 mod traces;
@@ -27,7 +30,9 @@ use self::relations::Relations;
 use self::source::Source;
 use super::lex::{Kind, Token};
 
+pub use self::carried::{Lost, asks_of_previous, lost};
 pub(super) use self::later::{Routines, added_value, defined_name, is_routine_definition};
+pub(crate) use self::routines::Destroyers;
 pub(crate) use self::writes::Deed;
 
 /// A statement, read as far as all facts need it.
@@ -110,6 +115,7 @@ pub(super) fn read(dialect: Dialect, text: &str, tokens: &[Token]) -> Facts {
         traces: traces::read(&reading),
         lock: lock::read(&reading),
         changes_session: changes_session(&reading),
+        may_act: may_act(&reading),
         chunk_places: Vec::new(),
         writes: writes::only(reading.source),
     }
@@ -265,6 +271,14 @@ fn changes_session(reading: &Reading<'_>) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Whether a statement that sets something may change rows as well: it calls somebody's function.
+fn may_act(reading: &Reading<'_>) -> bool {
+    reading.dialect() == Dialect::Mysql
+        && matches!(reading.first.as_str(), "SET" | "SELECT" | "WITH")
+        && changes_session(reading)
+        && own_functions::calls(reading.source, 1).unknown
 }
 
 /// Whether a token is a string.

@@ -11,7 +11,7 @@ use dunlin_model::{ObjectKind, Restart};
 use super::alter::Change;
 use super::head::{Act, Head};
 use super::restart::{by_image, unknowable};
-use super::{Reading, tables};
+use super::{Reading, own_functions, tables};
 
 pub(super) fn read(reading: &Reading<'_>) -> Restart {
     let source = reading.source;
@@ -30,6 +30,15 @@ pub(super) fn read(reading: &Reading<'_>) -> Restart {
         }
         "SELECT" | "WITH" | "VALUES" | "TABLE" | "INSERT" | "UPDATE" | "DELETE" | "REPLACE"
         | "LOAD" => Restart::Transactional,
+        // Somebody's function may change rows: once, together with the journal.
+        "DO" if own_functions::calls(source, 1).unknown => Restart::Transactional,
+        "SET"
+            if source.punct(1, b'@')
+                && !source.punct(2, b'@')
+                && own_functions::calls(source, 1).unknown =>
+        {
+            Restart::Transactional
+        }
         "DO" | "SET" | "USE" | "SHOW" | "EXPLAIN" | "DESCRIBE" | "DESC" | "ANALYZE"
         | "OPTIMIZE" | "CHECK" | "REPAIR" | "CHECKSUM" | "FLUSH" | "GRANT" | "REVOKE"
         | "TRUNCATE" | "LOCK" | "UNLOCK" | "PREPARE" | "DEALLOCATE" | "HELP" | "RESET" | "KILL" => {
@@ -73,8 +82,8 @@ fn table_of(head: &Head) -> Restart {
 
 fn created(head: &Head) -> Restart {
     match head.object {
-        // It ends with the session, so that a new session has to make it again.
-        "TABLE" if head.temporary => Restart::Repeatable,
+        // It commits nothing, and ends with the session: see `carried`.
+        "TABLE" if head.temporary => Restart::Transactional,
         "TABLE" | "SEQUENCE" if head.or_replace => {
             unknowable("running CREATE OR REPLACE again would drop what was written since")
         }
@@ -91,6 +100,8 @@ fn created(head: &Head) -> Restart {
 
 fn dropped(head: &Head) -> Restart {
     match head.object {
+        // Without the word TEMPORARY it would commit.
+        "TABLE" if head.temporary => Restart::Transactional,
         _ if head.conditional || head.temporary => Restart::Repeatable,
         "INDEX" => table_of(head),
         object => match kind(object) {

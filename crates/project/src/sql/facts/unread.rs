@@ -100,7 +100,7 @@ impl Words {
 }
 
 /// What a string says, near enough for words: of its escapes only those for white space count.
-fn content(dialect: Dialect, text: &str) -> String {
+pub(super) fn content(dialect: Dialect, text: &str) -> String {
     if text.starts_with('$') {
         let mark = text.get(1..).and_then(|rest| rest.find('$')).map_or(0, |at| at + 2);
         let end = text.len().saturating_sub(mark);

@@ -1,5 +1,6 @@
 //! Tests of the whole: text in, statements and facts out.
 
+mod carried;
 mod destruction;
 mod facts;
 mod mysql_facts;

@@ -69,9 +69,33 @@ fn what_can_be_run_again() {
         "GRANT SELECT ON a TO b",
         "USE d",
         "ALTER EVENT e DISABLE",
-        "CREATE TEMPORARY TABLE a (b INT)",
     ] {
         assert_eq!(facts(Mysql, text).restart, Restart::Repeatable, "{text}");
+    }
+}
+
+#[test]
+fn what_commits_nothing_shares_a_transaction_with_its_journal() {
+    for text in [
+        "CREATE TEMPORARY TABLE a (b INT)",
+        "CREATE TEMPORARY TABLE IF NOT EXISTS a SELECT 1",
+        "DROP TEMPORARY TABLE IF EXISTS a",
+        "SET @id = make_role('admin')",
+        "SET @id = app.now()",
+        "SET @n = NEXT VALUE FOR s",
+        "DO `make_role`('admin')",
+    ] {
+        assert_eq!(facts(Mysql, text).restart, Restart::Transactional, "{text}");
+    }
+    for (text, acts) in [
+        ("SET @id = make_role('admin')", true),
+        ("SELECT make_role(1) INTO @id", true),
+        ("SET @n = (SELECT COUNT(*) FROM t WHERE a IN (1, 2))", false),
+        ("SET @s = CONCAT('a', IF(@x > 0, JSON_ARRAY(1), NOW()))", false),
+        ("SET SESSION sql_mode = (SELECT REPLACE(@@sql_mode, 'ANSI', ''))", false),
+        ("SET @a = CAST('1' AS DECIMAL(10, 2)), @b = (1 + 2)", false),
+    ] {
+        assert_eq!(facts(Mysql, text).may_act, acts, "{text}");
     }
 }
 

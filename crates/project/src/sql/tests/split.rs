@@ -58,6 +58,27 @@ fn old_dumps_change_how_strings_are_read() {
 }
 
 #[test]
+fn sql_mode_changes_how_quotes_are_read() {
+    let text = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES';\n\
+                INSERT INTO \"a\\\" VALUES ('C:\\'); SELECT 'x';\n\
+                SET @@sql_mode := '';\nSELECT 'it\\'s; one', \"a\\\"; b\";";
+    let found = texts(Mysql, text);
+    assert_eq!(found[1..3], ["INSERT INTO \"a\\\" VALUES ('C:\\')", "SELECT 'x'"]);
+    assert_eq!(found[4..], ["SELECT 'it\\'s; one', \"a\\\"; b\""]);
+    for (setting, plain) in [
+        ("SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')", true),
+        ("/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_BACKSLASH_ESCAPES' */", true),
+        ("SET sql_mode = REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', '')", false),
+        ("SET sql_mode = @old", false),
+        ("SET sql_mode = DEFAULT", false),
+        ("SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES'", false),
+    ] {
+        let count = texts(Mysql, &format!("{setting};\nSELECT 'a\\'; SELECT 2; -- '")).len();
+        assert_eq!(count, if plain { 3 } else { 2 }, "{setting}");
+    }
+}
+
+#[test]
 fn postgres_bodies() {
     let function = "CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC \
                     SELECT CASE WHEN a > 1 THEN 1 ELSE 2 END; SELECT 2; END";
