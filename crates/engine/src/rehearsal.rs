@@ -3,10 +3,11 @@
 use dunlin_model::{Action, Mode, Plan, PlannedStep};
 
 use crate::job::Job;
+use crate::proof;
 use crate::report::EngineError;
 use crate::standing::{self, Planning, Request};
 use crate::steps::Bench;
-use crate::{ErrorKind, Purpose, Remedy, TargetError};
+use crate::{ErrorKind, Purpose, Remedy, Target, TargetError};
 
 /// What rehearsing one step told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,9 @@ pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehears
     for step in &plan.steps {
         let outcome = match (&mut target, step.mode, &step.action) {
             (_, _, Action::Skip { .. }) => Ok(Vec::new()),
-            (Some(target), Mode::OneTransaction, _) => target.rehearse(&bench.work(step)).await,
+            (Some(target), Mode::OneTransaction, _) => {
+                rehearse_one(job, &bench, target.as_mut(), step).await
+            }
             (None, Mode::OneTransaction, _) => {
                 Err(cannot_rehearse("the database is not there yet"))
             }
@@ -59,6 +62,34 @@ pub async fn rehearse(job: &Job, request: &Request) -> Result<(Plan, Vec<Rehears
         }
     }
     Ok((plan, all))
+}
+
+/// Runs one step, with its proof where it has one, and rolls it back.
+async fn rehearse_one(
+    job: &Job,
+    bench: &Bench<'_>,
+    target: &mut dyn Target,
+    step: &PlannedStep,
+) -> Result<Vec<Option<u64>>, TargetError> {
+    let mut work = bench.work(step);
+    let directives = step.migration.directives();
+    let (Action::Up, Some(query)) = (&step.action, directives.done_when.as_deref()) else {
+        return target.rehearse(&work).await;
+    };
+    let dialect = job.connector.dialect();
+    let count = work.statements.len();
+    work.statements.push(proof::statement(dialect, query));
+    match target.rehearse(&work).await {
+        Ok(mut rows) => {
+            rows.truncate(count);
+            Ok(rows)
+        }
+        Err(error) if proof::is_refusal(dialect, &error, count) => {
+            Err(TargetError::new(ErrorKind::Refused, "`done-when` does not hold once it has run"))
+        }
+        Err(error) if error.statement == Some(count) => Err(proof::of_proof(directives, error)),
+        Err(error) => Err(error),
+    }
 }
 
 fn cannot_rehearse(why: &str) -> TargetError {

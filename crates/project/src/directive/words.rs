@@ -170,7 +170,8 @@ pub const WORDS: &[Word] = &[
         subjects: UPWARD,
         repeats: false,
         meaning: "Runs only in these environments (`--env`, `DUNLIN_ENV`), and is recorded as \
-                  skipped in others, which opens the gates that wait for it. Where no \
+                  skipped in others, which opens the gates that wait for it there. An environment \
+                  that it names still has to run it, on the same database too. Where no \
                   environment is set it is held: nobody knows.",
         default: "every environment",
         example: "environments production staging",

@@ -143,7 +143,8 @@ pub(super) const KEYS: &[Key] = &[
         scopes: EVERYWHERE,
         meaning: "When `migrate` runs data migrations. `auto`: with the schema, in one order; \
                   `manual`: only with `--with-data`, or by `dunlin data run`; `skip`: never, they \
-                  are recorded as skipped.",
+                  are recorded as skipped, which opens gates here, and not for an environment on the \
+                  same database that doesn't skip them.",
         default: "`manual`",
         example: "\"auto\"",
         sets: Sets::Data,

@@ -33,8 +33,10 @@ pub(super) async fn dry_run(
         let name = &one.step.migration.name;
         let rows = one.outcome.as_ref().ok();
         let error = one.outcome.as_ref().err();
+        // What can't be rolled back is not tried, so it does not fail.
+        let tried = one.step.mode == Mode::OneTransaction;
         steps.push(json!({
-            "kind": id.kind, "version": id.version, "name": name,
+            "kind": id.kind, "version": id.version, "name": name, "tried": tried,
             "rows": rows, "error": error.map(ToString::to_string),
         }));
         if context.global.json {
@@ -49,7 +51,8 @@ pub(super) async fn dry_run(
             render::data(&format!("    {touched:>10}  {}", styled(FAINT, &statement.summary(80))));
         }
         if let Some(error) = error {
-            render::data(&format!("    {} {error}", styled(BAD, "failed:")));
+            let word = if tried { styled(BAD, "failed:") } else { styled(FAINT, "not tried:") };
+            render::data(&format!("    {word} {error}"));
         }
     }
     if !context.global.json {
@@ -59,7 +62,6 @@ pub(super) async fn dry_run(
             render::data("  nothing would run");
         }
     }
-    // What can't be rolled back was not tried, so it did not fail.
     let mut tried = rehearsed.iter().filter(|one| one.step.mode == Mode::OneTransaction);
     let well = tried.all(|one| one.outcome.is_ok());
     Ok((json!({ "database": job.database, "rehearsed": steps, "held": plan.held }), well))
