@@ -71,7 +71,7 @@ impl Aside {
             new: rows.new.take(&places)?,
             hashes,
             first_hashes: None,
-            // Which these are the chunk says by their entries.
+            // A rule that makes matched ids is never swapped.
             adopted: None,
         };
         let updates = chunk.updates.into_iter().zip(inserts as u32..);

@@ -6,6 +6,7 @@ use dunlin_testkit::servers::Product;
 use serde_json::Value;
 
 use super::oracle::{At, Row, Snapshot, referred, snapshot};
+use super::source::WORDS;
 use super::world::World;
 use crate::Failure;
 
@@ -23,6 +24,12 @@ pub(super) struct Theirs {
 }
 
 impl Theirs {
+    /// All rows that are there before the move begins.
+    pub(super) fn before(there: Snapshot) -> Self {
+        let rows = there.into_iter().map(|(at, row)| ((at.0, row.key), row.columns));
+        Self { added: rows.collect(), ..Self::default() }
+    }
+
     /// Addresses of accounts that its rows stand on, directly or by rows that were kept for it.
     pub(super) fn pinned(&self, there: &Snapshot, kept: &BTreeSet<At>) -> BTreeSet<String> {
         let mut accounts: BTreeSet<At> = BTreeSet::new();
@@ -45,6 +52,17 @@ impl Theirs {
     fn is_theirs(&self, own: &At) -> bool {
         self.added.contains_key(own) || self.changed.contains_key(own)
     }
+}
+
+/// What the application may add, where the old one may add the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adds {
+    /// No numbers are kept free for it yet.
+    Rows,
+    /// Teams, whose numbers the database gives.
+    Teams,
+    /// Tags as well, of words that old labels may get.
+    Tags,
 }
 
 /// The application's users at work.
@@ -72,13 +90,12 @@ impl Application {
         Self { random: fastrand::Rng::with_seed(seed), number: 0 }
     }
 
-    /// Adds, changes and deletes some rows. `teams`: it may found some, whose numbers the database
-    /// gives.
+    /// Adds, changes and deletes some rows.
     pub(super) fn work(
         &mut self,
         world: &World,
         theirs: &mut Theirs,
-        teams: bool,
+        adds: Adds,
     ) -> Result<(), Failure> {
         let (before, _) = snapshot(&world.actual()?)?;
         let mut sql = "BEGIN;\n".to_owned();
@@ -88,7 +105,7 @@ impl Application {
                 0..=3 => self.edit(&before, &mut touched),
                 4 => self.delete(&before, theirs, &mut touched),
                 5 => self.caption(&before, theirs, &mut touched),
-                _ => self.add(&before, world.product, teams),
+                _ => self.add(&before, world.product, adds),
             };
             sql.push_str(&statement.unwrap_or_default());
         }
@@ -168,19 +185,26 @@ impl Application {
     }
 
     /// A row of its own, most of the time one that stands on a moved row.
-    fn add(&mut self, there: &Snapshot, product: Product, teams: bool) -> Option<String> {
+    fn add(&mut self, there: &Snapshot, product: Product, adds: Adds) -> Option<String> {
         self.number += 1;
         let number = self.number;
         let id = self.id();
         let moment = "'2030-01-02 03:04:05'";
-        Some(match self.random.u8(0..6) {
-            0 if teams => {
+        Some(match self.random.u8(0..7) {
+            0 if adds != Adds::Rows => {
                 format!("INSERT INTO teams (title, made) VALUES ('Own {number}', {moment});\n")
             }
             0 | 1 => format!(
                 "INSERT INTO accounts (id, code, mail, name, standing, joined) VALUES ('{id}', \
                  'x{number}', 'own{number}@example.org', 'Own', 'member', {moment});\n"
             ),
+            6 if adds == Adds::Tags => {
+                let word = format!("w{}", self.random.u8(1..=WORDS));
+                if there.contains_key(&("tags".to_owned(), word.clone())) {
+                    return None;
+                }
+                format!("INSERT INTO tags (word) VALUES ('{word}');\n")
+            }
             2 => {
                 let owner = self.pick(there, "accounts")?.key.clone();
                 let team = self.pick(there, "teams")?.key.clone();

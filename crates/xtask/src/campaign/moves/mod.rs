@@ -17,7 +17,7 @@ use dunlin_testkit::servers::{Product, Server};
 use super::runner::{End, Runner, Sabotage};
 use super::{Failure, On, Options, backfill};
 use crate::servers::runtime;
-use application::{Application, Theirs};
+use application::{Adds, Application, Theirs};
 use oracle::{At, Ids, ideal, judge, snapshot};
 use source::Old;
 use world::{NAME, World};
@@ -159,6 +159,8 @@ impl Round {
             mode,
         };
         let world = World::make(product, server, project.path(), circumstances.mode)?;
+        let has_labels = world.has_tags();
+        let theirs = Theirs::before(snapshot(&world.actual()?)?.0);
         let mut round = Self {
             circumstances,
             definitions: world.definitions()?,
@@ -166,10 +168,10 @@ impl Round {
             project,
             binary: binary.to_owned(),
             turn: number,
-            old: Old::new(product, random.u64(..)),
+            old: Old::new(product, has_labels, random.u64(..)),
             application: Application::new(random.u64(..)),
             random,
-            theirs: Theirs::default(),
+            theirs,
             ids: Ids::default(),
             kept: BTreeSet::new(),
             run_time: Duration::from_millis(1_500),
@@ -204,7 +206,7 @@ impl Round {
     fn between_nights(&mut self) -> Result<(), Failure> {
         let Circumstances { used, used_meanwhile, .. } = self.circumstances;
         if used {
-            self.application.work(&self.world, &mut self.theirs, true)?;
+            self.application.work(&self.world, &mut self.theirs, Adds::Tags)?;
         }
         let pinned = if used_meanwhile {
             // Somebody may come to stand on any account before the night is over.
@@ -281,7 +283,8 @@ impl Round {
                             return Ok(Some(complaint));
                         }
                         // Before the first run is done, no numbers are kept free for its teams.
-                        self.application.work(&self.world, &mut self.theirs, night > 0)?;
+                        let adds = if night > 0 { Adds::Teams } else { Adds::Rows };
+                        self.application.work(&self.world, &mut self.theirs, adds)?;
                     }
                 }
                 End::Exited(code) | End::Crashed(code) => {
@@ -406,21 +409,24 @@ mod tests {
     fn the_world_is_sound(product: Product, server: Option<&Server>) {
         let project = tempfile::tempdir().unwrap();
         let world = World::make(product, server, project.path(), "sync").unwrap();
-        let mut old = Old::new(product, 7);
+        let mut old = Old::new(product, true, 7);
         world.old.sql(&old.years(2)).unwrap();
         for _ in 0..20 {
             world.old.sql(&old.day(&BTreeSet::new())).unwrap();
         }
         let ideal = ideal(&world.expected().unwrap()).unwrap();
         let (there, doubled) = snapshot(&world.actual().unwrap()).unwrap();
-        assert_eq!((there.len(), doubled.len()), (0, 0));
-        for table in ["teams", "accounts", "memberships", "tasks", "notes", "events", "files"] {
+        assert_eq!((there.len(), doubled.len()), (3, 0));
+        for table in
+            ["teams", "accounts", "memberships", "tasks", "notes", "events", "files", "tags"]
+        {
             assert!(ideal.keys().any(|at| at.0 == table), "{table}");
         }
-        let mut theirs = Theirs::default();
+        let mut theirs = Theirs::before(there.clone());
         let judgement = judge(&ideal, &there, &there, &mut theirs, &Ids::default());
-        assert_eq!(judgement.complaints.len(), ideal.len());
-        Application::new(7).work(&world, &mut theirs, true).unwrap();
+        let lost = ideal.keys().filter(|at| !there.contains_key(at)).count();
+        assert_eq!(judgement.complaints.len(), lost);
+        Application::new(7).work(&world, &mut theirs, Adds::Tags).unwrap();
     }
 
     #[test]

@@ -256,6 +256,7 @@ pub(super) fn referred(row: &Row) -> Vec<At> {
         ("task_id", "tasks"),
         ("copy_of_id", "tasks"),
         ("note_id", "notes"),
+        ("tag_id", "tags"),
     ];
     tables
         .iter()

@@ -5,11 +5,17 @@ use std::fmt::Write as _;
 
 use dunlin_testkit::servers::Product;
 
+/// So many words labels have.
+pub(super) const WORDS: u8 = 40;
+
 /// The old application's writes. Its numbers grow and never come back.
 pub(super) struct Old {
     product: Product,
+    /// Some jobs have labels.
+    has_labels: bool,
     random: fastrand::Rng,
     clubs: u32,
+    labels: u32,
     people: u32,
     seats: u32,
     jobs: u32,
@@ -19,12 +25,14 @@ pub(super) struct Old {
 }
 
 impl Old {
-    pub(super) fn new(product: Product, seed: u64) -> Self {
+    pub(super) fn new(product: Product, has_labels: bool, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         Self {
             product,
+            has_labels,
             random,
             clubs: 0,
+            labels: 0,
             people: 0,
             seats: 0,
             jobs: 0,
@@ -44,6 +52,7 @@ impl Old {
         add(&mut sql, 6, Box::new(|| self.club()));
         add(&mut sql, 30, Box::new(|| self.person(&BTreeSet::new())));
         add(&mut sql, 40, Box::new(|| self.seat()));
+        add(&mut sql, 8, Box::new(|| self.label()));
         add(&mut sql, 60, Box::new(|| self.job()));
         add(&mut sql, 150, Box::new(|| self.entry()));
         add(&mut sql, 90, Box::new(|| self.alert()));
@@ -56,7 +65,7 @@ impl Old {
     pub(super) fn day(&mut self, pinned: &BTreeSet<String>) -> String {
         let mut sql = "BEGIN;\n".to_owned();
         for _ in 0..self.random.u32(0..60) {
-            let change = match self.random.u8(0..24) {
+            let change = match self.random.u8(0..28) {
                 0 => self.club(),
                 1 | 2 => self.person(pinned),
                 3 => self.seat(),
@@ -71,6 +80,11 @@ impl Old {
                 18 | 19 => self.entry_edited(),
                 20 => self.person_edited(),
                 21 => self.circle(),
+                24 => self.label(),
+                25 => {
+                    format!("DELETE FROM labels WHERE id = {};\n", self.random.u32(0..=self.labels))
+                }
+                26 | 27 => self.job_labelled(),
                 22 => {
                     let id = self.random.u32(1..=self.clubs);
                     format!(
@@ -219,6 +233,7 @@ impl Old {
         let stage = self.one_of(&["Open", "Done", "Dropped"]);
         let people: Vec<String> = (0..5).map(|_| self.refer(self.people, 6)).collect();
         let (club, copy_of) = (self.refer(self.clubs, 2), self.refer(id, 30));
+        let label = self.refer(self.labels, 2);
         let made = self.moment();
         let done = if self.random.bool() { self.moment() } else { "NULL".to_owned() };
         let mut sql =
@@ -244,10 +259,35 @@ impl Old {
         }
         let _ = writeln!(
             sql,
-            ", {}, {}, {}, {copy_of}, {made}, {done});",
+            ", {}, {}, {}, {copy_of}, {made}, {done}, {label});",
             people[2], people[3], people[4]
         );
         sql
+    }
+
+    /// A label of one of a few words, unless another has it.
+    fn label(&mut self) -> String {
+        if !self.has_labels {
+            return String::new();
+        }
+        self.labels += 1;
+        let (id, word) = (self.labels, self.random.u8(1..=WORDS));
+        let from = if self.product == Product::Mysql { " FROM dual" } else { "" };
+        format!(
+            "INSERT INTO labels SELECT {id}, 'w{word}'{from} \
+             WHERE NOT EXISTS (SELECT 1 FROM labels WHERE word = 'w{word}');\n"
+        )
+    }
+
+    /// A job gets another label, or another stage.
+    fn job_labelled(&mut self) -> String {
+        let id = self.random.u32(1..=self.jobs);
+        if self.random.bool() {
+            let label = self.refer(self.labels, 2);
+            return format!("UPDATE jobs SET label = {label} WHERE id = {id};\n");
+        }
+        let stage = self.one_of(&["Open", "Done", "Dropped"]);
+        format!("UPDATE jobs SET stage = '{stage}' WHERE id = {id};\n")
     }
 
     fn facts(&mut self) -> &'static str {

@@ -44,6 +44,13 @@ const SQLITE: Texts = Texts {
     actual: include_str!("sqlite/actual.sql"),
 };
 
+/// What a mapping says of tags, by the places where it does.
+const TAGS: [(&str, &str); 3] = [
+    ("@TAG_IDS@", r#"tag     = { kind = "matched", table = "tags", by = "word" }"#),
+    ("@TAG_RULE@", "[into.tags]\nfrom  = \"labels\"\nmakes = \"tag\"\nset.word = \"word\"\n"),
+    ("@TAG_SET@", r#"set.tag_id     = { new = "tag", of = "label", missing = "null" }"#),
+];
+
 /// One round's databases.
 pub(super) struct World {
     pub(super) product: Product,
@@ -87,6 +94,11 @@ impl World {
         Ok(world)
     }
 
+    /// Whether old labels become tags, some of which are there. A rule that makes matched ids wants it.
+    pub(super) fn has_tags(&self) -> bool {
+        self.mode == "sync"
+    }
+
     /// Whether the tables are kept from the application, since they are being loaded.
     pub(super) fn is_kept(&self) -> Result<bool, Failure> {
         if self.product != Product::Postgres {
@@ -126,7 +138,10 @@ impl World {
 
     fn write_mapping(&self, project: &Path) -> Result<(), Failure> {
         let file = project.join("moves").join(format!("{NAME}.toml"));
-        let mapping = self.of_version(self.texts().mapping);
+        let mut mapping = self.of_version(self.texts().mapping);
+        for (place, text) in TAGS {
+            mapping = mapping.replace(place, if self.has_tags() { text } else { "" });
+        }
         std::fs::write(file, format!("mode = \"{}\"\n{mapping}", self.mode))
             .map_err(|error| Failure::because("cannot write the mapping", &error))
     }

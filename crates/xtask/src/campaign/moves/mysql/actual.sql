@@ -11,13 +11,17 @@ SELECT hex(json_array('memberships', concat(a.mail, ' ', team_id), json_array(t.
     concat(account_id, ' ', team_id), json_object('account_id', CAST(account_id AS char),
     'team_id', team_id, 'standing', t.standing)))
   FROM memberships t JOIN accounts a ON a.id = account_id;
+SELECT hex(json_array('tags', word, json_array(word), CAST(id AS char),
+    json_object('id', id, 'word', word))) FROM tags;
 SELECT hex(json_array('tasks', t.code, json_array(t.title, t.kind, t.stage, t.due, o.mail, k.mail,
-    t.team_id, c.code, CAST(t.made AS char(19)), CAST(t.done AS char(19))), t.id, json_object(
+    t.team_id, c.code, CAST(t.made AS char(19)), CAST(t.done AS char(19)), t.team_title, s.word, g.word), t.id, json_object(
     'id', t.id, 'code', t.code, 'title', t.title, 'kind', t.kind, 'stage', t.stage, 'due', t.due,
     'owner_id', CAST(t.owner_id AS char), 'taker_id', CAST(t.taker_id AS char),
-    'team_id', t.team_id, 'copy_of_id', t.copy_of_id, 'made', t.made, 'done', t.done)))
+    'team_id', t.team_id, 'copy_of_id', t.copy_of_id, 'made', t.made, 'done', t.done,
+    'team_title', t.team_title, 'stage_id', t.stage_id, 'tag_id', t.tag_id)))
   FROM tasks t LEFT JOIN accounts o ON o.id = t.owner_id LEFT JOIN accounts k ON k.id = t.taker_id
-    LEFT JOIN tasks c ON c.id = t.copy_of_id;
+    LEFT JOIN tasks c ON c.id = t.copy_of_id
+    LEFT JOIN stages s ON s.id = t.stage_id LEFT JOIN tags g ON g.id = t.tag_id;
 SELECT hex(json_array('signoffs', concat(k.code, ' ', step), json_array(a.mail),
     concat(task_id, ' ', step), json_object('task_id', task_id, 'step', step,
     'account_id', CAST(account_id AS char))))

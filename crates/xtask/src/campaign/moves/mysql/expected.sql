@@ -19,13 +19,15 @@ SELECT hex(json_array('memberships', concat(p.mail, ' ', c.id), json_array(lower
   FROM seats s JOIN person p ON p.id = s.person JOIN clubs c ON c.id = s.club
   WHERE s.id IN (SELECT min(s.id) FROM seats s JOIN person p ON p.id = s.person
     GROUP BY p.mail, s.club);
+SELECT hex(json_array('tags', word, json_array(word))) FROM labels;
 SELECT hex(json_array('tasks', j.code, json_array(
     CASE WHEN j.title <> '' THEN j.title ELSE 'Untitled @VERSION@' END,
     lower(left(kind, char_length(kind) - 3)), lower(stage), due, o.mail, t.mail, c.id,
     (SELECT k.code FROM jobs k WHERE k.id = j.copy_of), CAST(j.made AS char(19)),
-    CAST(done AS char(19)))))
+    CAST(done AS char(19)), c.title,
+    CASE j.stage WHEN 'Open' THEN 'open' WHEN 'Done' THEN 'done' END, l.word)))
   FROM jobs j LEFT JOIN person o ON o.id = j.owner LEFT JOIN person t ON t.id = j.taker
-    LEFT JOIN clubs c ON c.id = j.club;
+    LEFT JOIN clubs c ON c.id = j.club LEFT JOIN labels l ON l.id = j.label;
 SELECT hex(json_array('signoffs', concat(j.code, ' first'), json_array(p.mail)))
   FROM jobs j JOIN person p ON p.id = first_ok;
 SELECT hex(json_array('signoffs', concat(j.code, ' second'), json_array(p.mail)))

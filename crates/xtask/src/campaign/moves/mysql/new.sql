@@ -14,12 +14,19 @@ CREATE TABLE memberships (
   PRIMARY KEY (account_id, team_id),
   FOREIGN KEY (account_id) REFERENCES accounts (id), FOREIGN KEY (team_id) REFERENCES teams (id)
 );
+-- These are there before the move begins: the first are nobody's to change, the others are adopted.
+CREATE TABLE stages (id integer PRIMARY KEY, word varchar(20) NOT NULL UNIQUE);
+INSERT INTO stages VALUES (11, 'open'), (12, 'done');
+CREATE TABLE tags (id integer AUTO_INCREMENT PRIMARY KEY, word varchar(20) NOT NULL UNIQUE);
+INSERT INTO tags VALUES (501, 'w1'), (502, 'w2'), (503, 'w3');
 CREATE TABLE tasks (
   id char(36) CHARACTER SET ascii PRIMARY KEY, code varchar(20) NOT NULL,
   title varchar(200) NOT NULL CHECK (title <> ''),
   kind enum('print', 'film', 'site') NOT NULL, stage varchar(20) NOT NULL, due date,
   owner_id uuid, taker_id uuid, team_id integer, copy_of_id char(36) CHARACTER SET ascii,
   made timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, done datetime,
+  team_title text, stage_id integer, tag_id integer,
+  FOREIGN KEY (stage_id) REFERENCES stages (id), FOREIGN KEY (tag_id) REFERENCES tags (id),
   FOREIGN KEY (owner_id) REFERENCES accounts (id), FOREIGN KEY (taker_id) REFERENCES accounts (id),
   FOREIGN KEY (team_id) REFERENCES teams (id), FOREIGN KEY (copy_of_id) REFERENCES tasks (id)
 );

@@ -13,8 +13,9 @@ CREATE TABLE jobs (
   id integer PRIMARY KEY, code varchar(20) NOT NULL, title text, kind varchar(20) NOT NULL,
   stage varchar(20) NOT NULL, due date, owner integer, taker integer, club integer,
   first_ok integer, second_ok integer, third_ok integer, copy_of integer,
-  made datetime NOT NULL, done datetime
+  made datetime NOT NULL, done datetime, label integer
 );
+CREATE TABLE labels (id integer PRIMARY KEY, word varchar(20) NOT NULL);
 CREATE TABLE entries (
   id integer PRIMARY KEY, code varchar(20) NOT NULL, person integer, job integer, words text,
   file_name text, file_size integer, made datetime NOT NULL

@@ -7,10 +7,12 @@ SELECT jsonb_build_array('accounts', mail, jsonb_build_array(code, name, standin
   joined), id::text, to_jsonb(t)) FROM accounts t;
 SELECT jsonb_build_array('memberships', a.mail || ' ' || team_id, jsonb_build_array(t.standing),
   account_id || ' ' || team_id, to_jsonb(t)) FROM memberships t JOIN accounts a ON a.id = account_id;
+SELECT jsonb_build_array('tags', word, jsonb_build_array(word), id::text, to_jsonb(t)) FROM tags t;
 SELECT jsonb_build_array('tasks', t.code, jsonb_build_array(title, kind, stage, due, place, starts,
-    wants, o.mail, k.mail, team_id, c.code, t.made, t.done), t.id::text, to_jsonb(t))
+    wants, o.mail, k.mail, team_id, c.code, t.made, t.done, team_title, s.word, g.word), t.id::text, to_jsonb(t))
   FROM tasks t LEFT JOIN accounts o ON o.id = t.owner_id LEFT JOIN accounts k ON k.id = t.taker_id
-    LEFT JOIN (SELECT id, code FROM tasks) c ON c.id = t.copy_of_id;
+    LEFT JOIN (SELECT id, code FROM tasks) c ON c.id = t.copy_of_id
+    LEFT JOIN stages s ON s.id = t.stage_id LEFT JOIN tags g ON g.id = t.tag_id;
 SELECT jsonb_build_array('signoffs', k.code || ' ' || step, jsonb_build_array(a.mail),
     task_id || ' ' || step, to_jsonb(t))
   FROM signoffs t JOIN tasks k ON k.id = task_id JOIN accounts a ON a.id = account_id;

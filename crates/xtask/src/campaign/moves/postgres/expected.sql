@@ -19,14 +19,16 @@ SELECT DISTINCT ON (p.mail, c.id) jsonb_build_array('memberships', p.mail || ' '
     jsonb_build_array(lower(s.standing)))
   FROM seats s JOIN person p ON p.id = s.person JOIN clubs c ON c.id = s.club
   ORDER BY p.mail, c.id, s.id;
+SELECT jsonb_build_array('tags', word, jsonb_build_array(word)) FROM labels;
 SELECT jsonb_build_array('tasks', j.code, jsonb_build_array(
     CASE WHEN j.title <> '' THEN j.title ELSE 'Untitled @VERSION@' END,
     lower(left(kind, -3)), lower(stage), CASE WHEN isfinite(due) THEN due END, facts -> 'place',
     CASE WHEN facts -> 'starts' ~ '^\d{4}-\d\d-\d\dT' THEN (facts -> 'starts')::timestamptz END,
     hstore_to_jsonb(wants), o.mail, t.mail, c.id,
-    (SELECT k.code FROM jobs k WHERE k.id = j.copy_of), j.made::timestamptz, done::timestamptz))
+    (SELECT k.code FROM jobs k WHERE k.id = j.copy_of), j.made::timestamptz, done::timestamptz, c.title,
+    CASE j.stage WHEN 'Open' THEN 'open' WHEN 'Done' THEN 'done' END, l.word))
   FROM jobs j LEFT JOIN person o ON o.id = j.owner LEFT JOIN person t ON t.id = j.taker
-    LEFT JOIN clubs c ON c.id = j.club;
+    LEFT JOIN clubs c ON c.id = j.club LEFT JOIN labels l ON l.id = j.label;
 SELECT jsonb_build_array('signoffs', j.code || ' ' || step, jsonb_build_array(p.mail))
   FROM jobs j CROSS JOIN LATERAL (VALUES ('first', first_ok), ('second', second_ok),
     ('third', third_ok)) AS v(step, who) JOIN person p ON p.id = v.who;

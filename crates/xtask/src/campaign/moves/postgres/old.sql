@@ -14,8 +14,9 @@ CREATE TABLE jobs (
   stage text NOT NULL, due date, facts hstore NOT NULL, wants hstore NOT NULL,
   owner integer, taker integer, club integer, watchers integer[] NOT NULL,
   first_ok integer, second_ok integer, third_ok integer, copy_of integer,
-  made timestamp NOT NULL, done timestamp
+  made timestamp NOT NULL, done timestamp, label integer
 );
+CREATE TABLE labels (id integer PRIMARY KEY, word text NOT NULL);
 CREATE TABLE entries (
   id integer PRIMARY KEY, code text NOT NULL, person integer, job integer, words text,
   file_name text, file_size integer, made timestamp NOT NULL

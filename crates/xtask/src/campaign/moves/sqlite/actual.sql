@@ -9,12 +9,16 @@ SELECT json_array('memberships', a.mail || ' ' || team_id, json_array(t.standing
     account_id || ' ' || team_id,
     json_object('account_id', account_id, 'team_id', team_id, 'standing', t.standing))
   FROM memberships t JOIN accounts a ON a.id = account_id;
+SELECT json_array('tags', word, json_array(word), CAST(id AS text), json_object('id', id, 'word', word))
+  FROM tags;
 SELECT json_array('tasks', t.code, json_array(title, kind, stage, due, o.mail, k.mail, team_id,
-    c.code, julianday(t.made), julianday(t.done)), t.id, json_object('id', t.id, 'code', t.code,
+    c.code, julianday(t.made), julianday(t.done), team_title, s.word, g.word), t.id, json_object('id', t.id, 'code', t.code,
     'title', title, 'kind', kind, 'stage', stage, 'due', due, 'owner_id', owner_id, 'taker_id',
-    taker_id, 'team_id', team_id, 'copy_of_id', t.copy_of_id, 'made', t.made, 'done', t.done))
+    taker_id, 'team_id', team_id, 'copy_of_id', t.copy_of_id, 'made', t.made, 'done', t.done,
+    'team_title', team_title, 'stage_id', stage_id, 'tag_id', tag_id))
   FROM tasks t LEFT JOIN accounts o ON o.id = t.owner_id LEFT JOIN accounts k ON k.id = t.taker_id
-    LEFT JOIN (SELECT id, code FROM tasks) c ON c.id = t.copy_of_id;
+    LEFT JOIN (SELECT id, code FROM tasks) c ON c.id = t.copy_of_id
+    LEFT JOIN stages s ON s.id = t.stage_id LEFT JOIN tags g ON g.id = t.tag_id;
 SELECT json_array('signoffs', k.code || ' ' || step, json_array(a.mail), task_id || ' ' || step,
     json_object('task_id', task_id, 'step', step, 'account_id', account_id))
   FROM signoffs t JOIN tasks k ON k.id = task_id JOIN accounts a ON a.id = account_id;

@@ -20,12 +20,14 @@ SELECT json_array('memberships', p.mail || ' ' || c.id, json_array(lower(s.stand
   FROM seats s JOIN person p ON p.id = s.person JOIN clubs c ON c.id = s.club
   WHERE s.id IN (SELECT min(s.id) FROM seats s JOIN person p ON p.id = s.person
     GROUP BY p.mail, s.club);
+SELECT json_array('tags', word, json_array(word)) FROM labels;
 SELECT json_array('tasks', j.code, json_array(
     CASE WHEN j.title <> '' THEN j.title ELSE 'Untitled @VERSION@' END,
     lower(substr(kind, 1, length(kind) - 3)), lower(stage), due, o.mail, t.mail, c.id,
-    (SELECT k.code FROM jobs k WHERE k.id = j.copy_of), julianday(j.made), julianday(done)))
+    (SELECT k.code FROM jobs k WHERE k.id = j.copy_of), julianday(j.made), julianday(done), c.title,
+    CASE j.stage WHEN 'Open' THEN 'open' WHEN 'Done' THEN 'done' END, l.word))
   FROM jobs j LEFT JOIN person o ON o.id = j.owner LEFT JOIN person t ON t.id = j.taker
-    LEFT JOIN clubs c ON c.id = j.club;
+    LEFT JOIN clubs c ON c.id = j.club LEFT JOIN labels l ON l.id = j.label;
 SELECT json_array('signoffs', j.code || ' first', json_array(p.mail))
   FROM jobs j JOIN person p ON p.id = first_ok;
 SELECT json_array('signoffs', j.code || ' second', json_array(p.mail))

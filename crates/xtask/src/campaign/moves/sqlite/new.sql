@@ -13,12 +13,18 @@ CREATE TABLE memberships (
   account_id text NOT NULL REFERENCES accounts, team_id integer NOT NULL REFERENCES teams,
   standing text NOT NULL, PRIMARY KEY (account_id, team_id)
 );
+-- These are there before the move begins: the first are nobody's to change, the others are adopted.
+CREATE TABLE stages (id integer PRIMARY KEY, word text NOT NULL UNIQUE);
+INSERT INTO stages VALUES (11, 'open'), (12, 'done');
+CREATE TABLE tags (id integer PRIMARY KEY AUTOINCREMENT, word text NOT NULL UNIQUE);
+INSERT INTO tags VALUES (501, 'w1'), (502, 'w2'), (503, 'w3');
 CREATE TABLE tasks (
   id text PRIMARY KEY NOT NULL, code text NOT NULL, title text NOT NULL CHECK (title <> ''),
   kind text NOT NULL, stage text NOT NULL, due date,
   owner_id text REFERENCES accounts, taker_id text REFERENCES accounts,
   team_id integer REFERENCES teams, copy_of_id text REFERENCES tasks,
-  made timestamp NOT NULL, done timestamp
+  made timestamp NOT NULL, done timestamp,
+  team_title text, stage_id integer REFERENCES stages, tag_id integer REFERENCES tags
 );
 CREATE TABLE signoffs (
   task_id text NOT NULL REFERENCES tasks, step text NOT NULL,

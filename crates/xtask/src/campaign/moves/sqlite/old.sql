@@ -13,8 +13,9 @@ CREATE TABLE jobs (
   id integer PRIMARY KEY, code text NOT NULL, title text, kind text NOT NULL,
   stage text NOT NULL, due date, owner integer, taker integer, club integer,
   first_ok integer, second_ok integer, third_ok integer, copy_of integer,
-  made timestamp NOT NULL, done timestamp
+  made timestamp NOT NULL, done timestamp, label integer
 );
+CREATE TABLE labels (id integer PRIMARY KEY, word text NOT NULL);
 CREATE TABLE entries (
   id integer PRIMARY KEY, code text NOT NULL, person integer, job integer, words text,
   file_name text, file_size integer, made timestamp NOT NULL
