@@ -23,7 +23,7 @@ use source::Old;
 use world::{NAME, World};
 
 /// Failpoints of a move, in its order.
-const FAILPOINTS: [&str; 12] = [
+const FAILPOINTS: [&str; 14] = [
     "claim.granted",
     "move.decided",
     "move.kept",
@@ -34,6 +34,8 @@ const FAILPOINTS: [&str; 12] = [
     "move.rebuilt",
     "move.opened",
     "move.swapping",
+    "move.untied",
+    "move.rejected",
     "move.loaded",
     "move.verified",
 ];
