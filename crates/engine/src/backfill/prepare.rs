@@ -5,7 +5,7 @@ use dunlin_model::{
     EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
     Table, Wish,
 };
-use dunlin_project::backfill::{Timeouts, plan};
+use dunlin_project::backfill::{Timeouts, adds_from, check_written, plan, written};
 
 use super::barrier::wait_behind;
 use super::{Halt, half_undone, new_record};
@@ -73,6 +73,9 @@ pub(crate) async fn prepare(
     }
     let workers = job.limits.workers_for(&chunking);
     let segments = segments(target, &work, workers).await?;
+    let planned = (table, work);
+    check_added(job, target, migration, &planned, &segments).await?;
+    let (table, work) = planned;
     let nulls = segments.iter().any(|segment| segment.hi == Bound::Nulls);
     if nulls && matches!(migration.body, Body::Rows(_)) {
         // Not every database can name such rows to a program, and they come last: better to be told
@@ -180,7 +183,66 @@ async fn planned_since(
         Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };
     let work = plan(migration, &table, job.connector.dialect(), timeouts, pass)
         .map_err(|diagnostics| Cause::Refused { diagnostics })?;
+    check_others(job, target, migration, &table).await?;
     Ok((table, work, chunking))
+}
+
+/// Other tables that it writes must not hold rows of the one that it walks.
+async fn check_others(
+    job: &Job,
+    target: &mut dyn Target,
+    migration: &Migration,
+    table: &Table,
+) -> Result<(), Halt> {
+    let mut diagnostics = Vec::new();
+    for (number, name) in written(migration, table, job.connector.dialect()) {
+        // One that is not there is the server's to name, with its place.
+        if let Some(other) = target.table(&name).await? {
+            diagnostics.extend(check_written(migration, table, number, &other));
+        }
+    }
+    if diagnostics.is_empty() { Ok(()) } else { Err(Cause::Refused { diagnostics }.into()) }
+}
+
+/// Rows that it adds to the table must get keys behind the end of the walk.
+async fn check_added(
+    job: &Job,
+    target: &mut dyn Target,
+    migration: &Migration,
+    prepared: &(Table, Backfill),
+    segments: &[Segment],
+) -> Result<(), Halt> {
+    let (table, work) = prepared;
+    let dialect = job.connector.dialect();
+    let Some(next) = adds_from(migration, table, &work.key, dialect) else { return Ok(()) };
+    let end = segments.iter().filter_map(|segment| match &segment.hi {
+        Bound::Key(key) => key.0.first(),
+        Bound::Start | Bound::Nulls => None,
+    });
+    // What is no number of 64 bits is above them all.
+    let Some(end) = end.map(|text| text.parse().unwrap_or(i64::MAX)).max() else { return Ok(()) };
+    if end < next {
+        return Ok(());
+    }
+    // Others may have added rows since the table was looked at; numbers only grow.
+    if let Some(now) = target.table(&work.table).await?
+        && adds_from(migration, &now, &work.key, dialect).is_some_and(|next| end < next)
+    {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!(
+            "rows that it adds to {} would come to lie ahead of the walk, and be done as well: the \
+             database gives them numbers from {next} on, and there are higher ones",
+            work.table
+        ),
+    )
+    .help(
+        "raise the sequence above the highest key (PostgreSQL: SELECT setval('SEQUENCE', max(id)) FROM \
+         the table; MySQL: ALTER TABLE … AUTO_INCREMENT = …), or insert into another table",
+    )
+    .into())
 }
 
 fn no_table(

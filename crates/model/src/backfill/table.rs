@@ -95,6 +95,15 @@ pub struct Table {
     /// Rows of it may be hidden from this login (row security): what can't be seen would be left
     /// out in silence.
     pub hides_rows: bool,
+    /// Columns whose values the server makes itself when a row is updated, each with the expression
+    /// that it makes them from; empty: of anything, at any update.
+    pub computed: Vec<(String, String)>,
+    /// The tree of partitions, or of tables that inherit from each other, that it is in: the same for
+    /// all tables of one tree. Each of them may hold another one's rows.
+    pub family: Option<String>,
+    /// The column that gets a number from the database in new rows, if one does and its numbers
+    /// ascend, and the least that the next of them can be.
+    pub next_number: Option<(String, i64)>,
     /// A hash of columns, types and keys: another one means that the table's shape changed.
     pub shape: String,
 }

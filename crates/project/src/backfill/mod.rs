@@ -8,7 +8,9 @@
 
 mod capture;
 mod column;
+mod given;
 mod key;
+mod relatives;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,6 +21,9 @@ use dunlin_model::{
 };
 
 use crate::sql;
+
+pub use self::given::adds_from;
+pub use self::relatives::{check_written, written};
 
 /// How long one statement of a chunk may take where nothing is said: hundreds of times what a
 /// chunk should take, and short enough that a statement that runs away is not felt all night.
@@ -61,6 +66,7 @@ pub fn plan(
     let key = planner.key();
     let columns = planner.program_columns();
     if let Some((key, _)) = &key {
+        planner.check_computed(key);
         planner.check_statements(key);
         planner.check_groups(key);
     }
@@ -190,24 +196,6 @@ impl Planner<'_> {
         written.into_iter().chain(catalogue.clone()).chain(last).collect()
     }
 
-    /// Whether rows that are inserted lie behind the end of the walk: their key is a number that the
-    /// database gives, which grows.
-    fn adds_behind(&self, key: &[KeyColumn], named: &BTreeSet<String>) -> bool {
-        let [only] = key else { return false };
-        let given = !named.is_empty()
-            && !named.iter().any(|name| column::is_same(self.dialect, name, &only.name));
-        let type_name = only.type_name.to_ascii_lowercase();
-        given && type_name.contains("int") && !only.descending
-    }
-
-    /// Whether the rows that a statement puts are those that it is about: each has its own key again.
-    fn keeps(&self, key: &[KeyColumn], kept: &BTreeSet<String>) -> bool {
-        let is_kept = |column: &KeyColumn| {
-            kept.iter().any(|name| name == "*" || column::is_same(self.dialect, name, &column.name))
-        };
-        key.iter().all(is_kept)
-    }
-
     /// A row whose key changes could be done twice or never.
     fn check_statements(&mut self, key: &[KeyColumn]) {
         let names = self.names(false);
@@ -216,8 +204,7 @@ impl Planner<'_> {
             let deeds = sql::deeds(self.dialect, statement);
             let mut adds = deeds.iter().filter(|deed| names.contains(&deed.table));
             let is_ahead = |deed: &sql::Deed| {
-                let named = deed.adds.as_ref().filter(|_| !self.keeps(key, &deed.keeps));
-                named.is_some_and(|named| !self.adds_behind(key, named))
+                self.adds(key, deed).is_some_and(|named| !self.adds_behind(key, named))
             };
             if adds.any(is_ahead) {
                 self.error_in(
@@ -229,7 +216,8 @@ impl Planner<'_> {
                         self.table.name
                     ),
                     "insert into another table, or name the columns and leave the key to an \
-                     ascending number that the database gives",
+                     ascending number that the database gives (AUTO_INCREMENT, an identity, a serial, \
+                     SQLite's INTEGER PRIMARY KEY)",
                 );
             }
             let here = deeds

@@ -6,7 +6,7 @@ use dunlin_model::{
     IndexColumn, Migration, MigrationId, Program, RowCode, Table, TableKind, ValueForm,
 };
 
-use super::{DEFAULT_STATEMENT_TIMEOUT, Timeouts, plan};
+use super::{DEFAULT_STATEMENT_TIMEOUT, Timeouts, adds_from, check_written, plan, written};
 use crate::directive::Subject;
 use crate::sql::parse_script;
 
@@ -84,15 +84,17 @@ fn table(columns: &[&str], indexes: &[&str]) -> Table {
         row_bytes_estimate: None,
         transactional: true,
         hides_rows: false,
+        computed: Vec::new(),
+        family: None,
+        next_number: None,
         shape: "shape".into(),
     }
 }
 
 fn posts() -> Table {
-    table(
-        &["id bigint", "tenant integer", "title text?", "body text?", "length integer?="],
-        &["primary id"],
-    )
+    let columns = &["id bigint", "tenant integer", "title text?", "body text?", "length integer?="];
+    let next_number = Some(("id".to_owned(), 100));
+    Table { next_number, ..table(columns, &["primary id"]) }
 }
 
 const UPDATE: &str = "UPDATE posts SET title = 'a' WHERE :chunk;";
@@ -329,6 +331,89 @@ fn rows_are_not_inserted_ahead_of_the_walk() {
     ] {
         planned("", statement, &posts()).expect(statement);
     }
+}
+
+#[test]
+fn rows_are_added_only_where_the_database_numbers_them() {
+    let add = "INSERT INTO posts (title) SELECT title FROM posts WHERE :chunk";
+    let work = planned("", add, &posts()).expect("numbered");
+    let of = |statement: &str, table: &Table| {
+        adds_from(&migration(Dialect::Postgres, "", statement), table, &work.key, Dialect::Postgres)
+    };
+    assert_eq!(of(add, &posts()), Some(100));
+    assert_eq!(of("INSERT INTO log (title) SELECT title FROM posts WHERE :chunk", &posts()), None);
+    let upsert = "INSERT INTO posts SELECT * FROM posts WHERE :chunk \
+                  ON CONFLICT (id) DO UPDATE SET title = 'c'";
+    assert_eq!(of(upsert, &posts()), None);
+    for table in [
+        Table { next_number: None, ..posts() },
+        Table { next_number: Some(("tenant".into(), 5)), ..posts() },
+        table(&["at interval", "title text?"], &["primary at"]),
+    ] {
+        refused(planned("", add, &table), "inserts-ahead", &["again", "an identity"]);
+    }
+}
+
+#[test]
+fn a_key_that_is_computed_stays() {
+    let computed = |from: &str| Table {
+        computed: vec![("slug".into(), from.into())],
+        ..table(&["tenant integer", "title text", "slug text=", "n integer"], &["primary slug"])
+    };
+    let by_title = computed("lower(posts.\"title\") || '-' || tenant");
+    let update = "UPDATE posts SET n = 1 WHERE :chunk";
+    planned("", update, &by_title).expect("another column");
+    planned("", "DELETE FROM posts WHERE :chunk", &computed("")).expect("no update");
+    for statement in [
+        UPDATE,
+        "UPDATE posts SET (n, tenant) = (1, 2) WHERE :chunk",
+        "WITH x AS (UPDATE posts SET title = 'a' WHERE :chunk RETURNING n) INSERT INTO log SELECT n FROM x",
+    ] {
+        refused(planned("", statement, &by_title), "assigns-key", &["`slug`", "chunk-key"]);
+    }
+    refused(planned("", update, &computed("")), "assigns-key", &["`n`", "`slug`"]);
+    let planned =
+        plan(&row_code(&[], Chunking::by("posts")), &by_title, Dialect::Postgres, TIMEOUTS, 1);
+    refused(planned, "assigns-key", &["program", "`slug`"]);
+}
+
+#[test]
+fn rows_are_written_by_their_own_tables_name() {
+    let dialect = Dialect::Postgres;
+    let migration = migration(
+        dialect,
+        "",
+        "UPDATE posts SET title = 'a' WHERE :chunk;\n\
+         INSERT INTO log SELECT id FROM posts WHERE :chunk;\n\
+         UPDATE \"All posts\" AS a SET id = 7 FROM public.posts p WHERE a.id = p.id AND :chunk(p);",
+    );
+    let walked = Table { family: Some("7".into()), ..posts() };
+    let names = written(&migration, &walked, dialect);
+    assert_eq!(names, [(1, "log".to_owned()), (2, "\"All posts\"".to_owned())]);
+    let other = |kind, family: &str| Table {
+        name: "\"All posts\"".into(),
+        kind,
+        family: Some(family.into()),
+        ..posts()
+    };
+    let found = |table: &Table| check_written(&migration, &walked, 2, table);
+    assert_eq!(found(&other(TableKind::Table, "8")), None);
+    for (table, why) in [
+        (other(TableKind::View, "8"), "is a view"),
+        (other(TableKind::Partitioned, "7"), "partition"),
+    ] {
+        let error = found(&table).expect(why);
+        assert_eq!(error.rule, "writes-elsewhere");
+        assert_eq!(error.place.as_ref().and_then(|place| place.line), Some(4));
+        assert!(error.message.contains(why) && error.help.is_some(), "{error}");
+    }
+}
+
+#[test]
+fn another_schemas_table_is_another_one() {
+    let statement = "UPDATE archive.posts SET title = 'a' WHERE :chunk";
+    refused(planned("", statement, &posts()), "chunk-other-table", &["chunk-by"]);
+    planned("", "UPDATE public.posts SET title = 'a' WHERE :chunk", &posts()).expect("the same");
 }
 
 #[test]

@@ -65,9 +65,11 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
   alias `p`, as in `UPDATE posts AS p SET … FROM users AS u WHERE u.id = p.user_id AND :chunk(p)`.
 - It is found by the server's own rules: not in strings, comments, `::chunk` or `:chunky`.
 - All statements of the file run for each chunk, in order, in one transaction.
-- A statement must not assign a column of the key, and must not insert into the table that is
-  walked, unless the database gives the new rows ascending numbers as keys: rows that come to lie
-  ahead of the walk would be done as well.
+- A statement must not assign a column of the key, nor one from which the server computes it, and
+  must not insert into the table that is walked, unless the database gives the new rows numbers as
+  keys that are above all that there are (it is asked before the start): rows that come to lie ahead
+  of the walk would be done as well. Neither may it write the table through a view, or through
+  another table of its partitions.
 - `:chunk` stands as a condition of its own, joined by AND with the others, in the WHERE (or the ON
   of an inner join) of the query that reads the `chunk-by` table, or on both sides of an OR there;
   everywhere else it is refused. All that the statement writes must come of the rows that it bounds,

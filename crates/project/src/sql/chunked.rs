@@ -1,5 +1,6 @@
 //! Which statements a file that runs chunk by chunk may hold, and the SQL in its header.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
@@ -166,6 +167,24 @@ pub(crate) fn spread(
         found.extend(wrong.map(|one| refuse(one.rule, one.message, one.help, one.start)));
     }
     found
+}
+
+/// The tables that a statement writes, other than this one, as they are written.
+pub(crate) fn written(
+    dialect: Dialect,
+    table: &[String],
+    statement: &Statement,
+) -> BTreeSet<String> {
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    query::written(&query::Reader::read(dialect, statement, &tokens, table), table)
+}
+
+/// The names in an expression, folded.
+pub(crate) fn names(dialect: Dialect, expression: &str) -> BTreeSet<String> {
+    let tokens = tokens(dialect, expression).unwrap_or_default();
+    let source = facts::source::Source { dialect, text: expression, tokens: &tokens };
+    let names = (0..tokens.len()).filter_map(|at| source.cursor(at).name());
+    names.flat_map(|name| name.parts).collect()
 }
 
 /// The place of a byte of a statement.

@@ -55,6 +55,9 @@ fn table() -> Table {
         row_bytes_estimate: None,
         transactional: true,
         hides_rows: false,
+        computed: Vec::new(),
+        family: None,
+        next_number: None,
         shape: "shape".into(),
     }
 }

@@ -60,6 +60,11 @@ impl MysqlTarget {
             row_bytes_estimate: facts.number(4),
             transactional: facts.text(5) == "YES",
             hides_rows: false,
+            computed: columns.rows.iter().filter_map(computed).collect(),
+            family: None,
+            next_number: numbered(columns)
+                .zip(facts.number::<u64>(7))
+                .map(|(name, next)| (name, i64::try_from(next).unwrap_or(i64::MAX))),
             shape: shape(columns, statistics),
         }))
     }
@@ -76,7 +81,7 @@ impl MysqlTarget {
     fn select_table(&self, schema: &str, table: &str) -> String {
         format!(
             "SELECT t.table_schema, t.table_name, t.table_type, t.table_rows, t.avg_row_length, \
-             e.transactions, LOWER(COALESCE(t.create_options, '')) \
+             e.transactions, LOWER(COALESCE(t.create_options, '')), t.auto_increment \
              FROM information_schema.tables t \
              LEFT JOIN information_schema.engines e ON e.engine = t.engine \
              WHERE t.table_schema = {} AND t.table_name = {}",
@@ -158,6 +163,21 @@ fn is_fixed(zone: &str, system: &str) -> bool {
     let zone = if zone.eq_ignore_ascii_case("SYSTEM") { system } else { zone };
     zone.starts_with(['+', '-'])
         || ["UTC", "GMT", "Etc/UTC", "Zulu", "UCT"].iter().any(|utc| zone.eq_ignore_ascii_case(utc))
+}
+
+/// A column that the server makes itself, and from what.
+fn computed(row: &Cells) -> Option<(String, String)> {
+    let expression = row.optional(7).filter(|expression| !expression.is_empty());
+    // ON UPDATE CURRENT_TIMESTAMP
+    let touched = row.text(6).to_ascii_uppercase().contains("ON UPDATE");
+    let made_from = expression.or(touched.then(String::new))?;
+    Some((row.text(0), made_from))
+}
+
+/// The column with AUTO_INCREMENT.
+fn numbered(columns: &Answer) -> Option<String> {
+    let is_it = |row: &&Cells| row.text(6).to_ascii_uppercase().contains("AUTO_INCREMENT");
+    columns.rows.iter().find(is_it).map(|row| row.text(0))
 }
 
 fn column(row: &Cells) -> Column {

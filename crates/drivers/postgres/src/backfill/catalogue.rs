@@ -45,11 +45,37 @@ pub(super) fn live_rows() -> String {
     )
 }
 
+/// The table at the top of the tree of partitions, or of tables that inherit, that `c` is in.
+const FAMILY: &str = "(WITH RECURSIVE up AS (SELECT c.oid AS o UNION SELECT i.inhparent FROM up \
+     JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.o) SELECT pg_catalog.min(o::bigint)::text \
+     FROM up WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = up.o))";
+
+/// What the generated column `a` is made from.
+const COMPUTED: &str = "(SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
+     FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     AND a.attgenerated <> '')";
+
+/// The least number that the column `a` can get next from its sequence, if that ascends: an identity,
+/// or a default that is the sequence's next number and nothing else.
+const NEXT_NUMBER: &str = "(SELECT COALESCE(pg_catalog.pg_sequence_last_value(s.seqrelid) + \
+     s.seqincrement, s.seqstart) FROM pg_catalog.pg_sequence s WHERE s.seqincrement > 0 \
+     AND NOT s.seqcycle AND CASE WHEN s.seqrelid = COALESCE((SELECT e.objid \
+     FROM pg_catalog.pg_depend e WHERE a.attidentity <> '' \
+     AND e.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.refobjid = a.attrelid \
+     AND e.refobjsubid = a.attnum AND e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+     AND e.deptype = 'i'), (SELECT e.refobjid FROM pg_catalog.pg_attrdef d \
+     JOIN pg_catalog.pg_depend e ON e.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
+     AND e.objid = d.oid AND e.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+     JOIN pg_catalog.pg_class q ON q.oid = e.refobjid AND q.relkind = 'S' \
+     WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND pg_catalog.pg_get_expr(d.adbin, \
+     d.adrelid) ~ '^nextval[(]''[^'']+''::regclass[)]$')) \
+     THEN pg_catalog.has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') END)";
+
 fn facts_sql() -> String {
     format!(
         "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), \
          c.relkind, pg_catalog.row_security_active(c.oid), {shape}, \
-         s.live::bigint, CASE WHEN s.tuples > 0 THEN (s.bytes / s.tuples)::bigint END \
+         s.live::bigint, CASE WHEN s.tuples > 0 THEN (s.bytes / s.tuples)::bigint END, {FAMILY} \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          CROSS JOIN LATERAL (SELECT pg_catalog.sum({PLANNED_ROWS}) AS tuples, \
          pg_catalog.sum({live}) AS live, \
@@ -69,7 +95,7 @@ fn columns_sql() -> String {
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, -1) || COALESCE((SELECT ' COLLATE ' || \
          pg_catalog.quote_ident(l.collname) FROM pg_catalog.pg_collation l WHERE \
          l.oid = a.attcollation AND l.collname <> 'default'), ''), b.typname, \
-         NOT a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a' \
+         NOT a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', {COMPUTED}, {NEXT_NUMBER} \
          FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL (WITH RECURSIVE base AS (\
          SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typnamespace \
          FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid UNION ALL \
@@ -145,8 +171,30 @@ pub(super) async fn table(session: &mut Session, name: &str) -> Result<Option<Ta
         row_bytes_estimate: optional_number(facts, 5)?,
         transactional: true,
         hides_rows: boolean(facts, 2)?,
+        computed: computed(rows(first + 1))?,
+        family: field(facts, 6)?.map(str::to_owned),
+        next_number: next_number(rows(first + 1))?,
         shape: required(facts, 3)?.to_owned(),
     }))
+}
+
+fn computed(rows: &[SimpleQueryRow]) -> Result<Vec<(String, String)>, TargetError> {
+    let mut found = Vec::new();
+    for row in rows {
+        if let Some(expression) = field(row, 5)? {
+            found.push((required(row, 0)?.to_owned(), expression.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn next_number(rows: &[SimpleQueryRow]) -> Result<Option<(String, i64)>, TargetError> {
+    for row in rows {
+        if let Some(next) = optional_number(row, 6)? {
+            return Ok(Some((required(row, 0)?.to_owned(), next)));
+        }
+    }
+    Ok(None)
 }
 
 fn column(row: &SimpleQueryRow) -> Result<Column, TargetError> {

@@ -46,6 +46,10 @@ pub(crate) fn table(connection: &Connection, written: &str) -> Outcome<Option<Ta
             generated: true,
         });
     }
+    // What such a column is made from is not listed.
+    let made = columns.iter().filter(|column| column.generated && !numbered(column, &indexes));
+    let computed = made.map(|column| (column.name.clone(), String::new())).collect();
+    let next_number = next_number(connection, &found, &indexes)?;
     let (row_count_estimate, row_bytes_estimate) = if found.kind == TableKind::Table {
         (row_count(connection, &found)?, row_bytes(connection, &found, &columns)?)
     } else {
@@ -61,7 +65,32 @@ pub(crate) fn table(connection: &Connection, written: &str) -> Outcome<Option<Ta
         row_bytes_estimate,
         transactional: true,
         hides_rows: false,
+        computed,
+        family: None,
+        next_number,
     }))
+}
+
+/// Whether a column stands for the numbers of the rows.
+fn numbered(column: &Column, indexes: &[Index]) -> bool {
+    let is_it = |part: &IndexColumn| part.name.as_ref() == Some(&column.name);
+    indexes.iter().any(|index| index.name == ROWID && index.columns.iter().any(is_it))
+}
+
+/// The primary key that is the row's number: a new row's is above all that there are.
+fn next_number(
+    connection: &Connection,
+    table: &Found,
+    indexes: &[Index],
+) -> Outcome<Option<(String, i64)>> {
+    let own = indexes.iter().find(|index| index.name == ROWID && index.primary);
+    let name = own.and_then(|index| index.columns.first()?.name.clone());
+    let Some(name) = name.filter(|_| table.kind == TableKind::Table) else { return Ok(None) };
+    let sql = format!("SELECT max({}) FROM {}", quoted(&name), qualified(&table.name));
+    let highest: Option<i64> = connection.query_row(&sql, [], |row| row.get(0))?;
+    // Above the highest number that there is, numbers are given at random.
+    let next = highest.map_or(Some(1), |highest| highest.checked_add(1));
+    Ok(next.map(|next| (name, next)))
 }
 
 /// The table's shape by now; `None`: it is gone.

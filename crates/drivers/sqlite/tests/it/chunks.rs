@@ -208,6 +208,29 @@ async fn what_cannot_be_walked_is_told() {
 }
 
 #[tokio::test]
+async fn what_moves_a_key_and_what_numbers_rows_is_told() {
+    let scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, g INT AS (a + 1), h INT AS (a + 2) STORED);
+         INSERT INTO t VALUES (41, 1);
+         CREATE TABLE loose (n INT);
+         CREATE TABLE plain (id INT PRIMARY KEY);
+         CREATE TABLE full (id INTEGER PRIMARY KEY);
+         INSERT INTO full VALUES (9223372036854775807)",
+    );
+    let mut target = scratch.with_ledger().await;
+    let mut look = async |name: &str| target.table(name).await.unwrap().unwrap();
+    let table = look("t").await;
+    assert_eq!(table.next_number, Some(("id".to_owned(), 42)));
+    let computed = |name: &str| (name.to_owned(), String::new());
+    assert_eq!(table.computed, [computed("g"), computed("h")]);
+    for name in ["loose", "plain", "full"] {
+        let table = look(name).await;
+        assert_eq!((table.next_number, table.computed), (None, Vec::new()), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn new_numbers_of_rows_are_another_shape() {
     let scratch = Scratch::new();
     scratch.sql("CREATE TABLE bare (n); CREATE TABLE keyed (id INTEGER PRIMARY KEY)");

@@ -69,6 +69,8 @@ impl Look {
 pub(super) struct Deed {
     pub(super) verb: Verb,
     pub(super) table: Vec<String>,
+    /// The same as it is written.
+    pub(super) written: String,
     /// For an UPDATE the columns that it assigns; empty: any.
     pub(super) columns: BTreeSet<String>,
     /// What is changed are the chunk's rows, or new ones.
@@ -224,6 +226,12 @@ fn spread_of(look: &Look, met: Met) -> Spread {
         within: met.within,
         solid: met.solid,
     }
+}
+
+/// The tables that a statement writes, other than this one, as they are written.
+pub(in crate::sql) fn written(reader: &Reader<'_>, table: &[String]) -> BTreeSet<String> {
+    let others = reader.deeds.iter().filter(|deed| !is_same_table(&deed.table, table));
+    others.map(|deed| deed.written.clone()).collect()
 }
 
 impl Reader<'_> {

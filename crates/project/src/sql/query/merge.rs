@@ -222,6 +222,7 @@ impl Reader<'_> {
             self.deeds.push(Deed {
                 verb,
                 table: self.table_parts(&name),
+                written: name.written.clone(),
                 columns: BTreeSet::new(),
                 own: own || verb == Verb::Insert,
                 called: called.clone(),

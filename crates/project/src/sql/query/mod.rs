@@ -35,7 +35,7 @@ use super::confinement::Leak;
 use super::facts::source::{Name, Source};
 use super::lex::{Kind, Token};
 
-pub(super) use self::looks::meetings;
+pub(super) use self::looks::{meetings, written};
 pub(crate) use self::spread::Spread;
 pub(super) use self::spread::spread;
 

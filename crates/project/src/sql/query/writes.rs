@@ -121,6 +121,7 @@ impl Reader<'_> {
         self.deeds.push(Deed {
             verb: Verb::Insert,
             table: parts,
+            written: target.written.clone(),
             columns: BTreeSet::new(),
             own: true,
             called: target.last().to_owned(),
@@ -342,6 +343,7 @@ impl Reader<'_> {
             self.deeds.push(Deed {
                 verb: change.verb,
                 table: self.table_parts(name),
+                written: name.written.clone(),
                 columns: change.columns.clone(),
                 own,
                 called: named.called.clone(),

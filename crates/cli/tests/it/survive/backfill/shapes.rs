@@ -123,3 +123,71 @@ fn a_statement_without_its_chunk_is_refused() {
     world.run("data run").exits(2).says(":chunk");
     assert_eq!(changed(&world), 0);
 }
+
+/// Rows that a backfill adds to the table that it walks are not its business: their numbers must be
+/// above the end of the walk.
+fn rows_that_are_added_are_not_done(product: Product) {
+    let world = World::new(product, "chunk_added");
+    let id = match product {
+        Product::Mysql => "bigint NOT NULL AUTO_INCREMENT PRIMARY KEY",
+        Product::Sqlite => "INTEGER PRIMARY KEY",
+        _ => "bigserial PRIMARY KEY",
+    };
+    world.sql(&format!(
+        "CREATE TABLE numbered (id {id}, n bigint NOT NULL);\n\
+         INSERT INTO numbered (id, n) SELECT n, n FROM {};\n",
+        numbers(product, ROWS)
+    ));
+    world.data(
+        1,
+        "-- dunlin: chunk-by numbered\n-- dunlin: chunk-rows 10\n\
+         INSERT INTO numbered (n) SELECT n FROM numbered WHERE :chunk;\n",
+    );
+    if product == Product::Postgres {
+        // The sequence knows nothing of the rows, and would begin at 1.
+        world.run("data run").exits(1).says("ahead of the walk").says("setval");
+        assert_eq!(world.sql("SELECT count(*) FROM numbered"), ROWS.to_string());
+        world.sql(&format!("SELECT setval('numbered_id_seq', {ROWS})"));
+    }
+    world.run("data run").exits(0);
+    let twice = "SELECT count(*) FROM (SELECT n FROM numbered GROUP BY n HAVING count(*) = 2) AS t";
+    assert_eq!(world.sql(twice), ROWS.to_string());
+}
+on_each!(rows_that_are_added_are_not_done: postgres, mysql, sqlite);
+
+/// A key does not move through another name of its rows: a view, or the parent of the partition that
+/// is walked.
+fn a_key_is_not_moved_through_another_name(product: Product) {
+    let world = World::new(product, "chunk_names");
+    let (parent, child) = match product {
+        Product::Postgres => (
+            " PARTITION BY RANGE (id)",
+            "CREATE TABLE walked PARTITION OF everything FOR VALUES FROM (0) TO (100000);\n",
+        ),
+        _ => ("", "CREATE VIEW walked AS SELECT * FROM everything;\n"),
+    };
+    world.sql(&format!(
+        "CREATE TABLE everything (id integer NOT NULL PRIMARY KEY, n integer NOT NULL){parent};\n{child}\
+         INSERT INTO everything SELECT n, n FROM {};\n",
+        numbers(product, ROWS)
+    ));
+    // What is walked, and what is written.
+    let (walked, written) = match product {
+        Product::Postgres => ("walked", "everything"),
+        _ => ("everything", "walked"),
+    };
+    let update = match product {
+        Product::Mysql => {
+            format!(
+                "UPDATE {written} o JOIN {walked} p ON o.id = p.id SET o.id = 7 WHERE :chunk(p)"
+            )
+        }
+        _ => format!(
+            "UPDATE {written} AS o SET id = 7 FROM {walked} AS p WHERE o.id = p.id AND :chunk(p)"
+        ),
+    };
+    world.data(1, &format!("-- dunlin: chunk-by {walked}\n{update};\n"));
+    world.run("data run").exits(2).says("writes-elsewhere").says("unnoticed");
+    assert_eq!(world.sql("SELECT count(*) FROM everything WHERE id = n"), ROWS.to_string());
+}
+on_each!(a_key_is_not_moved_through_another_name: postgres, mysql, sqlite);

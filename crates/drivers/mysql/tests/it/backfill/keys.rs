@@ -202,3 +202,24 @@ async fn the_catalogue_tells_what_can_be_walked() {
     assert_eq!(kind(looked), Some((TableKind::Table, false)));
     assert!(target.table("nothing").await.expect("looked").is_none());
 }
+
+#[tokio::test]
+async fn what_moves_a_key_and_what_numbers_rows_is_told() {
+    let world = World::new("made").await;
+    let mut eyes = world.eyes().await;
+    eyes.run(
+        "CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT, g INT AS (a + 1) STORED UNIQUE, \
+         at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP)",
+    )
+    .await;
+    eyes.run("INSERT INTO t (id, a) VALUES (41, 1)").await;
+    eyes.run("CREATE TABLE plain (id BIGINT PRIMARY KEY)").await;
+    let mut target = world.with_ledger().await;
+    let table = target.table("t").await.expect("looked").expect("a table");
+    assert_eq!(table.next_number, Some(("id".to_owned(), 42)));
+    let names: Vec<&str> = table.computed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["g", "at"]);
+    assert!(table.computed[0].1.contains("`a`") && table.computed[1].1.is_empty());
+    let plain = target.table("plain").await.expect("looked").expect("a table");
+    assert_eq!((plain.next_number, plain.computed), (None, Vec::new()));
+}
