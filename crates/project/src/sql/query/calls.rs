@@ -5,10 +5,11 @@ use std::ops::Range;
 use dunlin_model::Dialect;
 
 use super::Reader;
+use crate::sql::lex::Kind;
 
 /// The aggregates of the three servers. What people define themselves is known to the catalogue
 /// alone, and passes.
-const AGGREGATES: [&str; 43] = [
+const AGGREGATES: [&str; 46] = [
     "ANY_VALUE",
     "APPROX_COUNT_DISTINCT",
     "ARRAY_AGG",
@@ -35,7 +36,9 @@ const AGGREGATES: [&str; 43] = [
     "JSON_OBJECTAGG",
     "JSON_OBJECT_AGG",
     "MAX",
+    "MEDIAN",
     "MIN",
+    "MODE",
     "PERCENTILE_CONT",
     "PERCENTILE_DISC",
     "RANGE_AGG",
@@ -52,6 +55,7 @@ const AGGREGATES: [&str; 43] = [
     "VARIANCE",
     "VAR_POP",
     "VAR_SAMP",
+    "XMLAGG",
 ];
 
 /// An aggregate.
@@ -83,7 +87,7 @@ impl Reader<'_> {
     fn is_aggregate(&self, at: usize) -> bool {
         let called =
             self.source.punct(at + 1, b'(') && !(at > 0 && self.source.punct(at - 1, b'.'));
-        if !called || !self.source.is_any(at, &AGGREGATES) {
+        if !called || !(self.source.is_any(at, &AGGREGATES) || self.is_written_as_one(at)) {
             return false;
         }
         if self.source.is(at, "TOTAL") && self.source.dialect != Dialect::Sqlite {
@@ -100,5 +104,23 @@ impl Reader<'_> {
             }
         }
         !several && !self.source.is(behind, "OVER")
+    }
+
+    /// What only an aggregate can have: FILTER, WITHIN GROUP, `(DISTINCT …)`, `(… ORDER BY …)`.
+    fn is_written_as_one(&self, at: usize) -> bool {
+        const NO_CALL: [&str; 5] = ["OVER", "AS", "GROUP", "FILTER", "ON"];
+        let is_call = self.source.kind(at) == Some(Kind::Word)
+            && !self.source.is_any(at, &NO_CALL)
+            && !self.is_query(at + 1);
+        if !is_call {
+            return false;
+        }
+        let inside = self.inside(at + 1);
+        self.source.word(at).is_some_and(|word| word.to_ascii_uppercase().starts_with("REGR_"))
+            || self.source.is(inside.start, "DISTINCT")
+            || self.flat(inside).iter().any(|at| self.source.are(*at, &["ORDER", "BY"]))
+            || (self.source.is(self.behind(at + 1), "FILTER")
+                && self.source.punct(self.behind(at + 1) + 1, b'('))
+            || self.source.are(self.behind(at + 1), &["WITHIN", "GROUP"])
     }
 }

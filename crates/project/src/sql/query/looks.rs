@@ -245,7 +245,8 @@ impl Reader<'_> {
         targets: &[usize],
         from: usize,
     ) {
-        let ties = self.ties(joined, scope);
+        let mut ties = self.ties(joined, scope);
+        ties.extend(self.member_tie(whole));
         let better = self.better(joined, whole);
         let absent = self.absent(joined, whole);
         for (number, named) in joined.entries.iter().enumerate() {
@@ -280,6 +281,27 @@ impl Reader<'_> {
             ties.extend(parts.into_iter().filter_map(|part| self.equality(part)));
         }
         ties
+    }
+
+    /// `x IN (SELECT y …)`, with NOT or without: only rows with that value count.
+    fn member_tie(&self, whole: &Range<usize>) -> Option<(Vec<String>, Vec<String>)> {
+        let before = whole.start.checked_sub(2).filter(|at| self.source.is(*at, "IN"))?;
+        let not = before.checked_sub(1).filter(|at| self.source.is(*at, "NOT"));
+        let end = not.unwrap_or(before);
+        let mut begin = end.checked_sub(1)?;
+        while begin >= 2 && self.source.punct(begin - 1, b'.') {
+            begin -= 2;
+        }
+        let mut theirs = self.only_name(begin..end)?;
+        if let ([_], Some(around)) = (theirs.as_slice(), self.around.last())
+            && let [only] = around.names.as_slice()
+        {
+            theirs.insert(0, only.clone());
+        }
+        let flat = self.flat(whole.clone());
+        let from = flat.into_iter().find(|at| self.source.is(*at, "FROM"))?;
+        let mine = self.only_name(whole.start + 1..from)?;
+        Some((mine, theirs))
     }
 
     /// The columns of a source that are equal to columns of the chunk's row.

@@ -64,6 +64,9 @@ fn groups_that_lie_in_several_chunks_are_refused() {
         &[
             "INSERT INTO t2 SELECT customer_id, count(*) FROM posts WHERE :chunk GROUP BY customer_id",
             "INSERT INTO t2 SELECT 1, count(*) FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT my_sum(n) FILTER (WHERE a > 1) FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT my_list(DISTINCT a) FROM posts WHERE :chunk",
+            "INSERT INTO t2 SELECT my_list(a ORDER BY id) FROM posts WHERE :chunk",
             "INSERT INTO t2 (SELECT sum(n) FROM posts WHERE a = 1 AND :chunk)",
             "INSERT INTO t2 SELECT p.a, count(c.id) FROM posts p JOIN comments c ON c.post_id = p.id \
              WHERE :chunk(p) GROUP BY p.a",
@@ -603,6 +606,8 @@ fn what_other_chunks_write_is_not_read() {
             "INSERT INTO x (a) SELECT p.a FROM posts p WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.a = p.a) AND :chunk(p)",
             "UPDATE posts SET a = 1 WHERE :chunk; INSERT INTO x SELECT id, (SELECT sum(a) FROM posts) FROM posts WHERE :chunk",
             "INSERT INTO x SELECT id FROM posts WHERE :chunk; UPDATE posts SET n = (SELECT count(*) FROM x) WHERE :chunk",
+            "INSERT INTO x (a) SELECT a FROM posts WHERE a NOT IN (SELECT a FROM x) AND :chunk",
+            "DELETE FROM posts WHERE id IN (SELECT parent FROM posts WHERE gone) AND :chunk",
         ],
     );
     fine(&[
@@ -613,6 +618,11 @@ fn what_other_chunks_write_is_not_read() {
         "INSERT INTO x (a) SELECT DISTINCT p.a FROM posts p WHERE NOT EXISTS (SELECT 1 FROM x WHERE x.a = p.a) AND :chunk(p)",
         "INSERT INTO x (b) SELECT DISTINCT p.b FROM posts p WHERE p.b IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM x WHERE x.b = p.b) AND :chunk(p)",
+        "INSERT INTO x (post) SELECT id FROM posts WHERE id NOT IN (SELECT post FROM x) AND :chunk",
+        "INSERT INTO x (post) SELECT p.id FROM posts p WHERE p.id NOT IN (SELECT x.post FROM x) AND :chunk(p)",
+        "UPDATE posts SET boss_name = m.name FROM posts m WHERE m.id = posts.boss AND :chunk(posts)",
+        "WITH batch AS (SELECT id FROM posts WHERE :chunk) UPDATE posts SET a = 1 FROM batch \
+         WHERE posts.id = batch.id",
         "INSERT INTO x SELECT * FROM posts WHERE :chunk; DELETE FROM posts WHERE :chunk",
         "INSERT INTO x (post, n) SELECT id, n FROM posts WHERE :chunk; \
          UPDATE posts SET x = (SELECT x.id FROM x WHERE x.post = posts.id) WHERE :chunk",
