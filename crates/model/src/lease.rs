@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::Version;
 
@@ -24,6 +25,23 @@ impl fmt::Display for Resource {
             Self::Data(version) => write!(f, "data/{version}"),
             Self::Move(name) => write!(f, "move/{name}"),
         }
+    }
+}
+
+impl Resource {
+    /// Its name in at most so many ASCII bytes (40 at least), where a place cuts longer names or garbles
+    /// other letters. No two resources have one.
+    #[must_use]
+    pub fn within(&self, bytes: usize) -> String {
+        let whole = self.to_string();
+        if whole.is_ascii() && whole.len() <= bytes {
+            return whole;
+        }
+        let hash = hex::encode(&Sha256::digest(whole.as_bytes())[..8]);
+        let begin: String = whole.chars().filter(char::is_ascii).collect();
+        let kept = begin.len().min(bytes.saturating_sub(hash.len() + 1));
+        // No name of a move has a `~`.
+        format!("{}~{hash}", &begin[..kept])
     }
 }
 
@@ -87,4 +105,26 @@ pub struct LeaseHolder {
     pub token: i64,
     /// How many milliseconds of it are left by the server's clock; negative once it has expired.
     pub remaining_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_told_apart() {
+        let named = |name: &str| Resource::Move(name.to_owned()).within(40);
+        let long = "a_move_whose_name_tells_all_that_there_is";
+        assert_eq!(named("shop"), "move/shop");
+        assert_eq!(named(&long[..35]), format!("move/{}", &long[..35]));
+        let all = [long, &format!("{long}_2"), &format!("{long}_3"), "b\u{fc}cher", "b\u{f6}cher"];
+        let mut short: Vec<String> = all.iter().map(|name| named(name)).collect();
+        assert!(short.iter().all(|one| one.is_ascii() && one.len() <= 40), "{short:?}");
+        assert!(short[0].starts_with("move/a_move_whose_name_~"), "{short:?}");
+        short.sort();
+        short.dedup();
+        assert_eq!(short.len(), all.len());
+        let data = Resource::Data(Version::new(i64::MAX).unwrap());
+        assert_eq!(data.within(40), data.to_string());
+    }
 }

@@ -21,8 +21,8 @@ mod version;
 
 pub use backfill::{
     Access, Backfill, BackfillRecord, BackfillState, Bound, Capture, Column, Finder, Index,
-    IndexColumn, Intent, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment, Table,
-    TableKind, ValueForm, Wish,
+    IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment,
+    Table, TableKind, ValueForm, Wish,
 };
 pub use checksum::{Checksums, normalized};
 pub use chunking::{Chunking, OnError};

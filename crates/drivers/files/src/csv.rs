@@ -228,14 +228,14 @@ fn fill<'r>(
         if !quoted && nulls.iter().any(|null| null.as_bytes() == bytes) {
             continue;
         }
-        let why = |why: &str| format!("`{}` {why}", column.name);
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| why("holds bytes that are no text in the file's encoding"))?;
         let of = match &column.holds {
             Holds::One(of) => of,
             Holds::Many(_) => &FileType::Text,
         };
-        values[places[place]] = value::parse(of, text, comma).map_err(why)?;
+        values[places[place]] = std::str::from_utf8(bytes)
+            .map_err(|_| "holds bytes that are no text in the file's encoding")
+            .and_then(|text| value::parse(of, text, comma))
+            .unwrap_or_else(Value::Unreadable);
     }
     Ok(())
 }

@@ -15,8 +15,9 @@ use dunlin_engine::{ErrorKind, TargetError};
 
 use crate::cells::Cells;
 use crate::fault::bug;
+use crate::flaws::{Flaw, Flaws, Reasons};
 use crate::shape::{LINE, Shape, Table, note};
-use crate::sort::Sorter;
+use crate::sort::{Sorted, Sorter};
 use crate::value::Value;
 
 /// Bytes of a batch in the copy, about.
@@ -31,6 +32,7 @@ pub(crate) struct Filling<'a> {
     shape: &'a Shape,
     schema: SchemaRef,
     cells: Vec<Cells>,
+    flaws: Flaws,
     files: Int32Builder,
     lines: Int64Builder,
     rows: usize,
@@ -44,11 +46,12 @@ pub(crate) struct Filling<'a> {
     stop: &'a AtomicBool,
 }
 
-/// The copy's columns: the table's own, and then the file's place and the line of each row, which
-/// only messages use.
+/// The copy's columns: the table's own, then what could not be read of each row, and then its file's
+/// place and its line, which only messages use.
 fn schema(shape: &Shape) -> SchemaRef {
     let mut fields: Vec<ArrowField> =
         shape.fields.iter().map(|field| arrow_field(field, false)).collect();
+    fields.push(ArrowField::new("\0unread", DataType::Binary, true));
     fields.push(ArrowField::new("\0file", DataType::Int32, false));
     fields.push(ArrowField::new("\0line", DataType::Int64, false));
     Arc::new(Schema::new(fields))
@@ -71,6 +74,7 @@ impl<'a> Filling<'a> {
             shape,
             schema,
             cells: shape.columns.iter().map(|column| Cells::new(&column.value_type())).collect(),
+            flaws: Flaws::default(),
             files: Int32Builder::new(),
             lines: Int64Builder::new(),
             rows: 0,
@@ -103,7 +107,8 @@ impl<'a> Filling<'a> {
         note(&mut self.unread, place, why.to_string());
     }
 
-    /// A row of a text format: a value for each of the shape's columns.
+    /// A row of a text format: a value for each of the shape's columns. Without a key that can be read it
+    /// is none.
     pub(crate) fn row(
         &mut self,
         values: &[Value<'_>],
@@ -116,6 +121,17 @@ impl<'a> Filling<'a> {
             self.reject(line, last_line, format!("has no key: `{name}` is NULL"));
             return Ok(());
         }
+        let unreadable = values.iter().enumerate().filter_map(|(place, value)| match value {
+            Value::Unreadable(why) => Some((place, *why)),
+            _ => None,
+        });
+        if let Some((place, why)) = unreadable.clone().find(|(place, _)| self.key.contains(place)) {
+            let name = &self.shape.fields[place].name;
+            self.reject(line, last_line, format!("`{name}` {why}"));
+            return Ok(());
+        }
+        unreadable.for_each(|(place, why)| self.flaws.note(place, why));
+        self.flaws.end_row();
         for (cells, value) in self.cells.iter_mut().zip(values) {
             self.bytes += cells.push(value);
         }
@@ -126,15 +142,22 @@ impl<'a> Filling<'a> {
         if self.bytes >= BATCH_BYTES || self.rows >= BATCH_ROWS { self.flush() } else { Ok(()) }
     }
 
-    /// Rows of Parquet: the table's own columns; the first is number `line` of its file. Rows that
-    /// `bad` names are none.
+    /// Rows of Parquet: the table's own columns; the first is number `line` of its file. Rows of which
+    /// the key can't be read are none.
     pub(crate) fn batch(
         &mut self,
-        columns: Vec<ArrayRef>,
+        mut columns: Vec<ArrayRef>,
         count: usize,
         line: u64,
-        mut bad: Vec<(usize, String)>,
+        flaws: Vec<Flaw>,
     ) -> Result<(), TargetError> {
+        let (of_keys, mut flaws): (Vec<Flaw>, Vec<Flaw>) =
+            flaws.into_iter().partition(|one| self.key.contains(&one.place));
+        let told = |one: Flaw| {
+            let name = &self.shape.fields[one.place].name;
+            (one.row, format!("`{name}` {}", one.why))
+        };
+        let mut bad: Vec<(usize, String)> = of_keys.into_iter().map(told).collect();
         for &place in self.key.iter().filter(|place| **place < columns.len()) {
             let name = &self.shape.fields[place].name;
             let nulls = (0..count).filter(|row| columns[place].is_null(*row));
@@ -150,7 +173,8 @@ impl<'a> Filling<'a> {
         let lines = Int64Array::from_iter_values((from..).take(count));
         let file = i32::try_from(self.file).unwrap_or(i32::MAX);
         let files = Int32Array::from_value(file, count);
-        let batch = self.whole(columns, files, lines)?;
+        let flaws = self.flaws.of_batch(&mut columns, count, &mut flaws)?;
+        let batch = self.whole(columns, flaws, files, lines)?;
         if bad.is_empty() {
             return self.put(batch);
         }
@@ -161,26 +185,28 @@ impl<'a> Filling<'a> {
     }
 
     /// All rows have come.
-    pub(crate) fn finish(mut self) -> Result<(crate::sort::Sorted, UnreadRecords), TargetError> {
+    pub(crate) fn finish(mut self) -> Result<(Sorted, UnreadRecords, Reasons), TargetError> {
         if self.rows > 0 {
             self.flush()?;
         }
         let sorted = self.sorter.finish(&mut self.unread, self.stop)?;
-        Ok((sorted, self.unread))
+        Ok((sorted, self.unread, self.flaws.into_reasons()))
     }
 
     fn flush(&mut self) -> Result<(), TargetError> {
         let columns = self.cells.iter_mut().map(Cells::finish).collect();
         let (files, lines) = (self.files.finish(), self.lines.finish());
+        let flaws = self.flaws.finish();
         (self.rows, self.bytes) = (0, 0);
-        let batch = self.whole(columns, files, lines)?;
+        let batch = self.whole(columns, flaws, files, lines)?;
         self.put(batch)
     }
 
-    /// Own columns with those that number rows.
+    /// Own columns with those that number rows, and with the copy's.
     fn whole(
         &self,
         mut columns: Vec<ArrayRef>,
+        flaws: ArrayRef,
         files: Int32Array,
         lines: Int64Array,
     ) -> Result<RecordBatch, TargetError> {
@@ -192,6 +218,7 @@ impl<'a> Filling<'a> {
                 Arc::new(StringArray::from_iter_values(std::iter::repeat_n(shown, lines.len())))
             });
         }
+        columns.push(flaws);
         columns.push(Arc::new(files));
         columns.push(Arc::new(lines));
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| bug(&error))

@@ -7,7 +7,7 @@ use dunlin_model::moves::FileType;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::shape::{Column, Holds};
+use crate::shape::{Column, Holds, Origin};
 use crate::value::{self, Value, Why};
 
 /// An object's members in order. One that is there twice is an error: which of them counts, nobody
@@ -109,8 +109,8 @@ impl Seen {
             Self::Nothing | Self::Text => Some(FileType::Text),
             Self::Boolean => Some(FileType::Boolean),
             Self::Whole => Some(FileType::Int64),
-            Self::Number => Some(FileType::Decimal),
-            Self::List(_) | Self::Mixed => None,
+            // In a list a decimal is its text, and JSON has numbers.
+            Self::Number | Self::List(_) | Self::Mixed => None,
         }
     }
 
@@ -159,6 +159,12 @@ impl Tally {
         }
     }
 
+    /// Whether no record tells what is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        let holds_some = self.items.as_ref().is_some_and(|items| *items != Seen::Nothing);
+        self.texts + self.numbers + self.booleans + self.mixed == 0 && !holds_some
+    }
+
     /// The column for it. In a key a number is what most of them are as well: another type would be
     /// another key for every row.
     pub(crate) fn holds(&self, is_key: bool) -> Holds {
@@ -186,13 +192,14 @@ impl Tally {
 
 /// A member as the value of its column.
 pub(crate) fn value<'a>(column: &Column, raw: &'a RawValue, comma: bool) -> Result<Value<'a>, Why> {
+    let declared = column.origin == Origin::Declared;
     match &column.holds {
-        Holds::One(of) => one(of, column.declared, raw, comma),
+        Holds::One(of) => one(of, declared, raw, comma),
         Holds::Many(_) if raw.get() == "null" => Ok(Value::Null),
         Holds::Many(of) => {
             let items: Vec<&RawValue> =
                 serde_json::from_str(raw.get()).map_err(|_| "holds no list")?;
-            let item = |item: &'a RawValue| one(of, column.declared, item, comma);
+            let item = |item: &'a RawValue| one(of, declared, item, comma);
             Ok(Value::List(items.into_iter().map(item).collect::<Result<_, _>>()?))
         }
     }
@@ -262,6 +269,7 @@ fn owned(value: Value<'_>) -> Value<'static> {
         Value::Unsigned(value) => Value::Unsigned(value),
         Value::Float(value) => Value::Float(value),
         Value::List(items) => Value::List(items.into_iter().map(owned).collect()),
+        Value::Unreadable(why) => Value::Unreadable(why),
         Value::Null => Value::Null,
     }
 }
@@ -294,6 +302,8 @@ mod tests {
         assert_eq!(seen(&["[]", "[\"a\", null]"]), Holds::Many(FileType::Text));
         assert_eq!(seen(&["[1]", "[2]"]), Holds::Many(FileType::Int64));
         assert_eq!(seen(&["[1]", "[\"a\"]"]), Holds::One(FileType::Json));
+        assert_eq!(seen(&["[1]", "[2.5]"]), Holds::One(FileType::Json));
+        assert_eq!(seen(&["[9223372036854775808]"]), Holds::One(FileType::Json));
         assert_eq!(seen(&["[[1]]"]), Holds::One(FileType::Json));
         assert_eq!(seen(&["{}"]), Holds::One(FileType::Json));
     }

@@ -18,6 +18,7 @@ mod convert;
 mod csv;
 mod fault;
 mod filling;
+mod flaws;
 mod folder;
 mod guess;
 mod json;

@@ -9,7 +9,7 @@ use crate::filling::Filling;
 use crate::folder::{Packing, TableFile};
 use crate::json::{self, Members, Seen, Tally};
 use crate::record::{RECORD_BYTES_MAX, Why};
-use crate::shape::{Column, Shape, Table};
+use crate::shape::{Column, Origin, Shape, Table};
 use crate::stream;
 use crate::value::Value;
 
@@ -112,11 +112,25 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
         .map(|(name, tally)| match table.declared(&name) {
             Some(_) => Column::of(table, &name),
             None => {
-                let holds = tally.holds(table.key.contains(&name));
-                Column { name, holds, declared: false }
+                let known = table.remembered(&name);
+                let origin = match tally.is_empty() && known.is_none() {
+                    true => Origin::Unknown,
+                    false => Origin::Guessed,
+                };
+                let holds = known.unwrap_or_else(|| tally.holds(table.key.contains(&name)));
+                Column { name, holds, origin }
             }
         })
         .collect();
+    // What no record has tonight is NULL.
+    let has_records = !columns.is_empty();
+    for (name, _) in table.remembered.iter().filter(|_| has_records) {
+        let is_there =
+            table.declared(name).is_some() || columns.iter().any(|column| column.name == *name);
+        if let Some(holds) = table.remembered(name).filter(|_| !is_there) {
+            columns.push(Column { name: name.clone(), holds, origin: Origin::Guessed });
+        }
+    }
     for declared in &table.types {
         if columns.iter().all(|column| column.name != declared.column) {
             columns.push(Column::of(table, &declared.column));
@@ -166,8 +180,7 @@ fn fill<'l>(line: &'l str, columns: &[Column], comma: bool) -> Result<Vec<Value<
                         type under `types`"
                 .to_owned());
         };
-        values[place] = json::value(&columns[place], raw, comma)
-            .map_err(|why| format!("`{}` {why}", columns[place].name))?;
+        values[place] = json::value(&columns[place], raw, comma).unwrap_or_else(Value::Unreadable);
     }
     Ok(values)
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use crate::convert::Conversion;
 use crate::fault::{bug, unusable};
 use crate::filling::Filling;
+use crate::flaws::Flaw;
 use crate::folder::TableFile;
 use crate::shape::{Shape, Table, field};
 use crate::stream;
@@ -74,10 +75,11 @@ pub(crate) fn read(file: &TableFile, to: &mut Filling<'_>) -> Result<(), TargetE
         let batch = batch.map_err(|error| damaged(file, &error))?;
         let mut columns = Vec::with_capacity(batch.num_columns());
         let mut bad = Vec::new();
-        for (column, values) in batch.schema().fields().iter().zip(batch.columns()) {
+        for (place, column) in batch.schema().fields().iter().enumerate() {
+            let values = batch.column(place);
             let converted = Conversion::of(column).apply(values).map_err(|error| bug(&error))?;
             let told = converted.bad.into_iter();
-            bad.extend(told.map(|(row, why)| (row, format!("`{}` {why}", column.name()))));
+            bad.extend(told.map(|(row, why)| Flaw { row, place, why }));
             columns.push(converted.values);
         }
         to.batch(columns, batch.num_rows(), line, bad)?;

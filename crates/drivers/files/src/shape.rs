@@ -18,7 +18,9 @@ pub(crate) struct Table {
     pub(crate) options: FileOptions,
     pub(crate) types: Vec<DeclaredType>,
     pub(crate) key: Vec<String>,
-    /// A rule, or a reason to leave rows out, reads it.
+    /// What an earlier run took columns to hold that nobody declared.
+    pub(crate) remembered: Vec<(String, String)>,
+    /// A rule, a reason to leave rows out, or a look-up reads it.
     pub(crate) is_read: bool,
 }
 
@@ -26,6 +28,12 @@ impl Table {
     /// The first file, as people see it.
     pub(crate) fn shown(&self) -> &str {
         self.files.files.first().map_or("", |file| &file.shown)
+    }
+
+    /// What a column held in an earlier run, where nobody declares it.
+    pub(crate) fn remembered(&self, name: &str) -> Option<Holds> {
+        let (_, holds) = self.remembered.iter().find(|(column, _)| column == name)?;
+        Holds::guessed(holds)
     }
 
     /// The type that the mapping gives a column.
@@ -42,13 +50,42 @@ pub(crate) enum Holds {
     Many(FileType),
 }
 
+impl Holds {
+    /// For people, and to be remembered.
+    fn told(&self) -> String {
+        match self {
+            Self::One(of) => of.word().to_owned(),
+            Self::Many(of) => format!("list of {}", of.word()),
+        }
+    }
+
+    /// What `told` says of one that was guessed.
+    fn guessed(told: &str) -> Option<Self> {
+        let all =
+            [FileType::Text, FileType::Int64, FileType::Decimal, FileType::Boolean, FileType::Json];
+        let many = told.strip_prefix("list of ");
+        let of = all.into_iter().find(|of| of.word() == many.unwrap_or(told))?;
+        Some(if many.is_some() { Self::Many(of) } else { Self::One(of) })
+    }
+}
+
 /// A column of a text format.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) holds: Holds,
-    /// The mapping says so.
-    pub(crate) declared: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Who says what a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The mapping.
+    Declared,
+    /// Its records, those of this run or of an earlier one.
+    Guessed,
+    /// Nobody: it is text, for as long as nobody does.
+    Unknown,
 }
 
 impl Column {
@@ -56,7 +93,8 @@ impl Column {
     pub(crate) fn of(table: &Table, name: &str) -> Self {
         let declared = table.declared(name);
         let holds = Holds::One(declared.cloned().unwrap_or(FileType::Text));
-        Self { name: name.to_owned(), holds, declared: declared.is_some() }
+        let origin = if declared.is_some() { Origin::Declared } else { Origin::Unknown };
+        Self { name: name.to_owned(), holds, origin }
     }
 
     pub(crate) fn value_type(&self) -> ValueType {
@@ -67,10 +105,7 @@ impl Column {
     }
 
     fn type_name(&self) -> String {
-        match &self.holds {
-            Holds::One(of) => of.word().to_owned(),
-            Holds::Many(of) => format!("list of {}", of.word()),
-        }
+        self.holds.told()
     }
 }
 
@@ -81,6 +116,8 @@ pub(crate) struct Shape {
     pub(crate) columns: Vec<Column>,
     /// All columns: the files' own, and then those that number rows.
     pub(crate) fields: Vec<Field>,
+    /// Of the own ones, those that nobody declared and of which records tell what they hold, with that.
+    pub(crate) guessed: Vec<(String, String)>,
     /// How many of them are the files' own.
     pub(crate) own: usize,
     /// About how many rows.
@@ -90,13 +127,15 @@ pub(crate) struct Shape {
 impl Shape {
     /// That of a file that nobody reads.
     pub(crate) fn nothing() -> Self {
-        Self { columns: Vec::new(), fields: Vec::new(), own: 0, rows: None }
+        Self { columns: Vec::new(), fields: Vec::new(), guessed: Vec::new(), own: 0, rows: None }
     }
 
     pub(crate) fn of_texts(table: &Table, columns: Vec<Column>, rows: Option<u64>) -> Self {
         let fields =
             columns.iter().map(|one| field(&one.name, one.type_name(), one.value_type())).collect();
-        Self { columns, ..Self::of_fields(table, fields, rows) }
+        let guessed = columns.iter().filter(|one| one.origin == Origin::Guessed);
+        let guessed = guessed.map(|one| (one.name.clone(), one.holds.told())).collect();
+        Self { columns, guessed, ..Self::of_fields(table, fields, rows) }
     }
 
     pub(crate) fn of_fields(table: &Table, mut fields: Vec<Field>, rows: Option<u64>) -> Self {
@@ -111,7 +150,7 @@ impl Shape {
         for field in &mut fields {
             field.nullable = !table.key.contains(&field.name);
         }
-        Self { columns: Vec::new(), fields, own, rows }
+        Self { columns: Vec::new(), fields, guessed: Vec::new(), own, rows }
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, Source, UnreadRecords, arrow_schema};
+use dunlin_engine::moves::{Batches, Extract, ReadRows, Source, UnreadRecords, arrow_schema};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{
-    Catalogue, Field, FileGuess, FileMistake, FileOptions, Mapping, Relation, SourceSpec, TableName,
+    Catalogue, Field, FileGuess, FileMistake, FileOptions, GuessedColumn, Mapping, Relation,
+    SourceSpec, TableName,
 };
 use tempfile::TempDir;
 
@@ -74,6 +75,7 @@ impl FilesSource {
                 options: FileOptions::default(),
                 types: Vec::new(),
                 key: Vec::new(),
+                remembered: Vec::new(),
                 is_read: false,
             });
             Ok(Shared {
@@ -206,6 +208,8 @@ impl Shared {
             places.push(place(name)?);
         }
         let mut read = places.clone();
+        // What could not be read stands behind the table's own columns.
+        read.push(shape.fields.len());
         read.sort_unstable();
         read.dedup();
         let at = |place: usize| read.binary_search(&place).unwrap_or_default();
@@ -217,13 +221,16 @@ impl Shared {
             .collect();
         let order: Vec<usize> =
             places[..extract.fields.len()].iter().map(|place| at(*place)).collect();
+        let asked = &places[..extract.fields.len()];
         let schema = Arc::new(arrow_schema(&extract.fields, false));
         for batch in staged.sorted.read(read.clone())? {
             let batch = batch.map_err(|error| spooling(&error))?;
             let batch = only(&batch, &wanted)?;
+            let unreadable = staged.flaws.read(batch.column(read.len() - 1), asked)?;
             let batch = batch.project(&order).map_err(|error| bug(&error))?;
             let batch = batch.with_schema(Arc::clone(&schema)).map_err(|error| bug(&error))?;
-            if batch.num_rows() > 0 && !put(&batch, extract.batch_bytes, batches) {
+            let batch = ReadRows { rows: batch, unreadable };
+            if batch.count() > 0 && !put(&batch, extract.batch_bytes, batches) {
                 return Ok(());
             }
         }
@@ -232,13 +239,13 @@ impl Shared {
 }
 
 /// Gives a batch away, in pieces where it is larger than wanted. `false`: nobody takes it.
-fn put(batch: &arrow::record_batch::RecordBatch, bytes: usize, batches: &Batches) -> bool {
-    let rows = batch.num_rows();
-    let size = batch.get_array_memory_size().max(1);
+fn put(batch: &ReadRows, bytes: usize, batches: &Batches) -> bool {
+    let rows = batch.count();
+    let size = batch.rows.get_array_memory_size().max(1);
     let at_once = (rows.saturating_mul(bytes) / size).clamp(1, rows);
     (0..rows).step_by(at_once).all(|from| {
         let some = batch.slice(from, at_once.min(rows - from));
-        batches.blocking_send(Ok(some.into())).is_ok()
+        batches.blocking_send(Ok(some)).is_ok()
     })
 }
 
@@ -255,8 +262,11 @@ impl Source for FilesSource {
             let names = |from: &str| from == name || specs.iter().any(|spec| spec.name == from);
             let mut froms = mapping.rules.iter().map(|rule| &rule.from);
             let mut left_out = mapping.leave_out.iter().map(|one| &one.from);
-            table.is_read =
-                froms.any(|from| names(&from.value)) || left_out.any(|from| names(&from.value));
+            let mut look_ups = mapping.sources.iter().flat_map(|spec| &spec.look_ups);
+            table.is_read = froms.any(|from| names(&from.value))
+                || left_out.any(|from| names(&from.value))
+                || look_ups.any(|one| names(&one.within))
+                || mapping.ids.iter().flat_map(|spec| &spec.from).any(|from| names(&from.value));
             table.options = usual.clone();
             if let [first, rest @ ..] = &specs[..] {
                 table.key.clone_from(&first.key);
@@ -299,6 +309,30 @@ impl Source for FilesSource {
         held(&self.shared.shapes).clear();
         self.shared.told.store(true, Ordering::Relaxed);
         if mistakes.is_empty() { Ok(true) } else { Err(mistakes) }
+    }
+
+    fn remember(&mut self, columns: &[GuessedColumn]) {
+        for table in held(&self.shared.tables).iter_mut() {
+            let name = table.files.name.to_string();
+            let own = columns.iter().filter(|one| one.table == name);
+            table.remembered = own.map(|one| (one.column.clone(), one.holds.clone())).collect();
+        }
+        held(&self.shared.shapes).clear();
+    }
+
+    fn guessed(&mut self) -> Vec<GuessedColumn> {
+        let shapes = held(&self.shared.shapes);
+        let tables = held(&self.shared.tables);
+        let mut all = Vec::new();
+        for table in tables.iter().filter(|table| table.is_read) {
+            let guessed = shapes.get(&table.files.name).into_iter().flat_map(|one| &one.guessed);
+            all.extend(guessed.map(|(column, holds)| GuessedColumn {
+                table: table.files.name.to_string(),
+                column: column.clone(),
+                holds: holds.clone(),
+            }));
+        }
+        all
     }
 
     async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {

@@ -7,6 +7,7 @@ use dunlin_engine::TargetError;
 use dunlin_engine::moves::UnreadRecords;
 
 use crate::filling::Filling;
+use crate::flaws::Reasons;
 use crate::folder::Format;
 use crate::shape::{Shape, Table};
 use crate::sort::Sorted;
@@ -26,6 +27,8 @@ pub(crate) fn shape(table: &Table) -> Result<Shape, TargetError> {
 pub(crate) struct Staged {
     pub(crate) sorted: Sorted,
     pub(crate) unread: UnreadRecords,
+    /// Values in its rows that could not be read.
+    pub(crate) flaws: Reasons,
 }
 
 /// Reads all files of a table. `spool` is an empty folder of its own.
@@ -45,6 +48,6 @@ pub(crate) fn stage(
         }
         stream::check_unchanged(file)?;
     }
-    let (sorted, unread) = filling.finish()?;
-    Ok(Staged { sorted, unread })
+    let (sorted, unread, flaws) = filling.finish()?;
+    Ok(Staged { sorted, unread, flaws })
 }

@@ -24,6 +24,8 @@ pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
     Bytes(Vec<u8>),
     List(Vec<Value<'a>>),
+    /// What stands there is no value of its column's type: NULL stands for it in a row.
+    Unreadable(Why),
 }
 
 /// Reads a text. `comma`: it stands before a number's fraction.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dunlin_engine::{ErrorKind, TargetError};
-use dunlin_model::{FORMAT, Lease};
+use dunlin_model::{FORMAT, Lease, Resource};
 
 use crate::quote;
 use crate::rows::{number, required, single};
@@ -56,6 +56,10 @@ impl Limits {
     }
 }
 
+/// What there is for the resource in a session's name: the server keeps 63 bytes, and a token has up to
+/// 15 digits before a ledger wears out.
+const RESOURCE_BYTES: usize = 63 - "dunlin//".len() - 15;
+
 /// How many answers the local settings give; the last of them holds the number of the backend.
 pub(crate) const LOCAL_SETTINGS: usize = 5;
 
@@ -83,7 +87,18 @@ pub(crate) const AS_LOGIN: &str =
 
 /// What the server's lists call a session that works under a lease.
 pub(crate) fn session_name(lease: &Lease) -> String {
-    format!("dunlin/{}/{}", lease.resource, lease.token)
+    session_name_under(&lease.resource, lease.token)
+}
+
+/// The same, under another token of that resource's lease.
+pub(crate) fn session_name_under(resource: &Resource, token: i64) -> String {
+    format!("{}{token}", session_prefix(resource))
+}
+
+/// What the names of all sessions begin with that work under leases of a resource, and no others. The
+/// server cuts what is longer, and replaces letters that aren't ASCII.
+pub(crate) fn session_prefix(resource: &Resource) -> String {
+    format!("dunlin/{}/", resource.within(RESOURCE_BYTES))
 }
 
 /// The fence and the checkpoint, one row: it fails in the server, also when more is sent behind

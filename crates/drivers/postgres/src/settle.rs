@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use dunlin_engine::{Settled, TargetError, Work, failpoint};
 use dunlin_model::{Lease, Restart, Statement, StepRecord, TraceKind};
 
-use crate::fence::hold_fence;
+use crate::fence::{hold_fence, session_name_under};
 use crate::image::{builds_index_concurrently, mentions_index, objects};
 use crate::judgement::judge;
 use crate::quote;
@@ -57,7 +57,7 @@ async fn end_old_statement(
     step: &StepRecord,
     text: &str,
 ) -> Result<(), TargetError> {
-    let name = format!("dunlin/{}/{}", lease.resource, step.token);
+    let name = session_name_under(&lease.resource, step.token);
     // The server keeps only the beginning of a long statement.
     let end = format!(
         "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::{Lease, Resource};
 
-use crate::fence::hold_fence;
+use crate::fence::{hold_fence, session_prefix};
 use crate::lease::keep;
 use crate::quote;
 use crate::rows::number;
@@ -33,7 +33,7 @@ pub(crate) fn open_steps(lease: &Lease) -> String {
 /// Which sessions work under an older token of a lease, as a condition: ours, with a name that only
 /// a fenced transaction or step of that lease bears.
 pub(crate) fn older_sessions(lease: &Lease) -> String {
-    let prefix = format!("dunlin/{}/", lease.resource);
+    let prefix = session_prefix(&lease.resource);
     format!(
         "CASE WHEN pg_catalog.left(application_name, {length}) = {prefix} \
          AND pg_catalog.substr(application_name, {after}) ~ '^[0-9]{{1,18}}$' \

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Body, Chunking, Intent, Key, KeyRange, Lease, MigrationId,
-    Mode, Phase, PlannedStep, Resource, Segment, Table, Version,
+    Access, Backfill, BackfillRecord, Body, Chunking, Intent, IntentChange, Key, KeyRange, Lease,
+    MigrationId, Mode, Phase, PlannedStep, Resource, Segment, Table, Version,
 };
 use tokio::sync::mpsc;
 
@@ -55,9 +55,13 @@ pub async fn standing(
 ///
 /// # Errors
 /// The database.
-pub async fn intend(job: &Job, version: Version, intent: &Intent) -> Result<bool, EngineError> {
+pub async fn intend(
+    job: &Job,
+    version: Version,
+    change: &IntentChange,
+) -> Result<bool, EngineError> {
     let mut target = job.connector.connect(Purpose::Lane).await?;
-    Ok(target.wish(&Resource::Data(version), intent).await?)
+    Ok(target.wish(&Resource::Data(version), change).await?)
 }
 
 /// What a backfill would do.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_model::moves::{Deleted, IdKind, ValueType};
+use dunlin_model::moves::{Deleted, IdKind};
 use tokio::sync::mpsc;
 
 use super::columns::QUEUE;
@@ -87,10 +87,8 @@ pub(super) async fn find_absent(
         // Rows that were there before are found by their natural key, and are meant.
         let tells_strangers = namespace.spec.kind != IdKind::Matched;
         let presence = presence(plan, rule, tells_strangers, session, room).await?;
-        if let Some(presence) = presence {
-            decided.ids[place].absent = presence.absent;
-            known.insert(maker, presence.deleted_old);
-        }
+        decided.ids[place].absent = presence.absent;
+        known.insert(maker, presence.deleted_old);
         decided.ids[place].absent.rejected = known_rejected(session, &namespace.spec.name).await?;
     }
     for (number, rule) in plan.rules.iter().enumerate() {
@@ -103,28 +101,21 @@ pub(super) async fn find_absent(
             continue;
         }
         let deleted_old = match known.remove(&number) {
-            Some(deleted_old) => Some(deleted_old),
-            None => presence(plan, rule, false, session, room).await?.map(|one| one.deleted_old),
+            Some(deleted_old) => deleted_old,
+            None => presence(plan, rule, false, session, room).await?.deleted_old,
         };
-        if let Some(deleted_old) = deleted_old {
-            decided.deleted[number] = deleted_old;
-        }
+        decided.deleted[number] = deleted_old;
     }
     Ok(())
 }
 
-/// `None`: its keys may read otherwise than they were written, so that it can't be told.
 async fn presence(
     plan: &MovePlan,
     rule: &PlannedRule,
     tells_strangers: bool,
     session: &mut Session<'_>,
     room: &Room,
-) -> Result<Option<Presence>, TargetError> {
-    let mut key = rule.written.key.iter().map(|place| &rule.written.fields[*place].value_type);
-    if !key.all(reads_as_written) {
-        return Ok(None);
-    }
+) -> Result<Presence, TargetError> {
     let mut ours = KeySet::new(room);
     let mut entries = 0_u64;
     for other in plan.rules.iter().filter(|other| other.written.table == rule.written.table) {
@@ -165,21 +156,7 @@ async fn presence(
     for set in [&mut absent.strangers, &mut absent.deleted, &mut deleted_old] {
         set.settle()?;
     }
-    Ok(Some(Presence { absent, deleted_old }))
-}
-
-/// Whether a key that was written is read as the very same.
-fn reads_as_written(of: &ValueType) -> bool {
-    matches!(
-        of,
-        ValueType::Int16
-            | ValueType::Int32
-            | ValueType::Int64
-            | ValueType::UInt64
-            | ValueType::Uuid
-            | ValueType::Bytes
-            | ValueType::Text { padded: false }
-    )
+    Ok(Presence { absent, deleted_old })
 }
 
 /// Each row that a rule has written: its old key, its new one, and whether it is all written.
@@ -233,7 +210,7 @@ async fn each_there(
         while let Some(batch) = received.recv().await {
             gate.check()?;
             let batch = batch?;
-            let found = KeyColumns::of(batch.rows.columns())?;
+            let found = KeyColumns::of_target(written.key_fields(), batch.rows.columns())?;
             (0..found.len()).try_for_each(|row| each(&found.key(row)))?;
         }
         Ok::<(), TargetError>(())

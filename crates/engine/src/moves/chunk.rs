@@ -295,7 +295,7 @@ fn picked(rows: &RecordBatch, places: &[u32]) -> Result<RecordBatch, TargetError
 pub(super) fn new_keys(rule: &PlannedRule, batch: &RecordBatch) -> Result<KeyColumns, TargetError> {
     let columns: Vec<ArrayRef> =
         rule.written.key.iter().map(|place| batch.column(*place).clone()).collect();
-    KeyColumns::of(&columns)
+    KeyColumns::of_target(rule.written.key_fields(), &columns)
 }
 
 /// The rows as they go in at first: columns that refer to rows that come later are NULL.

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    BackfillRecord, BackfillState, FORMAT, Intent, Lease, LeaseHolder, MigrationId, Phase,
-    Resource, Version,
+    BackfillRecord, BackfillState, FORMAT, Intent, IntentChange, Lease, LeaseHolder, MigrationId,
+    Phase, Resource, Version,
 };
 use tokio::task::JoinHandle;
 
@@ -196,9 +196,9 @@ pub async fn under_way(job: &Job, name: &str) -> Result<Option<UnderWay>, Engine
 ///
 /// # Errors
 /// The database's.
-pub async fn intend(job: &Job, name: &str, intent: &Intent) -> Result<bool, EngineError> {
+pub async fn intend(job: &Job, name: &str, change: &IntentChange) -> Result<bool, EngineError> {
     let mut target = job.connect(Purpose::Lane).await?;
-    Ok(target.wish(&Resource::Move(name.to_owned()), intent).await?)
+    Ok(target.wish(&Resource::Move(name.to_owned()), change).await?)
 }
 
 /// The end of a run that a person wanted to hold or to stop.

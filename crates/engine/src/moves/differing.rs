@@ -45,7 +45,7 @@ impl Beside {
         let there = session.normalised_rows(&written.fields, there).await?;
         let columns: Vec<ArrayRef> =
             written.key.iter().map(|place| there.rows.column(*place).clone()).collect();
-        let keys = KeyColumns::of(&columns)?;
+        let keys = KeyColumns::of_target(written.key_fields(), &columns)?;
         let places = (0..there.count()).map(|row| (keys.key(row), row)).collect();
         Ok(Self { there, places })
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_model::moves::{Field, ValueType};
+use dunlin_model::moves::{Field, GuessedColumn, ValueType};
 use serde::{Deserialize, Serialize};
 
 use super::pack::StoredPack;
@@ -91,6 +91,9 @@ pub(super) struct Fixed {
     namespaces: BTreeMap<String, OldRows>,
     #[serde(default)]
     rules: BTreeMap<String, Way>,
+    /// What columns of files hold that nobody declared: another guess would change every row.
+    #[serde(default)]
+    pub(super) guessed: Vec<GuessedColumn>,
 }
 
 fn part(field: &Field) -> (String, String) {
@@ -137,6 +140,7 @@ pub(super) async fn fix(
     plan: &MovePlan,
     target: &mut dyn MoveTarget,
 ) -> Result<Vec<Stored>, TargetError> {
+    state.fixed.guessed.clone_from(&plan.guessed);
     namespaces(&mut state.fixed, plan, target).await?;
     let mut emptied = Vec::new();
     for rule in &plan.rules {

@@ -4,9 +4,8 @@ use dunlin_model::{Lease, LeaseHolder, Resource};
 
 use super::look::never_ran;
 use super::ports::{LedgerUse, MoveTarget};
-use super::run::{MoveJob, release};
+use super::run::{Held, MoveJob, lease_of};
 use super::state::{AREA, MoveState};
-use crate::leases::acquire;
 use crate::owner::is_known_dead;
 use crate::report::EngineError;
 use crate::{ErrorKind, Purpose, ReadRequest, TargetError};
@@ -66,34 +65,48 @@ fn nothing_else(name: &str, uses: LedgerUse, moves: &[String]) -> Result<(), Eng
     }
 }
 
-/// Drops the ledger of a finished move with everything in it. `before` is called when nothing is in
-/// the way any more and nobody else can write the ledger: where it says no, nothing is dropped, and
-/// the answer is `false`.
+/// Drops the ledger of a finished move with everything in it. `keep` is waited for once no other run can
+/// come any more: what is to be kept of the ledger is taken from it there. `before` is called when
+/// nothing is in the way and nobody else can write the ledger. Where one of them says no, nothing is
+/// dropped, and the answer is `false`.
 ///
 /// # Errors
 /// As [`may_forget`]; it is not finished, or not any more; its lease is held; others have a transaction
 /// open on the ledger.
 pub async fn forget(
     move_job: &MoveJob,
+    keep: impl AsyncFnOnce() -> bool,
+    before: impl FnOnce() -> bool,
+) -> Result<bool, EngineError> {
+    let held = lease_of(&move_job.job, &move_job.mapping.name).await?;
+    let done = if keep().await { forget_held(move_job, &held, before).await } else { Ok(false) };
+    if !matches!(done, Ok(true)) {
+        // Nobody gets at the lease while the ledger is held.
+        held.release().await;
+    }
+    done
+}
+
+/// Whatever was kept is all that there is: had somebody else held the lease since, its fence would not
+/// let this transaction begin.
+async fn forget_held(
+    move_job: &MoveJob,
+    held: &Held,
     before: impl FnOnce() -> bool,
 ) -> Result<bool, EngineError> {
     let (job, name) = (&move_job.job, &move_job.mapping.name);
-    let mut ledger = job.connect(Purpose::Run).await?;
-    let resource = Resource::Move(name.clone());
-    let lease = acquire(job, ledger.as_mut(), &resource, job.limits.lease_wait).await?;
     crate::failpoint("move.forgets");
     let mut target = move_job.target.move_target().await?;
-    target.begin(&lease, job.limits.lock_timeout).await?;
+    held.let_expire();
+    target.begin(&held.lease, job.limits.lock_timeout).await?;
     crate::failpoint("move.forgetting");
-    let done = match may_drop(target.as_mut(), &lease, name).await {
+    let done = match may_drop(target.as_mut(), &held.lease, name).await {
         Ok(()) if before() => target.drop_ledger().await.map(|()| true).map_err(EngineError::from),
         Ok(()) => Ok(false),
         Err(error) => Err(error),
     };
     if !matches!(done, Ok(true)) {
-        // Nobody gets at the lease while the ledger is held.
         let _ = target.rollback().await;
-        release(ledger.as_mut(), &lease).await;
     }
     done
 }

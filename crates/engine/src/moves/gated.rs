@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
+use dunlin_model::moves::{Catalogue, Field, FileMistake, GuessedColumn, Mapping, TableName};
 use tokio::sync::mpsc;
 
 use super::gate::Gate;
-use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
+use super::ports::{Batches, ColumnOf, Extract, Source, Spelling, UnreadRecords};
 use super::read_rows::ReadRows;
 use crate::TargetError;
 
@@ -35,6 +35,14 @@ impl Source for Gated {
         self.source.files(mapping)
     }
 
+    fn remember(&mut self, columns: &[GuessedColumn]) {
+        self.source.remember(columns);
+    }
+
+    fn guessed(&mut self) -> Vec<GuessedColumn> {
+        self.source.guessed()
+    }
+
     async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {
         self.source.unread(table).await
     }
@@ -52,6 +60,14 @@ impl Source for Gated {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         self.source.spelt_otherwise(spelling).await
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        self.source.compared(key, values).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -152,7 +152,7 @@ impl<'a> Matcher<'a> {
         let from = &self.matching.written;
         let values = keys_as_batch(from, asked.iter().map(|(_, natural)| natural))?;
         let (places, rows) = session.target.find(from, &values).await?;
-        let ids = KeyColumns::of(&[rows.column(0).clone()])?;
+        let ids = KeyColumns::of_target(from.fields.iter(), &[rows.column(0).clone()])?;
         let mut of: HashMap<u32, Vec<usize>> = HashMap::new();
         for (row, place) in places.into_iter().enumerate() {
             of.entry(place).or_default().push(row);
@@ -481,7 +481,8 @@ async fn gone(
     };
     let keys = keys_as_batch(&by_id, known.iter().map(|(_, _, id)| id))?;
     let there = session.target.fetch(&by_id, &keys, false).await?;
-    let there = KeyColumns::of(&[there.whole("the target's table")?.column(0).clone()])?;
+    let there = there.whole("the target's table")?;
+    let there = KeyColumns::of_target(by_id.key_fields(), &[there.column(0).clone()])?;
     let there: HashSet<RowKey> = (0..there.len()).map(|row| there.key(row)).collect();
     for (old, natural, id) in known {
         if there.contains(&id) {

@@ -50,6 +50,7 @@ mod recompute;
 mod rehearse;
 mod rejected;
 mod reload;
+mod repeatable;
 mod report;
 mod rights;
 mod row_hash;
@@ -90,9 +91,9 @@ pub use look::{export_ids, rejects, standing};
 pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
 pub use ports::{
-    Applied, Batches, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Extract,
-    LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure, SPELT_OTHERWISE,
-    Source, SourceConnector, Spelling, Stored, Unread, UnreadRecords, Written,
+    Applied, Batches, COMPARED, ColumnOf, Compiled, Compiler, EachSpec, ExpressionError,
+    Expressions, Extract, LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure,
+    SPELT_OTHERWISE, Source, SourceConnector, Spelling, Stored, Unread, UnreadRecords, Written,
 };
 pub use read_rows::{ReadRows, Unreadable};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};

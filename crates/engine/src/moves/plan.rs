@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dunlin_model::moves::{
-    Catalogue, Changed, Deleted, Each, Field, IdSpec, Mapping, Missing, MoveMode, OnRowError,
-    Relation, Rule, SourceSpec, TableName, Value,
+    Catalogue, Changed, Deleted, Each, Field, GuessedColumn, IdSpec, Mapping, Missing, MoveMode,
+    OnRowError, Relation, Rule, SourceSpec, TableName, Value,
 };
 use dunlin_model::{Diagnostic, Place};
 
@@ -120,6 +120,8 @@ pub struct MovePlan {
     pub(super) namespaces: Vec<Namespace>,
     /// In the order of their execution.
     pub(super) passes: Vec<Pass>,
+    /// What columns of files were taken to hold.
+    pub(super) guessed: Vec<GuessedColumn>,
 }
 
 /// Plans.
@@ -197,7 +199,7 @@ impl Planner<'_> {
             mapping.conflicts.changed_there = Changed::Overwrite;
             mapping.conflicts.deleted_there = Deleted::Restore;
         }
-        Some(MovePlan { mapping, sources, rules, namespaces, passes })
+        Some(MovePlan { mapping, sources, rules, namespaces, passes, guessed: Vec::new() })
     }
 
     /// How rows that a namespace's ids are of are found.

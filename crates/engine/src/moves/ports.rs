@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use dunlin_model::moves::{
-    Catalogue, Expression, Field, FileMistake, Mapping, OnRowError, TableName,
+    Catalogue, Expression, Field, FileMistake, GuessedColumn, Mapping, OnRowError, TableName,
 };
-use dunlin_model::{Lease, LeaseHolder};
+use dunlin_model::{Dialect, Lease, LeaseHolder};
 use tokio::sync::mpsc;
 
 use super::bare::BareTarget;
@@ -44,6 +44,11 @@ pub trait SourceConnector: Send + Sync {
         None
     }
 
+    /// In which SQL it answers queries; `None`: in none.
+    fn dialect(&self) -> Option<Dialect> {
+        None
+    }
+
     /// Opens it under one snapshot, to look only.
     async fn open(&self) -> Result<Box<dyn Source>, TargetError>;
 }
@@ -56,6 +61,10 @@ impl<T: MoveConnector> SourceConnector for T {
 
     fn file(&self) -> Option<PathBuf> {
         MoveConnector::file(self)
+    }
+
+    fn dialect(&self) -> Option<Dialect> {
+        Some(Connector::dialect(self))
     }
 
     async fn open(&self) -> Result<Box<dyn Source>, TargetError> {
@@ -104,6 +113,21 @@ pub struct Spelling {
     pub column: String,
 }
 
+/// A column of a table, or of a query.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ColumnOf {
+    /// The table; for a query, the name it goes by.
+    pub table: TableName,
+    /// The query, where it is one.
+    pub query: Option<String>,
+    /// Its name.
+    pub column: String,
+}
+
+/// What the query that [`Source::compared`] gives calls its columns: a value, and what stands for all
+/// that are the same.
+pub const COMPARED: [&str; 2] = ["dunlin_value", "dunlin_same"];
+
 /// What the query that [`Source::spelt_otherwise`] gives calls its one column, a number.
 pub const SPELT_OTHERWISE: &str = "dunlin_rows";
 
@@ -138,6 +162,17 @@ pub trait Source: Send {
         Ok(false)
     }
 
+    /// Tells it, after `files`, what an earlier run took columns to hold that nobody declared: they hold
+    /// the same now, whatever most of their records have by now.
+    fn remember(&mut self, columns: &[GuessedColumn]) {
+        let _ = columns;
+    }
+
+    /// What it takes such columns to hold, once it has told its tables.
+    fn guessed(&mut self) -> Vec<GuessedColumn> {
+        Vec::new()
+    }
+
     /// The records of a table that were no rows, once it has been read.
     async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {
         let _ = table;
@@ -157,6 +192,18 @@ pub trait Source: Send {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         let _ = spelling;
+        Ok(None)
+    }
+
+    /// How texts are looked up as the database compares them: by a query that gives each of `values`
+    /// together with a text that is one for all of them that the database, by the rules of `key`, takes
+    /// for the same value of `key`; NULL where that has none. `None`: it compares bytes, or nobody can tell.
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        let _ = (key, values);
         Ok(None)
     }
 
@@ -180,6 +227,13 @@ pub struct Written {
     pub key: Vec<usize>,
     /// Whether the table's own triggers fire.
     pub triggers: bool,
+}
+
+impl Written {
+    /// The key's columns.
+    pub(super) fn key_fields(&self) -> impl Iterator<Item = &Field> {
+        self.key.iter().map(|place| &self.fields[*place])
+    }
 }
 
 /// What became of rows that were to be written. Numbers are places in the batch.

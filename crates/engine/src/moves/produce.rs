@@ -104,7 +104,7 @@ pub(super) fn deciding_keys(
     let columns: Option<Vec<ArrayRef>> =
         rule.written.key.iter().map(|place| making.columns[*place].clone()).collect();
     let Some(columns) = columns else { return Ok(vec![None; making.old.len()]) };
-    let new = KeyColumns::of(&columns)?;
+    let new = KeyColumns::of_target(rule.written.key_fields(), &columns)?;
     let rows = making.keep.iter().enumerate();
     Ok(rows.map(|(row, keep)| keep.then(|| (making.old.key(row), new.key(row)))).collect())
 }
@@ -302,7 +302,7 @@ impl<'a> Making<'a> {
         }
         let columns: Vec<ArrayRef> =
             self.rule.written.key.iter().map(|place| self.column(*place)).collect();
-        let new = KeyColumns::of(&columns)?;
+        let new = KeyColumns::of_target(self.rule.written.key_fields(), &columns)?;
         let mut buffer = Vec::new();
         let mut of_row: HashSet<u128> = HashSet::new();
         for row in 0..self.old.len() {

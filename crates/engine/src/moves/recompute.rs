@@ -77,7 +77,7 @@ pub(super) async fn each_produced(
 /// The keys of rows in the target.
 pub(super) fn keys_of(written: &Written, rows: &RecordBatch) -> Result<Vec<RowKey>, TargetError> {
     let columns: Vec<_> = written.key.iter().map(|place| rows.column(*place).clone()).collect();
-    let keys = KeyColumns::of(&columns)?;
+    let keys = KeyColumns::of_target(written.key_fields(), &columns)?;
     Ok((0..keys.len()).map(|row| keys.key(row)).collect())
 }
 

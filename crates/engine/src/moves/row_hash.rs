@@ -170,8 +170,7 @@ fn bytes(to: &mut Vec<u8>, value: &[u8]) {
 
 fn text(to: &mut Vec<u8>, of: &ValueType, value: &str) {
     match of {
-        ValueType::Numeric { .. } => bytes(to, plain_number(value).as_bytes()),
-        ValueType::Text { padded: true } => bytes(to, value.trim_end_matches(' ').as_bytes()),
+        of if is_filled(of) => bytes(to, without_filling(of, value).as_bytes()),
         ValueType::Json { binary: true } => {
             let before = to.len();
             if !json_bytes(to, value) {
@@ -180,6 +179,20 @@ fn text(to: &mut Vec<u8>, of: &ValueType, value: &str) {
             }
         }
         _ => bytes(to, value.as_bytes()),
+    }
+}
+
+/// Whether a column of that type fills its values up.
+pub(super) fn is_filled(of: &ValueType) -> bool {
+    matches!(of, ValueType::Numeric { .. } | ValueType::Text { padded: true })
+}
+
+/// A value's text without what its column fills it up with.
+pub(super) fn without_filling<'v>(of: &ValueType, value: &'v str) -> &'v str {
+    match of {
+        ValueType::Numeric { .. } => plain_number(value),
+        ValueType::Text { padded: true } => value.trim_end_matches(' '),
+        _ => value,
     }
 }
 

@@ -20,6 +20,7 @@ use super::look::never_ran;
 use super::look_up;
 use super::plan::{MovePlan, PlannedSource, plan, source_spec};
 use super::ports::{Compiler, MoveConnector, MoveTarget, Source, SourceConnector};
+use super::repeatable::repeatable;
 use super::report::MoveReport;
 use super::rights;
 use super::session::Session;
@@ -136,8 +137,14 @@ pub(super) async fn planned(
     source: &mut dyn Source,
     target: &mut dyn MoveTarget,
 ) -> Result<(MovePlan, Vec<Diagnostic>), EngineError> {
-    reads_files(&move_job.mapping, source).map_err(EngineError::Refused)?;
+    if reads_files(&move_job.mapping, source).map_err(EngineError::Refused)? {
+        let stored = target.stored(&move_job.mapping.name, AREA, 0, 1).await?;
+        if let Some(stored) = stored.first() {
+            source.remember(&MoveState::read(stored)?.fixed.guessed);
+        }
+    }
     one_file(move_job)?;
+    repeatable(move_job)?;
     let from = source_catalogue(&move_job.mapping, source).await?;
     let to = target.catalogue().await?;
     let mapping = &with_names_of(&move_job.mapping, &from, &to);
@@ -150,7 +157,10 @@ pub(super) async fn planned(
     }
     let planned = plan(mapping, &from, &to, move_job.compiler.as_ref());
     match planned {
-        Ok(plan) if errors.is_empty() => Ok((plan, warnings)),
+        Ok(mut plan) if errors.is_empty() => {
+            plan.guessed = source.guessed();
+            Ok((plan, warnings))
+        }
         Ok(_) => Err(EngineError::Refused(errors)),
         Err(more) => {
             let mut all = errors;
@@ -198,14 +208,15 @@ fn with_names_of(mapping: &Mapping, from: &Catalogue, to: &Catalogue) -> Mapping
     mapping
 }
 
-/// Tells a folder of files how it is read; refuses what means something for files only.
-fn reads_files(mapping: &Mapping, source: &mut dyn Source) -> Result<(), Vec<Diagnostic>> {
+/// Tells a folder of files how it is read, and whether it is one; refuses what means something for
+/// files only.
+fn reads_files(mapping: &Mapping, source: &mut dyn Source) -> Result<bool, Vec<Diagnostic>> {
     let place = |line| dunlin_model::Place::line(mapping.file.clone(), line);
     match source.files(mapping) {
-        Ok(true) => Ok(()),
+        Ok(true) => Ok(true),
         Ok(false) => {
             let found = said_of_files(mapping);
-            if found.is_empty() { Ok(()) } else { Err(found) }
+            if found.is_empty() { Ok(false) } else { Err(found) }
         }
         Err(mistakes) => Err(mistakes
             .into_iter()
@@ -508,6 +519,11 @@ pub(super) async fn lease_of(job: &Job, name: &str) -> Result<Held, EngineError>
 }
 
 impl Held {
+    /// Extends it no more.
+    pub(super) fn let_expire(&self) {
+        self.heartbeat.remove(&self.lease.resource);
+    }
+
     /// Gives it back.
     pub(super) async fn release(mut self) {
         self.heartbeat.remove(&self.lease.resource);

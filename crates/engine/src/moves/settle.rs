@@ -144,7 +144,7 @@ async fn keys_there(
         let values = key_batch(rule, some.iter().copied())?;
         let (places, found) = session.target.find(&only, &values).await?;
         let found = session.normalise(&only.fields, found).await?;
-        let found = KeyColumns::of(found.columns())?;
+        let found = KeyColumns::of_target(only.key_fields(), found.columns())?;
         let mut there = vec![None; some.len()];
         for (row, place) in places.into_iter().enumerate() {
             there[place as usize] = Some(found.key(row));

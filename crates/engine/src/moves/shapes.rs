@@ -127,7 +127,7 @@ impl Shapes {
             let hashes = found.hashes(&written.fields)?;
             let columns: Vec<_> =
                 written.key.iter().map(|place| found.rows.column(*place).clone()).collect();
-            let new = KeyColumns::of(&columns)?;
+            let new = KeyColumns::of_target(written.key_fields(), &columns)?;
             for (row, hash) in hashes.into_iter().enumerate() {
                 there.insert(new.key(row), shape.map(|_| hash));
             }

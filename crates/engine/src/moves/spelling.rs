@@ -10,7 +10,7 @@ use dunlin_model::moves::{Field, Missing, NewReference, Numbering, TableName, Va
 use dunlin_model::{Diagnostic, Place, Severity};
 
 use super::columns::read_all;
-use super::plan::{MovePlan, PlannedRule, PlannedSource};
+use super::plan::{MovePlan, PlannedRule, PlannedSource, source_spec};
 use super::ports::{Extract, SPELT_OTHERWISE, Source, Spelling};
 use crate::TargetError;
 use crate::report::EngineError;
@@ -45,6 +45,9 @@ async fn look_at(
 ) -> Result<Option<Diagnostic>, TargetError> {
     let Some((to, key)) = referred_to(plan, reference) else { return Ok(None) };
     let from = &plan.sources[rule.source];
+    if is_key_looked_up(plan, from, (to, key), &reference.of.text) {
+        return Ok(None);
+    }
     let column = column_of(plan, from, &reference.of.text);
     let spelling = Spelling {
         to: to.relation.name.clone(),
@@ -69,15 +72,17 @@ async fn look_at(
     if rows == 0 {
         return Ok(None);
     }
+    let refer = if rows == 1 { "row of" } else { "rows of" };
+    let verb = if rows == 1 { "refers" } else { "refer" };
     let message = format!(
-        "{rows} rows of `{}` refer to `{}` by a text that `{}.{}` spells otherwise: `{}` takes them \
+        "{rows} {refer} `{}` {verb} to `{}` by a text that `{}.{}` spells otherwise: `{}` takes them \
          for the same, and a move, which compares bytes, for missing",
         from.name, to.name, to.name, key.name, plan.mapping.source.value
     );
     let help = format!(
-        "have the database give the key's spelling: under [from.{from}], query = \"SELECT f.*, k.{key} \
-         AS {column}_key FROM {from} AS f LEFT JOIN {to} AS k ON k.{key} = f.{column}\" with a key, and \
-         of = \"{column}_key\"; or write missing = \"error\", which rejects such rows alone",
+        "take the key's own spelling: under [from.{from}], look_up.{column}_key = {{ in = \"{to}\", \
+         of = \"{column}\", by = \"{key}\", take = \"{key}\" }}, and of = \"{column}_key\"; or write \
+         missing = \"error\", which rejects such rows alone",
         from = from.name,
         key = key.name,
         to = to.name,
@@ -104,11 +109,31 @@ fn is_text(field: &Field) -> bool {
     matches!(field.value_type, ValueType::Text { .. })
 }
 
+/// Whether an expression is a look-up that takes this very key: then it gives the key's own spelling.
+fn is_key_looked_up(
+    plan: &MovePlan,
+    from: &PlannedSource,
+    (to, key): (&PlannedSource, &Field),
+    text: &str,
+) -> bool {
+    let spec = plan.mapping.sources.iter().find(|spec| spec.name == from.name);
+    let mut look_ups = spec.into_iter().flat_map(|spec| &spec.look_ups);
+    look_ups.any(|one| {
+        one.name == named(text)
+            && one.taken() == key.name
+            && source_spec(&plan.mapping, &one.within).relation() == to.relation.name
+    })
+}
+
+/// A name, without the quotes that it may stand in.
+fn named(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
 /// The column that an expression names, if it does nothing else.
 fn column_of<'p>(plan: &MovePlan, from: &'p PlannedSource, text: &str) -> Option<&'p str> {
-    let text = text.trim();
-    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    let field = from.relation.field(quoted.unwrap_or(text)).filter(|field| is_text(field))?;
+    let field = from.relation.field(named(text)).filter(|field| is_text(field))?;
     let spec = plan.mapping.sources.iter().find(|spec| spec.name == from.name);
     // What is looked up elsewhere is no column that the database knows.
     let is_looked_up =

@@ -1,10 +1,10 @@
 //! A source whose errors say that they are the source's: a run speaks with two databases.
 
 use async_trait::async_trait;
-use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, TableName};
+use dunlin_model::moves::{Catalogue, Field, FileMistake, GuessedColumn, Mapping, TableName};
 
 use super::look_up::Looking;
-use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
+use super::ports::{Batches, ColumnOf, Extract, Source, Spelling, UnreadRecords};
 use super::run::{MoveJob, SOURCE_NOTE};
 use crate::TargetError;
 
@@ -29,6 +29,14 @@ impl Source for ToldSource {
         self.0.files(mapping)
     }
 
+    fn remember(&mut self, columns: &[GuessedColumn]) {
+        self.0.remember(columns);
+    }
+
+    fn guessed(&mut self) -> Vec<GuessedColumn> {
+        self.0.guessed()
+    }
+
     async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {
         self.0.unread(table).await.map_err(told)
     }
@@ -46,6 +54,14 @@ impl Source for ToldSource {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         self.0.spelt_otherwise(spelling).await.map_err(told)
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        self.0.compared(key, values).await.map_err(told)
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

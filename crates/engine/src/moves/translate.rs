@@ -14,6 +14,7 @@ use super::key::{KeyColumns, Part, RowKey, columns_of};
 use super::key_set::{KeyMap, KeySet, key_hash};
 use super::matching::Matched;
 use super::plan::Namespace;
+use super::row_hash::{is_filled, without_filling};
 use super::spill::{Room, Runs};
 use crate::{ErrorKind, TargetError};
 
@@ -251,6 +252,11 @@ fn kept(field: &Field, old: &RowKey) -> Option<RowKey> {
         }
         ([Part::Number(number)], ValueType::Int32) => {
             i32::try_from(*number).ok().map(|_| old.clone())
+        }
+        // As keys in the target are told apart.
+        ([Part::Bytes(text)], of) if is_filled(of) => {
+            let text = without_filling(of, std::str::from_utf8(text).ok()?);
+            Some(RowKey(vec![Part::Bytes(text.as_bytes().into())]))
         }
         ([_], _) => Some(old.clone()),
         _ => None,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
-    Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
+    Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 use crate::TargetError;
@@ -313,9 +313,9 @@ pub trait Chunks: Send {
         record: &BackfillRecord,
     ) -> Result<Intent, TargetError>;
 
-    /// Writes what a person wants; `None` in `workers` and `rate` leaves what is there. Needs no
-    /// lease. `false`: the ledger has no such backfill.
-    async fn wish(&mut self, of: &Resource, intent: &Intent) -> Result<bool, TargetError>;
+    /// Writes what a person wants, and that alone. Needs no lease. `false`: the ledger has no such
+    /// backfill.
+    async fn wish(&mut self, of: &Resource, change: &IntentChange) -> Result<bool, TargetError>;
 
     /// Cuts a segment in two in one transaction: `left` (with its new `hi`) keeps its number, where
     /// the ledger's row stands at `left.upto` and ends at `right.hi`; `right` is new. `false`: it

@@ -182,6 +182,27 @@ pub struct Intent {
     pub rate: Option<u64>,
 }
 
+/// What a person changes of an [`Intent`]; `None` leaves what is there, also what somebody else changes
+/// at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IntentChange {
+    /// Whether it is to go on.
+    pub wish: Option<Wish>,
+    /// Who wishes so: noted together with the wish.
+    pub by: Option<String>,
+    /// How many workers.
+    pub workers: Option<u32>,
+    /// How many rows a second; 0 lifts the limit.
+    pub rate: Option<u64>,
+}
+
+impl From<Intent> for IntentChange {
+    fn from(intent: Intent) -> Self {
+        let Intent { wish, by, workers, rate } = intent;
+        Self { wish: Some(wish), by, workers, rate }
+    }
+}
+
 /// A worker's share of a table's keys: fence and checkpoint in one ledger row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Segment {

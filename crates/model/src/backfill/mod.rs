@@ -7,7 +7,9 @@ mod rows;
 mod table;
 
 pub use finder::Finder;
-pub use job::{Backfill, BackfillRecord, BackfillState, Capture, Intent, Phase, Segment, Wish};
+pub use job::{
+    Backfill, BackfillRecord, BackfillState, Capture, Intent, IntentChange, Phase, Segment, Wish,
+};
 pub use key::{Bound, Key, KeyColumn, KeyRange};
 pub use rows::{Row, RowChange};
 pub use table::{Access, Column, Index, IndexColumn, Table, TableKind, ValueForm};

@@ -1,6 +1,6 @@
 //! How files are read as tables, as a mapping says it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{TableName, ValueType};
 
@@ -205,6 +205,17 @@ pub struct FileGuess {
     pub key: Vec<String>,
     /// What its columns hold, where that isn't text.
     pub types: Vec<DeclaredType>,
+}
+
+/// What a file's column was taken to hold, where nobody declared it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuessedColumn {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// What it holds, as its type is called.
+    pub holds: String,
 }
 
 /// Something that a mapping says of files and that does not fit them.

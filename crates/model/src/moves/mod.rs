@@ -9,6 +9,7 @@ pub use catalogue::{
 };
 pub use files::{
     DeclaredType, ENCODINGS, FILE_TYPES, FileGuess, FileMistake, FileOptions, FileType,
+    GuessedColumn,
 };
 pub use mapping::{
     Changed, Conflicts, Deleted, Duplicates, Each, Expression, Gone, IdKind, IdSpec, LeaveOut,

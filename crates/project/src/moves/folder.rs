@@ -17,6 +17,9 @@ pub const FOLDER: &str = "moves";
 /// What one mapping may hold: a thousand tables need less than half of it.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Characters of a mapping's name: ledgers keep 64 of `move/NAME`.
+const NAME_CHARS_MAX: usize = 59;
+
 /// Reads `moves/NAME.toml` below a project's root.
 ///
 /// # Errors
@@ -26,6 +29,12 @@ pub fn read_mapping(root: &Path, name: &str) -> Result<Mapping, Vec<Diagnostic>>
         return Err(vec![
             Diagnostic::error("wrong-name", format!("`{name}` is no name of a mapping"))
                 .help("a name has letters, digits, `-` and `_`; its file is moves/NAME.toml"),
+        ]);
+    }
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(vec![
+            Diagnostic::error("wrong-name", format!("`{name}` is too long for a mapping's name"))
+                .help(format!("at most {NAME_CHARS_MAX} characters fit the ledger")),
         ]);
     }
     let file = PathBuf::from(FOLDER).join(format!("{name}.toml"));

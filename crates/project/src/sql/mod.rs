@@ -18,6 +18,7 @@ mod reach;
 mod split;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use std::path::Path;
 
@@ -31,6 +32,7 @@ pub(crate) use self::chunked::{
 pub(crate) use self::facts::{Deed, Destroyers};
 pub use self::facts::{Lost, asks_of_previous, lost};
 pub use self::split::{Piece, split};
+pub use self::variables::user_variable;
 
 /// The largest file that is read. Offsets are kept in 32 bits, and a file is held in memory.
 pub const FILE_BYTES_MAX: usize = 1 << 30;

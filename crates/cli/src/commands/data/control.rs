@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dunlin::engine::backfill::intend;
 use dunlin::engine::events::Silent;
 use dunlin::engine::standing::look;
-use dunlin::model::{BackfillRecord, BackfillState, Intent, Version, Wish};
+use dunlin::model::{BackfillRecord, BackfillState, IntentChange, Version, Wish};
 use serde_json::json;
 
 use super::{known, name_of, views};
@@ -35,7 +35,7 @@ pub(super) async fn wish(
                 help: format!("`data resume {version}` takes the cancelling back"),
             });
         }
-        Ok((wish, Tempo::default()))
+        Ok((Some(wish), Tempo::default()))
     })
     .await
 }
@@ -43,20 +43,21 @@ pub(super) async fn wish(
 /// Changes how fast it goes; whether it goes stays as it is.
 pub(super) async fn set(context: &Context, args: &DataSetArgs) -> Result<Exit, CliError> {
     let settings = Tempo::parse(&args.settings)?;
-    change(context, args.version, "data set", |record| Ok((record.intent.wish, settings))).await
+    change(context, args.version, "data set", |_| Ok((None, settings))).await
 }
 
 async fn change(
     context: &Context,
     version: Version,
     command: &str,
-    wanted: impl FnOnce(&BackfillRecord) -> Result<(Wish, Tempo), CliError>,
+    wanted: impl FnOnce(&BackfillRecord) -> Result<(Option<Wish>, Tempo), CliError>,
 ) -> Result<Exit, CliError> {
     let database = context.only_database(command)?;
     let job = context.job(database, command, Arc::new(Silent))?;
     let failed = |error| engine_error(&job.database, error);
     let (record, segments) = known(context, &job, version).await?;
-    let (wish, settings) = wanted(&record)?;
+    let (wished, settings) = wanted(&record)?;
+    let wish = wished.unwrap_or(record.intent.wish);
     let over = matches!(record.state, BackfillState::Done | BackfillState::Undone);
     if over && (wish != Wish::Run || settings != Tempo::default()) {
         return Err(CliError::NoSuch {
@@ -71,8 +72,12 @@ async fn change(
             ),
         });
     }
-    let intent =
-        Intent { wish, by: Some(context.person()), workers: settings.workers, rate: settings.rate };
+    let intent = IntentChange {
+        wish: wished,
+        by: Some(context.person()),
+        workers: settings.workers,
+        rate: settings.rate,
+    };
     if !intend(&job, version, &intent).await.map_err(failed)? {
         // Gone since we looked.
         return Err(known(context, &job, version).await.err().unwrap_or_else(|| {
@@ -86,8 +91,10 @@ async fn change(
     let worker = views::worker(&leases, version);
     if context.global.json {
         let mut view = views::view(&job, record, &segments, &leases, false);
-        view.record.intent.wish = wish;
-        view.record.intent.by.clone_from(&intent.by);
+        if wished.is_some() {
+            view.record.intent.wish = wish;
+            view.record.intent.by.clone_from(&intent.by);
+        }
         view.record.intent.workers = intent.workers.or(view.record.intent.workers);
         view.record.intent.rate = intent.rate.or(view.record.intent.rate);
         render::json(&json!({

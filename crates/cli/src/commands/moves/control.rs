@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dunlin::engine::events::Silent;
 use dunlin::engine::moves::{self, UnderWay};
-use dunlin::model::{Intent, Wish};
+use dunlin::model::{IntentChange, Wish};
 use serde_json::json;
 
 use super::{Opened, open};
@@ -35,16 +35,16 @@ pub(super) async fn wish(context: &Context, name: &str, wish: Wish) -> Result<Ex
         Wish::Pause => "is to pause",
         Wish::Cancel => "is to stop; what is written stays",
     };
-    change(context, &opened, name, wish, Tempo::default(), told).await
+    change(context, &opened, name, Some(wish), Tempo::default(), told).await
 }
 
 /// Changes how fast it goes; whether it goes stays as it is.
 pub(super) async fn set(context: &Context, args: &MoveSetArgs) -> Result<Exit, CliError> {
     let tempo = Tempo::parse(&args.settings)?;
     let opened = open(context, &args.name, "move set", Arc::new(Silent))?;
-    let wish = known(&opened, &args.name).await?.record.intent.wish;
+    known(&opened, &args.name).await?;
     let told = format!("is to run with {}", tempo.told());
-    change(context, &opened, &args.name, wish, tempo, &told).await
+    change(context, &opened, &args.name, None, tempo, &told).await
 }
 
 async fn known(opened: &Opened, name: &str) -> Result<UnderWay, CliError> {
@@ -60,14 +60,14 @@ async fn change(
     context: &Context,
     opened: &Opened,
     name: &str,
-    wish: Wish,
+    wish: Option<Wish>,
     tempo: Tempo,
     told: &str,
 ) -> Result<Exit, CliError> {
     let Tempo { workers, rate } = tempo;
-    let intent = Intent { wish, by: Some(context.person()), workers, rate };
+    let wanted = IntentChange { wish, by: Some(context.person()), workers, rate };
     let job = &opened.job.job;
-    moves::intend(job, name, &intent).await.map_err(|error| opened.error(error))?;
+    moves::intend(job, name, &wanted).await.map_err(|error| opened.error(error))?;
     let UnderWay { record, holder } = known(opened, name).await?;
     if context.global.json {
         render::json(&json!({
@@ -83,7 +83,7 @@ async fn change(
         )),
         None => {
             render::line(&format!("{name} {told}; nobody is at work on it"));
-            if wish != Wish::Run {
+            if record.intent.wish != Wish::Run {
                 render::line(&format!("  it does not run until `dunlin move resume {name}`"));
             }
         }

@@ -10,7 +10,7 @@ use dunlin::engine::events::Silent;
 use dunlin::engine::moves;
 use serde_json::json;
 
-use super::{ids, open, run};
+use super::{Opened, ids, open, run};
 use crate::args::MoveFinishArgs;
 use crate::commands::rollback::confirm;
 use crate::context::Context;
@@ -36,14 +36,13 @@ pub(super) async fn run(context: &Context, args: &MoveFinishArgs) -> Result<Exit
             return Ok(exit);
         }
     }
-    if let Some(folder) = &args.export_ids {
-        fs::create_dir_all(folder).map_err(|error| CliError::file("make", folder, &error))?;
-        for spec in &opened.job.mapping.ids {
-            let file = folder.join(format!("{}.csv", spec.name));
-            ids::export(context, name, &spec.name, Some(&file)).await?;
-            render::line(&format!("  ids of {} -> {}", spec.name, file.display()));
+    let mut kept = Ok(());
+    let keep = async || {
+        if let Some(folder) = &args.export_ids {
+            kept = export_ids(context, &opened, folder).await;
         }
-    }
+        kept.is_ok()
+    };
     let mut marked = Ok(());
     let before = || {
         if opened.job.mapping.finished.is_none() {
@@ -52,7 +51,8 @@ pub(super) async fn run(context: &Context, args: &MoveFinishArgs) -> Result<Exit
         }
         marked.is_ok()
     };
-    let gone = moves::forget(&opened.job, before).await;
+    let gone = moves::forget(&opened.job, keep, before).await;
+    kept?;
     marked?;
     gone.map_err(|error| opened.broken_off(error))?;
     let file = opened.job.mapping.file.display();
@@ -64,6 +64,19 @@ pub(super) async fn run(context: &Context, args: &MoveFinishArgs) -> Result<Exit
         "  {file} says now that it is finished: take that file to wherever the move runs, for the database can't refuse a run any more"
     ));
     Ok(Exit::Done)
+}
+
+/// A file of each namespace's ids, on the disk: there is no other copy of them once the ledger is gone.
+async fn export_ids(context: &Context, opened: &Opened, folder: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(folder).map_err(|error| CliError::file("make", folder, &error))?;
+    for spec in &opened.job.mapping.ids {
+        let file = folder.join(format!("{}.csv", spec.name));
+        ids::export(context, &opened.job.mapping.name, &spec.name, Some(&file)).await?;
+        let synced = fs::File::open(&file).and_then(|file| file.sync_all());
+        synced.map_err(|error| CliError::file("write", &file, &error))?;
+        render::line(&format!("  ids of {} -> {}", spec.name, file.display()));
+    }
+    Ok(())
 }
 
 /// Writes into the mapping that it is finished: as a whole, or not at all.

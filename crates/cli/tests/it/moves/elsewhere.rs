@@ -321,6 +321,74 @@ fn whose_rows_they_are(product: Product) {
     assert_eq!(pair.new_one("SELECT k, v FROM k ORDER BY v"), "X|1\ny|2");
 }
 
+/// Keys that are read in another spelling than they were written in: with blanks, or zeros, at their end.
+fn absent_rows_are_known_by_keys_of_any_form(product: Product) {
+    let mapping = r#"source = "old"
+target = "app"
+
+[ids]
+p = "derived"
+c = "keep"
+
+[into.person]
+from  = "p"
+makes = "p"
+set.n = "n"
+
+[into.country]
+from  = "k"
+makes = "c"
+set.v = "v"
+
+[into.rate]
+from = "o"
+set.at   = "id / 4.0"
+set.who  = { new = "p", of = "p", missing = "null" }
+set.land = { new = "c", of = "k", missing = "null" }
+
+[into.visit]
+from = "o"
+set.id  = "id"
+set.who = { new = "p", of = "p", missing = "leave out" }
+"#;
+    let pair = Pair::new(product, "forms", mapping);
+    pair.old(PEOPLE);
+    pair.old("ALTER TABLE o ADD k varchar(20)");
+    pair.new_one(
+        "CREATE TABLE person (id char(40) PRIMARY KEY, n varchar(20));
+         CREATE TABLE country (id char(5) PRIMARY KEY, v varchar(20));
+         CREATE TABLE rate (at decimal(9, 3) PRIMARY KEY, who char(40), land char(5));
+         CREATE TABLE visit (id integer PRIMARY KEY, who char(40) NOT NULL);",
+    );
+    pair.run("move run library").exits(0);
+    pair.new_one("DELETE FROM person WHERE n = 'Bob'; DELETE FROM country WHERE id = 'y'");
+    pair.new_one("INSERT INTO country VALUES ('z', 'its own')");
+    pair.old("INSERT INTO k VALUES ('z', '3')");
+    pair.old("INSERT INTO o VALUES (2, 2, 'x'), (3, 3, 'y'), (4, 3, 'z'), (5, 1, 'x')");
+    for _ in 0..2 {
+        pair.run("move run library").exits(6);
+        let rates = "SELECT at, who IS NULL, land FROM rate ORDER BY at";
+        let rates = pair.new_one(rates).replace('t', "1").replace('f', "0").replace("    ", "");
+        assert_eq!(rates, "0.250|0|\n0.500|1|x\n0.750|0|\n1.000|0|\n1.250|0|x");
+        assert_eq!(pair.new_one("SELECT id FROM visit ORDER BY id"), "1\n3\n4\n5");
+        pair.run("move verify library").exits(6);
+    }
+    pair.new_one("DELETE FROM country WHERE id = 'z'");
+    pair.run("move run library").exits(0);
+    assert_eq!(pair.new_one("SELECT count(*) FROM rate WHERE land = 'z'"), "1");
+    pair.run("move verify library").exits(0);
+}
+
+#[test]
+fn absent_rows_are_known_on_postgres() {
+    absent_rows_are_known_by_keys_of_any_form(Product::Postgres);
+}
+
+#[test]
+fn absent_rows_are_known_on_mysql() {
+    absent_rows_are_known_by_keys_of_any_form(Product::Mysql);
+}
+
 #[test]
 fn whose_rows_they_are_on_postgres() {
     whose_rows_they_are(Product::Postgres);

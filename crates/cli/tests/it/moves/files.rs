@@ -113,6 +113,44 @@ fn night_after_night_from_files() {
     snapshot!("move_files", clinic.project, story(&runs));
 }
 
+/// A value that can't be read is its row's error where something uses it, and no other's: what the row
+/// became stays, and what is gone from the file is deleted all the same.
+#[test]
+fn one_bad_value_is_its_rows_error_where_it_is_used() {
+    let clinic = Clinic::new();
+    let typed = MAPPING
+        .replace("born = \"date\" }", "born = \"date\", age = \"int32\" }\nunused = [\"age\"]");
+    assert_ne!(typed, MAPPING);
+    clinic.project.write("moves/clinic.toml", &typed);
+    clinic.people(
+        "id;name;born;age\n1;Ada;1815-12-10;x\n2;Grace;1906-12-09;1\n3;Alan;1912-06-23;2\n",
+    );
+    clinic.run("move run clinic").exits(0);
+    assert_eq!(clinic.new_one("SELECT group_concat(name) FROM people"), "Ada,Grace,Alan");
+    clinic.people("id;name;born;age\n1;Augusta;1815-12-32;1\n2;Grace H.;1906-12-09;y\n");
+    let run = clinic.run("move run clinic").exits(6);
+    let rejects = clinic.run("move rejects clinic --csv").exits(0).stdout();
+    assert!(
+        rejects.contains("people,1,rejected,") && rejects.contains("holds no day"),
+        "{rejects}"
+    );
+    assert_eq!(
+        clinic.new_one("SELECT name, born FROM people ORDER BY id"),
+        "Ada|1815-12-10\nGrace H.|1906-12-09",
+        "{}",
+        run.all()
+    );
+    for mode in ["reload", "swap"] {
+        clinic.project.write("moves/clinic.toml", &format!("mode = \"{mode}\"\n{typed}"));
+        clinic.run("move run clinic").exits(6);
+        assert_eq!(clinic.new_one("SELECT group_concat(name) FROM people"), "Ada,Grace H.");
+    }
+    clinic.project.write("moves/clinic.toml", &typed);
+    clinic.people("id;name;born;age\n1;Augusta;1815-12-10;1\n2;Grace H.;1906-12-09;y\n");
+    clinic.run("move run clinic").exits(0);
+    assert_eq!(clinic.new_one("SELECT group_concat(name) FROM people"), "Augusta,Grace H.");
+}
+
 #[test]
 fn what_files_can_not_be_is_said() {
     let clinic = Clinic::new();
@@ -177,20 +215,21 @@ fn the_example_of_files_does_what_its_readme_says() {
     assert_eq!(
         select("SELECT id, name, email, born, balance FROM customers ORDER BY id"),
         "1|Zoë Größer|zoe@example.org||0.00\n\
+         2|Anna \"Anni\" Weiß|anna@example.org||-12.50\n\
          3|Müller, Jürgen|juergen@example.org|1975-02-28|1234.50\n\
          4|Gebr. Schäfer\r\nGmbH & Co. KG||1999-01-01|99.00\n\
          9|Renée Dupré|renee@example.org|1955-05-05|7.25"
     );
     assert_eq!(
         select("SELECT customer_id, total, note FROM orders ORDER BY ordered_at"),
-        "3|49.90|für Opa\n9|5.00|\n|12.50|"
+        "3|49.90|für Opa\n9|5.00|\n2|12.50|"
     );
     assert_eq!(select("SELECT count(*) FROM order_tags"), "3");
     let again = document(&run("move run shop --json").exits(6));
     let written =
         |rule: &Value| rule["inserted"].as_u64().unwrap() + rule["updated"].as_u64().unwrap();
     assert_eq!(again["rules"].as_array().unwrap().iter().map(written).sum::<u64>(), 0);
-    assert_eq!(again["sources"][0]["unread"], 4);
+    assert_eq!(again["sources"][0]["unread"], 3);
 }
 
 /// One record whose value is of another kind: it is converted, or rejected, and no other changes.
@@ -224,6 +263,47 @@ fn an_odd_record_changes_no_other() {
         assert_eq!(sql("SELECT * FROM t WHERE old < 6 ORDER BY old"), before, "{odd}");
     }
     assert_eq!(sql("SELECT v FROM t WHERE old > 5 ORDER BY old"), "6.50\ntrue");
+}
+
+/// What a column holds is settled by the first run: a night whose records have something else for the
+/// most part, or nothing at all, changes no row and no key.
+#[test]
+fn what_columns_hold_stays_from_night_to_night() {
+    let project = Project::empty();
+    project.write("dunlin.toml", CONFIGURATION);
+    let mapping = "source = \"old\"\ntarget = \"app\"\n[ids]\nx = \"derived\"\n\
+         [from.a]\nkey = \"id\"\n[into.t]\nfrom = \"a\"\nmakes = \"x\"\n\
+         set.old = \"CAST(id AS TEXT)\"\nset.half = \"CAST(n / 2 AS TEXT)\"\nset.w = \"w\"\n";
+    project.write("moves/m.toml", mapping);
+    let url = format!("sqlite://{}", project.path("new.db").display());
+    let sql = |sql: &str| run_sql(&url, sql).expect("the client can do it").trim_end().to_owned();
+    sql("CREATE TABLE t (id text PRIMARY KEY, old text, half text, w text)");
+    let night = |records: &str, code: i32| {
+        project.write("export/a.ndjson", records);
+        project.run_with("move run m", &[KEY]).exits(code)
+    };
+    let all = "SELECT old, half, w FROM t ORDER BY old";
+    night("{\"id\":1,\"n\":3,\"w\":\"a\"}\n{\"id\":2,\"n\":5,\"w\":\"b\"}\n", 0);
+    assert_eq!(sql(all), "1|1|a\n2|2|b");
+    let ids = sql("SELECT id FROM t ORDER BY old");
+    // Most are fractions now, or texts, or lists; and one number is larger than floating point is exact.
+    let odd = "{\"id\":1,\"n\":3,\"w\":1}\n{\"id\":2,\"n\":5.5,\"w\":2.50}\n\
+               {\"id\":3,\"n\":7.5,\"w\":3}\n{\"id\":9007199254740993,\"n\":9007199254740993}\n\
+               {\"id\":\"x\",\"n\":2}\n{\"id\":1.0,\"n\":2}\n{\"id\":2.0,\"n\":2}\n";
+    let ran = night(odd, 6);
+    let rejects = project.run_with("move rejects m --csv", &[KEY]).exits(0).stdout();
+    assert_eq!(sql(all), "1|1|1\n2|2|b\n9007199254740993|4503599627370496|", "{}", ran.all());
+    for word in ["t,2,rejected", "t,3,rejected", "a.ndjson:5,rejected", "a.ndjson:6,rejected"] {
+        assert!(rejects.contains(word), "{word}: {rejects}");
+    }
+    // Nobody has `w` tonight: that is NULL, and no unknown column.
+    night("{\"id\":1,\"n\":3}\n{\"id\":2,\"n\":5}\n", 0);
+    assert_eq!(sql(all), "1|1|\n2|2|");
+    assert_eq!(sql("SELECT id FROM t ORDER BY old"), ids);
+    // The mapping goes before it.
+    project.write("moves/m.toml", &mapping.replace("[into", "types = { n = \"decimal\" }\n[into"));
+    night(odd, 6);
+    assert_eq!(sql("SELECT round(half, 2) FROM t WHERE old = '2'"), "2.75");
 }
 
 /// A run speaks with two databases: which one an error is about is told, and a file by its name.

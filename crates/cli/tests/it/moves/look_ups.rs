@@ -116,6 +116,124 @@ fn values_of_other_tables_are_found_sqlite() {
     values_of_other_tables_are_found(servers::sqlite("look_ups"));
 }
 
+const PARTS_MAPPING: &str = r#"source = "old"
+target = "app"
+
+[from.parts]
+look_up.state = { in = "makers", of = "maker", by = "code", take = "country" }
+look_up.land  = { in = "countries", of = "state", by = "code", take = "name" }
+look_up.cents = { in = "prices", of = ["state", "kind"], by = ["land", "kind"], take = "cents" }
+
+[into.parts]
+from = "parts"
+set.id    = "id"
+set.maker = "state"
+set.land  = "land"
+set.cents = "cents"
+"#;
+
+/// What is equal is what the source's own join takes for equal, through several look-ups and in keys of
+/// several columns.
+fn as_the_source_compares(old: TestDatabase, text: &str, join: &str) {
+    let shop = Shop::new(old);
+    shop.old(&format!(
+        "CREATE TABLE makers (code {text} NOT NULL, country varchar(9), PRIMARY KEY (code));
+         INSERT INTO makers VALUES ('Acme', 'de'), ('bolt', 'DE'), ('Cog', 'fr'), ('Dyn', 'xx');
+         DROP TABLE prices;
+         CREATE TABLE prices (land {text} NOT NULL, kind integer NOT NULL, cents integer,
+           PRIMARY KEY (land, kind));
+         INSERT INTO prices VALUES ('DE', 1, 100), ('fr', 1, 200), ('Fr', 2, 250);
+         CREATE TABLE parts (id integer PRIMARY KEY, maker varchar(9), kind integer);
+         INSERT INTO parts VALUES (1, 'acme', 1), (2, 'ACME', 2), (3, 'Bolt', 1), (4, 'COG', 2),
+           (5, 'cog', 1), (6, 'cogs', 1), (7, NULL, 1), (8, 'Dyn ', 1), (9, 'Acme', 1), (10, '', 1);"
+    ));
+    shop.old(&format!(
+        "DROP TABLE countries; CREATE TABLE countries (code {text} NOT NULL, name varchar(20));
+         INSERT INTO countries VALUES ('De', 'Germany'), ('FR', 'France'), ('dE', 'Germany');"
+    ));
+    shop.new_one(
+        "CREATE TABLE parts (id integer PRIMARY KEY, maker text, land text, cents integer)",
+    );
+    shop.project.write("moves/shop.toml", PARTS_MAPPING);
+    shop.run("move run shop").exits(0);
+    let found = shop.new_one("SELECT id, maker, land, cents FROM parts ORDER BY id");
+    let joined = shop.old.sql(&format!(
+        "SELECT DISTINCT p.id, m.country, c.name, r.cents FROM parts p {}
+         ORDER BY p.id",
+        join
+    ));
+    let joined = joined.expect("the client can do it").replace('\t', "|").replace("NULL", "");
+    assert_eq!(found, joined.trim_end());
+    assert!(found.contains("\n4|fr|France|250\n"), "{found}");
+    shop.run("move verify shop").exits(0);
+    // Two that are the same, and differ in what is taken.
+    shop.old("INSERT INTO countries VALUES ('fR', 'Frankreich')");
+    let run = shop.run("move run shop").exits(6);
+    assert!(run.stdout().contains("finds several rows with other values"), "{}", run.all());
+}
+
+const PARTS_JOIN: &str = "LEFT JOIN makers m ON m.code = p.maker \
+     LEFT JOIN countries c ON c.code = m.country \
+     LEFT JOIN prices r ON r.land = m.country AND r.kind = p.kind";
+
+#[test]
+fn look_ups_compare_as_mariadb_does() {
+    as_the_source_compares(servers::mysql().database("look_up_case"), "varchar(9)", PARTS_JOIN);
+}
+
+#[test]
+fn look_ups_compare_as_sqlite_does() {
+    let join = PARTS_JOIN.replace("p.maker", "p.maker COLLATE NOCASE");
+    as_the_source_compares(servers::sqlite("look_up_case"), "text COLLATE NOCASE", &join);
+}
+
+#[test]
+fn look_ups_compare_as_postgresql_does() {
+    let citext = servers::postgres().database("look_up_citext");
+    citext.sql("CREATE EXTENSION citext").expect("an extension");
+    let cast =
+        PARTS_JOIN.replace("p.maker", "p.maker::citext").replace("m.country", "m.country::citext");
+    as_the_source_compares(citext, "citext", &cast);
+    let collated = servers::postgres().database("look_up_collation");
+    collated
+        .sql("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        .expect("a collation");
+    as_the_source_compares(
+        collated,
+        "varchar(9) COLLATE nocase",
+        &PARTS_JOIN
+            .replace(" = p.maker", " = p.maker COLLATE nocase")
+            .replace(" = m.country", " = m.country COLLATE nocase"),
+    );
+}
+
+/// A `char(n)` is read without the blanks that fill it, and found by a text of the same letters.
+#[test]
+fn blanks_that_fill_a_column_find_nothing_else() {
+    for old in
+        [servers::postgres().database("look_up_char"), servers::mysql().database("look_up_char")]
+    {
+        let shop = Shop::new(old);
+        shop.old(
+            "CREATE TABLE units (code char(9) PRIMARY KEY, name varchar(9));
+             INSERT INTO units VALUES ('kg', 'kilogram'), ('m', 'metre');
+             CREATE TABLE parts (id integer PRIMARY KEY, unit varchar(9), short char(3));
+             INSERT INTO parts VALUES (1, 'kg', 'm'), (2, 'm', 'kg'), (3, 'l', 'l');",
+        );
+        shop.new_one("CREATE TABLE parts (id integer PRIMARY KEY, a text, b text)");
+        shop.project.write(
+            "moves/shop.toml",
+            "source = \"old\"\ntarget = \"app\"\n\n[from.parts]\n\
+             look_up.a = { in = \"units\", of = \"unit\", take = \"name\" }\n\
+             look_up.b = { in = \"units\", of = \"short\", take = \"name\" }\n\n\
+             [into.parts]\nfrom = \"parts\"\nset.id = \"id\"\nset.a = \"a\"\nset.b = \"b\"\n",
+        );
+        shop.run("move run shop").exits(0);
+        let parts = shop.new_one("SELECT * FROM parts ORDER BY id");
+        assert_eq!(parts, "1|kilogram|metre\n2|metre|kilogram\n3||");
+    }
+}
+
 /// More of them than there is memory for.
 #[test]
 fn many_values_go_to_files() {

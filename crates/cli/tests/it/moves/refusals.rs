@@ -85,6 +85,7 @@ fn a_wrong_query_is_told_with_its_line_by_mariadb() {
     wrong_query(&old, "SELECT id, v FROM nope");
     wrong_query(&old, "SELECT id, v FROM a WHERE v = ?");
     wrong_query(&old, "SELECT id, v FROM a WHERE v = :state");
+    wrong_query(&old, "SELECT @row := @row + 1 AS id, v FROM a, (SELECT @row := 0) AS start");
 }
 
 #[test]
@@ -234,16 +235,17 @@ fn spelt_otherwise(old: &TestDatabase, (to, from): (&str, &str), other: &str) {
     old.sql(&format!("INSERT INTO city VALUES (4, 'Paris', '{other}')")).expect("a row");
     for command in ["move plan library", "move run library", "move run library --dry-run"] {
         let words =
-            ["1 rows of `city`", "`country.code` spells otherwise", "LEFT JOIN country AS k"];
+            ["1 row of `city` refers", "`country.code` spells otherwise", "look_up.cc_key = {"];
         said(&run(command).exits(2), 13, &words);
     }
     assert_eq!(cities(), "1|Germany\n2|\n3|", "nothing was written");
     // What it proposes; and each row by itself.
-    let query = "[from.city]\nkey = \"id\"\nunused = [\"cc\"]\nquery = \"SELECT f.*, k.code AS cc_key FROM city \
-                 AS f LEFT JOIN country AS k ON k.code = f.cc\"\n";
-    let looked_up = mapping.replace("of = \"cc\"", "of = \"cc_key\"") + query;
+    let look_up = "[from.city]\nlook_up.cc_key = { in = \"country\", of = \"cc\", by = \"code\", \
+                   take = \"code\" }\n";
+    let looked_up = mapping.replace("of = \"cc\"", "of = \"cc_key\"") + look_up;
     project.write("moves/library.toml", &looked_up);
-    run("move run library").exits(0);
+    let ran = run("move run library").exits(0);
+    assert!(!ran.stderr().contains("otherwise than by its bytes"), "{}", ran.all());
     assert_eq!(cities(), "1|Germany\n2|\n3|\n4|France");
     project
         .write("moves/library.toml", &mapping.replace("missing = \"null\"", "missing = \"error\""));

@@ -82,12 +82,13 @@ async fn lines_of_ndjson_that_are_no_rows_are_told() {
     text.push_str("{\"id\": 7, \"n\": 7, \"n\": 8}\n{\"n\": 1}\n{\"id\": 1000002, \"n\"");
     let folder = Folder::with(&[("t.jsonl", text.as_bytes())]);
     let (rows, unread) = folder.read("t", "[from.t]\nkey = \"id\"\n").await;
-    assert_eq!(rows.len(), 8_999);
+    assert_eq!(rows.len(), 9_000);
+    let why = "(holds something else than a number, as most records have: give its type under \
+               `types`)";
+    assert!(rows[8_999].iter().any(|cell| cell == why), "{:?}", rows[8_999]);
     assert_eq!(
         told(&unread),
         [
-            "t.jsonl:9000 `n` holds something else than a number, as most records have: give its type \
-             under `types`",
             "t.jsonl:9001 is no JSON object, or has a name twice",
             "t.jsonl:9002 has a name that the first records hadn't: give all that there may be a \
              type under `types`",
@@ -214,14 +215,12 @@ async fn what_a_move_can_not_hold_is_told() {
     let bytes = parquet(columns, Compression::UNCOMPRESSED);
     let folder = Folder::with(&[("t.parquet", &bytes)]);
     let (rows, unread) = folder.read("t", "[from.t]\nkey = \"id\"\n").await;
-    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let fine = "(holds a time finer than microseconds)";
+    let bad = rows.iter().filter(|row| row.iter().any(|cell| cell == fine)).count();
+    assert_eq!((rows.len(), bad), (3, 2), "{rows:?}");
     assert_eq!(
         told(&unread),
-        [
-            "t.parquet:1 `at` holds a time finer than microseconds",
-            "t.parquet:3 has no key: `id` is NULL",
-            "t.parquet:5 `at` holds a time finer than microseconds",
-        ]
+        ["t.parquet:3 has no key: `id` is NULL", "t.parquet:4 has the key of t.parquet:1"]
     );
     let wrong = folder.mistakes("[from.t]\nkey = \"id\"\ntypes = { id = \"int64\" }\n").await;
     assert_eq!(wrong[0].message, "t.parquet says itself what its columns hold");

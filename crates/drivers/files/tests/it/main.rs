@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dunlin_engine::TargetError;
-use dunlin_engine::moves::{Extract, Source, SourceConnector, UnreadRecords};
+use dunlin_engine::moves::{Extract, ReadRows, Source, SourceConnector, UnreadRecords};
 use dunlin_files::FilesConnector;
 use dunlin_model::moves::{FileMistake, Mapping, Relation, TableName};
 use dunlin_project::moves::parse_mapping;
@@ -111,12 +111,23 @@ async fn read(source: &mut dyn Source, extract: &Extract) -> Result<Vec<Vec<Stri
     let taking = async {
         let mut all = Vec::new();
         while let Some(batch) = received.recv().await {
-            all.extend(shown(&batch.expect("a batch").rows));
+            all.extend(shown_read(&batch.expect("a batch")));
         }
         all
     };
     let (read, rows) = tokio::join!(reading, taking);
     read.map(|()| rows)
+}
+
+/// Why a value could not be read stands in its place.
+fn shown_read(read: &ReadRows) -> Vec<Vec<String>> {
+    let mut rows = shown(&read.rows);
+    for one in &read.unreadable {
+        let cell = &mut rows[one.row as usize][one.column];
+        assert_eq!(*cell, "NULL", "NULL stands for what can't be read");
+        *cell = format!("({})", one.why);
+    }
+    rows
 }
 
 /// NULL is `NULL`.

@@ -24,8 +24,8 @@ use dunlin_engine::{
     RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
-    Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
+    Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 pub(crate) use catalogue::Known;
@@ -138,9 +138,9 @@ impl Chunks for MysqlTarget {
         self.say(lease, record).await
     }
 
-    async fn wish(&mut self, of: &Resource, intent: &Intent) -> Result<bool, TargetError> {
+    async fn wish(&mut self, of: &Resource, change: &IntentChange) -> Result<bool, TargetError> {
         self.let_go().await?;
-        self.write_wish(of, intent).await
+        self.write_wish(of, change).await
     }
 
     async fn cut_segment(

@@ -2,8 +2,8 @@
 
 use dunlin_engine::{ErrorKind, Kept, Quarantined, TargetError};
 use dunlin_model::{
-    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, Key, Lease, MigrationId, Phase,
-    Resource, Segment, Version, Wish,
+    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, IntentChange, Key, Lease,
+    MigrationId, Phase, Resource, Segment, Version, Wish,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -278,21 +278,18 @@ impl MysqlTarget {
     pub(crate) async fn write_wish(
         &mut self,
         of: &Resource,
-        intent: &Intent,
+        change: &IntentChange,
     ) -> Result<bool, TargetError> {
         require_writable(&self.facts)?;
         let (job, table) = (text(&of.to_string()), self.ledger.table("backfills"));
-        let mut sets = format!(
-            "intent = '{}', intent_by = {}",
-            intent.wish.as_str(),
-            optional_text(intent.by.as_deref())
-        );
-        if let Some(workers) = intent.workers {
-            sets.push_str(&format!(", intent_workers = {workers}"));
+        let mut sets = vec!["job = job".to_owned()];
+        if let Some(wish) = change.wish {
+            sets.push(format!("intent = '{}'", wish.as_str()));
+            sets.push(format!("intent_by = {}", optional_text(change.by.as_deref())));
         }
-        if let Some(rate) = intent.rate {
-            sets.push_str(&format!(", intent_rate = {rate}"));
-        }
+        sets.extend(change.workers.map(|workers| format!("intent_workers = {workers}")));
+        sets.extend(change.rate.map(|rate| format!("intent_rate = {rate}")));
+        let sets = sets.join(", ");
         // The row is read as well: an update that changes nothing counts as no row.
         let packet = format!(
             "UPDATE {table} SET {sets} WHERE job = {job}; \

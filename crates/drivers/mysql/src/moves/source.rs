@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dunlin_engine::TargetError;
-use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
+use dunlin_engine::moves::{Batches, ColumnOf, Extract, Source, Spelling};
 use dunlin_model::moves::{Catalogue, Field, TableName};
 
 use super::{catalogue, open, read, spelling};
@@ -45,6 +45,14 @@ impl Source for MysqlSource {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         spelling::otherwise(&mut self.session, spelling, &self.dialler.url.database).await
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        spelling::compared(&mut self.session, key, values, &self.dialler.url.database).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

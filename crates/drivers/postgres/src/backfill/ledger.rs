@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dunlin_engine::{ErrorKind, TargetError, failpoint};
 use dunlin_model::{
-    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, KeyColumn, Kind, Lease, MigrationId,
-    Phase, Resource, Segment, Version, Wish,
+    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, IntentChange, KeyColumn, Kind, Lease,
+    MigrationId, Phase, Resource, Segment, Version, Wish,
 };
 use tokio_postgres::SimpleQueryRow;
 
@@ -269,19 +269,20 @@ pub(super) async fn report(
 pub(super) async fn wish(
     session: &mut Session,
     of: &Resource,
-    intent: &Intent,
+    change: &IntentChange,
 ) -> Result<bool, TargetError> {
     session.clean().await?;
-    let mut sets = vec![
-        format!("intent = {}", quote::text(intent.wish.as_str())),
-        format!("intent_by = {}", quote::optional(intent.by.as_deref())),
-    ];
+    let mut sets = vec!["job = job".to_owned()];
+    if let Some(wish) = change.wish {
+        sets.push(format!("intent = {}", quote::text(wish.as_str())));
+        sets.push(format!("intent_by = {}", quote::optional(change.by.as_deref())));
+    }
     sets.extend(
-        intent.workers.map(|workers| {
+        change.workers.map(|workers| {
             format!("intent_workers = {}", i32::try_from(workers).unwrap_or(i32::MAX))
         }),
     );
-    sets.extend(intent.rate.map(|rate| format!("intent_rate = {}", bigint(rate))));
+    sets.extend(change.rate.map(|rate| format!("intent_rate = {}", bigint(rate))));
     let sql = format!(
         "{}UPDATE dunlin.backfills SET {} WHERE job = {}",
         limits(),

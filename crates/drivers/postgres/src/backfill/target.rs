@@ -6,8 +6,8 @@ use dunlin_engine::{
     RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
-    Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
+    Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 use super::{
@@ -122,8 +122,8 @@ impl Chunks for PostgresTarget {
         call!(self, ledger::report(&mut self.session, lease, record))
     }
 
-    async fn wish(&mut self, of: &Resource, intent: &Intent) -> Result<bool, TargetError> {
-        call!(self, ledger::wish(&mut self.session, of, intent))
+    async fn wish(&mut self, of: &Resource, change: &IntentChange) -> Result<bool, TargetError> {
+        call!(self, ledger::wish(&mut self.session, of, change))
     }
 
     async fn cut_segment(

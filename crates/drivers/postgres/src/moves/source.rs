@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
+use dunlin_engine::moves::{Batches, ColumnOf, Extract, Source, Spelling};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Catalogue, Field, Numbering, TableName};
 use tokio_postgres::SimpleQueryMessage;
@@ -122,6 +122,14 @@ impl Source for PostgresSource {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         self.apart(async |session| spelling::otherwise(session, spelling).await).await
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        self.apart(async |session| spelling::compared(session, key, values).await).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -25,8 +25,8 @@ use dunlin_engine::{
     Rehearsal, RowsOutcome, Search, TargetError, Undone, failpoint,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, Key, KeyRange, Lease, Resource,
-    Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
+    Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 pub(crate) use known::Known;
@@ -175,10 +175,10 @@ impl Chunks for SqliteTarget {
         .await
     }
 
-    async fn wish(&mut self, of: &Resource, intent: &Intent) -> Result<bool, TargetError> {
-        let (of, intent, wait) = (of.clone(), intent.clone(), self.file.busy_timeout);
+    async fn wish(&mut self, of: &Resource, change: &IntentChange) -> Result<bool, TargetError> {
+        let (of, change, wait) = (of.clone(), change.clone(), self.file.busy_timeout);
         self.call(move |session| {
-            session.write(wait, |connection, _| ledger::wish(connection, &of, &intent))
+            session.write(wait, |connection, _| ledger::wish(connection, &of, &change))
         })
         .await
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dunlin_engine::{Checkpoint, ErrorKind, TargetError};
 use dunlin_model::{
-    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, KeyColumn, Lease, MigrationId, Phase,
-    Resource, Segment, Version, Wish,
+    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, IntentChange, KeyColumn, Lease,
+    MigrationId, Phase, Resource, Segment, Version, Wish,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -80,21 +80,22 @@ pub(crate) fn intent(connection: &Connection, of: &Resource) -> Outcome<Intent> 
 }
 
 /// Writes what a person wants. `false`: there is no such backfill.
-pub(crate) fn wish(connection: &Connection, of: &Resource, intent: &Intent) -> Outcome<bool> {
+pub(crate) fn wish(connection: &Connection, of: &Resource, change: &IntentChange) -> Outcome<bool> {
     if !read::has_ledger(connection)? || !schema::has_backfills(connection)? {
         return Ok(false);
     }
     fence::writable(connection)?;
-    let sql = "UPDATE dunlin_backfills SET intent = ?2, intent_by = ?3,
+    let sql = "UPDATE dunlin_backfills SET intent = coalesce(?2, intent),
+                intent_by = CASE WHEN ?2 IS NULL THEN intent_by ELSE ?3 END,
                 intent_workers = coalesce(?4, intent_workers),
                 intent_rate = coalesce(?5, intent_rate)
                WHERE job = ?1";
     let written = connection.prepare_cached(sql)?.execute(params![
         of.to_string(),
-        intent.wish.as_str(),
-        intent.by,
-        intent.workers,
-        intent.rate.map(stored),
+        change.wish.map(Wish::as_str),
+        change.by,
+        change.workers,
+        change.rate.map(stored),
     ])?;
     Ok(written == 1)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dunlin_engine::moves::{Batches, Extract, Source, Spelling};
+use dunlin_engine::moves::{Batches, ColumnOf, Extract, Source, Spelling};
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::{Catalogue, Field, TableName};
 use rusqlite::Connection;
@@ -79,6 +79,15 @@ impl Source for SqliteSource {
     ) -> Result<Option<String>, TargetError> {
         let spelling = spelling.clone();
         self.look(move |connection, _| spelling::otherwise(connection, &spelling)).await
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        let (key, values) = (key.clone(), values.clone());
+        self.look(move |connection, _| spelling::compared(connection, &key, &values)).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

@@ -89,7 +89,7 @@ async fn others(
     let looking = async move {
         while let Some(batch) = received.recv().await {
             let batch = batch?;
-            let keys = KeyColumns::of(batch.rows.columns())?;
+            let keys = KeyColumns::of_target(of.key_fields(), batch.rows.columns())?;
             if (0..batch.count()).any(|row| is_other(key_hash(&keys.key(row)))) {
                 return Ok::<_, TargetError>(true);
             }

@@ -35,7 +35,7 @@ pub(super) async fn remove(
         if found.num_rows() == 0 {
             return Ok(all);
         }
-        let keys = KeyColumns::of(found.columns())?;
+        let keys = KeyColumns::of_target(of.key_fields(), found.columns())?;
         let wanted: HashSet<u128> =
             (0..found.num_rows()).map(|row| key_hash(&keys.key(row))).collect();
         let before = all.len();

@@ -3,13 +3,18 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringArray, UInt32Array,
+};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
 };
 
+use dunlin_model::moves::Field;
+
 use super::super::columns::bug;
+use super::super::row_hash::{is_filled, without_filling};
 use super::{Part, RowKey, Seen, SeenBytes};
 use crate::{ErrorKind, TargetError};
 
@@ -36,6 +41,26 @@ impl KeyColumns {
         let rows = columns.first().map_or(0, |column| column.len());
         let columns = columns.iter().map(parts_of).collect::<Result<_, _>>()?;
         Ok(Self { columns, rows })
+    }
+
+    /// Keys of rows in the target, whether they are to be written or were read there: a decimal without the
+    /// zeros that its column adds, a `char(n)` without its blanks, so that both are the same.
+    pub(in crate::moves) fn of_target<'f>(
+        fields: impl Iterator<Item = &'f Field>,
+        columns: &[ArrayRef],
+    ) -> Result<Self, TargetError> {
+        let columns: Vec<ArrayRef> = fields
+            .zip(columns)
+            .map(|(field, column)| match column.as_string_opt::<i32>() {
+                Some(texts) if is_filled(&field.value_type) => {
+                    let bare = |text| without_filling(&field.value_type, text);
+                    let texts: StringArray = texts.iter().map(|text| text.map(bare)).collect();
+                    Arc::new(texts) as ArrayRef
+                }
+                _ => column.clone(),
+            })
+            .collect();
+        Self::of(&columns)
     }
 
     pub(in crate::moves) fn len(&self) -> usize {

@@ -97,7 +97,7 @@ impl Part {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BooleanArray, PrimitiveArray, UInt32Array};
+    use arrow::array::{ArrayRef, BooleanArray, PrimitiveArray, StringArray, UInt32Array};
     use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 
     use super::*;
@@ -152,6 +152,39 @@ mod tests {
         assert_eq!((some.key(0), some.key(1)), (keys[2].clone(), keys[0].clone()));
         let marked = BooleanArray::from(vec![false, true]);
         assert_eq!(some.filter(&marked).unwrap().key(0), keys[0]);
+    }
+
+    #[test]
+    fn what_a_column_adds_is_no_part_of_a_key() {
+        use dunlin_model::moves::{Field, Numbering, ValueType};
+        let field = |value_type| Field {
+            name: "k".to_owned(),
+            type_name: String::new(),
+            value_type,
+            nullable: false,
+            has_default: false,
+            numbering: Numbering::None,
+            generated: false,
+            max_chars: None,
+        };
+        let texts = |all: &[&str]| Arc::new(StringArray::from(all.to_vec())) as ArrayRef;
+        let fields = [
+            field(ValueType::Numeric { scale: Some(3) }),
+            field(ValueType::Text { padded: true }),
+            field(ValueType::Text { padded: false }),
+        ];
+        let written =
+            [texts(&["1", "-0.5", "100"]), texts(&["a", " b", ""]), texts(&["x ", "", "1.0"])];
+        let read = [
+            texts(&["1.000", "-0.500", "100.000"]),
+            texts(&["a  ", " b ", "  "]),
+            written[2].clone(),
+        ];
+        let written = KeyColumns::of_target(fields.iter(), &written).unwrap();
+        let read = KeyColumns::of_target(fields.iter(), &read).unwrap();
+        assert!((0..3).all(|row| written.key(row) == read.key(row)));
+        assert_eq!(written.key(2).text(), "100,,1.0");
+        assert_eq!(read.key(0).text(), "1,a,x ");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Values of other source tables: to expressions they are columns of the old row.
 //!
 //! `resolve.rs` finds out which columns these are, `values.rs` keeps what a table has for each key,
-//! and `Looking` stands before a source and adds the columns to what is read from it. All that is
+//! `sameness.rs` which texts the source takes for the same key, and `Looking` stands before a source and adds the columns to what is read from it. All that is
 //! decided, written and compared is of what this source gives, so nothing else knows of look-ups.
 
 mod resolve;
+mod sameness;
 mod values;
 
 use std::collections::HashMap;
@@ -12,19 +13,22 @@ use std::collections::HashMap;
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use dunlin_model::moves::{Catalogue, Field, FileMistake, Mapping, Relation, TableName};
+use dunlin_model::moves::{
+    Catalogue, Field, FileMistake, GuessedColumn, Mapping, Relation, TableName,
+};
 use tokio::sync::mpsc;
 
 use super::arrow_schema;
 use super::columns::{QUEUE, bug, read_all};
 use super::key::KeyColumns;
-use super::ports::{Batches, Extract, Source, Spelling, UnreadRecords};
+use super::ports::{Batches, ColumnOf, Extract, Source, Spelling, UnreadRecords};
 use super::read_rows::{ReadRows, Unreadable};
 use super::spill::Room;
 use crate::TargetError;
 
 pub(super) use resolve::add_fields;
 use resolve::{Resolved, resolve};
+use sameness::Sameness;
 use values::{Answer, Values, ValuesBuilder};
 
 /// The part of a run's memory that all looked-up values take together, at most; more goes to files.
@@ -40,8 +44,16 @@ pub(super) struct Looking {
     /// The tables and queries that were told of so far.
     known: Catalogue,
     /// What was read, by what it is.
-    values: HashMap<Resolved, Values>,
+    values: HashMap<Resolved, Known>,
     room: Room,
+}
+
+/// What is known of a look-up.
+struct Known {
+    /// The values by key.
+    values: Values,
+    /// How what is looked up is spelt among these keys.
+    of: Sameness,
 }
 
 impl Looking {
@@ -97,10 +109,16 @@ impl Looking {
             only: Vec::new(),
             batch_bytes: BATCH_BYTES,
         };
+        let source = self.source.as_mut();
+        let keys = Sameness::of_keys(one, source, &self.room).await?;
+        let of = Sameness::of_values(one, source, &self.room).await?;
         let mut builder = ValuesBuilder::new(&one.taken, one.by.len(), &self.room)?;
-        read_all(self.source.as_mut(), &extract, |rows| builder.take(&rows)).await?;
+        read_all(source, &extract, |rows| builder.take(&keys.rows(rows)?)).await?;
         let unread = self.source.unread(&one.within).await?.count > 0;
-        self.values.insert(one.clone(), builder.end(one.is_unique, unread)?);
+        // What is unique by its bytes need not be unique otherwise.
+        let is_unique = one.is_unique && keys.is_by_bytes();
+        let values = builder.end(is_unique, unread)?;
+        self.values.insert(one.clone(), Known { values, of });
         Ok(())
     }
 
@@ -151,7 +169,7 @@ fn added(
     has: &[Field],
     wanted: &[Field],
     needed: &[Resolved],
-    values: &HashMap<Resolved, Values>,
+    values: &HashMap<Resolved, Known>,
 ) -> Result<ReadRows, TargetError> {
     let mut names: Vec<&str> = has.iter().map(|field| field.name.as_str()).collect();
     let mut columns: Vec<ArrayRef> = read.rows.columns().to_vec();
@@ -162,9 +180,10 @@ fn added(
         let of: Vec<ArrayRef> = places.iter().map(|place| columns[*place].clone()).collect();
         let unknown = unreadable.iter().filter(|one| places.contains(&one.column));
         let unknown: Vec<u32> = unknown.map(|one| one.row).collect();
-        let Some(values) = values.get(one) else { continue };
+        let Some(known) = values.get(one) else { continue };
         let column = columns.len();
-        let answers = Answer::of(values, &KeyColumns::of(&of)?, &of, &unknown)?;
+        let of = known.of.columns(&of, &unknown)?;
+        let answers = Answer::of(&known.values, &KeyColumns::of(&of)?, &of, &unknown)?;
         unreadable.extend(answers.flaws.iter().map(|(row, why)| Unreadable {
             row: *row,
             column,
@@ -195,6 +214,14 @@ impl Source for Looking {
         self.source.files(mapping)
     }
 
+    fn remember(&mut self, columns: &[GuessedColumn]) {
+        self.source.remember(columns);
+    }
+
+    fn guessed(&mut self) -> Vec<GuessedColumn> {
+        self.source.guessed()
+    }
+
     async fn unread(&mut self, table: &TableName) -> Result<UnreadRecords, TargetError> {
         self.source.unread(table).await
     }
@@ -218,6 +245,14 @@ impl Source for Looking {
         spelling: &Spelling,
     ) -> Result<Option<String>, TargetError> {
         self.source.spelt_otherwise(spelling).await
+    }
+
+    async fn compared(
+        &mut self,
+        key: &ColumnOf,
+        values: &ColumnOf,
+    ) -> Result<Option<String>, TargetError> {
+        self.source.compared(key, values).await
     }
 
     async fn reader(&mut self) -> Result<Option<Box<dyn Source>>, TargetError> {

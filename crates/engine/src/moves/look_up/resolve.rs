@@ -3,6 +3,7 @@
 use dunlin_model::moves::{Catalogue, Field, LookUp, Mapping, SourceSpec, TableName};
 
 use super::super::plan::source_spec;
+use super::super::ports::ColumnOf;
 
 /// A look-up whose tables and columns are there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,6 +14,8 @@ pub(super) struct Resolved {
     pub(super) value: Field,
     /// Which row it is of: columns of that table, earlier look-ups among them.
     pub(super) of: Vec<Field>,
+    /// Where the values of each of them come from: what an earlier look-up has taken comes from there.
+    pub(super) origins: Vec<ColumnOf>,
     /// The table or query that is looked in.
     pub(super) within: TableName,
     /// The query, where it is one.
@@ -58,10 +61,23 @@ fn one(
     let relation = catalogue.relation(&spec.relation())?;
     let looked_in = source_spec(mapping, &look_up.within);
     let within = catalogue.relation(&looked_in.relation())?;
-    let of = |name: &String| {
-        let mut looked_up = earlier.iter().filter(|one| one.table == relation.name);
-        let looked_up = looked_up.find(|one| one.value.name == *name).map(|one| &one.value);
-        relation.field(name).or(looked_up).cloned()
+    let looked_up = |name: &str| {
+        let mut own = earlier.iter().filter(|one| one.table == relation.name);
+        own.find(|one| one.value.name == name)
+    };
+    let of =
+        |name: &String| relation.field(name).or(looked_up(name).map(|one| &one.value)).cloned();
+    let origin = |name: &String| match looked_up(name) {
+        Some(one) => ColumnOf {
+            table: one.within.clone(),
+            query: one.query.clone(),
+            column: one.taken.name.clone(),
+        },
+        None => ColumnOf {
+            table: relation.name.clone(),
+            query: relation.query.clone(),
+            column: name.clone(),
+        },
     };
     let by = match (&look_up.by[..], &looked_in.key[..]) {
         ([], []) => &within.key[..],
@@ -81,6 +97,7 @@ fn one(
             ..taken.clone()
         },
         of: look_up.of.iter().map(of).collect::<Option<_>>()?,
+        origins: look_up.of.iter().map(origin).collect(),
         within: within.name.clone(),
         query: within.query.clone(),
         by: by.iter().map(|name| within.field(name).cloned()).collect::<Option<_>>()?,

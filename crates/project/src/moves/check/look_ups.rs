@@ -114,7 +114,6 @@ fn can_equal(one: &ValueType, other: &ValueType) -> bool {
     let is_text = |of: &ValueType| matches!(of, ValueType::Text { .. } | ValueType::Enum(_));
     match (one, other) {
         (one, other) if is_integer(one) => is_integer(other),
-        (ValueType::Text { padded }, ValueType::Text { padded: others }) => padded == others,
         (one, other) if is_text(one) => is_text(other),
         (ValueType::Numeric { scale }, ValueType::Numeric { scale: others }) => {
             scale.is_some() && scale == others

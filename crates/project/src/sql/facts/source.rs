@@ -152,13 +152,33 @@ impl<'a> Source<'a> {
         None
     }
 
-    /// MariaDB: the statement behind `SET STATEMENT a = 1, b = 2 FOR`, which is what runs.
+    /// MariaDB: the statement behind `SET STATEMENT a = 1, b = 2 FOR` and `ANALYZE FORMAT=JSON`, which
+    /// is what runs.
     pub(in crate::sql) fn behind_settings(mut self) -> Self {
-        while self.dialect == Dialect::Mysql && self.are(0, &["SET", "STATEMENT"]) {
-            let Some(at) = self.find_outside(2, "FOR") else { break };
-            self.tokens = self.tokens.get(at + 1..).unwrap_or_default();
+        while self.dialect == Dialect::Mysql {
+            let at = if self.are(0, &["SET", "STATEMENT"]) {
+                self.find_outside(2, "FOR").map(|at| at + 1)
+            } else {
+                self.analyzed()
+            };
+            let Some(at) = at else { break };
+            self.tokens = self.tokens.get(at..).unwrap_or_default();
         }
         self
+    }
+
+    /// Where the statement begins that an ANALYZE runs: not one of a table, whose statistics are read.
+    fn analyzed(&self) -> Option<usize> {
+        const RUN: [&str; 6] = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "REPLACE"];
+        // As MySQL has it.
+        let explains = self.is_any(0, &["EXPLAIN", "DESCRIBE", "DESC"]);
+        let words = if explains && self.is(1, "ANALYZE") { 2 } else { 1 };
+        if words == 1 && !self.is(0, "ANALYZE") {
+            return None;
+        }
+        let format = self.is(words, "FORMAT") && self.punct(words + 1, b'=');
+        let at = if format { words + 3 } else { words };
+        (self.is_any(at, &RUN) || self.punct(at, b'(')).then_some(at)
     }
 
     pub(in crate::sql) fn cursor(self, at: usize) -> Cursor<'a> {

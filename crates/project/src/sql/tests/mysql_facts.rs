@@ -65,6 +65,9 @@ fn what_can_be_run_again() {
         "TRUNCATE a",
         "SET @a = 1",
         "ANALYZE TABLE a",
+        "ANALYZE LOCAL TABLE a PERSISTENT FOR ALL",
+        "EXPLAIN UPDATE a SET b = b + 1",
+        "EXPLAIN FORMAT=JSON DELETE FROM a",
         "OPTIMIZE TABLE a",
         "GRANT SELECT ON a TO b",
         "USE d",
@@ -72,6 +75,25 @@ fn what_can_be_run_again() {
     ] {
         assert_eq!(facts(Mysql, text).restart, Restart::Repeatable, "{text}");
     }
+}
+
+/// MariaDB's ANALYZE, and MySQL's EXPLAIN ANALYZE, run what they tell of.
+#[test]
+fn what_is_analyzed_is_run() {
+    for text in [
+        "ANALYZE UPDATE a SET b = b + 1",
+        "ANALYZE FORMAT=JSON DELETE FROM a WHERE b = 1",
+        "ANALYZE INSERT INTO a SELECT * FROM c",
+        "SET STATEMENT max_statement_time = 1 FOR ANALYZE REPLACE INTO a VALUES (1)",
+        "EXPLAIN ANALYZE UPDATE a, c SET a.b = c.b",
+        "desc analyze format=tree delete a from a join c",
+        "ANALYZE SELECT 1",
+    ] {
+        assert_eq!(facts(Mysql, text).restart, Restart::Transactional, "{text}");
+    }
+    let update = facts(Mysql, "ANALYZE UPDATE a SET b = b + 1");
+    assert_eq!(update.tables, facts(Mysql, "UPDATE a SET b = b + 1").tables);
+    assert_eq!(update.destroys, facts(Mysql, "UPDATE a SET b = b + 1").destroys);
 }
 
 #[test]
@@ -176,5 +198,21 @@ fn clauses_are_known_by_what_they_name() {
                 .eq(expected.iter().map(|one| one.to_lowercase())),
             "{found:?}: {text}"
         );
+    }
+}
+
+#[test]
+fn variables_of_a_session_are_found() {
+    for (query, variable) in [
+        ("SELECT @row := @row + 1 AS id FROM a", Some("@row")),
+        ("SELECT a, (SELECT @`my row`) FROM b", Some("@`my row`")),
+        ("SELECT /*!50000 @x */ FROM b", Some("@x")),
+        ("SELECT @ 'x'", Some("@'x'")),
+        ("SELECT @@sql_mode, @@session.sql_mode", None),
+        ("SELECT '@a', \"@b\", `@c` FROM d -- @e\n/* @f */ # @g", None),
+        ("SELECT a FROM b", None),
+    ] {
+        let found = crate::sql::user_variable(query);
+        assert_eq!(found.as_deref(), variable, "{query}");
     }
 }

@@ -2,7 +2,8 @@
 
 use dunlin_engine::ErrorKind;
 use dunlin_model::{
-    BackfillRecord, BackfillState, Bound, EntryState, Intent, LedgerEvent, Phase, Segment, Wish,
+    BackfillRecord, BackfillState, Bound, EntryState, Intent, IntentChange, LedgerEvent, Phase,
+    Segment, Wish,
 };
 
 use super::super::World;
@@ -131,9 +132,18 @@ pub(in super::super) async fn wishes_reach_the_worker(world: World) {
         workers: Some(4),
         rate: Some(2000),
     };
-    assert!(person.wish(&resource(), &pause).await.unwrap());
+    assert!(person.wish(&resource(), &pause.clone().into()).await.unwrap());
     let other = dunlin_model::Resource::Data(dunlin_model::Version::new(404).unwrap());
-    assert!(!person.wish(&other, &pause).await.unwrap());
+    assert!(!person.wish(&other, &pause.clone().into()).await.unwrap());
+    // Each setting by itself, by somebody who knows nothing of the others.
+    for change in [
+        IntentChange { by: Some("bob".to_owned()), ..IntentChange::default() },
+        IntentChange { workers: Some(3), by: Some("bob".to_owned()), ..IntentChange::default() },
+        IntentChange { rate: Some(1000), ..IntentChange::default() },
+    ] {
+        assert!(person.wish(&resource(), &change).await.unwrap());
+    }
+    let pause = Intent { workers: Some(3), rate: Some(1000), ..pause };
     let chunk = under_way.next(5).await;
     let committed =
         under_way.target.commit_chunk(&under_way.lease, &under_way.work, &chunk).await.unwrap();
@@ -141,7 +151,7 @@ pub(in super::super) async fn wishes_reach_the_worker(world: World) {
 
     // What is not said stays; a rate of 0 is said.
     let resume = Intent { wish: Wish::Run, by: None, workers: None, rate: Some(0) };
-    assert!(person.wish(&resource(), &resume).await.unwrap());
+    assert!(person.wish(&resource(), &resume.into()).await.unwrap());
     let record = BackfillRecord {
         state: BackfillState::Paused,
         reason: Some("a person wants it so".to_owned()),
@@ -149,17 +159,17 @@ pub(in super::super) async fn wishes_reach_the_worker(world: World) {
         ..record_of(&under_way.work)
     };
     let intent = under_way.target.report_backfill(&under_way.lease, &record).await.unwrap();
-    assert_eq!((intent.wish, intent.workers, intent.rate), (Wish::Run, Some(4), Some(0)));
+    assert_eq!((intent.wish, intent.workers, intent.rate), (Wish::Run, Some(3), Some(0)));
     let (stored, _) = under_way.stored().await;
     assert_eq!((stored.state, stored.chunk_ms), (BackfillState::Paused, 7));
-    assert_eq!(stored.intent.workers, Some(4), "a report leaves wishes alone");
+    assert_eq!(stored.intent.workers, Some(3), "a report leaves wishes alone");
 
     // Who has lost the lease reports into the void.
     let mut stale = under_way.lease.clone();
     stale.token -= 1;
     let late = BackfillRecord { state: BackfillState::Failed, ..record.clone() };
     let intent = under_way.target.report_backfill(&stale, &late).await.unwrap();
-    assert_eq!(intent.workers, Some(4));
+    assert_eq!(intent.workers, Some(3));
     assert_eq!(under_way.stored().await.0.state, BackfillState::Paused);
 
     // The kill switch that the documentation names.
@@ -196,7 +206,7 @@ pub(in super::super) async fn a_ledger_of_format_1_has_no_backfills_and_is_upgra
     assert!(target.backfills(None).await.unwrap().is_empty());
     assert!(target.quarantine(&resource(), 10).await.unwrap().is_empty());
     let intent = Intent { wish: Wish::Pause, ..Intent::default() };
-    assert!(!target.wish(&resource(), &intent).await.unwrap());
+    assert!(!target.wish(&resource(), &intent.into()).await.unwrap());
     // An image that was rolled back, and one that was not, work side by side.
     let mut lease = granted_on(&mut target, &resource(), &owner(1), LONG).await;
     let running = entry(data_version(1), EntryState::Running, LedgerEvent::Start);
@@ -227,6 +237,6 @@ pub(in super::super) async fn no_ledger_has_no_backfills(world: World) {
     assert!(target.backfills(None).await.unwrap().is_empty());
     assert!(target.backfills(Some(&resource())).await.unwrap().is_empty());
     assert!(target.quarantine(&resource(), 10).await.unwrap().is_empty());
-    assert!(!target.wish(&resource(), &Intent::default()).await.unwrap());
+    assert!(!target.wish(&resource(), &IntentChange::default()).await.unwrap());
     assert_eq!(world.tables().await, "");
 }

@@ -162,6 +162,25 @@ fn what_was_read_before_the_lease_is_read_again(product: Product) {
 }
 on_each!(what_was_read_before_the_lease_is_read_again: postgres, mysql, sqlite);
 
+/// What is kept of a ledger is all that was in it when it went: also what a run wrote that came between.
+fn the_ids_that_are_kept_are_the_last(product: Product) {
+    let shop = Finished::new(product, "forget_ids");
+    let words = "move finish shop --drop-ledger --export-ids ids --yes";
+    let forgetting = shop.begin(words, Some("lease.claiming"));
+    shop.old.sql("INSERT INTO people VALUES (3, 'Grace')").expect("the client can do it");
+    shop.run("move reopen shop --because late").exits(0);
+    shop.run("move finish shop").exits(0);
+    goes_on(forgetting).exits(0);
+    let ids = std::fs::read_to_string(shop.new.root().join("ids/person.csv")).expect("the ids");
+    assert_eq!(ids.lines().count(), 4, "{ids}");
+    for id in ids.lines().skip(1).filter_map(|line| line.split(',').nth(1)) {
+        let there = format!("SELECT count(*) FROM people WHERE id = '{id}'");
+        assert_eq!(shop.new.sql(&there), "1", "{id}");
+    }
+    assert!(shop.is_marked());
+}
+on_each!(the_ids_that_are_kept_are_the_last: postgres, mysql, sqlite);
+
 /// Who comes while the ledger goes is told, or makes another; the tables are gone for good.
 fn whoever_comes_while_a_ledger_goes_can_go_on(product: Product) {
     let shop = Finished::new(product, "forget_late");

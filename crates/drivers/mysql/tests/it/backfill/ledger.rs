@@ -1,6 +1,6 @@
 //! Backfills as the ledger keeps them.
 
-use dunlin_model::{Bound, FORMAT, Intent, Wish};
+use dunlin_model::{Bound, FORMAT, Intent, IntentChange, Wish};
 
 use super::{begun, number, numbers, planned, resource, segment};
 use crate::support::{LEDGER_ID, World, view};
@@ -11,14 +11,14 @@ async fn a_backfill_reads_back_and_takes_wishes() {
     assert!(target.backfills(None).await.expect("none").is_empty());
     let wish =
         Intent { wish: Wish::Pause, by: Some("ann".to_owned()), workers: Some(4), rate: None };
-    assert!(!target.wish(&resource(), &wish).await.expect("no backfill"));
+    assert!(!target.wish(&resource(), &wish.clone().into()).await.expect("no backfill"));
     let work = planned(&mut target, Vec::new()).await;
     let lease = begun(&mut target, &work, number(100)).await;
-    assert!(target.wish(&resource(), &wish).await.expect("wished"));
+    assert!(target.wish(&resource(), &wish.clone().into()).await.expect("wished"));
     let said = target.report_backfill(&lease, &super::record(&work)).await.expect("said");
     assert_eq!(said, wish);
     let more = Intent { wish: Wish::Run, by: None, workers: None, rate: Some(9) };
-    assert!(target.wish(&resource(), &more).await.expect("wished"));
+    assert!(target.wish(&resource(), &more.into()).await.expect("wished"));
     let (read, segments) = target.backfills(Some(&resource())).await.expect("read").remove(0);
     assert_eq!((read.intent.workers, read.intent.rate), (Some(4), Some(9)));
     let mut expected = super::record(&work);
@@ -52,7 +52,7 @@ async fn a_ledger_of_the_first_format_is_brought_up() {
         eyes.run(statement).await;
     }
     assert!(target.backfills(None).await.expect("none").is_empty());
-    assert!(!target.wish(&resource(), &Intent::default()).await.expect("none"));
+    assert!(!target.wish(&resource(), &IntentChange::default()).await.expect("none"));
     assert!(target.quarantine(&resource(), 5).await.expect("none").is_empty());
     assert_eq!(target.forget_captured(5).await.expect("none"), 0);
     let lease = super::data_lease(&mut target, 1).await;

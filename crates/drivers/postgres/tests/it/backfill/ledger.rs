@@ -1,6 +1,6 @@
 //! Backfills in the ledger, and ledgers from before there were any.
 
-use dunlin_model::{BackfillState, Bound, Intent, Wish};
+use dunlin_model::{BackfillState, Bound, Intent, IntentChange, Wish};
 
 use super::plan::{key, planned, record, resource, segment, started};
 use crate::world::World;
@@ -13,7 +13,7 @@ async fn an_older_ledger_has_none_and_is_brought_up() {
     let mut target = world.target().await;
     assert_eq!(target.backfills(None).await, Ok(Vec::new()));
     assert_eq!(target.quarantine(&resource(), 5).await, Ok(Vec::new()));
-    assert_eq!(target.wish(&resource(), &Intent::default()).await, Ok(false));
+    assert_eq!(target.wish(&resource(), &IntentChange::default()).await, Ok(false));
     target.create_ledger(ID).await.expect("a ledger");
     world
         .sql(
@@ -22,7 +22,7 @@ async fn an_older_ledger_has_none_and_is_brought_up() {
         )
         .await;
     assert_eq!(target.backfills(Some(&resource())).await, Ok(Vec::new()));
-    assert_eq!(target.wish(&resource(), &Intent::default()).await, Ok(false));
+    assert_eq!(target.wish(&resource(), &IntentChange::default()).await, Ok(false));
     assert_eq!(target.forget_captured(5).await, Ok(0));
     super::plan::claimed(&mut target, 1).await;
     let (mut a, mut b) = (world.target().await, world.target().await);
@@ -43,7 +43,7 @@ async fn what_is_written_is_read_back_and_wishes_stay() {
     let work = planned(&mut target, "t", None, &["DELETE FROM t WHERE :chunk"]).await;
     let (mut lease, whole) = started(&mut target, &work).await;
     let wish = Intent { wish: Wish::Pause, by: Some("ann".into()), workers: Some(3), rate: None };
-    assert_eq!(target.wish(&resource(), &wish).await, Ok(true));
+    assert_eq!(target.wish(&resource(), &wish.clone().into()).await, Ok(true));
     let mut said = record(&work);
     said.state = BackfillState::Paused;
     said.reason = Some("it's a wish".into());
