@@ -10,7 +10,7 @@ use crate::{Checksums, Direction, MigrationId};
 
 /// The ledger format that this program reads and writes. Changes are additive within a major
 /// version; `min_reader` and `min_writer` in the ledger say which formats may still do so.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Where a migration stands in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

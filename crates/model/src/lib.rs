@@ -20,7 +20,7 @@ mod statement;
 mod version;
 
 pub use backfill::{
-    Access, Backfill, BackfillRecord, BackfillState, Bound, Capture, Column, Finder, Index,
+    Access, Backfill, BackfillRecord, BackfillState, Beside, Bound, Capture, Column, Finder, Index,
     IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment,
     Table, TableKind, ValueForm, Wish,
 };

@@ -17,6 +17,7 @@ mod connector;
 mod dial;
 mod facts;
 mod failure;
+mod fired;
 mod image;
 mod judgement;
 mod lease;

@@ -93,7 +93,7 @@ impl MysqlTarget {
         }
         let answers = self.session.run(&queries.join(" UNION ALL ")).await?;
         let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else {
-            return Ok(());
+            return self.require_transactional_triggers(statements).await;
         };
         let (table, engine) = (row.text(1), row.text(2));
         let error = TargetError::new(
@@ -127,7 +127,7 @@ impl MysqlTarget {
 }
 
 /// The tables that a statement may change. Which of those it names it only reads is not known.
-fn changed_tables(statement: &Statement) -> Vec<&str> {
+pub(crate) fn changed_tables(statement: &Statement) -> Vec<&str> {
     let word = statement.facts.verb.split(' ').next().unwrap_or_default();
     match &statement.facts.tables {
         Some(tables) if CHANGES.contains(&word) || word == "WITH" => {

@@ -9,7 +9,7 @@ use crate::quote;
 use crate::rows::{boolean, number, single};
 use crate::session::Session;
 
-/// The oldest format whose programs may read and write what we write: format 2 only adds.
+/// The oldest format whose programs may read and write what we write: later ones only add.
 const OLDEST: u32 = 1;
 
 /// Creates the ledger unless it is there. All others that do the same wait on one advisory lock,

@@ -180,8 +180,10 @@ COMMENT ON COLUMN dunlin.runs.outcome IS 'done, failed or stopped; NULL: still a
 COMMENT ON VIEW dunlin.data_migrations IS 'Where each data migration stands: pending, running, done, failed, skipped or retired. For other tools; stable.';
 ";
 
-/// What format 2 added: backfills. It changes a ledger of format 1 and leaves one of format 2 as it
-/// is.
+/// What formats 2 and 3 added: backfills, and new values beside the old ones that are kept for their
+/// undo. It changes a ledger of an older format and leaves one of format 3 as it is. Half of each page
+/// of what is kept is left free: new values come a moment later, and a row that finds room beside
+/// itself needs no new entries in the indexes.
 pub(crate) const BACKFILLS: &str = r#"
 ALTER TABLE dunlin.segments ADD COLUMN IF NOT EXISTS attempts integer NOT NULL DEFAULT 0;
 CREATE TABLE IF NOT EXISTS dunlin.backfills (
@@ -227,11 +229,13 @@ CREATE TABLE IF NOT EXISTS dunlin.captured (
     old_values  jsonb NOT NULL,
     xmin_before text NOT NULL,
     xmin_after  text NOT NULL,
-    forget_at   timestamptz NOT NULL
-);
+    forget_at   timestamptz NOT NULL,
+    new_values  jsonb
+) WITH (fillfactor = 50);
+ALTER TABLE dunlin.captured ADD COLUMN IF NOT EXISTS new_values jsonb;
+DROP INDEX IF EXISTS dunlin.captured_key;
 CREATE INDEX IF NOT EXISTS captured_job ON dunlin.captured (job, pass, number);
 CREATE INDEX IF NOT EXISTS captured_forget_at ON dunlin.captured (forget_at);
-CREATE INDEX IF NOT EXISTS captured_key ON dunlin.captured USING hash (key);
 COMMENT ON COLUMN dunlin.segments.attempts IS 'Claims of the lease since its last commit.';
 COMMENT ON TABLE dunlin.backfills IS 'Where each chunked data migration is. UPDATE dunlin.backfills SET intent = ''pause'' holds them all.';
 COMMENT ON COLUMN dunlin.backfills.job IS 'The resource.';
@@ -270,8 +274,9 @@ COMMENT ON COLUMN dunlin.captured.number IS 'The order in which they were change
 COMMENT ON COLUMN dunlin.captured.job IS 'The resource.';
 COMMENT ON COLUMN dunlin.captured.pass IS 'The pass it belongs to.';
 COMMENT ON COLUMN dunlin.captured.key IS 'The row''s key, as a JSON list of texts.';
-COMMENT ON COLUMN dunlin.captured.old_values IS 'The columns'' texts as they were.';
+COMMENT ON COLUMN dunlin.captured.old_values IS 'The columns'' texts as they were; under the empty name a tag of their types.';
+COMMENT ON COLUMN dunlin.captured.new_values IS 'The same after the chunk: other ones mean that the row was changed since. NULL: the chunk deleted it.';
 COMMENT ON COLUMN dunlin.captured.xmin_before IS 'The row''s xmin before the chunk.';
-COMMENT ON COLUMN dunlin.captured.xmin_after IS 'The row''s xmin after the chunk: another one means that it was changed since. `deleted`: the chunk deleted it.';
+COMMENT ON COLUMN dunlin.captured.xmin_after IS 'The row''s xmin after the chunk. `deleted`: the chunk deleted it.';
 COMMENT ON COLUMN dunlin.captured.forget_at IS 'When it may be forgotten.';
 "#;

@@ -5,7 +5,7 @@ use dunlin_model::{
     EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
     Table, Wish,
 };
-use dunlin_project::backfill::{Timeouts, adds_from, check_written, plan, written};
+use dunlin_project::backfill::{Timeouts, adds_from, check_written, not_kept, plan, written};
 
 use super::barrier::wait_behind;
 use super::{Halt, half_undone, new_record};
@@ -162,6 +162,27 @@ pub(crate) async fn planned(
 
 /// As [`planned`], of a pass that may have begun.
 async fn planned_since(
+    job: &Job,
+    target: &mut dyn Target,
+    migration: &Migration,
+    pass: u32,
+    began: Option<&BackfillRecord>,
+) -> Result<(Table, Backfill, Chunking), Halt> {
+    let planned = laid_out(job, target, migration, pass, began).await?;
+    let (_, work, _) = &planned;
+    if work.capture.is_some() {
+        let beside = target.beside(work).await?;
+        let diagnostics = not_kept(migration, work, job.connector.dialect(), &beside);
+        if !diagnostics.is_empty() {
+            return Err(Cause::Refused { diagnostics }.into());
+        }
+    }
+    Ok(planned)
+}
+
+/// As [`planned_since`], of a backfill that did what it did: for its undo it no longer matters what
+/// the database would do beside it.
+pub(super) async fn laid_out(
     job: &Job,
     target: &mut dyn Target,
     migration: &Migration,

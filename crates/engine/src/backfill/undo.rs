@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use dunlin_model::{
-    Backfill, BackfillState, Capabilities, EntryState, EntryWrite, LedgerEvent, MigrationId, Phase,
-    PlannedStep, Version, Wish,
+    Backfill, BackfillRecord, BackfillState, Capabilities, EntryState, EntryWrite, FORMAT,
+    KeyColumn, LedgerEvent, MigrationId, Phase, PlannedStep, Version, Wish,
 };
 
 use super::control::{Held, step_of, told};
 use super::pace::Pace;
-use super::prepare::{check_numbers, planned};
+use super::prepare::{check_numbers, laid_out};
 use super::progress::Progress;
 use super::pulse::Pulse;
 use crate::closing::hold_schema;
@@ -88,15 +88,21 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let id = MigrationId::data(version);
     let step = step_of(job, id, held.record.pass)?;
     let target = held.target.as_mut();
+    let ledger = target.read(&ReadRequest { ledger: true, foreign: None }).await?.ledger;
+    if ledger.format < FORMAT {
+        target.create_ledger(&ledger.id).await?;
+    }
+    let record = Some(&held.record);
     let (table, work, chunking) =
-        planned(job, target, &step.migration, held.record.pass).await.map_err(told)?;
+        laid_out(job, target, &step.migration, held.record.pass, record).await.map_err(told)?;
+    check_key(&held.record, &work)?;
     check_numbers(&held.record, &work, &table)?;
     let Some(capture) = &work.capture else {
         return Err(TargetError::new(ErrorKind::Refused, "it kept no old values")
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
             .into());
     };
-    let late = is_late(held, capture.keep).await?;
+    let late = is_late(held, &work, capture.keep).await?;
     let mut pace = Pace::new(job.limits.mind_health, chunking.rate);
     let one_writer = Capabilities::of(job.connector.dialect()).one_writer;
     if one_writer || chunking.time.is_some() {
@@ -123,14 +129,34 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     way.end(&step, end).await
 }
 
+/// Old values are known by their rows' keys: by another key they are those of other rows.
+fn check_key(record: &BackfillRecord, work: &Backfill) -> Result<(), TargetError> {
+    let names = |key: &[KeyColumn]| {
+        key.iter().map(|column| column.name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    let (then, now) = (names(&record.key), names(&work.key));
+    if then == now && record.table == work.table {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        "the table that its chunks walked, or its key, is another than when it ran",
+    )
+    .note(format!("it ran on {}, by {then}; now it is {}, by {now}", record.table, work.table))
+    .help(
+        "its old values are kept until their time is over: name that key with `chunk-key`, give the \
+         table its name back, or put them back by hand from the ledger's table `captured`",
+    ))
+}
+
 /// Whether old values may have been forgotten before the undo began. From then on none are.
-async fn is_late(held: &mut Held, keep: Duration) -> Result<bool, TargetError> {
+async fn is_late(held: &mut Held, work: &Backfill, keep: Duration) -> Result<bool, TargetError> {
     if held.record.is_half_undone() {
         let read = held.target.read(&ReadRequest { ledger: true, foreign: None }).await?;
         let entry = read.ledger.entries.get(&held.record.id);
         return Ok(entry.is_some_and(|entry| entry.error.as_deref() == Some(HALF_UNDONE_LATE)));
     }
-    let kept = held.target.kept(&held.lease.resource).await?;
+    let kept = held.target.kept(work).await?;
     let late = kept.age.saturating_add(FORGETTING_MAX) >= keep;
     if late && !kept.any && held.record.phase == Phase::Forward {
         return Err(TargetError::new(ErrorKind::Refused, "its old values are forgotten")
@@ -332,6 +358,14 @@ impl WayBack<'_> {
         let held = &mut *self.held;
         let undone = match held.target.undo_chunk(&mut held.lease, &self.work, rows).await {
             Ok(undone) => undone,
+            // Something is in one row's way. Newer ones are put back first, and then that one alone.
+            Err(error) if error.by_row && rows > 1 => {
+                self.rows = (rows / 4).max(1);
+                return Ok(true);
+            }
+            Err(error) if error.by_row => {
+                held.target.pass_over(&mut held.lease, &self.work).await?
+            }
             Err(error) if error.kind.remedy() == Remedy::RetryTransaction && rows > 1 => {
                 self.rows = (rows / 4).max(1);
                 self.rest(CONFLICT_PAUSE).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
-    Lease, Resource, Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
+    KeyRange, Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 use crate::TargetError;
@@ -391,7 +391,11 @@ pub trait Chunks: Send {
 
     /// Puts captured values of at most so many rows back, newest first, and forgets them, in one
     /// transaction fenced as `record` is, which also adds to the backfill's row how many it put back
-    /// (`rows_before`) and came to (`row_count_estimate`).
+    /// (`rows_before`) and came to (`row_count_estimate`). A row that has other values by now in the
+    /// columns that were kept, whatever its other columns hold, stays as it is. `by_row` in an error
+    /// means that something is in one row's way: a unique value that another row has now, a parent
+    /// that is gone. Values that were kept of columns, or under keys, of other types than they have
+    /// now are refused, and stay kept.
     async fn undo_chunk(
         &mut self,
         lease: &mut Lease,
@@ -399,8 +403,21 @@ pub trait Chunks: Send {
         count_max: u64,
     ) -> Result<Undone, TargetError>;
 
-    /// What is left to undo a backfill with. Looks only.
-    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError>;
+    /// Forgets the newest captured row without putting it back, and counts it as `undo_chunk` does:
+    /// that chunk of one row has failed, by the row.
+    async fn pass_over(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+    ) -> Result<Undone, TargetError>;
+
+    /// What is left to undo a backfill with. Looks only; refused where its first or last rows could
+    /// not be put back, as `undo_chunk` says.
+    async fn kept(&mut self, work: &Backfill) -> Result<Kept, TargetError>;
+
+    /// What else the database changes where this backfill changes rows of its table: triggers, rules,
+    /// foreign keys that take rows of other tables along.
+    async fn beside(&mut self, work: &Backfill) -> Result<Vec<Beside>, TargetError>;
 
     /// Forgets captured values whose time is over, at most so many rows, but none of a backfill whose
     /// undo has begun and is not done; returns how many went.

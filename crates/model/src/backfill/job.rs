@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Bound, Column, Finder, KeyColumn};
-use crate::{MigrationId, Statement};
+use crate::{Checksums, MigrationId, Statement};
 
 /// Old values are kept, so that the backfill can be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,6 +15,33 @@ pub struct Capture {
     /// For how long after the chunk.
     pub keep: Duration,
 }
+
+impl Capture {
+    /// A short text that is another one where columns whose values are kept as texts, or those of
+    /// the key, have other names or types: `(name, what its texts depend on)`. Old values that were
+    /// kept under another one can neither be compared nor put back.
+    #[must_use]
+    pub fn tag<'a>(
+        key: impl IntoIterator<Item = (&'a str, &'a str)>,
+        columns: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> String {
+        let mut columns: Vec<(&str, &str)> = columns.into_iter().collect();
+        columns.sort_unstable();
+        let mut text = String::new();
+        for (name, form) in key.into_iter().chain(std::iter::once(("", ""))).chain(columns) {
+            text.push_str(name);
+            text.push('\0');
+            text.push_str(form);
+            text.push('\0');
+        }
+        let mut tag = Checksums::of_bytes(text.as_bytes());
+        tag.truncate(TAG_LENGTH);
+        tag
+    }
+}
+
+/// It stands in each row that is kept. Two of so many are alike once in 2^48.
+const TAG_LENGTH: usize = 12;
 
 /// One chunked data migration, planned against its table: what every chunk does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Verb;
+
 /// What kind of thing a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +48,8 @@ pub struct Column {
     pub nullable: bool,
     /// It can't be written: a generated column, an identity that is always generated.
     pub generated: bool,
+    /// It is such an identity: an INSERT that says so may give it its value all the same.
+    pub identity: bool,
 }
 
 /// One column of an index.
@@ -129,6 +133,22 @@ impl Table {
 
 /// The name of an index that is a table's own row number.
 const ROWID: &str = "rowid";
+
+/// Something that the database does by itself where rows of a table change: a trigger, a rule, a
+/// foreign key of another table that takes rows along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// What it is, for people: `trigger audit`, `foreign key comments_post_fkey of blog.comments (ON
+    /// DELETE CASCADE)`.
+    pub what: String,
+    /// What brings it about.
+    pub on: Vec<Verb>,
+    /// An UPDATE does only where it assigns one of these; empty: any UPDATE.
+    pub columns: Vec<String>,
+    /// Its text, in the server's language for such, where that may show that it does nothing but
+    /// set columns of the row that is changed.
+    pub body: Option<String>,
+}
 
 /// How the server would reach rows, as its EXPLAIN tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,23 +2,48 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::{Body, Capture, Statement, Verb, Write};
+use dunlin_model::{Body, Capture, KeyColumn, Statement, Verb, Write};
 
-use super::{Planner, column};
+use super::{Planner, beside, column};
 
 impl Planner<'_> {
     /// What is kept for an undo, if one is asked for. It is refused where something would be
     /// written that could not be put back.
-    pub(super) fn capture(&mut self) -> Option<Capture> {
+    pub(super) fn capture(&mut self, key: Option<&[KeyColumn]>) -> Option<Capture> {
         let keep = self.chunking.undo?;
+        if let Some(column) = key.and_then(|key| key.iter().find(|column| column.nullable)) {
+            let message = format!(
+                "`undo capture` finds rows by their key, and `{}` of {} may be NULL",
+                column.name, self.table.name
+            );
+            let help = "name a key without NULLs with `chunk-key`, make the column NOT NULL, or \
+                        remove `undo capture`";
+            self.error("no-undo", message, help);
+        }
         let migration = self.migration;
         let mut columns = BTreeSet::new();
         let mut all = matches!(migration.body, Body::Rows(_));
+        let mut deletes = false;
         let names = self.names(true);
         for statement in migration.statements() {
+            if beside::replaces(self.dialect, &statement.text) {
+                self.refuse_undo(
+                    statement,
+                    "OR REPLACE deletes rows that are in the way",
+                    "say what is to become of those rows in a statement of its own, and leave it out",
+                );
+            }
+            if !beside::heeds(self.dialect, &statement.text, self.chunking.filter.as_deref()) {
+                self.refuse_undo(
+                    statement,
+                    "of rows that `chunk-where` leaves out nothing is kept, and it may change them",
+                    "repeat the condition of `chunk-where` in its WHERE, word for word, or leave \
+                     `chunk-where` out",
+                );
+            }
             match &statement.facts.writes {
                 Some(write) if names.contains(&write.table) => match write.verb {
-                    Verb::Delete => all = true,
+                    Verb::Delete => (all, deletes) = (true, true),
                     Verb::Update if !write.columns.is_empty() => {
                         self.assigned(statement, write, &mut columns);
                     }
@@ -51,7 +76,9 @@ impl Planner<'_> {
                 ),
             }
         }
-        let writable = self.table.columns.iter().filter(|column| !column.generated);
+        // What comes back by an INSERT may have its identity's number again; an UPDATE can't set it.
+        let columns_of = self.table.columns.iter();
+        let writable = columns_of.filter(|column| !column.generated || column.identity && deletes);
         let kept = writable.filter(|column| all || columns.contains(&column.name));
         let columns: Vec<String> = kept.map(|column| column.name.clone()).collect();
         (!columns.is_empty()).then_some(Capture { columns, keep })

@@ -351,6 +351,7 @@ fn rowid(name: &str) -> Column {
         form: ValueForm::Text,
         nullable: false,
         generated: true,
+        identity: false,
     }
 }
 

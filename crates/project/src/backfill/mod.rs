@@ -6,6 +6,7 @@
 //! only where all that is written is known. What is left out: how the server would run it, which
 //! its EXPLAIN tells.
 
+mod beside;
 mod capture;
 mod column;
 mod given;
@@ -22,6 +23,7 @@ use dunlin_model::{
 
 use crate::sql;
 
+pub use self::beside::not_kept;
 pub use self::given::adds_from;
 pub use self::relatives::{check_written, written};
 
@@ -70,7 +72,7 @@ pub fn plan(
         planner.check_statements(key);
         planner.check_groups(key);
     }
-    let capture = planner.capture();
+    let capture = planner.capture(key.as_ref().map(|(key, _)| key.as_slice()));
     match key {
         Some((key, index)) if planner.errors.is_empty() => Ok(Backfill {
             id: migration.id,

@@ -44,16 +44,18 @@ fn row_code(columns: &[&str], chunking: Chunking) -> Migration {
     }))
 }
 
-/// `name type`, with `?` behind it where it may be NULL and `=` where it can't be written.
+/// `name type`, with `?` behind it where it may be NULL `=` where it can't be written, and `=!`
+/// where it is an identity.
 fn column(written: &str) -> Column {
     let (name, type_name) = written.split_once(' ').expect("name and type");
-    let plain = type_name.trim_end_matches(['?', '=']);
+    let plain = type_name.trim_end_matches(['?', '=', '!']);
     Column {
         name: name.to_owned(),
         type_name: plain.to_owned(),
         form: if plain == "double precision" { ValueForm::Float } else { ValueForm::Text },
         nullable: type_name.contains('?'),
         generated: type_name.contains('='),
+        identity: type_name.ends_with("=!"),
     }
 }
 
@@ -496,6 +498,26 @@ fn old_values_are_kept_where_all_that_is_written_is_known() {
         "unknown-column",
         &["did you mean `title`?"],
     );
+}
+
+#[test]
+fn what_an_undo_would_miss_is_not_kept() {
+    let undo = "undo capture for 14 days";
+    // An identity can be inserted again, and never updated.
+    let items = table(&["id bigint=!", "name text", "twice text="], &["primary id"]);
+    let kept = |statement: &str| {
+        planned(undo, statement, &items).expect(statement).capture.expect("old values").columns
+    };
+    assert_eq!(kept("DELETE FROM posts WHERE :chunk"), ["id", "name"]);
+    assert_eq!(kept("UPDATE posts SET name = 'a' WHERE :chunk"), ["name"]);
+    let filtered = format!("{undo}\nchunk-where title IS NULL");
+    let other = "UPDATE posts SET title = 'a' WHERE body = '' AND :chunk";
+    refused(planned(&filtered, other, &posts()), "no-undo", &["`chunk-where` leaves out"]);
+    let same = "UPDATE posts SET title = 'a' WHERE title is null AND :chunk";
+    assert!(planned(&filtered, same, &posts()).is_ok());
+    let nullable = table(&["id bigint?", "title text"], &["unique id"]);
+    let by_id = format!("{undo}\nchunk-key id");
+    refused(planned(&by_id, UPDATE, &nullable), "no-undo", &["`id`", "may be NULL"]);
 }
 
 #[test]

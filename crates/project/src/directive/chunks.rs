@@ -228,8 +228,9 @@ impl Reader<'_> {
             (
                 self.directives.foreign_keys_off,
                 "foreign-keys",
-                "a chunk is committed while the application runs, with its foreign keys enforced \
-                 as ever: remove `foreign-keys off`",
+                "it checks all of the file before the commit, which each chunk would have to; a \
+                 chunk enforces no foreign keys anyhow, as the `sqlite3` program doesn't: remove \
+                 `foreign-keys off`",
             ),
         ];
         for (_, name, help) in conflicts.into_iter().filter(|(said, ..)| *said) {

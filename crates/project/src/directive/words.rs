@@ -329,7 +329,9 @@ pub const WORDS: &[Word] = &[
         repeats: false,
         meaning: "Old values are kept in the chunk's transaction for so long (`14 days`, `14d`, \
                   `36h`; at most 3650 days): `dunlin data undo VERSION` puts them back. Every \
-                  statement must be an UPDATE or a DELETE of the table that is walked.",
+                  statement must be an UPDATE or a DELETE of the table that is walked, and say in \
+                  its condition what `chunk-where` says. Refused where triggers or foreign keys \
+                  would change more.",
         default: "old values are not kept",
         example: "undo capture for 14 days",
         sets: Sets::Undo,

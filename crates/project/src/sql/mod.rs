@@ -18,6 +18,7 @@ mod reach;
 mod split;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trigger;
 mod variables;
 
 use std::path::Path;

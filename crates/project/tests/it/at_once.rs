@@ -32,6 +32,7 @@ fn table() -> Table {
         form: ValueForm::Text,
         nullable,
         generated: false,
+        identity: false,
     };
     let part = IndexColumn { name: Some("id".into()), descending: false, prefix: false };
     Table {

@@ -1,25 +1,19 @@
-//! Old values, kept in the chunk's transaction, and put back.
+//! Old values, kept in the chunk's transaction. `undo` puts them back.
 //!
 //! Invariants: what is kept was read under locks that last until the COMMIT; rows that the
-//! statements did not change are not kept; a row is put back only where it is exactly as the chunk
-//! left it.
+//! statements did not change are not kept.
 
-use std::collections::BTreeSet;
-
-use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
-use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, RowChange};
+use dunlin_engine::{ErrorKind, TargetError};
+use dunlin_model::{Backfill, Capture, Column, KeyRange, RowChange};
 
 use super::commit::key_hash;
 use super::derived::Derived;
 use super::kind::Kind;
 use super::range::KeySql;
 use super::walk::{first_number, too_little};
-use crate::facts::require_writable;
-use crate::ledger::BEGIN;
 use crate::literal::{self, text};
-use crate::session::Cells;
-use crate::target::{MysqlTarget, fence_failure};
-use crate::work::{WorkSession, lock_timeout};
+use crate::target::MysqlTarget;
+use crate::work::WorkSession;
 
 /// SQL that keeps the old values of one chunk.
 #[derive(Debug)]
@@ -46,8 +40,28 @@ const STRICT: &str = "SET @dunlin_sql_mode = @@SESSION.sql_mode, \
 const BACK: &str =
     "SET SESSION sql_mode = @dunlin_sql_mode, sql_safe_updates = @dunlin_safe_updates";
 
-/// A list of exact texts as JSON. They hold nothing that JSON escapes.
-fn list(columns: &[(&Column, Kind)], alias: &str) -> String {
+/// Exact texts by the names of their columns, as JSON in the order of the names; under the empty one
+/// the tag of their types. The texts hold nothing that JSON escapes.
+pub(super) fn object(columns: &[(&Column, Kind)], alias: &str, tag: &str) -> String {
+    let mut parts: Vec<(&str, String)> = columns
+        .iter()
+        .map(|(column, kind)| {
+            let exact = kind.exact(&format!("{alias}.{}", literal::name(&column.name)));
+            (column.name.as_str(), format!("IFNULL(CONCAT('\"', {exact}, '\"'), 'null')"))
+        })
+        .collect();
+    parts.sort_unstable();
+    let mut sql = format!("CONCAT({}", text(&format!("{{\"\":\"{tag}\"")));
+    for (name, value) in parts {
+        let name = serde_json::Value::from(name);
+        sql.push_str(&format!(", {}, {value}", text(&format!(",{name}:"))));
+    }
+    sql.push_str(", '}')");
+    sql
+}
+
+/// The same as a list, as older programs kept it.
+pub(super) fn list(columns: &[(&Column, Kind)], alias: &str) -> String {
     let texts: Vec<String> = columns
         .iter()
         .map(|(column, kind)| {
@@ -62,8 +76,17 @@ fn kept<'a>(
     work: &Backfill,
     columns: &'a [Column],
 ) -> Result<Vec<(&'a Column, Kind)>, TargetError> {
-    let names = work.capture.iter().flat_map(|capture| &capture.columns);
+    kept_of(work, columns, work.capture.as_ref().map_or(&[], |capture| &capture.columns))
+}
+
+/// Columns by their names, with how their values become texts.
+pub(super) fn kept_of<'a>(
+    work: &Backfill,
+    columns: &'a [Column],
+    names: &[String],
+) -> Result<Vec<(&'a Column, Kind)>, TargetError> {
     names
+        .iter()
         .map(|name| {
             let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
             column.map(|column| (column, Kind::of(&column.type_name))).ok_or_else(|| {
@@ -74,6 +97,15 @@ fn kept<'a>(
 }
 
 impl MysqlTarget {
+    /// The tag of these columns, and of the key, as they are by now; `None`: there is no such column.
+    pub(super) fn tag(&self, work: &Backfill, columns: &[String]) -> Option<String> {
+        let known = self.known.as_ref()?;
+        let with_form = |name| Some((String::as_str(name), known.form(name)?));
+        let key: Option<Vec<_>> = work.key.iter().map(|column| with_form(&column.name)).collect();
+        let columns: Option<Vec<_>> = columns.iter().map(with_form).collect();
+        Some(Capture::tag(key?, columns?))
+    }
+
     pub(crate) async fn capturing(
         &mut self,
         work: &Backfill,
@@ -95,7 +127,9 @@ impl MysqlTarget {
         let (job, pass) = (text(&format!("data/{}", work.id.version)), work.pass);
         let table = self.ledger.table("captured");
         let encoded = key.encoded(Some("t"));
-        let values = list(&kept, "t");
+        let names = work.capture.as_ref().map_or(&[][..], |capture| &capture.columns);
+        let tag = self.tag(work, names).unwrap_or_default();
+        let values = object(&kept, "t", &tag);
         let condition = key.range(Some("t"), range)?;
         let filter = work.filter.as_ref().map(|f| format!(" AND ({f}\n)")).unwrap_or_default();
         let walked = format!("{} t FORCE INDEX ({})", work.table, literal::name(&work.index));
@@ -181,208 +215,4 @@ impl MysqlTarget {
         }
         Ok(Some((capturing, first)))
     }
-}
-
-/// One captured row.
-#[derive(Debug)]
-struct Captured {
-    number: u64,
-    key: Key,
-    old: Vec<Option<String>>,
-    new: Option<String>,
-}
-
-impl Captured {
-    fn read(row: &Cells) -> Option<Self> {
-        Some(Self {
-            number: row.number(0)?,
-            key: Key::decode(&row.text(1))?,
-            old: serde_json::from_str(&row.text(2)).ok()?,
-            new: row.optional(3),
-        })
-    }
-}
-
-impl MysqlTarget {
-    pub(crate) async fn undo(
-        &mut self,
-        lease: &mut Lease,
-        work: &Backfill,
-        count_max: u64,
-    ) -> Result<Undone, TargetError> {
-        require_writable(&self.facts)?;
-        let columns = self.columns(work).await?;
-        let mut session = self.take_work().await?;
-        let result = self.undo_on(&mut session, lease, work, &columns, count_max).await;
-        let undone = self.concluded(session, result).await?;
-        lease.count_commit();
-        Ok(undone)
-    }
-
-    async fn undo_on(
-        &self,
-        session: &mut WorkSession,
-        lease: &Lease,
-        work: &Backfill,
-        columns: &[Column],
-        count_max: u64,
-    ) -> Result<Undone, TargetError> {
-        session.prepare_rows().await?;
-        let packet =
-            format!("{}; {BEGIN}{}DO 0", lock_timeout(work.lock_timeout), self.ledger.fence(lease));
-        if let Err(error) = session.session.run(&packet).await {
-            return Err(session.session.rolled_back(fence_failure(error, lease)).await);
-        }
-        match self.put_values_back(session, work, columns, count_max).await {
-            Ok(undone) => {
-                failpoint("undo.executed");
-                super::commit::commit(session).await?;
-                failpoint("undo.done");
-                Ok(undone)
-            }
-            Err(error) => Err(session.session.rolled_back(error).await),
-        }
-    }
-
-    async fn put_values_back(
-        &self,
-        session: &mut WorkSession,
-        work: &Backfill,
-        columns: &[Column],
-        count_max: u64,
-    ) -> Result<Undone, TargetError> {
-        let table = self.ledger.table("captured");
-        let of = format!(
-            "job = {} AND pass = {}",
-            text(&format!("data/{}", work.id.version)),
-            work.pass
-        );
-        let query = format!(
-            "SELECT number, `key`, old_values, new_values FROM {table} WHERE {of} \
-             ORDER BY number DESC LIMIT {count_max}"
-        );
-        let answers = session.session.run_rows(&query).await?;
-        let read = answers.iter().flat_map(|answer| &answer.rows).map(Captured::read);
-        let read: Option<Vec<Captured>> = read.collect();
-        // A row that was kept twice goes back step by step.
-        let mut keys = BTreeSet::new();
-        let rows: Vec<Captured> = read
-            .ok_or_else(super::kind::no_key)?
-            .into_iter()
-            .take_while(|row| keys.insert(row.key.clone()))
-            .collect();
-        let mut undone = Undone::default();
-        if rows.is_empty() {
-            return Ok(undone);
-        }
-        undone.restored = self.restore(session, work, columns, &rows).await?;
-        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        undone.changed_since = count.saturating_sub(undone.restored);
-        let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
-        // How far the undo is, in the transaction of what it did: a death can't make the two differ.
-        let counted = format!(
-            "UPDATE {} SET rows_before = rows_before + {}, row_count_estimate = \
-             COALESCE(row_count_estimate, 0) + {count} WHERE job = {}",
-            self.ledger.table("backfills"),
-            undone.restored,
-            text(&format!("data/{}", work.id.version)),
-        );
-        let packet = format!(
-            "{counted}; DELETE FROM {table} WHERE number IN ({}); SELECT EXISTS (SELECT 1 FROM \
-             {table} WHERE {of})",
-            numbers.join(", ")
-        );
-        let answers = session.session.run_rows(&packet).await?;
-        undone.left = answers.get(2..).and_then(first_number) == Some(1);
-        Ok(undone)
-    }
-
-    /// Writes the old values of rows that are as the chunk left them; how many.
-    async fn restore(
-        &self,
-        session: &mut WorkSession,
-        work: &Backfill,
-        columns: &[Column],
-        rows: &[Captured],
-    ) -> Result<u64, TargetError> {
-        let kept = kept(work, columns)?;
-        let mut changed = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
-        let mut deleted = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
-        for (number, row) in rows.iter().enumerate() {
-            if row.old.len() != kept.len() {
-                return Err(super::kind::no_key());
-            }
-            let mut literals = vec![literal::optional_text(row.new.as_deref())];
-            for ((_, kind), value) in kept.iter().zip(&row.old) {
-                literals.push(match value {
-                    Some(value) => kind.exact_literal(value)?,
-                    None => "NULL".to_owned(),
-                });
-            }
-            let into = if row.new.is_some() { &mut changed } else { &mut deleted };
-            into.push(number, &row.key, &literals)?;
-        }
-        let written: Vec<(usize, &(&Column, Kind))> =
-            kept.iter().enumerate().filter(|(_, (column, _))| !column.generated).collect();
-        let mut restored = 0;
-        let limit = session.session.packet_bytes_max;
-        let sets: Vec<String> = written
-            .iter()
-            .map(|(at, (column, kind))| {
-                let value = kind.restored(&format!("d.c{}", at + 1));
-                format!("t.{} = {value}", literal::name(&column.name))
-            })
-            .collect();
-        let (sets, now) = (sets.join(", "), list(&kept, "t"));
-        for table in changed.tables(limit, sets.len() + now.len()) {
-            let update = format!(
-                "UPDATE {table} STRAIGHT_JOIN {} t ON {} SET {sets} \
-                 WHERE BINARY {now} = BINARY d.c0",
-                work.table,
-                changed.joined()
-            );
-            restored += affected(&session.session.run_rows(&update).await?);
-        }
-        let insert = reinsertion(work, &written, &deleted);
-        for table in deleted.tables(limit, insert.len()) {
-            let insert = insert.replace(DERIVED, &table);
-            restored += affected(&session.session.run_rows(&insert).await?);
-        }
-        Ok(restored)
-    }
-}
-
-const DERIVED: &str = "/*derived*/";
-
-/// Inserts deleted rows whose keys nobody has taken since.
-fn reinsertion(
-    work: &Backfill,
-    written: &[(usize, &(&Column, Kind))],
-    deleted: &Derived,
-) -> String {
-    let mut names: Vec<String> = Vec::new();
-    let mut values: Vec<String> = Vec::new();
-    for (at, (column, kind)) in written {
-        names.push(literal::name(&column.name));
-        values.push(kind.restored(&format!("d.c{}", at + 1)));
-    }
-    for (number, (column, kind)) in KeySql::of(work).columns().iter().enumerate() {
-        let name = literal::name(&column.name);
-        if !names.contains(&name) {
-            names.push(name);
-            values.push(kind.joined_key(&format!("d.k{number}")));
-        }
-    }
-    format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM {DERIVED} \
-         WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {})",
-        names.join(", "),
-        values.join(", "),
-        deleted.joined(),
-        table = work.table,
-    )
-}
-
-fn affected(answers: &[crate::session::Answer]) -> u64 {
-    answers.iter().map(|answer| answer.affected).sum()
 }

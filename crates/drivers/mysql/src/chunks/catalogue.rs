@@ -16,6 +16,17 @@ pub(crate) struct Known {
     table: String,
     shape: String,
     pub(crate) columns: Arc<Vec<Column>>,
+    /// What the exact text of each column's values depends on, in their order.
+    forms: Arc<Vec<String>>,
+}
+
+impl Known {
+    /// What the exact text of a column's values depends on; `None`: there is no such column.
+    pub(crate) fn form(&self, column: &str) -> Option<&str> {
+        let is_it = |one: &&Column| one.name.eq_ignore_ascii_case(column);
+        let at = self.columns.iter().position(|one| is_it(&one))?;
+        self.forms.get(at).map(String::as_str)
+    }
 }
 
 impl MysqlTarget {
@@ -128,11 +139,13 @@ impl MysqlTarget {
             return Err(TargetError::new(ErrorKind::Bug, "the server answered too little"));
         };
         require_shape(work, columns, statistics)?;
+        let forms = Arc::new(columns.rows.iter().map(form).collect());
         let columns = Arc::new(columns.rows.iter().map(column).collect::<Vec<_>>());
         self.known = Some(Known {
             table: work.table.clone(),
             shape: work.shape.clone(),
             columns: Arc::clone(&columns),
+            forms,
         });
         Ok(columns)
     }
@@ -200,6 +213,18 @@ fn column(row: &Cells) -> Column {
             || extra.contains("GENERATED ALWAYS")
             || extra.contains("VIRTUAL")
             || extra.contains("STORED"),
+        identity: false,
+    }
+}
+
+/// Its type in full, but where its length or width leave texts as they are.
+fn form(row: &Cells) -> String {
+    let (data_type, in_full) = (row.text(1).to_ascii_lowercase(), row.text(2).to_ascii_lowercase());
+    match Kind::of(&column(row).type_name) {
+        Kind::Integer { .. } if data_type != "year" => "whole number".to_owned(),
+        Kind::Text { charset, .. } => format!("text {charset}"),
+        Kind::Bytes if data_type != "binary" => "bytes".to_owned(),
+        _ => in_full,
     }
 }
 

@@ -214,7 +214,7 @@ impl MysqlTarget {
     }
 
     /// A statement that opens the walked table in this transaction, whatever the user's name.
-    fn metadata_lock(&self, work: &Backfill) -> String {
+    pub(crate) fn metadata_lock(&self, work: &Backfill) -> String {
         format!("SELECT 1 FROM {} LIMIT 0", work.table)
     }
 
@@ -306,6 +306,9 @@ impl MysqlTarget {
         &mut self,
         work: &Backfill,
     ) -> Result<(), TargetError> {
+        if work.statements.is_empty() {
+            return self.require_transactional_updates(&work.table).await;
+        }
         self.require_transactional_statements(&work.statements).await
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! `kind` and `range` turn keys into SQL, `catalogue` reads tables, `walk`, `split` and `position`
 //! find where chunks end, `commit` runs them, `rows` and `derived` write what programs answer,
-//! `capture` keeps old values, `record` is the ledger's part, `health` the server's.
+//! `capture` keeps old values and `undo` puts them back, `beside` finds what else would change, `record` is the ledger's part, `health` the server's.
 
+mod beside;
 mod capture;
 mod catalogue;
 mod commit;
@@ -16,6 +17,7 @@ mod range;
 mod record;
 mod rows;
 mod split;
+mod undo;
 mod walk;
 
 use async_trait::async_trait;
@@ -24,12 +26,13 @@ use dunlin_engine::{
     RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
-    Lease, Resource, Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
+    KeyRange, Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 pub(crate) use catalogue::Known;
 
+use self::undo::Deed;
 use crate::target::MysqlTarget;
 
 #[async_trait]
@@ -228,12 +231,26 @@ impl Chunks for MysqlTarget {
         count_max: u64,
     ) -> Result<Undone, TargetError> {
         self.let_go().await?;
-        self.undo(lease, work, count_max).await
+        self.undo(lease, work, Deed::PutBack, count_max).await
     }
 
-    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+    async fn pass_over(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+    ) -> Result<Undone, TargetError> {
         self.let_go().await?;
-        self.kept_values(of).await
+        self.undo(lease, work, Deed::PassOver, 1).await
+    }
+
+    async fn kept(&mut self, work: &Backfill) -> Result<Kept, TargetError> {
+        self.let_go().await?;
+        self.kept_values(work).await
+    }
+
+    async fn beside(&mut self, work: &Backfill) -> Result<Vec<Beside>, TargetError> {
+        self.let_go().await?;
+        self.changes_beside(work).await
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

@@ -2,7 +2,7 @@
 
 use dunlin_engine::{ErrorKind, Kept, Quarantined, TargetError};
 use dunlin_model::{
-    BackfillRecord, BackfillState, Bound, EntryWrite, Intent, IntentChange, Key, Lease,
+    Backfill, BackfillRecord, BackfillState, Bound, EntryWrite, Intent, IntentChange, Key, Lease,
     MigrationId, Phase, Resource, Segment, Version, Wish,
 };
 use std::collections::BTreeMap;
@@ -385,7 +385,8 @@ impl MysqlTarget {
         }
     }
 
-    pub(crate) async fn kept_values(&mut self, of: &Resource) -> Result<Kept, TargetError> {
+    pub(crate) async fn kept_values(&mut self, work: &Backfill) -> Result<Kept, TargetError> {
+        let of = Resource::Data(work.id.version);
         let query = format!(
             "SELECT EXISTS (SELECT 1 FROM {} AS c WHERE c.job = b.job AND c.pass = b.pass), \
              TIMESTAMPDIFF(SECOND, b.started_at, UTC_TIMESTAMP(6)) FROM {} AS b WHERE b.job = {}",
@@ -398,7 +399,11 @@ impl MysqlTarget {
             return Ok(Kept::default());
         };
         let seconds = row.number::<i64>(1).unwrap_or_default().max(0).unsigned_abs();
-        Ok(Kept { any: row.number(0) == Some(1), age: Duration::from_secs(seconds) })
+        let kept = Kept { any: row.number(0) == Some(1), age: Duration::from_secs(seconds) };
+        if kept.any {
+            self.refuse_unlike_ends(work).await?;
+        }
+        Ok(kept)
     }
 
     pub(crate) async fn forget_old_values(&mut self, count_max: u64) -> Result<u64, TargetError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dunlin_engine::{Connector as _, ErrorKind, Purpose};
+use dunlin_model::{Verb, Write};
 use dunlin_mysql::MysqlConnector;
 
 use crate::support::{World, claimed, dml, dml_on, owner, work};
@@ -137,6 +138,44 @@ async fn tables_without_transactions_are_refused() {
         assert_eq!((error.kind, error.statement), (ErrorKind::Refused, Some(1)), "{error:?}");
         assert!(error.message.contains("old") && error.message.contains("MyISAM"), "{error:?}");
     }
+}
+
+/// Also where only a trigger writes them, or a routine that a trigger calls.
+#[tokio::test]
+async fn triggers_that_write_tables_without_transactions_are_refused() {
+    let world = World::new("myisam_trigger").await;
+    let mut target = world.with_ledger().await;
+    let mut eyes = world.eyes().await;
+    for sql in [
+        "CREATE TABLE `old log` (n int) ENGINE = MyISAM",
+        "CREATE TABLE t (n int)",
+        "CREATE TABLE u (n int)",
+        "CREATE TABLE v (n int)",
+        "CREATE PROCEDURE logs() INSERT INTO `old log` VALUES (1)",
+        "CREATE TRIGGER far AFTER INSERT ON u FOR EACH ROW CALL logs()",
+        "CREATE TRIGGER near AFTER UPDATE ON t FOR EACH ROW INSERT INTO u VALUES (NEW.n)",
+        "CREATE TRIGGER fine AFTER INSERT ON v FOR EACH ROW INSERT INTO t VALUES (NEW.n)",
+    ] {
+        eyes.run(sql).await;
+    }
+    let written = |verb: Verb, sql: &str, table: &str| {
+        let mut statement = dml_on(sql, &[table]);
+        let columns = Default::default();
+        statement.facts.writes = Some(Write { verb, table: table.to_owned(), columns });
+        statement
+    };
+    for (verb, sql, table) in
+        [(Verb::Insert, "INSERT INTO u VALUES (1)", "u"), (Verb::Update, "UPDATE t SET n = 2", "t")]
+    {
+        let works = work(1, vec![dml("SELECT 1"), written(verb, sql, table)]);
+        let error = target.preflight(&works).await.expect_err(sql);
+        assert_eq!((error.kind, error.statement), (ErrorKind::Refused, Some(1)), "{error:?}");
+        for part in ["old log", "MyISAM", "trigger far"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+    }
+    let works = work(1, vec![written(Verb::Delete, "DELETE FROM t", "t")]);
+    target.preflight(&works).await.expect("no trigger fires");
 }
 
 #[tokio::test]

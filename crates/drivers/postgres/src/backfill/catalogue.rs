@@ -95,7 +95,8 @@ fn columns_sql() -> String {
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, -1) || COALESCE((SELECT ' COLLATE ' || \
          pg_catalog.quote_ident(l.collname) FROM pg_catalog.pg_collation l WHERE \
          l.oid = a.attcollation AND l.collname <> 'default'), ''), b.typname, \
-         NOT a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', {COMPUTED}, {NEXT_NUMBER} \
+         NOT a.attnotnull, a.attgenerated <> '' OR a.attidentity = 'a', {COMPUTED}, {NEXT_NUMBER}, \
+         a.attidentity = 'a' \
          FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL (WITH RECURSIVE base AS (\
          SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typnamespace \
          FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid UNION ALL \
@@ -210,6 +211,7 @@ fn column(row: &SimpleQueryRow) -> Result<Column, TargetError> {
         },
         nullable: boolean(row, 3)?,
         generated: boolean(row, 4)?,
+        identity: boolean(row, 7)?,
     })
 }
 

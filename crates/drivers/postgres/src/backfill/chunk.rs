@@ -181,8 +181,8 @@ pub(super) async fn commit(
             if traces {
                 push_reset(&mut script, session, lease, work);
             }
-            if capture.is_some() {
-                captured::push_after(&mut script, layout, lease, work, chunk);
+            if let Some(capture) = capture {
+                captured::push_after(&mut script, layout, lease, work, chunk, capture);
             }
         }
     }

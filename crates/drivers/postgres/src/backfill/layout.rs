@@ -40,6 +40,11 @@ pub(super) struct ColumnType {
     pub(super) type_name: String,
     /// It can't be written at all.
     pub(super) computed: bool,
+    /// An identity that is always generated: an INSERT may give it its value, an UPDATE may not.
+    pub(super) identity: bool,
+    /// What the text of its values depends on: its type, with its length and precision but where
+    /// those, or the width, leave texts as they are.
+    pub(super) form: String,
 }
 
 /// A table as one backfill sees it.
@@ -106,7 +111,10 @@ async fn read(session: &mut Session, work: &Backfill) -> Result<Layout, TargetEr
          AND m.amoprighttype = q.opcintype AND m.amopstrategy BETWEEN 1 AND 5) AS o \
          WHERE i.indrelid = pg_catalog.to_regclass({table}) AND x.relname = {index} \
          ORDER BY k, o.strategy;\
-         SELECT a.attname, pg_catalog.format_type(a.atttypid, -1), a.attgenerated <> '' \
+         SELECT a.attname, pg_catalog.format_type(a.atttypid, -1), a.attgenerated <> '', \
+         a.attidentity = 'a', CASE WHEN a.atttypid IN (20, 21, 23) THEN 'whole number' \
+         WHEN a.atttypid IN (25, 1043) THEN 'text' \
+         ELSE pg_catalog.format_type(a.atttypid, a.atttypmod) END \
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass({table}) \
          AND a.attnum > 0 AND NOT a.attisdropped;COMMIT",
         index = quote::text(&work.index),
@@ -149,8 +157,12 @@ async fn read(session: &mut Session, work: &Backfill) -> Result<Layout, TargetEr
     }
     let mut columns = BTreeMap::new();
     for row in rows_of(3) {
-        let column =
-            ColumnType { type_name: required(row, 1)?.to_owned(), computed: boolean(row, 2)? };
+        let column = ColumnType {
+            type_name: required(row, 1)?.to_owned(),
+            computed: boolean(row, 2)?,
+            identity: boolean(row, 3)?,
+            form: required(row, 4)?.to_owned(),
+        };
         columns.insert(required(row, 0)?.to_owned(), column);
     }
     Ok(Layout {

@@ -2,6 +2,7 @@
 //! the ledger keeps of them.
 
 mod barrier;
+mod beside;
 mod captured;
 mod catalogue;
 mod chunk;
@@ -17,6 +18,7 @@ mod rejected;
 mod row_code;
 mod script;
 mod target;
+mod undo;
 mod walk;
 
 use std::sync::Arc;

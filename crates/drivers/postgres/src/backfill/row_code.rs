@@ -178,8 +178,8 @@ pub(super) async fn commit(
     }
     rejected::push_keys(&mut script, lease, work, rejected);
     script.push(Part::Constraints, "SET CONSTRAINTS ALL IMMEDIATE");
-    if captures {
-        captured::push_after(&mut script, layout, lease, work, chunk);
+    if let (Some(capture), true) = (&work.capture, captures) {
+        captured::push_after(&mut script, layout, lease, work, chunk, capture);
     }
     let answers = match run(session, &script, lease, work).await {
         Ok(answers) => answers,

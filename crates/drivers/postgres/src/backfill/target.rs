@@ -6,13 +6,13 @@ use dunlin_engine::{
     RowsOutcome, Search, TargetError, Undone,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
-    Lease, Resource, Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
+    KeyRange, Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 use super::{
-    barrier, captured, catalogue, chunk, explain, find, health, holds, layout, ledger, rehearse,
-    rejected, row_code, walk,
+    barrier, beside, captured, catalogue, chunk, explain, find, health, holds, layout, ledger,
+    rehearse, rejected, row_code, undo, walk,
 };
 use crate::target::{PostgresTarget, call};
 
@@ -242,12 +242,32 @@ impl Chunks for PostgresTarget {
     ) -> Result<Undone, TargetError> {
         call!(self, async {
             let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
-            captured::undo(&mut self.session, &layout, lease, work, count_max).await
+            let deed = undo::Deed::PutBack;
+            undo::undo(&mut self.session, &layout, lease, work, deed, count_max).await
         })
     }
 
-    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
-        call!(self, captured::kept(&mut self.session, of))
+    async fn pass_over(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+    ) -> Result<Undone, TargetError> {
+        call!(self, async {
+            let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
+            let deed = undo::Deed::PassOver;
+            undo::undo(&mut self.session, &layout, lease, work, deed, 1).await
+        })
+    }
+
+    async fn kept(&mut self, work: &Backfill) -> Result<Kept, TargetError> {
+        call!(self, async {
+            let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
+            captured::kept(&mut self.session, &layout, work).await
+        })
+    }
+
+    async fn beside(&mut self, work: &Backfill) -> Result<Vec<Beside>, TargetError> {
+        call!(self, beside::look(&mut self.session, work))
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

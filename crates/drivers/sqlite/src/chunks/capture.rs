@@ -1,20 +1,49 @@
-//! Old values: kept in the chunk's transaction, put back by an undo.
+//! Old values: kept in the chunk's transaction, with the new ones beside them. `undo` puts them back.
 
-use std::time::Duration;
-
-use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
-use dunlin_model::{Backfill, Key, KeyRange, Lease};
+use dunlin_engine::{ErrorKind, TargetError};
+use dunlin_model::{Backfill, Capture, Column, Key, KeyRange, Lease};
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use serde_json::{Map, Value};
 
 use super::commit::key_of;
 use super::exact::{self, Exact};
-use super::known;
+use super::known::Known;
 use super::range::{Order, named};
+use super::value::affinity_of;
 use crate::control::Control;
-use crate::fault::{self, Fault, Outcome};
+use crate::fault::{Fault, Outcome};
 use crate::ledger::{self, CapturedRow};
-use crate::session::Session;
+
+/// Columns that are kept.
+pub(super) struct Kept<'a> {
+    pub(super) columns: &'a [String],
+    /// The tag of their types, and of the key's, which stands beside the values under the empty name;
+    /// `None` where an older program kept them.
+    pub(super) tag: Option<String>,
+}
+
+impl<'a> Kept<'a> {
+    /// With the tag that they have by now.
+    fn now(stored: &[Column], work: &Backfill, columns: &'a [String]) -> Self {
+        Self { columns, tag: tag(stored, work, columns) }
+    }
+}
+
+/// The tag of these columns, and of the key, as they are by now; `None`: there is no such column.
+pub(super) fn tag(stored: &[Column], work: &Backfill, columns: &[String]) -> Option<String> {
+    let form = |name: &str| {
+        let found = stored.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+        found.map(|column| affinity_of(&column.type_name))
+    };
+    // What is no column is the number that the database gives to each row.
+    let key = work
+        .key
+        .iter()
+        .map(|column| (column.name.as_str(), form(&column.name).unwrap_or("row number")));
+    let columns: Option<Vec<_>> =
+        columns.iter().map(|name| Some((name.as_str(), form(name)?))).collect();
+    Some(Capture::tag(key, columns?))
+}
 
 /// A range's rows before a chunk's statements.
 pub(super) struct Before {
@@ -27,11 +56,13 @@ impl Before {
         connection: &Connection,
         control: &Control,
         work: &Backfill,
-        order: &Order,
+        known: &Known,
         range: &KeyRange,
     ) -> Outcome<Self> {
         let mut rows = Vec::new();
+        let order = &known.order;
         let Some(capture) = &work.capture else { return Ok(Self { rows }) };
+        let kept = Kept::now(&known.stored, work, &capture.columns);
         let mut sql = format!(
             "SELECT {}, {} FROM {} WHERE ({})",
             order.list(),
@@ -50,7 +81,7 @@ impl Before {
             let mut found = statement.query([])?;
             while let Some(row) = found.next().map_err(Fault::Query)? {
                 let key = key_of(connection, row, width)?;
-                rows.push((key, values_of(connection, row, width, &capture.columns)?));
+                rows.push((key, values_of(connection, row, width, &kept)?));
             }
             if *range == KeyRange::Nulls && rows.len() > 1 {
                 return Err(TargetError::new(
@@ -73,12 +104,13 @@ impl Before {
         connection: &Connection,
         lease: &Lease,
         work: &Backfill,
-        order: &Order,
+        known: &Known,
     ) -> Outcome<()> {
         let Some(capture) = &work.capture else { return Ok(()) };
+        let kept = Kept::now(&known.stored, work, &capture.columns);
         let mut changed = Vec::new();
         for (key, old) in self.rows {
-            let new = now(connection, order, &key, &capture.columns)?;
+            let new = now(connection, &known.order, &key, &kept)?;
             if new.as_ref() != Some(&old) {
                 changed.push(CapturedRow { number: 0, key, old, new });
             }
@@ -91,13 +123,14 @@ impl Before {
     pub(super) fn of_keys<'a>(
         connection: &Connection,
         work: &Backfill,
-        order: &Order,
+        known: &Known,
         keys: impl Iterator<Item = &'a Key>,
     ) -> Outcome<Self> {
         let mut rows = Vec::new();
         if let Some(capture) = &work.capture {
+            let kept = Kept::now(&known.stored, work, &capture.columns);
             for key in keys {
-                if let Some(old) = now(connection, order, key, &capture.columns)? {
+                if let Some(old) = now(connection, &known.order, key, &kept)? {
                     rows.push((key.clone(), old));
                 }
             }
@@ -106,112 +139,20 @@ impl Before {
     }
 }
 
-/// Puts the newest captured values back, and forgets them.
-pub(super) fn undo(
-    session: &mut Session,
-    lease: &Lease,
-    ttl: Duration,
-    work: &Backfill,
-    count_max: u64,
-) -> Result<Undone, TargetError> {
-    let mut known = session.known.take();
-    let undone = session.write(work.lock_timeout, |connection, control| {
-        ledger::enter(connection, lease)?;
-        let known = known::refreshed(&mut known, connection, work)?;
-        failpoint("undo.begun");
-        let job = lease.resource.to_string();
-        let rows = ledger::captured(connection, &job, work.pass, count_max)?;
-        let mut undone = Undone::default();
-        for row in &rows {
-            if control.is_stopped() {
-                return Err(fault::gone().into());
-            }
-            if put_back(connection, &known.order, row)? {
-                undone.restored += 1;
-            } else {
-                undone.changed_since += 1;
-            }
-        }
-        if let Some(oldest) = rows.last() {
-            undone.left = ledger::uncapture(connection, &job, work.pass, oldest.number)?;
-        }
-        ledger::count_undone(connection, &job, undone)?;
-        ledger::leave(connection, lease, ttl, 0)?;
-        failpoint("undo.executed");
-        Ok(undone)
-    });
-    session.known = known;
-    failpoint("undo.done");
-    undone
-}
-
-/// Puts a row's old values back, if it is as the chunk left it.
-fn put_back(connection: &Connection, order: &Order, row: &CapturedRow) -> Outcome<bool> {
-    let old = decoded(connection, &row.old)?;
-    let columns: Vec<String> = old.iter().map(|(column, _)| column.clone()).collect();
-    if now(connection, order, &row.key, &columns)? != row.new {
-        return Ok(false);
-    }
-    let written = if row.new.is_some() {
-        let sets: Vec<String> =
-            columns.iter().map(|column| format!("{} = ?", named(column))).collect();
-        let sql = format!(
-            "UPDATE {} SET {} WHERE {}",
-            order.table,
-            sets.join(", "),
-            order.range(None, &KeyRange::Exactly(row.key.clone()))?
-        );
-        let values = old.iter().map(|(_, value)| value);
-        connection.prepare(&sql)?.execute(params_from_iter(values))
-    } else {
-        insert(connection, order, row, old)
-    };
-    match written {
-        Ok(_) => Ok(true),
-        // Another row stands in its way by now: it can't be what it was.
-        Err(error) if is_constraint(&error) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Inserts a row that the chunk deleted, with the key that it had.
-fn insert(
-    connection: &Connection,
-    order: &Order,
-    row: &CapturedRow,
-    mut values: Vec<(String, Exact)>,
-) -> rusqlite::Result<usize> {
-    let literals = row.key.0.iter().zip(&order.columns);
-    for (literal, column) in literals {
-        let there = values.iter().any(|(name, _)| name.eq_ignore_ascii_case(&column.name));
-        if !there && let Ok(number) = literal.parse() {
-            // The number of a row in a table without a key of its own.
-            values.push((column.name.clone(), Exact::Integer(number)));
-        }
-    }
-    let names: Vec<String> = values.iter().map(|(name, _)| named(name)).collect();
-    let marks = vec!["?"; values.len()].join(", ");
-    let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", order.table, names.join(", "));
-    connection.prepare(&sql)?.execute(params_from_iter(values.iter().map(|(_, value)| value)))
-}
-
-fn is_constraint(error: &rusqlite::Error) -> bool {
-    fault::extended_code(error).is_some_and(|code| code & 0xff == rusqlite::ffi::SQLITE_CONSTRAINT)
-}
-
 /// A row's values by now; `None`: it is gone.
-fn now(
+pub(super) fn now(
     connection: &Connection,
     order: &Order,
     key: &Key,
-    columns: &[String],
+    kept: &Kept<'_>,
 ) -> Outcome<Option<String>> {
-    let sql = format!("SELECT {} FROM {} WHERE {}", list(columns), order.table, by_key(order, key));
+    let sql =
+        format!("SELECT {} FROM {} WHERE {}", list(kept.columns), order.table, by_key(order, key));
     let values: Vec<Exact> =
         exact::values(connection, key)?.into_iter().filter(|value| *value != Exact::Null).collect();
     let found = connection
         .prepare_cached(&sql)?
-        .query_row(params_from_iter(&values), |row| Ok(values_of(connection, row, 0, columns)))
+        .query_row(params_from_iter(&values), |row| Ok(values_of(connection, row, 0, kept)))
         .optional()?;
     found.transpose()
 }
@@ -243,29 +184,15 @@ fn values_of(
     connection: &Connection,
     row: &rusqlite::Row<'_>,
     first: usize,
-    columns: &[String],
+    kept: &Kept<'_>,
 ) -> Outcome<String> {
     let mut values = Map::new();
-    for (place, column) in columns.iter().enumerate() {
+    if let Some(tag) = &kept.tag {
+        values.insert(String::new(), Value::String(tag.clone()));
+    }
+    for (place, column) in kept.columns.iter().enumerate() {
         let value = Exact::from(row.get_ref(first + place)?).literal(connection)?;
         values.insert(column.clone(), Value::String(value));
     }
     Ok(Value::Object(values).to_string())
-}
-
-fn decoded(connection: &Connection, text: &str) -> Outcome<Vec<(String, Exact)>> {
-    let damaged = || {
-        TargetError::new(
-            ErrorKind::LedgerFormat,
-            "the ledger cannot be understood: the values of a captured row cannot be read",
-        )
-        .help("was a table whose name begins with dunlin_ changed by hand?")
-    };
-    let values: Map<String, Value> = serde_json::from_str(text).map_err(|_| damaged())?;
-    let mut read = Vec::with_capacity(values.len());
-    for (column, literal) in values {
-        let literal = literal.as_str().ok_or_else(damaged)?;
-        read.push((column, Exact::parse(connection, literal)?));
-    }
-    Ok(read)
 }

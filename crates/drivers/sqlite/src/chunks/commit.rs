@@ -34,9 +34,9 @@ pub(super) fn commit(
         let rows = match &chunk.deed {
             Deed::Statements => {
                 ranged = Ranged::all(work, &known.order, &chunk.range)?;
-                let before = Before::of(connection, control, work, &known.order, &chunk.range)?;
+                let before = Before::of(connection, control, work, known, &chunk.range)?;
                 let rows = run_all(connection, control, work, &ranged)?;
-                before.keep(connection, lease, work, &known.order)?;
+                before.keep(connection, lease, work, known)?;
                 rows
             }
             Deed::SetAside { error } => {

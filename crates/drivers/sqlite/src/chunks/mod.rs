@@ -4,6 +4,7 @@
 //! statement on. So there are no rows in doubt (no barrier), no deadlocks (no locks to take first),
 //! and parallel workers would only wait for each other (no cuts).
 
+mod beside;
 mod capture;
 mod commit;
 mod exact;
@@ -14,6 +15,7 @@ mod query;
 mod range;
 mod rows;
 mod table;
+mod undo;
 mod value;
 mod walk;
 
@@ -25,8 +27,8 @@ use dunlin_engine::{
     Rehearsal, RowsOutcome, Search, TargetError, Undone, failpoint,
 };
 use dunlin_model::{
-    Access, Backfill, BackfillRecord, Bound, EntryWrite, Intent, IntentChange, Key, KeyRange,
-    Lease, Resource, Row, RowChange, Segment, Table, Wish,
+    Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
+    KeyRange, Lease, Resource, Row, RowChange, Segment, Table, Wish,
 };
 
 pub(crate) use known::Known;
@@ -298,15 +300,35 @@ impl Chunks for SqliteTarget {
         count_max: u64,
     ) -> Result<Undone, TargetError> {
         let (held, ttl, work) = (lease.clone(), self.length.get(), work.clone());
-        let undone =
-            self.call(move |session| capture::undo(session, &held, ttl, &work, count_max)).await?;
+        let deed = undo::Deed::PutBack;
+        let undone = self
+            .call(move |session| undo::undo(session, &held, ttl, &work, deed, count_max))
+            .await?;
         lease.count_commit();
         Ok(undone)
     }
 
-    async fn kept(&mut self, of: &Resource) -> Result<Kept, TargetError> {
-        let job = of.to_string();
-        self.call(move |session| session.read(|connection| ledger::kept(connection, &job))).await
+    async fn pass_over(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+    ) -> Result<Undone, TargetError> {
+        let (held, ttl, work) = (lease.clone(), self.length.get(), work.clone());
+        let deed = undo::Deed::PassOver;
+        let undone =
+            self.call(move |session| undo::undo(session, &held, ttl, &work, deed, 1)).await?;
+        lease.count_commit();
+        Ok(undone)
+    }
+
+    async fn kept(&mut self, work: &Backfill) -> Result<Kept, TargetError> {
+        let work = work.clone();
+        self.call(move |session| session.read(|connection| undo::kept(connection, &work))).await
+    }
+
+    async fn beside(&mut self, work: &Backfill) -> Result<Vec<Beside>, TargetError> {
+        let work = work.clone();
+        self.call(move |session| session.read(|connection| beside::look(connection, &work))).await
     }
 
     async fn forget_captured(&mut self, count_max: u64) -> Result<u64, TargetError> {

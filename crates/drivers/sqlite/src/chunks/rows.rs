@@ -71,14 +71,13 @@ pub(super) fn commit(
         }
         let known = known::refreshed(&mut known, connection, work)?;
         failpoint("chunk.begun");
-        let order = &known.order;
         let before =
-            Before::of_keys(connection, work, order, changes.iter().map(|change| &change.key))?;
+            Before::of_keys(connection, work, known, changes.iter().map(|change| &change.key))?;
         let missed = write_all(connection, control, known, changes)?;
         if !missed.is_empty() {
             return Ok(Verdict::RollBack(RowsOutcome::Missed(missed)));
         }
-        before.keep(connection, lease, work, order)?;
+        before.keep(connection, lease, work, known)?;
         let job = lease.resource.to_string();
         for (key, reason) in rejected {
             ledger::set_aside(connection, &job, work.pass, key, reason)?;

@@ -44,6 +44,7 @@ pub(crate) fn table(connection: &Connection, written: &str) -> Outcome<Option<Ta
             form: form_of("integer"),
             nullable: false,
             generated: true,
+            identity: false,
         });
     }
     // What such a column is made from is not listed.
@@ -210,6 +211,7 @@ fn columns(connection: &Connection, table: &Found) -> Outcome<Vec<Column>> {
         Ok(Column {
             nullable: !not_null && own_rowid.as_ref() != Some(&name),
             generated: row.get::<_, i64>(3)? > 0,
+            identity: false,
             form: form_of(&declared),
             type_name: declared.split('(').next().unwrap_or_default().trim().to_owned(),
             name,

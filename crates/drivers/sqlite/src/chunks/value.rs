@@ -24,6 +24,24 @@ pub(crate) fn form_of(declared: &str) -> ValueForm {
     }
 }
 
+/// The affinity of a column of this declared type: what SQLite makes of values that are put there.
+pub(super) fn affinity_of(declared: &str) -> &'static str {
+    let has = |part: &str| declared.to_ascii_lowercase().contains(part);
+    if has("int") {
+        "integer"
+    } else if has("char") || has("clob") || has("text") {
+        "text"
+    } else if has("blob") || declared.is_empty() {
+        "blob"
+    } else if has("real") || has("floa") || has("doub") {
+        "real"
+    } else if declared.eq_ignore_ascii_case("any") {
+        "any"
+    } else {
+        "numeric"
+    }
+}
+
 /// A value as text.
 pub(crate) fn to_text(column: &Column, value: &Exact) -> Outcome<Option<String>> {
     let text = match value {
@@ -109,6 +127,7 @@ mod tests {
             form: form_of(declared),
             nullable: true,
             generated: false,
+            identity: false,
         }
     }
 

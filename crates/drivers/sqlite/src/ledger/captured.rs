@@ -67,6 +67,16 @@ pub(crate) fn captured(
     Ok(found)
 }
 
+/// The old values of the oldest and of the newest row of a pass.
+pub(crate) fn captured_ends(connection: &Connection, job: &str, pass: u32) -> Outcome<Vec<String>> {
+    let sql = "SELECT old_values FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number IN
+               ((SELECT min(number) FROM dunlin_captured WHERE job = ?1 AND pass = ?2),
+                (SELECT max(number) FROM dunlin_captured WHERE job = ?1 AND pass = ?2))";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![job, pass], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Forgets the rows of a pass from a number on; says whether any are left.
 pub(crate) fn uncapture(connection: &Connection, job: &str, pass: u32, from: i64) -> Outcome<bool> {
     let sql = "DELETE FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number >= ?3";

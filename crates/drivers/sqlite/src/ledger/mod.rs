@@ -18,7 +18,9 @@ mod step;
 pub(crate) use backfill::{
     advance, backfills, cut, enter_chunk, intent, report, wish, write_backfill,
 };
-pub(crate) use captured::{CapturedRow, capture, captured, count_undone, forget, kept, uncapture};
+pub(crate) use captured::{
+    CapturedRow, capture, captured, captured_ends, count_undone, forget, kept, uncapture,
+};
 pub(crate) use entry::{Attempt, now, write};
 #[cfg(feature = "move")]
 pub(crate) use fence::writable;

@@ -101,6 +101,7 @@ fn column(name: &str, type_name: &str, form: ValueForm) -> Column {
         form,
         nullable: true,
         generated: name == "slug",
+        identity: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Backfills that are not idempotent, killed and stopped at random beside a live writer, until they
 //! are done. Every row must be as an uninterrupted run leaves it, and no write of the writer's may be
-//! gone.
+//! gone. Where old values are kept it is undone afterwards, killed and stopped as well: every row must
+//! be as it was before.
 
 mod world;
 mod writer;
@@ -31,6 +32,9 @@ const FAILPOINTS: [&str; 10] = [
     "backfill.done",
 ];
 
+/// Those of an undo.
+const FAILPOINTS_OF_UNDO: [&str; 4] = ["claim.granted", "undo.executed", "undo.done", "undo.chunk"];
+
 /// How often a round is killed or stopped at most before it is let through.
 const BLOWS_MAX: usize = 16;
 
@@ -44,6 +48,8 @@ const LEASE: Duration = Duration::from_millis(1_500);
 #[derive(Debug, Default)]
 struct Tally {
     rounds: usize,
+    /// Of those, with an undo in the end.
+    undone: usize,
     runs: usize,
     kills: usize,
     stops: usize,
@@ -104,17 +110,21 @@ fn round(
     let throttled = random.u8(0..5) == 0;
     let shapes = Shape::of(product);
     let shape = &shapes[number % shapes.len()];
-    let body = Body::of_round(shape, number + number / shapes.len());
+    // One round in three goes back.
+    let undo = number % 3 == 2 && !shape.is_nullable();
+    let body = Body::of_round(shape, number + number / shapes.len(), undo);
     let workers = [1, 2, 4][random.usize(0..3)];
     let (chunk_rows, rows) = match (body, [25, 100, 400][random.usize(0..3)]) {
         (_, _) if throttled => (400, 3_000),
+        // An undo minds whoever else is at work.
+        (_, chunk_rows) if undo => (chunk_rows / 4, 5_000),
         // Fifty rows of so many that a server reaches them by lists of keys. The others walk.
         (Body::Few, chunk_rows) if matches!(product, Product::Postgres | Product::Pgbouncer) => {
             (chunk_rows / 10 + 5, 20_000)
         }
         (_, chunk_rows) => (chunk_rows, 20_000),
     };
-    let world = World { product, shape: shape.clone(), body, workers, chunk_rows, rows };
+    let world = World { product, shape: shape.clone(), body, workers, chunk_rows, rows, undo };
     let name = format!("round {number} of seed {seed} ({})", world.describe());
     let database = fresh(product, server, "backfill");
     let project = tempfile::Builder::new()
@@ -123,9 +133,16 @@ fn round(
         .map_err(|error| Failure::because("cannot make a folder", &error))?;
     world.make(&database, project.path())?;
     let writer = Writer::start(&world, &database, random.u64(..));
-    let (project_path, random) = (project.path(), &mut random);
-    let blows = Blows { database: &database, binary, project: project_path, throttled, random };
-    let human = blows.until_done(number, tally)?;
+    let mut struck = |command| {
+        let (project, random) = (project.path(), &mut random);
+        let blows = Blows { database: &database, binary, project, throttled, command, random };
+        blows.until_done(number, tally)
+    };
+    let mut human = struck(Order::Run)?;
+    if undo && !human {
+        human = struck(Order::Undo)?;
+    }
+    tally.undone += usize::from(undo);
     tally.writes += writer.stop();
     tally.rounds += 1;
     let complaints = world.judge(&database)?;
@@ -153,12 +170,37 @@ pub(super) fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
+/// What is to be done until it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    Undo,
+}
+
+impl Order {
+    fn failpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::Run => &FAILPOINTS,
+            Self::Undo => &FAILPOINTS_OF_UNDO,
+        }
+    }
+
+    fn arguments(self, throttled: bool) -> Vec<&'static str> {
+        match self {
+            Self::Undo => vec!["data", "undo", world::VERSION, "--yes"],
+            Self::Run if throttled => vec!["data", "run", "--lease-wait", "2min"],
+            Self::Run => vec!["data", "run", "--lease-wait", "2min", "--no-throttle"],
+        }
+    }
+}
+
 /// What is done to the runs of one round.
 struct Blows<'a> {
     database: &'a TestDatabase,
     binary: &'a Path,
     project: &'a Path,
     throttled: bool,
+    command: Order,
     random: &'a mut fastrand::Rng,
 }
 
@@ -170,7 +212,7 @@ impl Blows<'_> {
         let (mut blows, mut errors) = (0, 0);
         for attempt in 0..100 {
             let sabotage = if blows < wanted && attempt < 3 * BLOWS_MAX {
-                choose(self.random, number + attempt)
+                choose(self.random, number + attempt, self.command.failpoints())
             } else {
                 Sabotage::Nothing
             };
@@ -185,6 +227,8 @@ impl Blows<'_> {
             };
             match end {
                 End::Exited(0) if sabotage == Sabotage::Nothing => return Ok(false),
+                // What was undone is not undone again.
+                End::Exited(0) if self.command == Order::Undo => return Ok(false),
                 // It may have been done before the blow came: let it be found done.
                 End::Exited(0) => blows = wanted,
                 End::Killed => {
@@ -216,10 +260,7 @@ impl Blows<'_> {
     }
 
     fn runner(&self, log: &str) -> Runner {
-        let mut arguments = vec!["data", "run", "--lease-wait", "2min"];
-        if !self.throttled {
-            arguments.push("--no-throttle");
-        }
+        let arguments = self.command.arguments(self.throttled);
         Runner {
             binary: self.binary.to_owned(),
             root: self.project.to_owned(),
@@ -251,7 +292,7 @@ impl Blows<'_> {
 
 /// Half of the kills come at any moment, most others at failpoints, some runs are stopped past their
 /// lease.
-fn choose(random: &mut fastrand::Rng, turn: usize) -> Sabotage {
+fn choose(random: &mut fastrand::Rng, turn: usize, failpoints: &[&'static str]) -> Sabotage {
     match random.u8(0..10) {
         0 => Sabotage::StopAfter {
             after: Duration::from_millis(random.u64(30..600)),
@@ -259,7 +300,7 @@ fn choose(random: &mut fastrand::Rng, turn: usize) -> Sabotage {
         },
         1..=5 => Sabotage::KillAfter(Duration::from_millis(random.u64(5..500))),
         _ => Sabotage::KillAt {
-            failpoint: FAILPOINTS[turn % FAILPOINTS.len()],
+            failpoint: failpoints[turn % failpoints.len()],
             nth: if random.bool() { 1 } else { random.usize(2..=12) },
         },
     }
@@ -269,10 +310,11 @@ impl Tally {
     fn print(&self, product: Product, time: Duration) {
         let rows: u64 = self.wrong.values().sum();
         println!(
-            "{:<10} backfill: {} rounds, {} runs, {} kills, {} stops, {} errors retried, {} batches \
+            "{:<10} backfill: {} rounds, {} of them undone, {} runs, {} kills, {} stops, {} errors retried, {} batches \
              of the live writer's | wrong rows {rows}, wrong rounds {}, human steps {} | {:.0} s",
             product.as_str(),
             self.rounds,
+            self.undone,
             self.runs,
             self.kills,
             self.stops,

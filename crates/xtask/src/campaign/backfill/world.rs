@@ -15,6 +15,9 @@ pub(super) const DELETED_OF: (u64, u64) = (17, 3);
 /// The balance that added rows begin with.
 pub(super) const ADDED_BALANCE: u64 = 7;
 
+/// The migration's version.
+pub(super) const VERSION: &str = "20260101000000";
+
 /// A kind of key.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
@@ -198,7 +201,7 @@ impl Shape {
         self.values.replace("{n}", number)
     }
 
-    fn is_nullable(&self) -> bool {
+    pub(super) fn is_nullable(&self) -> bool {
         self.name == "nullable"
     }
 
@@ -219,17 +222,26 @@ pub(super) enum Body {
     Rows,
     /// An UPDATE of few rows, which are found by a search where there is such a thing.
     Few,
+    /// A DELETE of one row in three, only where it is undone.
+    Gone,
 }
 
 impl Body {
     const ALL: [Self; 4] = [Self::Update, Self::Two, Self::Rows, Self::Few];
 
     /// The body of a round. No program can name rows without a key. Without a Python there is no row
-    /// code at all.
-    pub(super) fn of_round(shape: &Shape, turn: usize) -> Self {
+    /// code at all. An INSERT can't be undone.
+    pub(super) fn of_round(shape: &Shape, turn: usize, undo: bool) -> Self {
         match Self::ALL[turn % Self::ALL.len()] {
+            Self::Two if undo => Self::Gone,
             Self::Rows if shape.is_nullable() => Self::Two,
-            Self::Rows if !cargo::is_there("python3", &["--version"]) => Self::Two,
+            Self::Rows if !cargo::is_there("python3", &["--version"]) => {
+                if undo {
+                    Self::Update
+                } else {
+                    Self::Two
+                }
+            }
             body => body,
         }
     }
@@ -247,6 +259,8 @@ pub(super) struct World {
     pub(super) workers: u32,
     pub(super) chunk_rows: u32,
     pub(super) rows: u64,
+    /// Old values are kept, and put back in the end.
+    pub(super) undo: bool,
 }
 
 const PROGRAM: &str = r#"import json, sys
@@ -263,8 +277,12 @@ for line in sys.stdin:
 impl World {
     pub(super) fn describe(&self) -> String {
         format!(
-            "{} key, {:?}, {} workers, {} rows a chunk",
-            self.shape.name, self.body, self.workers, self.chunk_rows
+            "{} key, {:?}{}, {} workers, {} rows a chunk",
+            self.shape.name,
+            self.body,
+            if self.undo { " and back" } else { "" },
+            self.workers,
+            self.chunk_rows
         )
     }
 
@@ -279,10 +297,10 @@ impl World {
         match self.body {
             Body::Rows => {
                 std::fs::write(project.join("double.py"), PROGRAM).map_err(failed)?;
-                std::fs::write(folder.join("20260101000000_double.toml"), self.toml())
+                std::fs::write(folder.join(format!("{VERSION}_double.toml")), self.toml())
             }
-            Body::Update | Body::Two | Body::Few => {
-                std::fs::write(folder.join("20260101000000_double.sql"), self.sql())
+            Body::Update | Body::Two | Body::Few | Body::Gone => {
+                std::fs::write(folder.join(format!("{VERSION}_double.sql")), self.sql())
             }
         }
         .map_err(failed)
@@ -332,13 +350,20 @@ impl World {
     fn sql(&self) -> String {
         let mut text = format!(
             "-- dunlin: chunk-by accounts\n-- dunlin: chunk-key {}\n-- dunlin: chunk-rows {}\n\
-             -- dunlin: workers {}\n\
-             UPDATE accounts SET balance = balance * 2 + 1, touched = touched + 1 WHERE {}:chunk;\n",
+             -- dunlin: workers {}\n{}",
             self.shape.key,
             self.chunk_rows,
             self.workers,
-            if self.body == Body::Few { "due = 1 AND " } else { "" }
+            if self.undo { "-- dunlin: undo capture for 1 day\n" } else { "" },
         );
+        text.push_str(&match self.body {
+            Body::Gone => "DELETE FROM accounts WHERE n % 3 = 0 AND :chunk;\n".to_owned(),
+            body => format!(
+                "UPDATE accounts SET balance = balance * 2 + 1, touched = touched + 1 \
+                 WHERE {}:chunk;\n",
+                if body == Body::Few { "due = 1 AND " } else { "" }
+            ),
+        });
         if self.body == Body::Two {
             text.push_str(
                 "INSERT INTO audit SELECT n, balance FROM accounts AS p WHERE :chunk(p);\n",
@@ -353,20 +378,37 @@ impl World {
         format!(
             "[program]\ncommand = [\"python3\", \"double.py\"]\n\n[rows]\ntable = \"accounts\"\n\
              key = [{}]\ncolumns = [\"balance\", \"touched\"]\n\n[migration]\nchunk-rows = {}\n\
-             workers = {}\n",
+             workers = {}\n{}",
             key.join(", "),
             self.chunk_rows,
-            self.workers
+            self.workers,
+            if self.undo { "undo = \"capture for 1 day\"\n" } else { "" },
         )
     }
 
     /// What is wrong, with how many rows.
     pub(super) fn judge(&self, database: &Database) -> Result<Vec<(&'static str, u64)>, Failure> {
-        let (of, rest) = DELETED_OF;
         let ledger = match self.product {
             Product::Postgres | Product::Pgbouncer => "dunlin.",
             Product::Mysql | Product::Sqlite => "dunlin_",
         };
+        let questions =
+            if self.undo { self.questions_of_undo(ledger) } else { self.questions_of_run(ledger) };
+        let mut complaints = Vec::new();
+        for (what, query) in questions {
+            let answer = database
+                .sql(&query)
+                .map_err(|error| Failure::because("cannot look at the rows afterwards", &error))?;
+            let count = answer.trim().parse().unwrap_or(u64::MAX);
+            if count > 0 {
+                complaints.push((what, count));
+            }
+        }
+        Ok(complaints)
+    }
+
+    fn questions_of_run(&self, ledger: &str) -> Vec<(&'static str, String)> {
+        let (of, rest) = DELETED_OF;
         let mut questions = vec![
             (
                 "rows were lost or left undone",
@@ -420,16 +462,47 @@ impl World {
                 ),
             ));
         }
-        let mut complaints = Vec::new();
-        for (what, query) in questions {
-            let answer = database
-                .sql(&query)
-                .map_err(|error| Failure::because("cannot look at the rows afterwards", &error))?;
-            let count = answer.trim().parse().unwrap_or(u64::MAX);
-            if count > 0 {
-                complaints.push((what, count));
-            }
-        }
-        Ok(complaints)
+        questions
+    }
+
+    /// Rows that were there before are as they were, but for what the writer did; and so are those that
+    /// it added.
+    fn questions_of_undo(&self, ledger: &str) -> Vec<(&'static str, String)> {
+        let (of, rest) = DELETED_OF;
+        // Row code may set any column, so all of them are compared: what the application wrote since
+        // keeps such a row from its old values.
+        let but_for = if self.body == Body::Rows { " AND a.other = 0" } else { "" };
+        vec![
+            (
+                "rows are gone, or were not put back",
+                format!(
+                    "SELECT count(*) FROM before_it b LEFT JOIN accounts a ON a.n = b.n \
+                     WHERE (a.n IS NULL AND b.n % {of} <> {rest}) OR ((a.touched <> 0 \
+                     OR a.balance <> b.balance){but_for})"
+                ),
+            ),
+            (
+                "rows are there twice",
+                "SELECT count(*) FROM (SELECT n FROM accounts GROUP BY n HAVING count(*) > 1) AS d"
+                    .to_owned(),
+            ),
+            (
+                "writes of the application were lost",
+                "SELECT count(*) FROM accounts a JOIN writes w ON w.n = a.n WHERE a.other <> w.c"
+                    .to_owned(),
+            ),
+            (
+                "rows that were added meanwhile are not as they were",
+                format!(
+                    "SELECT count(*) FROM accounts WHERE n >= {ADDED_FROM} \
+                     AND (touched <> 0 OR balance <> {ADDED_BALANCE})"
+                ),
+            ),
+            (
+                "migrations are not undone",
+                format!("SELECT count(*) FROM {ledger}backfills WHERE state <> 'undone'"),
+            ),
+            ("old values are left", format!("SELECT count(*) FROM {ledger}captured")),
+        ]
     }
 }

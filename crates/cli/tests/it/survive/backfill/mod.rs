@@ -17,6 +17,7 @@ mod signals;
 mod sparse;
 mod standby;
 mod undo;
+mod undoable;
 mod values;
 
 pub(super) use crashes::SmallDisk;

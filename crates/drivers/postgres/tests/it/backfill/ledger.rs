@@ -29,8 +29,21 @@ async fn an_older_ledger_has_none_and_is_brought_up() {
     let (first, second) = tokio::join!(a.create_ledger(ID), b.create_ledger(ID));
     first.and(second).expect("both do it");
     let meta = "SELECT format, min_reader, min_writer FROM dunlin.meta";
-    assert_eq!(world.sql(meta).await, "2|1|1");
+    assert_eq!(world.sql(meta).await, "3|1|1");
     super::plan::claimed(&mut target, 2).await;
+    // One of the format before has no place for new values.
+    world
+        .sql(
+            "ALTER TABLE dunlin.captured DROP COLUMN new_values; \
+             CREATE INDEX captured_key ON dunlin.captured USING hash (key); \
+             UPDATE dunlin.meta SET format = 2",
+        )
+        .await;
+    target.create_ledger(ID).await.expect("brought up");
+    let there = "SELECT (SELECT format FROM dunlin.meta), EXISTS (SELECT FROM pg_attribute WHERE \
+         attrelid = 'dunlin.captured'::regclass AND attname = 'new_values'), \
+         to_regclass('dunlin.captured_key') IS NULL";
+    assert_eq!(world.sql(there).await, "3|t|t");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,341 @@
+//! Captured values, put back.
+//!
+//! Invariants: a row is put back only where it is exactly as the chunk left it, in the columns that
+//! were kept; what can't be compared any more is refused, and stays kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
+use dunlin_model::{Backfill, Column, Key, Lease};
+
+use super::capture::{kept_of, list, object};
+use super::catalogue::require_shape;
+use super::derived::Derived;
+use super::kind::Kind;
+use super::range::KeySql;
+use super::walk::{first_number, too_little};
+use crate::facts::require_writable;
+use crate::ledger::BEGIN;
+use crate::literal::{self, text};
+use crate::session::{Answer, Cells};
+use crate::target::{MysqlTarget, fence_failure};
+use crate::work::{WorkSession, lock_timeout};
+
+/// What becomes of the rows that a chunk takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Their old values are put back, where nobody changed them since.
+    PutBack,
+    /// They are passed over.
+    PassOver,
+}
+
+/// Of which columns values were kept, and the tag of their types. Without one, an older program kept
+/// them, as a list.
+type Group = (Option<String>, Vec<String>);
+
+/// One captured row.
+#[derive(Debug)]
+struct Captured {
+    number: u64,
+    key: Key,
+    group: Group,
+    old: Vec<Option<String>>,
+    new: Option<String>,
+}
+
+impl Captured {
+    fn read(work: &Backfill, row: &Cells) -> Option<Self> {
+        let (group, old) = values(work, &row.text(2))?;
+        Some(Self {
+            number: row.number(0)?,
+            key: Key::decode(&row.text(1))?,
+            group,
+            old,
+            new: row.optional(3),
+        })
+    }
+}
+
+/// What a captured row's values say, in the order of its columns.
+fn values(work: &Backfill, text: &str) -> Option<(Group, Vec<Option<String>>)> {
+    if text.starts_with('[') {
+        let names = work.capture.iter().flat_map(|capture| capture.columns.clone()).collect();
+        return Some(((None, names), serde_json::from_str(text).ok()?));
+    }
+    let mut all: BTreeMap<String, Option<String>> = serde_json::from_str(text).ok()?;
+    let tag = all.remove("")??;
+    let (names, old) = all.into_iter().unzip();
+    Some(((Some(tag), names), old))
+}
+
+impl MysqlTarget {
+    pub(crate) async fn undo(
+        &mut self,
+        lease: &mut Lease,
+        work: &Backfill,
+        deed: Deed,
+        count_max: u64,
+    ) -> Result<Undone, TargetError> {
+        require_writable(&self.facts)?;
+        let columns = self.columns(work).await?;
+        let mut session = self.take_work().await?;
+        let result = self.undo_on(&mut session, lease, work, &columns, (deed, count_max)).await;
+        let undone = self.concluded(session, result).await?;
+        lease.count_commit();
+        Ok(undone)
+    }
+
+    async fn undo_on(
+        &self,
+        session: &mut WorkSession,
+        lease: &Lease,
+        work: &Backfill,
+        columns: &[Column],
+        what: (Deed, u64),
+    ) -> Result<Undone, TargetError> {
+        session.prepare_rows().await?;
+        // A row whose number is 0 comes back with it, and not with the next that is free.
+        let packet = format!(
+            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO'); {}; \
+             {BEGIN}{}DO 0",
+            lock_timeout(work.lock_timeout),
+            self.ledger.fence(lease)
+        );
+        if let Err(error) = session.session.run(&packet).await {
+            return Err(session.session.rolled_back(fence_failure(error, lease)).await);
+        }
+        match self.put_values_back(session, work, columns, what).await {
+            Ok(undone) => {
+                failpoint("undo.executed");
+                super::commit::commit(session).await?;
+                failpoint("undo.done");
+                Ok(undone)
+            }
+            Err(error) => Err(session.session.rolled_back(error).await),
+        }
+    }
+
+    async fn put_values_back(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        (deed, count_max): (Deed, u64),
+    ) -> Result<Undone, TargetError> {
+        // Its metadata lock keeps the shape that is looked at until the COMMIT.
+        let shape = format!("{}; {}", self.metadata_lock(work), self.shape_queries(work)?);
+        let answers = session.session.run_rows(&shape).await?;
+        let [_, catalogue, statistics] = answers.as_slice() else {
+            return Err(too_little());
+        };
+        require_shape(work, catalogue, statistics)?;
+        let table = self.ledger.table("captured");
+        let of = captured_of(work);
+        let query = format!(
+            "SELECT number, `key`, old_values, new_values FROM {table} WHERE {of} \
+             ORDER BY number DESC LIMIT {count_max}"
+        );
+        let answers = session.session.run_rows(&query).await?;
+        let read =
+            answers.iter().flat_map(|answer| &answer.rows).map(|row| Captured::read(work, row));
+        let read: Option<Vec<Captured>> = read.collect();
+        // A row that was kept twice goes back step by step.
+        let mut keys = BTreeSet::new();
+        let rows: Vec<Captured> = read
+            .ok_or_else(super::kind::no_key)?
+            .into_iter()
+            .take_while(|row| keys.insert(row.key.clone()))
+            .collect();
+        let mut undone = Undone::default();
+        if rows.is_empty() {
+            return Ok(undone);
+        }
+        if deed == Deed::PutBack {
+            undone.restored = self.restore(session, work, columns, &rows).await?;
+        }
+        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        undone.changed_since = count.saturating_sub(undone.restored);
+        let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
+        // How far the undo is, in the transaction of what it did: a death can't make the two differ.
+        let counted = format!(
+            "UPDATE {} SET rows_before = rows_before + {}, row_count_estimate = \
+             COALESCE(row_count_estimate, 0) + {count} WHERE job = {}",
+            self.ledger.table("backfills"),
+            undone.restored,
+            text(&format!("data/{}", work.id.version)),
+        );
+        let packet = format!(
+            "{counted}; DELETE FROM {table} WHERE number IN ({}); SELECT EXISTS (SELECT 1 FROM \
+             {table} WHERE {of})",
+            numbers.join(", ")
+        );
+        let answers = session.session.run_rows(&packet).await?;
+        undone.left = answers.get(2..).and_then(first_number) == Some(1);
+        Ok(undone)
+    }
+
+    /// Writes the old values of rows that are as the chunk left them; how many.
+    async fn restore(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        rows: &[Captured],
+    ) -> Result<u64, TargetError> {
+        let mut groups: BTreeMap<&Group, Vec<&Captured>> = BTreeMap::new();
+        for row in rows {
+            groups.entry(&row.group).or_default().push(row);
+        }
+        let mut restored = 0;
+        for (group, rows) in groups {
+            self.refuse_unlike(work, group)?;
+            restored += self.restore_group(session, work, columns, group, &rows).await?;
+        }
+        Ok(restored)
+    }
+
+    async fn restore_group(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        (tag, names): &Group,
+        rows: &[&Captured],
+    ) -> Result<u64, TargetError> {
+        let kept = kept_of(work, columns, names)?;
+        let mut changed = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
+        let mut deleted = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
+        for (number, row) in rows.iter().enumerate() {
+            if row.old.len() != kept.len() {
+                return Err(super::kind::no_key());
+            }
+            let mut literals = vec![literal::optional_text(row.new.as_deref())];
+            for ((_, kind), value) in kept.iter().zip(&row.old) {
+                literals.push(match value {
+                    Some(value) => kind.exact_literal(value)?,
+                    None => "NULL".to_owned(),
+                });
+            }
+            let into = if row.new.is_some() { &mut changed } else { &mut deleted };
+            into.push(number, &row.key, &literals)?;
+        }
+        let written: Vec<(usize, &(&Column, Kind))> =
+            kept.iter().enumerate().filter(|(_, (column, _))| !column.generated).collect();
+        let mut restored = 0;
+        let limit = session.session.packet_bytes_max;
+        let sets: Vec<String> = written
+            .iter()
+            .map(|(at, (column, kind))| {
+                let value = kind.restored(&format!("d.c{}", at + 1));
+                format!("t.{} = {value}", literal::name(&column.name))
+            })
+            .collect();
+        let sets = sets.join(", ");
+        let now = tag.as_ref().map_or_else(|| list(&kept, "t"), |tag| object(&kept, "t", tag));
+        for table in changed.tables(limit, sets.len() + now.len()) {
+            let update = format!(
+                "UPDATE {table} STRAIGHT_JOIN {} t ON {} SET {sets} \
+                 WHERE BINARY {now} = BINARY d.c0",
+                work.table,
+                changed.joined()
+            );
+            restored += affected(&in_the_way(session.session.run_rows(&update).await)?);
+        }
+        let insert = reinsertion(work, &written, &deleted);
+        for table in deleted.tables(limit, insert.len()) {
+            let insert = insert.replace(DERIVED, &table);
+            restored += affected(&in_the_way(session.session.run_rows(&insert).await)?);
+        }
+        Ok(restored)
+    }
+
+    /// Refuses values that were kept of columns, or under keys, that have other types by now.
+    fn refuse_unlike(&self, work: &Backfill, (tag, names): &Group) -> Result<(), TargetError> {
+        if tag.is_none() || *tag == self.tag(work, names) {
+            return Ok(());
+        }
+        Err(TargetError::new(
+            ErrorKind::Refused,
+            format!(
+                "columns of {} have another type than when their old values were kept, or are gone",
+                work.table
+            ),
+        )
+        .note(format!("old values are kept of {}; the key may be meant as well", names.join(", ")))
+        .help(
+            "nothing was put back and nothing forgotten: change the types back, undo, and change them \
+             again; or put the values back by hand, from dunlin_captured",
+        ))
+    }
+
+    /// Refuses an undo whose first or last rows could not be put back.
+    pub(crate) async fn refuse_unlike_ends(&mut self, work: &Backfill) -> Result<(), TargetError> {
+        self.columns(work).await?;
+        let end = |order: &str| {
+            format!(
+                "(SELECT old_values FROM {} WHERE {} ORDER BY number {order} LIMIT 1)",
+                self.ledger.table("captured"),
+                captured_of(work)
+            )
+        };
+        let query = format!("{} UNION ALL {}", end("ASC"), end("DESC"));
+        let answers = self.repeated(&query).await?;
+        for row in answers.iter().flat_map(|answer| &answer.rows) {
+            let (group, _) = values(work, &row.text(0)).ok_or_else(super::kind::no_key)?;
+            self.refuse_unlike(work, &group)?;
+        }
+        Ok(())
+    }
+}
+
+fn captured_of(work: &Backfill) -> String {
+    format!("job = {} AND pass = {}", text(&format!("data/{}", work.id.version)), work.pass)
+}
+
+/// Errors of what stands in one row's way by now: a unique value that is taken, a parent that is gone, a
+/// check. Others are by no row: nothing that was kept is forgotten for them.
+fn in_the_way(result: Result<Vec<Answer>, TargetError>) -> Result<Vec<Answer>, TargetError> {
+    const CODES: [&str; 7] = ["1062", "1586", "1216", "1217", "1451", "1452", "4025"];
+    result.map_err(|error| {
+        let by_row =
+            error.code.as_deref().is_some_and(|code| code == "3819" || CODES.contains(&code));
+        TargetError { by_row, ..error }
+    })
+}
+
+/// Stands where the rows go.
+const DERIVED: &str = "/*derived*/";
+
+/// Inserts deleted rows whose keys nobody has taken since.
+fn reinsertion(
+    work: &Backfill,
+    written: &[(usize, &(&Column, Kind))],
+    deleted: &Derived,
+) -> String {
+    let mut names: Vec<String> = Vec::new();
+    let mut values: Vec<String> = Vec::new();
+    for (at, (column, kind)) in written {
+        names.push(literal::name(&column.name));
+        values.push(kind.restored(&format!("d.c{}", at + 1)));
+    }
+    for (number, (column, kind)) in KeySql::of(work).columns().iter().enumerate() {
+        let name = literal::name(&column.name);
+        if !names.contains(&name) {
+            names.push(name);
+            values.push(kind.joined_key(&format!("d.k{number}")));
+        }
+    }
+    format!(
+        "INSERT INTO {table} ({}) SELECT {} FROM {DERIVED} \
+         WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {})",
+        names.join(", "),
+        values.join(", "),
+        deleted.joined(),
+        table = work.table,
+    )
+}
+
+fn affected(answers: &[Answer]) -> u64 {
+    answers.iter().map(|answer| answer.affected).sum()
+}

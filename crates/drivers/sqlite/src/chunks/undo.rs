@@ -1,0 +1,195 @@
+//! Captured values, put back.
+
+use std::time::Duration;
+
+use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
+use dunlin_model::{Backfill, Column, KeyRange, Lease};
+use rusqlite::{Connection, params_from_iter};
+use serde_json::{Map, Value};
+
+use super::capture::{Kept, now, tag};
+use super::exact::Exact;
+use super::known::{self, Known};
+use super::range::{Order, named};
+use super::table;
+use crate::fault::{self, Outcome};
+use crate::ledger::{self, CapturedRow};
+use crate::session::Session;
+
+/// What becomes of the rows that a chunk takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Their old values are put back, where nobody changed them since.
+    PutBack,
+    /// They are passed over.
+    PassOver,
+}
+
+/// Puts the newest captured values back, and forgets them.
+pub(super) fn undo(
+    session: &mut Session,
+    lease: &Lease,
+    ttl: Duration,
+    work: &Backfill,
+    deed: Deed,
+    count_max: u64,
+) -> Result<Undone, TargetError> {
+    let mut known = session.known.take();
+    let undone = session.write(work.lock_timeout, |connection, control| {
+        ledger::enter(connection, lease)?;
+        let known = known::refreshed(&mut known, connection, work)?;
+        failpoint("undo.begun");
+        let job = lease.resource.to_string();
+        let rows = ledger::captured(connection, &job, work.pass, count_max)?;
+        let mut undone = Undone::default();
+        for row in &rows {
+            if control.is_stopped() {
+                return Err(fault::gone().into());
+            }
+            if deed == Deed::PutBack && put_back(connection, known, work, row)? {
+                undone.restored += 1;
+            } else {
+                undone.changed_since += 1;
+            }
+        }
+        if let Some(oldest) = rows.last() {
+            undone.left = ledger::uncapture(connection, &job, work.pass, oldest.number)?;
+        }
+        ledger::count_undone(connection, &job, undone)?;
+        ledger::leave(connection, lease, ttl, 0)?;
+        failpoint("undo.executed");
+        Ok(undone)
+    });
+    session.known = known;
+    failpoint("undo.done");
+    undone
+}
+
+/// Puts a row's old values back, if it is as the chunk left it.
+fn put_back(
+    connection: &Connection,
+    known: &Known,
+    work: &Backfill,
+    row: &CapturedRow,
+) -> Outcome<bool> {
+    let order = &known.order;
+    let (tag, old) = decoded(connection, &row.old)?;
+    let columns: Vec<String> = old.iter().map(|(column, _)| column.clone()).collect();
+    refuse_unlike(&known.stored, work, tag.as_deref(), &columns)?;
+    let kept = Kept { columns: &columns, tag };
+    if now(connection, order, &row.key, &kept)? != row.new {
+        return Ok(false);
+    }
+    let written = if row.new.is_some() {
+        let sets: Vec<String> =
+            columns.iter().map(|column| format!("{} = ?", named(column))).collect();
+        let sql = format!(
+            "UPDATE OR ABORT {} SET {} WHERE {}",
+            order.table,
+            sets.join(", "),
+            order.range(None, &KeyRange::Exactly(row.key.clone()))?
+        );
+        let values = old.iter().map(|(_, value)| value);
+        connection.prepare(&sql)?.execute(params_from_iter(values))
+    } else {
+        insert(connection, order, row, old)
+    };
+    match written {
+        Ok(_) => Ok(true),
+        // Another row stands in its way by now: it can't be what it was. Whatever the table's own
+        // clauses say, that one is not deleted for it.
+        Err(error) if is_constraint(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Inserts a row that the chunk deleted, with the key that it had.
+fn insert(
+    connection: &Connection,
+    order: &Order,
+    row: &CapturedRow,
+    mut values: Vec<(String, Exact)>,
+) -> rusqlite::Result<usize> {
+    let literals = row.key.0.iter().zip(&order.columns);
+    for (literal, column) in literals {
+        let there = values.iter().any(|(name, _)| name.eq_ignore_ascii_case(&column.name));
+        if !there && let Ok(number) = literal.parse() {
+            // The number of a row in a table without a key of its own.
+            values.push((column.name.clone(), Exact::Integer(number)));
+        }
+    }
+    let names: Vec<String> = values.iter().map(|(name, _)| named(name)).collect();
+    let marks = vec!["?"; values.len()].join(", ");
+    let sql =
+        format!("INSERT OR ABORT INTO {} ({}) VALUES ({marks})", order.table, names.join(", "));
+    connection.prepare(&sql)?.execute(params_from_iter(values.iter().map(|(_, value)| value)))
+}
+
+fn is_constraint(error: &rusqlite::Error) -> bool {
+    fault::extended_code(error).is_some_and(|code| code & 0xff == rusqlite::ffi::SQLITE_CONSTRAINT)
+}
+
+/// What is left to undo with, if its first and last rows can be put back.
+pub(super) fn kept(connection: &Connection, work: &Backfill) -> Outcome<dunlin_engine::Kept> {
+    let job = dunlin_model::Resource::Data(work.id.version).to_string();
+    let kept = ledger::kept(connection, &job)?;
+    if kept.any {
+        let stored = table::stored_columns(connection, &work.table)?;
+        for row in ledger::captured_ends(connection, &job, work.pass)? {
+            let (tag, old) = decoded(connection, &row)?;
+            let columns: Vec<String> = old.into_iter().map(|(column, _)| column).collect();
+            refuse_unlike(&stored, work, tag.as_deref(), &columns)?;
+        }
+    }
+    Ok(kept)
+}
+
+/// Refuses values that were kept of columns, or under keys, that have other types by now.
+fn refuse_unlike(
+    stored: &[Column],
+    work: &Backfill,
+    kept: Option<&str>,
+    columns: &[String],
+) -> Outcome<()> {
+    if kept.is_none_or(|kept| tag(stored, work, columns).as_deref() == Some(kept)) {
+        return Ok(());
+    }
+    Err(TargetError::new(
+        ErrorKind::Refused,
+        format!(
+            "columns of {} have another type than when their old values were kept, or are gone",
+            work.table
+        ),
+    )
+    .note(format!("old values are kept of {}; the key may be meant as well", columns.join(", ")))
+    .help(
+        "nothing was put back and nothing forgotten: change the types back, undo, and change them \
+         again; or put the values back by hand, from dunlin_captured",
+    )
+    .into())
+}
+
+/// The tag of a row's columns, and their values by name.
+type Decoded = (Option<String>, Vec<(String, Exact)>);
+
+fn decoded(connection: &Connection, text: &str) -> Outcome<Decoded> {
+    let damaged = || {
+        TargetError::new(
+            ErrorKind::LedgerFormat,
+            "the ledger cannot be understood: the values of a captured row cannot be read",
+        )
+        .help("was a table whose name begins with dunlin_ changed by hand?")
+    };
+    let values: Map<String, Value> = serde_json::from_str(text).map_err(|_| damaged())?;
+    let mut read = Vec::with_capacity(values.len());
+    let mut tag = None;
+    for (column, literal) in values {
+        let literal = literal.as_str().ok_or_else(damaged)?;
+        if column.is_empty() {
+            tag = Some(literal.to_owned());
+        } else {
+            read.push((column, Exact::parse(connection, literal)?));
+        }
+    }
+    Ok((tag, read))
+}

@@ -1,0 +1,197 @@
+//! What the body of a trigger may do, as far as its words tell.
+//!
+//! Careful in one direction: a body that changes nothing beyond the row in hand may be taken for one
+//! that does, never the other way round.
+
+use dunlin_model::Dialect;
+
+use super::lex::{Kind, Lexeme, Lexer, Token};
+
+/// Words of what may change something: other rows, definitions, or whatever a routine does.
+const DEEDS: &[&str] = &[
+    "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "COPY", "LOAD", "CALL", "DO",
+    "PERFORM", "EXECUTE", "NOTIFY", "CREATE", "ALTER", "DROP", "GRANT", "LOCK", "PREPARE", "GET",
+];
+
+/// Words that stand before a parenthesis and call nothing, and functions of the servers' own that do
+/// nothing but give a value.
+const HARMLESS: &[&str] = &[
+    "IF",
+    "ELSIF",
+    "ELSEIF",
+    "WHEN",
+    "CASE",
+    "THEN",
+    "ELSE",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS",
+    "RETURN",
+    "WHILE",
+    "SET",
+    "EXISTS",
+    "FROM",
+    "DISTINCT",
+    "NOW",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_DATE",
+    "CLOCK_TIMESTAMP",
+    "TRANSACTION_TIMESTAMP",
+    "STATEMENT_TIMESTAMP",
+    "LOCALTIMESTAMP",
+    "UTC_TIMESTAMP",
+    "SYSDATE",
+    "TIMEZONE",
+    "DATE_TRUNC",
+    "LOWER",
+    "UPPER",
+    "TRIM",
+    "BTRIM",
+    "LTRIM",
+    "RTRIM",
+    "COALESCE",
+    "IFNULL",
+    "NULLIF",
+    "GREATEST",
+    "LEAST",
+    "CONCAT",
+    "CONCAT_WS",
+    "REPLACE",
+    "REGEXP_REPLACE",
+    "SUBSTRING",
+    "LEFT",
+    "RIGHT",
+    "LENGTH",
+    "CHAR_LENGTH",
+    "MD5",
+    "SHA2",
+    "ABS",
+    "ROUND",
+    "TO_TSVECTOR",
+    "SETWEIGHT",
+    "RAISE",
+];
+
+/// Whether a trigger's body does no more than look at the row in hand, set its columns, or refuse it.
+/// What can't be read does more.
+pub(crate) fn stays_in_its_row(dialect: Dialect, body: &str) -> bool {
+    let Some(tokens) = tokens(dialect, body) else { return false };
+    let word = |at: usize| -> Option<String> {
+        let token = tokens.get(at).filter(|token| token.kind == Kind::Word)?;
+        Some(token.text(body).to_ascii_uppercase())
+    };
+    let is_call = |at: usize| tokens.get(at + 1).is_some_and(|next| next.kind == Kind::Punct(b'('));
+    // SQLite keeps the whole definition, and no routine of anybody's can be called from it.
+    let sqlite = dialect == Dialect::Sqlite;
+    let first = if sqlite {
+        (0..tokens.len()).find(|&at| word(at).as_deref() == Some("BEGIN")).unwrap_or(0)
+    } else {
+        0
+    };
+    (first..tokens.len()).all(|at| match (tokens[at].kind, word(at)) {
+        (Kind::Quoted, _) => sqlite || !is_call(at),
+        (_, Some(word)) if is_call(at) => sqlite || HARMLESS.contains(&word.as_str()),
+        (_, Some(word)) if word == "SELECT" => sqlite,
+        (_, Some(word)) => !DEEDS.contains(&word.as_str()),
+        _ => true,
+    })
+}
+
+/// Whether these words stand somewhere in a statement, one behind the other.
+pub(crate) fn has_words(dialect: Dialect, text: &str, words: &[&str]) -> bool {
+    let tokens = tokens(dialect, text).unwrap_or_default();
+    tokens.windows(words.len()).any(|window| {
+        window.iter().zip(words).all(|(token, word)| {
+            token.kind == Kind::Word && token.text(text).eq_ignore_ascii_case(word)
+        })
+    })
+}
+
+/// Whether a condition stands in a statement as it is, blanks, comments and the case of words aside.
+pub(crate) fn repeats(dialect: Dialect, text: &str, condition: &str) -> bool {
+    let (Some(said), Some(wanted)) = (tokens(dialect, text), tokens(dialect, condition)) else {
+        return false;
+    };
+    let same = |(a, b): (&Token, &Token)| {
+        let (a, b) = ((a.kind, a.text(text)), (b.kind, b.text(condition)));
+        a == b || a.0 == Kind::Word && b.0 == Kind::Word && a.1.eq_ignore_ascii_case(b.1)
+    };
+    said.windows(wanted.len().max(1)).any(|window| window.iter().zip(&wanted).all(same))
+}
+
+fn tokens(dialect: Dialect, text: &str) -> Option<Vec<Token>> {
+    let mut lexer = Lexer::new(dialect, text);
+    let mut tokens = Vec::new();
+    loop {
+        match lexer.next(false) {
+            Ok(Lexeme::End) => return Some(tokens),
+            Ok(Lexeme::Token(token)) => tokens.push(token),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Dialect::{Mysql, Postgres, Sqlite};
+
+    #[test]
+    fn what_only_sets_columns_is_told_from_what_writes() {
+        for (dialect, body) in [
+            (Postgres, "BEGIN NEW.updated_at := now(); RETURN NEW; END"),
+            (
+                Postgres,
+                "begin if (new.a is distinct from old.a) then new.b = lower(new.a); end if; return new; end;",
+            ),
+            (
+                Postgres,
+                "BEGIN NEW.v := to_tsvector('english', 'update ' || NEW.t); RETURN NEW; END",
+            ),
+            (Mysql, "SET NEW.updated_at = UTC_TIMESTAMP(6), NEW.n = REPLACE(NEW.n, 'a', 'b')"),
+            (
+                Sqlite,
+                "CREATE TRIGGER a BEFORE UPDATE ON t BEGIN SELECT raise(ABORT, 'no') WHERE new.a < 0; END",
+            ),
+        ] {
+            assert!(stays_in_its_row(dialect, body), "{body}");
+        }
+        for (dialect, body) in [
+            (Postgres, "BEGIN INSERT INTO log VALUES (OLD.id); RETURN NEW; END"),
+            (Postgres, "BEGIN PERFORM log(OLD.id); RETURN NEW; END"),
+            (Postgres, "BEGIN NEW.a := next_of_log(); RETURN NEW; END"),
+            (Postgres, "BEGIN NEW.a := \"my log\"(1); RETURN NEW; END"),
+            (Postgres, "BEGIN NEW.a := (SELECT f FROM g); RETURN NEW; END"),
+            (Postgres, "BEGIN NEW.a := 'open; END"),
+            (Mysql, "BEGIN UPDATE totals SET n = n - OLD.n; END"),
+            (Mysql, "CALL log_it(OLD.id)"),
+            (
+                Sqlite,
+                "CREATE TRIGGER a AFTER UPDATE ON t BEGIN UPDATE t SET u = 1 WHERE id = new.id; END",
+            ),
+            (Sqlite, "CREATE TRIGGER a AFTER DELETE ON t BEGIN REPLACE INTO log VALUES (1); END"),
+        ] {
+            assert!(!stays_in_its_row(dialect, body), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_found_as_it_is() {
+        let text = "UPDATE t SET a = 1 WHERE A is  NULL /* so */ AND b = 'X' AND :chunk";
+        for (condition, is_there) in
+            [("a IS NULL", true), ("a IS NULL AND b = 'X'", true), ("b = 'x'", false), ("c", false)]
+        {
+            assert_eq!(repeats(Postgres, text, condition), is_there, "{condition}");
+        }
+    }
+
+    #[test]
+    fn words_are_found_behind_one_another() {
+        assert!(has_words(Sqlite, "UPDATE or /* so */ Replace t SET a = 1", &["OR", "REPLACE"]));
+        assert!(!has_words(Sqlite, "UPDATE t SET a = 'OR REPLACE'", &["OR", "REPLACE"]));
+        assert!(!has_words(Sqlite, "SELECT", &["OR", "REPLACE"]));
+    }
+}
