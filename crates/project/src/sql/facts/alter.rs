@@ -44,7 +44,8 @@ pub(super) enum Change {
         concurrently: bool,
     },
     Inherit(Name),
-    /// Only says how to go about it: ALGORITHM, LOCK, NOWAIT.
+    /// Only says how to go about it: ALGORITHM, LOCK, NOWAIT; and DISABLE or ENABLE KEYS, which a dump
+    /// has around a table's rows.
     Manner,
     /// VALIDATE CONSTRAINT, SET STATISTICS, SET (…), CLUSTER ON: PostgreSQL's weaker lock.
     Light,
@@ -125,6 +126,7 @@ fn read(source: Source<'_>, range: Range<usize>) -> Change {
         "ENABLE" | "DISABLE" if source.contains(range.clone(), &["TRIGGER"]) => {
             Some(Change::TriggerState)
         }
+        "ENABLE" | "DISABLE" if source.is(range.start + 1, "KEYS") => Some(Change::Manner),
         "ALGORITHM" | "LOCK" | "WAIT" | "NOWAIT" => Some(Change::Manner),
         _ => None,
     };

@@ -72,6 +72,8 @@ fn what_can_be_run_again() {
         "GRANT SELECT ON a TO b",
         "USE d",
         "ALTER EVENT e DISABLE",
+        "/*!40000 ALTER TABLE a DISABLE KEYS */",
+        "ALTER TABLE a ENABLE KEYS",
     ] {
         assert_eq!(facts(Mysql, text).restart, Restart::Repeatable, "{text}");
     }
