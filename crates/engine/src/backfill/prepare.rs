@@ -169,7 +169,8 @@ async fn planned_since(
     began: Option<&BackfillRecord>,
 ) -> Result<(Table, Backfill, Chunking), Halt> {
     let planned = laid_out(job, target, migration, pass, began).await?;
-    let (_, work, _) = &planned;
+    let (table, work, _) = &planned;
+    check_others(job, target, migration, table).await?;
     if work.capture.is_some() {
         let beside = target.beside(work).await?;
         let diagnostics = not_kept(migration, work, job.connector.dialect(), &beside);
@@ -204,7 +205,6 @@ pub(super) async fn laid_out(
         Timeouts { lock: job.limits.lock_timeout, statement: job.limits.statement_timeout };
     let work = plan(migration, &table, job.connector.dialect(), timeouts, pass)
         .map_err(|diagnostics| Cause::Refused { diagnostics })?;
-    check_others(job, target, migration, &table).await?;
     Ok((table, work, chunking))
 }
 
