@@ -1,7 +1,8 @@
-//! The SQL in a header: whom its errors are of; and `done-when` of a migration that is one transaction: its last statement fails where it does not
-//! hold, so that nothing of what was done remains and nothing is recorded as done.
+//! Whose errors are: the header's, or the file's; and `done-when` of a migration that is one
+//! transaction: its last statement fails where it does not hold, so that nothing of what was done
+//! remains and nothing is recorded as done.
 
-use dunlin_model::{Chunking, Dialect, Directives, Facts, Statement};
+use dunlin_model::{Body, Chunking, Dialect, Directives, Facts, Migration, Statement};
 
 use crate::{ErrorKind, TargetError};
 
@@ -32,6 +33,16 @@ pub(crate) fn is_refusal(dialect: Dialect, error: &TargetError, index: usize) ->
         Dialect::Sqlite => error.message.contains("integer overflow"),
     };
     own && error.statement == Some(index)
+}
+
+/// An error of one of a file's statements, with its place; where nothing else shows it.
+pub(crate) fn of_file(migration: &Migration, error: TargetError) -> TargetError {
+    let Body::Sql(script) = &migration.body else { return error };
+    let statement = error.statement.and_then(|index| script.statements.get(index));
+    let Some(statement) = statement else { return error };
+    let (line, column) = statement.position(error.offset.unwrap_or(0));
+    let message = format!("{}:{line}:{column}: {}", script.file.display(), error.message);
+    TargetError { message, ..error }
 }
 
 /// An error of `done-when`: no statement of the file is to blame for it.

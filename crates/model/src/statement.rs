@@ -21,6 +21,16 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Line and column in the file, from 1, of the character that comes after `offset` others.
+    #[must_use]
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let before: Vec<char> = self.text.chars().take(offset).collect();
+        let line_ends = before.iter().filter(|&&c| c == '\n').count();
+        let since = before.iter().rev().take_while(|&&c| c != '\n').count();
+        let column = if line_ends == 0 { self.column + since } else { since + 1 };
+        (self.line + line_ends, column)
+    }
+
     /// The text with the range of a chunk in each of its places. `predicate` gets the alias.
     #[must_use]
     pub fn with_chunk(&self, predicate: impl Fn(Option<&str>) -> String) -> String {

@@ -226,11 +226,7 @@ fn pointed_at(failure: &Failure) -> Option<(usize, usize)> {
     else {
         return None;
     };
-    let before: Vec<char> = statement.text.chars().take(*offset).collect();
-    let line_ends = before.iter().filter(|&&c| c == '\n').count();
-    let since = before.iter().rev().take_while(|&&c| c != '\n').count();
-    let column = if line_ends == 0 { statement.column + since } else { since + 1 };
-    Some((statement.line + line_ends, column))
+    Some(statement.position(*offset))
 }
 
 /// The first lines of a statement.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::doer::Doer;
 use super::pace::Pace;
-use super::prepare::{check_numbers, planned};
+use super::prepare::{check_numbers, explain, planned};
 use super::progress::Progress;
 use super::rows::Rows;
 use super::shared::{Shared, Sizing, Start};
@@ -95,7 +95,8 @@ pub async fn preview(job: &Job, version: Version, sample: u32) -> Result<Preview
     let mut target = job.connector.connect(purpose).await?;
     let target = target.as_mut();
     let (table, work, chunking) = planned(job, target, &step.migration, 1).await.map_err(told)?;
-    let access = target.explain(&work).await?;
+    let access =
+        explain(target, &work).await.map_err(|error| proof::of_file(&step.migration, error))?;
     let extent = target.extent(&work).await?;
     let row_count_estimate = match &extent.hi {
         Some(hi) => target

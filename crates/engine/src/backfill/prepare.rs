@@ -1,9 +1,9 @@
 //! Before the first chunk: the table, the plan, the server's own view of it, and the segments.
 
 use dunlin_model::{
-    Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, Dialect, EntryState,
-    EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource, Segment,
-    Table, Wish,
+    Access, Backfill, BackfillRecord, BackfillState, Body, Bound, Checksums, Chunking, Dialect,
+    EntryState, EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource,
+    Segment, Table, Wish,
 };
 use dunlin_project::backfill::{Timeouts, adds_from, check_written, not_kept, plan, written};
 
@@ -378,9 +378,27 @@ async fn begin(
     Ok(())
 }
 
+/// How the server reaches the rows of a chunk. Where it can't tell whose key `:chunk` means, what to
+/// write is said.
+pub(super) async fn explain(
+    target: &mut dyn Target,
+    work: &Backfill,
+) -> Result<Vec<Access>, TargetError> {
+    let explained = target.explain(work).await;
+    explained.map_err(|error| {
+        if error.statement.is_none() || !error.message.to_lowercase().contains("ambiguous") {
+            return error;
+        }
+        error.help(
+            "where another table has a column of the key's name too, say whose key `:chunk` means: \
+             `:chunk(p)`, with the alias that the table has there, or with its name",
+        )
+    })
+}
+
 /// The server must reach a range of keys by the index, or every chunk would cost a whole scan.
 async fn check_access(target: &mut dyn Target, work: &Backfill, table: &Table) -> Result<(), Halt> {
-    let access = target.explain(work).await?;
+    let access = explain(target, work).await?;
     if table.row_count_estimate.is_some_and(|rows| rows < SMALL_TABLE_ROWS) {
         return Ok(());
     }
