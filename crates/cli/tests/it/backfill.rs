@@ -321,6 +321,14 @@ fn the_plan_of_chunks_changes_nothing() {
     says(&project.run("data plan 4 --sample").exits(1), "CHECK constraint failed");
     says(&project.run("data plan 6").exits(2), "does not run in chunks");
     says(&project.run("data run 2 --dry-run").exits(0), "data plan VERSION --sample");
+    project.write(
+        "data_migrations/20_whose.sql",
+        "-- dunlin: chunk-by posts\nUPDATE posts SET slug = 'x'\nFROM (SELECT 1 AS id) AS o WHERE \
+         o.id = posts.id AND :chunk;\n",
+    );
+    let whose = project.run("data plan 20").exits(1);
+    says(&whose, "data_migrations/20_whose.sql:3:");
+    says(&whose, "`:chunk(p)`");
     assert!(document(&project.run("data status --json"))["databases"][0]["backfills"][0].is_null());
 }
 
