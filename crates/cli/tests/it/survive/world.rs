@@ -103,6 +103,12 @@ impl World {
         self.database.sql(sql).expect("the client can do it").trim_end().to_owned()
     }
 
+    /// Whether nobody holds the file; always so on servers.
+    pub(crate) fn can_be_written(&self) -> bool {
+        let asked = "PRAGMA busy_timeout = 100; BEGIN EXCLUSIVE; ROLLBACK;";
+        self.product != Product::Sqlite || self.database.sql(asked).is_ok()
+    }
+
     /// Waits until SQL answers that.
     #[track_caller]
     pub(crate) fn until(&self, sql: &str, answer: &str) {
