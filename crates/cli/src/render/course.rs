@@ -19,6 +19,9 @@ const LOG_PAUSED_EVERY: Duration = Duration::from_secs(600);
 /// How often programs get an object.
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
+/// So many times at most a log says that rows went into quarantine; then they are counted alone.
+const SET_ASIDE_TOLD_MAX: u32 = 10;
+
 /// How a course is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -44,6 +47,8 @@ pub(crate) struct Course {
     last: String,
     /// Rows when it was told last.
     rows_told: u64,
+    /// How often rows went into quarantine.
+    set_aside: u32,
 }
 
 impl Course {
@@ -56,6 +61,7 @@ impl Course {
             told: None,
             last: String::new(),
             rows_told: 0,
+            set_aside: 0,
         }
     }
 
@@ -89,9 +95,18 @@ impl Course {
                 }
             }
             BackfillNews::SetAside { error, count } => {
+                self.set_aside += 1;
+                if self.form != Form::Json && self.set_aside > SET_ASIDE_TOLD_MAX {
+                    return;
+                }
                 let rows = if *count == 1 { "a row".to_owned() } else { format!("{count} rows") };
                 let text = format!("{} {rows}: {error}", styled(BAD, "quarantine"));
                 self.say(&text, "set-aside", json!({ "count": count, "error": error.to_string() }));
+                if self.set_aside == SET_ASIDE_TOLD_MAX {
+                    self.add(
+                        "further ones are counted, and are all in `dunlin data quarantine list`",
+                    );
+                }
             }
             BackfillNews::Absent { name, help } => {
                 let text = format!("can't see {name}, so it does not slow down for that: {help}");
