@@ -26,9 +26,9 @@ fn rows_that_break_a_constraint_are_set_aside(product: Product) {
     let world = accounts(product, "chunk_constraint", MANY);
     world.sql(
         "CREATE TABLE limited (id integer NOT NULL PRIMARY KEY, balance bigint NOT NULL, \
-         was bigint NOT NULL, CONSTRAINT small CHECK (balance < 1000)); \
+         was bigint NOT NULL, CONSTRAINT small CHECK (balance < 100000000)); \
          INSERT INTO limited SELECT * FROM accounts; DROP TABLE accounts; \
-         UPDATE limited SET balance = 900, was = 900 WHERE id IN (17, 1234, 2000); \
+         UPDATE limited SET balance = 90012345, was = 90012345 WHERE id IN (17, 1234, 2000); \
          ALTER TABLE limited RENAME TO accounts;",
     );
     world.data(
@@ -39,7 +39,9 @@ fn rows_that_break_a_constraint_are_set_aside(product: Product) {
     );
     world.schema(2, "-- dunlin: requires data 1\nCREATE TABLE later (id integer);\n");
     let ended = world.run("data run").exits(6).says("data quarantine list 1");
-    assert!(!ended.stderr.contains("900"), "no values:\n{}", ended.all());
+    for value in ["90012345", "180024691"] {
+        assert!(!ended.stderr.contains(value), "no values:\n{}", ended.all());
+    }
     assert_eq!(quarantined(&world), ["1234", "17", "2000"]);
     assert_eq!(changed(&world), MANY - 3);
     assert_eq!(status(&world, 1)["state"], "quarantined");
