@@ -236,6 +236,11 @@ impl<'a> Lexer<'a> {
         // A version is 5 or 6 digits directly after the mark.
         let rest = &self.bytes[self.at..];
         let digits = rest.iter().take(6).take_while(|b| b.is_ascii_digit()).count();
+        if rest.starts_with(b"999999") {
+            // No server is that new. MariaDB's dumps begin with a word to their client in it.
+            self.at = start;
+            return self.block_comment();
+        }
         if digits >= 5 {
             self.at += digits;
         }

@@ -173,6 +173,8 @@ fn mysql_strings_and_comments() {
     for text in one {
         assert_eq!(texts(Mysql, &format!("{text};\n")), [text]);
     }
+    let sandbox = "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump\nSELECT 1;";
+    assert_eq!(texts(Mysql, sandbox), ["SELECT 1"]);
     assert_eq!(
         texts(Mysql, "--comment; here\nSELECT 1;#x;\n--\nSELECT 2"),
         ["SELECT 1", "SELECT 2"]
