@@ -123,6 +123,21 @@ impl TargetError {
         }
     }
 
+    /// Old values can't be put back: they were kept of columns, or under keys of `table`, that have other
+    /// types by now. `captured` is the ledger's table that has them.
+    pub fn captured_unlike(table: &str, columns: &[String], captured: &str) -> Self {
+        let message = format!(
+            "columns of {table} have another type than when their old values were kept, or are gone"
+        );
+        let kept = columns.join(", ");
+        Self::new(ErrorKind::Refused, message)
+            .note(format!("old values are kept of {kept}; the key may be meant as well"))
+            .help(format!(
+                "nothing was put back and nothing forgotten: change the types back, undo, and change \
+                 them again; or put the values back by hand, from {captured}"
+            ))
+    }
+
     /// Nothing is wrong but the moment: a lock, a deadlock, a server that was slow, or that has no room
     /// or no connection left for now.
     pub(crate) fn is_passing(&self) -> bool {

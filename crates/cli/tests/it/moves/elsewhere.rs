@@ -5,6 +5,7 @@ use dunlin_testkit::servers::{self, Product, TestDatabase};
 
 use super::KEY;
 use crate::project::{Project, Ran};
+use crate::survive::world::on_each;
 
 /// Two databases of one product on one server.
 pub(super) struct Pair {
@@ -155,27 +156,9 @@ fn the_ledger_goes(product: Product) {
     assert!(refused.all().contains("was finished on"), "{}", refused.all());
 }
 
-macro_rules! on_both {
-    ($($body:ident: $postgres:ident, $mysql:ident;)+) => {
-        $(
-            #[test]
-            fn $postgres() {
-                $body(Product::Postgres);
-            }
-
-            #[test]
-            fn $mysql() {
-                $body(Product::Mysql);
-            }
-        )+
-    };
-}
-
-on_both! {
-    unique_values_are_exchanged: postgres_exchanges_unique_values, mysql_exchanges_unique_values;
-    circles_are_deleted: postgres_deletes_circles, mysql_deletes_circles;
-    the_ledger_goes: postgres_gives_the_ledger_up, mysql_gives_the_ledger_up;
-}
+on_each!(unique_values_are_exchanged: postgres, mysql);
+on_each!(circles_are_deleted: postgres, mysql);
+on_each!(the_ledger_goes: postgres, mysql);
 
 const LARGE_MAPPING: &str = r#"source = "old"
 target = "app"

@@ -5,6 +5,7 @@ use dunlin_testkit::servers::{self, Product};
 
 use super::KEY;
 use super::elsewhere::Pair;
+use crate::survive::world::on_each;
 
 const OLD: &str = "
 CREATE TABLE people (id integer PRIMARY KEY, mail varchar(40), seat integer, tag varchar(3), chief integer);
@@ -147,34 +148,7 @@ fn a_death_in_a_knot_changes_nothing(product: Product) {
     rests(&pair);
 }
 
-macro_rules! on_all {
-    ($($body:ident: $postgres:ident, $mysql:ident, $sqlite:ident;)+) => {
-        $(
-            #[test]
-            fn $postgres() {
-                $body(Product::Postgres);
-            }
-
-            #[test]
-            fn $mysql() {
-                $body(Product::Mysql);
-            }
-
-            #[test]
-            fn $sqlite() {
-                $body(Product::Sqlite);
-            }
-        )+
-    };
-}
-
-on_all! {
-    a_value_goes_to_a_new_row: postgres_gives_a_value_to_a_new_row, mysql_gives_a_value_to_a_new_row,
-        sqlite_gives_a_value_to_a_new_row;
-    what_others_need_keeps_its_values: postgres_keeps_what_others_need, mysql_keeps_what_others_need,
-        sqlite_keeps_what_others_need;
-    what_the_application_changed_keeps_its_values: postgres_keeps_what_was_changed,
-        mysql_keeps_what_was_changed, sqlite_keeps_what_was_changed;
-    a_death_in_a_knot_changes_nothing: postgres_dies_in_a_knot, mysql_dies_in_a_knot,
-        sqlite_dies_in_a_knot;
-}
+on_each!(a_value_goes_to_a_new_row: postgres, mysql, sqlite);
+on_each!(what_others_need_keeps_its_values: postgres, mysql, sqlite);
+on_each!(what_the_application_changed_keeps_its_values: postgres, mysql, sqlite);
+on_each!(a_death_in_a_knot_changes_nothing: postgres, mysql, sqlite);

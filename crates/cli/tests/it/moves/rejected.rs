@@ -5,6 +5,7 @@ use dunlin_testkit::servers::{self, Product};
 use super::KEY;
 use super::elsewhere::Pair;
 use crate::project::Ran;
+use crate::survive::world::on_each;
 
 const OLD: &str = "
 CREATE TABLE p (id integer PRIMARY KEY, n varchar(10), age varchar(10));
@@ -111,30 +112,5 @@ fn a_refused_change_is_referred_to(product: Product) {
     assert_eq!(all(&pair), "1|1 2|4 3| 1|1 2|2 3|3");
 }
 
-macro_rules! on_all {
-    ($($body:ident: $postgres:ident, $mysql:ident, $sqlite:ident;)+) => {
-        $(
-            #[test]
-            fn $postgres() {
-                $body(Product::Postgres);
-            }
-
-            #[test]
-            fn $mysql() {
-                $body(Product::Mysql);
-            }
-
-            #[test]
-            fn $sqlite() {
-                $body(Product::Sqlite);
-            }
-        )+
-    };
-}
-
-on_all! {
-    nothing_refers_to_a_rejected_row: nothing_refers_to_one_that_postgres_rejected,
-        nothing_refers_to_one_that_mysql_rejected, nothing_refers_to_one_that_sqlite_rejected;
-    a_refused_change_is_referred_to: postgres_keeps_a_reference_to_a_refused_change,
-        mysql_keeps_a_reference_to_a_refused_change, sqlite_keeps_a_reference_to_a_refused_change;
-}
+on_each!(nothing_refers_to_a_rejected_row: postgres, mysql, sqlite);
+on_each!(a_refused_change_is_referred_to: postgres, mysql, sqlite);

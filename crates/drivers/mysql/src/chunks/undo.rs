@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
+use dunlin_engine::{TargetError, Undone, failpoint};
 use dunlin_model::{Backfill, Column, Key, Lease};
 
 use super::capture::{kept_of, list, object};
@@ -255,18 +255,7 @@ impl MysqlTarget {
         if tag.is_none() || *tag == self.tag(work, names) {
             return Ok(());
         }
-        Err(TargetError::new(
-            ErrorKind::Refused,
-            format!(
-                "columns of {} have another type than when their old values were kept, or are gone",
-                work.table
-            ),
-        )
-        .note(format!("old values are kept of {}; the key may be meant as well", names.join(", ")))
-        .help(
-            "nothing was put back and nothing forgotten: change the types back, undo, and change them \
-             again; or put the values back by hand, from dunlin_captured",
-        ))
+        Err(TargetError::captured_unlike(&work.table, names, "dunlin_captured"))
     }
 
     /// Refuses an undo whose first or last rows could not be put back.

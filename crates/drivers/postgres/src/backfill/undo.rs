@@ -45,18 +45,7 @@ impl Group {
         if now.is_some_and(|now| kept.is_empty() || kept == now) {
             return Ok(Self { tag: kept, columns });
         }
-        Err(TargetError::new(
-            ErrorKind::Refused,
-            format!(
-                "columns of {} have another type than when their old values were kept, or are gone",
-                work.table
-            ),
-        )
-        .note(format!("old values are kept of {}; the key may be meant as well", columns.join(", ")))
-        .help(
-            "nothing was put back and nothing forgotten: change the types back, undo, and change them \
-             again; or put the values back by hand, from dunlin.captured",
-        ))
+        Err(TargetError::captured_unlike(&work.table, &columns, "dunlin.captured"))
     }
 }
 

@@ -154,19 +154,7 @@ fn refuse_unlike(
     if kept.is_none_or(|kept| tag(stored, work, columns).as_deref() == Some(kept)) {
         return Ok(());
     }
-    Err(TargetError::new(
-        ErrorKind::Refused,
-        format!(
-            "columns of {} have another type than when their old values were kept, or are gone",
-            work.table
-        ),
-    )
-    .note(format!("old values are kept of {}; the key may be meant as well", columns.join(", ")))
-    .help(
-        "nothing was put back and nothing forgotten: change the types back, undo, and change them \
-         again; or put the values back by hand, from dunlin_captured",
-    )
-    .into())
+    Err(TargetError::captured_unlike(&work.table, columns, "dunlin_captured").into())
 }
 
 /// The tag of a row's columns, and their values by name.
