@@ -198,7 +198,7 @@ impl MysqlTarget {
         if work.capture.is_none() {
             return Ok(None);
         }
-        let mut given = Derived::new(work, self.facts.is_mariadb, 0);
+        let mut given = Derived::new(work, self.facts.is_mariadb, &[]);
         for (number, change) in changes.iter().enumerate().filter(|(_, one)| !one.set.is_empty()) {
             given.push(number, &change.key, &[])?;
         }

@@ -221,7 +221,7 @@ fn column(row: &Cells) -> Column {
 fn form(row: &Cells) -> String {
     let (data_type, in_full) = (row.text(1).to_ascii_lowercase(), row.text(2).to_ascii_lowercase());
     match Kind::of(&column(row).type_name) {
-        Kind::Integer { .. } if data_type != "year" => "whole number".to_owned(),
+        Kind::Integer { .. } => "whole number".to_owned(),
         Kind::Text { charset, .. } => format!("text {charset}"),
         Kind::Bytes if data_type != "binary" => "bytes".to_owned(),
         _ => in_full,

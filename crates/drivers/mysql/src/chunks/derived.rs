@@ -11,22 +11,49 @@ use super::range::KeySql;
 /// So many rows go into one statement at most; the packet's size is the other limit.
 const ROWS_MAX: usize = 10_000;
 
+/// What the literals of one column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Literals {
+    /// Texts, of any length.
+    Texts,
+    /// Bytes, of any length.
+    Bytes,
+    /// Numbers.
+    Numbers,
+}
+
+impl Literals {
+    /// A NULL that gives a column its type. MariaDB takes a plain one for a BLOB of two bytes' length
+    /// once a value is long, and keeps of longer ones what is left of their length by 65,536; of a
+    /// type with more room it keeps all.
+    fn null(self) -> &'static str {
+        match self {
+            Self::Texts => "CAST(NULL AS CHAR(16777216) CHARACTER SET utf8mb4)",
+            Self::Bytes => "CAST(NULL AS BINARY(16777216))",
+            Self::Numbers => "NULL",
+        }
+    }
+}
+
 /// Rows of literals: their number, their key, and more columns.
 #[derive(Debug)]
 pub(crate) struct Derived {
     key: KeySql,
     is_mariadb: bool,
+    /// Their names, each behind a NULL of its type.
     names: Vec<String>,
     rows: Vec<String>,
 }
 
 impl Derived {
-    /// An empty one, with `width` columns `c0`, `c1` … besides the key.
-    pub(crate) fn new(work: &Backfill, is_mariadb: bool, width: usize) -> Self {
+    /// An empty one, with these columns `c0`, `c1` … besides the key.
+    pub(crate) fn new(work: &Backfill, is_mariadb: bool, columns: &[Literals]) -> Self {
         let key = KeySql::of(work);
-        let mut names = vec!["i".to_owned()];
-        names.extend((0..work.key.len()).map(|column| format!("k{column}")));
-        names.extend((0..width).map(|column| format!("c{column}")));
+        let mut names = vec!["NULL AS i".to_owned()];
+        // No index has keys as long as that.
+        names.extend((0..work.key.len()).map(|column| format!("NULL AS k{column}")));
+        let columns = columns.iter().enumerate();
+        names.extend(columns.map(|(at, literals)| format!("{} AS c{at}", literals.null())));
         Self { key, is_mariadb, names, rows: Vec::new() }
     }
 
@@ -85,14 +112,13 @@ impl Derived {
 
     fn table(&self, rows: &[&str]) -> String {
         // A SELECT that answers nothing gives the columns their names.
-        let names: Vec<String> = self.names.iter().map(|name| format!("NULL AS {name}")).collect();
         let values: Vec<String> = rows
             .iter()
             .map(|row| if self.is_mariadb { format!("({row})") } else { format!("ROW({row})") })
             .collect();
         format!(
             "(SELECT {} FROM DUAL WHERE 1 = 0 UNION ALL VALUES {}) d",
-            names.join(", "),
+            self.names.join(", "),
             values.join(", ")
         )
     }

@@ -8,11 +8,15 @@
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::ValueForm;
 
+use super::derived::Literals;
+
 /// What a column holds, as far as texts and literals go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Whole numbers and years.
+    /// Whole numbers.
     Integer { unsigned: bool },
+    /// Years: the text `0` is the year 2000, the number is none.
+    Year,
     /// Exact numbers with a fraction.
     Decimal,
     /// BIT, ENUM and SET: the server orders them by their number.
@@ -68,7 +72,7 @@ impl Kind {
             "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => {
                 Self::Integer { unsigned: type_name.contains("unsigned") }
             }
-            "year" => Self::Integer { unsigned: true },
+            "year" => Self::Year,
             "decimal" | "numeric" => Self::Decimal,
             "bit" => Self::Numbered { bits: true },
             "enum" | "set" => Self::Numbered { bits: false },
@@ -109,7 +113,7 @@ impl Kind {
     pub(crate) fn form(&self, data_type: &str) -> ValueForm {
         match (self, data_type) {
             (Self::Integer { .. }, "bigint") => ValueForm::Text,
-            (Self::Integer { .. }, _) => ValueForm::Integer,
+            (Self::Integer { .. } | Self::Year, _) => ValueForm::Integer,
             (Self::Float, _) => ValueForm::Float,
             (Self::Bytes | Self::Geometry, _) => ValueForm::Bytes,
             _ => ValueForm::Text,
@@ -126,6 +130,7 @@ impl Kind {
             Self::Float => format!("CAST({column} + 0e0 AS CHAR)"),
             Self::Moment => format!("CAST(UNIX_TIMESTAMP({column}) AS CHAR)"),
             Self::Integer { .. }
+            | Self::Year
             | Self::Decimal
             | Self::Temporal(_)
             | Self::Native(_)
@@ -148,7 +153,7 @@ impl Kind {
     pub(crate) fn key_literal(&self, text: &str) -> Result<String, TargetError> {
         let of = |good: bool, literal: String| if good { Ok(literal) } else { Err(no_key()) };
         match self {
-            Self::Integer { .. } | Self::Numbered { .. } => {
+            Self::Integer { .. } | Self::Year | Self::Numbered { .. } => {
                 of(is_number(text, false), text.to_owned())
             }
             Self::Decimal => of(is_number(text, true), text.to_owned()),
@@ -181,7 +186,7 @@ impl Kind {
     /// What a key column equals, given a derived table's column of [`Kind::derived_key`].
     pub(crate) fn joined_key(&self, derived: &str) -> String {
         match self {
-            Self::Integer { unsigned: true } | Self::Numbered { .. } => {
+            Self::Integer { unsigned: true } | Self::Year | Self::Numbered { .. } => {
                 format!("CAST({derived} AS UNSIGNED)")
             }
             Self::Integer { unsigned: false } => format!("CAST({derived} AS SIGNED)"),
@@ -201,8 +206,17 @@ impl Kind {
             Self::Text { .. } | Self::Bytes | Self::Geometry | Self::Json => {
                 of(is_hex(text), format!("x'{text}'"))
             }
-            Self::Numbered { .. } => of(is_number(text, false), text.to_owned()),
+            Self::Numbered { .. } | Self::Year => of(is_number(text, false), text.to_owned()),
             _ => Ok(crate::literal::text(text)),
+        }
+    }
+
+    /// What [`Kind::exact_literal`] gives.
+    pub(crate) fn exact_literals(&self) -> Literals {
+        match self {
+            Self::Text { .. } | Self::Bytes | Self::Geometry | Self::Json => Literals::Bytes,
+            Self::Numbered { .. } | Self::Year => Literals::Numbers,
+            _ => Literals::Texts,
         }
     }
 
@@ -230,8 +244,10 @@ impl Kind {
     pub(crate) fn value_literal(&self, text: &str) -> Result<String, TargetError> {
         match self {
             Self::Bytes | Self::Geometry if is_hex(text) => Ok(format!("x'{text}'")),
-            Self::Numbered { bits: true } if is_number(text, false) => Ok(text.to_owned()),
-            Self::Bytes | Self::Geometry | Self::Numbered { bits: true } => {
+            Self::Numbered { bits: true } | Self::Year if is_number(text, false) => {
+                Ok(text.to_owned())
+            }
+            Self::Bytes | Self::Geometry | Self::Numbered { bits: true } | Self::Year => {
                 let mut error = TargetError::new(
                     ErrorKind::Statement,
                     "a value has not the form that its column's values are given in",
@@ -240,6 +256,15 @@ impl Kind {
                 Err(error)
             }
             _ => Ok(crate::literal::text(text)),
+        }
+    }
+
+    /// What [`Kind::value_literal`] gives.
+    pub(crate) fn value_literals(&self) -> Literals {
+        match self {
+            Self::Bytes | Self::Geometry => Literals::Bytes,
+            Self::Numbered { bits: true } | Self::Year => Literals::Numbers,
+            _ => Literals::Texts,
         }
     }
 }

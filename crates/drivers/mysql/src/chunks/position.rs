@@ -32,7 +32,11 @@ impl Scale {
     /// Between two different texts of a column; `None` where there is no arithmetic for them.
     pub(crate) fn of(kind: &Kind, low: &str, high: &str) -> Option<Self> {
         let shape = match kind {
-            Kind::Integer { .. } | Kind::Numbered { .. } | Kind::Decimal | Kind::Moment => {
+            Kind::Integer { .. }
+            | Kind::Year
+            | Kind::Numbered { .. }
+            | Kind::Decimal
+            | Kind::Moment => {
                 Shape::Number { decimals: low.split_once('.').map_or(0, |(_, rest)| rest.len()) }
             }
             Kind::Temporal("DATE") => Shape::Date,

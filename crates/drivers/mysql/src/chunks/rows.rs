@@ -10,7 +10,7 @@ use dunlin_engine::{Chunk, Committed, ErrorKind, RowsOutcome, TargetError, failp
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, Row, RowChange};
 
 use super::commit::{commit, key_hash};
-use super::derived::Derived;
+use super::derived::{Derived, Literals};
 use super::kind::Kind;
 use super::range::KeySql;
 use super::walk::key_of;
@@ -206,7 +206,7 @@ impl MysqlTarget {
         columns: &[Column],
         changes: &[RowChange],
     ) -> Result<Vec<Key>, TargetError> {
-        let mut derived = Derived::new(work, self.facts.is_mariadb, 1);
+        let mut derived = Derived::new(work, self.facts.is_mariadb, &[Literals::Texts]);
         for (number, change) in changes.iter().enumerate() {
             derived.push(number, &change.key, &[text(&change.version)])?;
         }
@@ -244,7 +244,8 @@ impl MysqlTarget {
         }
         for (names, changes) in groups {
             let kinds = kinds(work, columns, &names)?;
-            let mut derived = Derived::new(work, self.facts.is_mariadb, names.len());
+            let literals: Vec<Literals> = kinds.iter().map(Kind::value_literals).collect();
+            let mut derived = Derived::new(work, self.facts.is_mariadb, &literals);
             for (number, change) in changes.iter().enumerate() {
                 let literals = kinds.iter().zip(&change.set).map(|(kind, (_, value))| {
                     value.as_ref().map_or(Ok("NULL".to_owned()), |value| kind.value_literal(value))

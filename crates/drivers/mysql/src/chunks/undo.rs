@@ -10,7 +10,7 @@ use dunlin_model::{Backfill, Column, Key, Lease};
 
 use super::capture::{kept_of, list, object};
 use super::catalogue::require_shape;
-use super::derived::Derived;
+use super::derived::{Derived, Literals};
 use super::kind::Kind;
 use super::range::KeySql;
 use super::walk::{first_number, too_little};
@@ -204,8 +204,11 @@ impl MysqlTarget {
         rows: &[&Captured],
     ) -> Result<u64, TargetError> {
         let kept = kept_of(work, columns, names)?;
-        let mut changed = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
-        let mut deleted = Derived::new(work, self.facts.is_mariadb, kept.len() + 1);
+        let literals: Vec<Literals> = std::iter::once(Literals::Texts)
+            .chain(kept.iter().map(|(_, kind)| kind.exact_literals()))
+            .collect();
+        let mut changed = Derived::new(work, self.facts.is_mariadb, &literals);
+        let mut deleted = Derived::new(work, self.facts.is_mariadb, &literals);
         for (number, row) in rows.iter().enumerate() {
             if row.old.len() != kept.len() {
                 return Err(super::kind::no_key());

@@ -152,6 +152,38 @@ fn deleted_rows_have_their_numbers_again(product: Product) {
 }
 on_each!(deleted_rows_have_their_numbers_again: postgres, mysql, sqlite);
 
+/// Values of any length go back whole, beside short ones.
+fn long_values_go_back_whole(product: Product) {
+    let world = World::new(product, "undoable_long");
+    let (repeat, text) = match product {
+        Product::Mysql => ("REPEAT('aé', n)", "longtext"),
+        Product::Sqlite => ("replace(hex(zeroblob(n)), '00', 'aé')", "text"),
+        _ => ("repeat('aé', n)", "text"),
+    };
+    world.sql(&format!(
+        "CREATE TABLE items (id integer NOT NULL PRIMARY KEY, body {text}); \
+         CREATE TABLE lengths (n integer); \
+         INSERT INTO lengths VALUES (0), (1), (20000), (21846), (40000), (65536), (100001), (700000); \
+         INSERT INTO items SELECT n, {repeat} FROM lengths; \
+         INSERT INTO items VALUES (2, NULL); \
+         CREATE TABLE saved AS SELECT * FROM items"
+    ));
+    let different = "SELECT count(*) FROM saved AS s LEFT JOIN items AS i ON i.id = s.id \
+         WHERE i.id IS NULL OR COALESCE(i.body, 'none') <> COALESCE(s.body, 'none')";
+    for (version, statement) in [
+        (1, "UPDATE items SET body = replace(body, 'a', 'x') WHERE :chunk"),
+        (2, "DELETE FROM items WHERE :chunk"),
+    ] {
+        world.data(version, &format!("-- dunlin: chunk-by items\n{CAPTURE}{statement};\n"));
+        world.run("data run").exits(0);
+        assert_ne!(world.sql(different), "0");
+        let undone = json(&world.run(&format!("data undo {version} --yes --json")).exits(0));
+        assert_eq!(undone["changed_since"], 0, "{statement}");
+        assert_eq!(world.sql(different), "0", "{statement}");
+    }
+}
+on_each!(long_values_go_back_whole: postgres, mysql, sqlite);
+
 /// A row whose old value another one has taken stays as it is and is counted; all others go back.
 fn what_stands_in_its_way_is_counted(product: Product) {
     let world = accounts(product, "undoable_way", ROWS);
