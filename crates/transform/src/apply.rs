@@ -97,7 +97,7 @@ fn batch_of(
 
 impl Rule {
     /// The old rows. A value that could not be read has failed.
-    fn base(&self, read: &ReadRows) -> Result<Rc<Frame<'_>>, ArrowError> {
+    fn base<'a>(&'a self, read: &'a ReadRows) -> Result<Rc<Frame<'a>>, ArrowError> {
         let batch = &read.rows;
         if batch.num_columns() != self.used.len() {
             return Err(ArrowError::InvalidArgumentError(format!(
@@ -106,7 +106,7 @@ impl Rule {
                 self.used.len()
             )));
         }
-        let frame = Frame::new(batch.num_rows(), self.width, &self.lets);
+        let frame = Frame::of_old(batch.num_rows(), self.width, &self.lets, &read.worked_out);
         let schema = batch.schema();
         for (column, (place, values)) in self.used.iter().zip(batch.columns()).enumerate() {
             let unreadable = read.unreadable.iter().filter(|one| one.column == column);
@@ -120,7 +120,7 @@ impl Rule {
         Ok(Rc::new(frame))
     }
 
-    fn outcome(&self, batch: &ReadRows) -> Result<Outcome<'_>, ArrowError> {
+    fn outcome<'a>(&'a self, batch: &'a ReadRows) -> Result<Outcome<'a>, ArrowError> {
         let given = batch.count();
         let expanded = expand(self, self.base(batch)?)?;
         let mut failures: Vec<RowFailure> = expanded

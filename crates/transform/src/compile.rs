@@ -1,6 +1,7 @@
 //! Compiling everything that one rule says of a row.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -153,7 +154,8 @@ impl Compiling<'_> {
     fn rule(&mut self) -> Option<Rule> {
         let lets_from = self.columns.all.len();
         let programs = self.lets();
-        let lets = Lets { places: lets_from..self.columns.all.len(), programs };
+        let id = self.lets_id();
+        let lets = Lets { id, places: lets_from..self.columns.all.len(), programs };
         let each_from = self.columns.all.len();
         let each = self.asked.each.clone().and_then(|each| self.each(each));
         let new_from = self.columns.all.len();
@@ -201,6 +203,14 @@ impl Compiling<'_> {
         }
         rule.used = used(wanted, &rule.lets);
         Some(rule)
+    }
+
+    /// The same for equal named expressions over equal columns.
+    fn lets_id(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", self.asked.fields, self.asked.lets).hash(&mut hasher);
+        (&self.asked.time_zone, self.asked.scales_hold).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn lets(&mut self) -> Vec<Program> {

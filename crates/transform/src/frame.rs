@@ -8,6 +8,7 @@ use std::rc::Rc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{interleave, take};
 use arrow::error::ArrowError;
+use dunlin_engine::moves::WorkedOut;
 
 use crate::program::Program;
 use crate::reason::Failures;
@@ -24,6 +25,9 @@ pub(crate) struct Column {
 /// The named expressions.
 #[derive(Debug, Default)]
 pub(crate) struct Lets {
+    /// Which ones they are: those of a source's rules are the same, and each is worked out once of its
+    /// rows.
+    pub(crate) id: u64,
     /// Their places among the columns.
     pub(crate) places: Range<usize>,
     /// Compiled.
@@ -38,18 +42,42 @@ pub(crate) struct Frame<'a> {
     parent: Option<(Rc<Self>, UInt32Array)>,
     columns: RefCell<Vec<Option<Column>>>,
     lets: &'a Lets,
+    /// Where named expressions are kept, if these are the old rows.
+    worked_out: Option<&'a WorkedOut>,
 }
 
 impl<'a> Frame<'a> {
     /// Rows without parents.
     pub(crate) fn new(rows: usize, width: usize, lets: &'a Lets) -> Self {
-        Self { rows, parent: None, columns: RefCell::new(vec![None; width]), lets }
+        let columns = RefCell::new(vec![None; width]);
+        Self { rows, parent: None, columns, lets, worked_out: None }
+    }
+
+    /// The old rows. What other rules have worked out of them is there.
+    pub(crate) fn of_old(
+        rows: usize,
+        width: usize,
+        lets: &'a Lets,
+        worked_out: &'a WorkedOut,
+    ) -> Self {
+        let frame = Self { worked_out: Some(worked_out), ..Self::new(rows, width, lets) };
+        for place in lets.places.clone() {
+            if let Some(column) = worked_out.get::<Column>((lets.id, place)) {
+                frame.set(place, Column::clone(&column));
+            }
+        }
+        frame
     }
 
     /// Rows that came of others: for each, which.
     pub(crate) fn of(parent: &Rc<Self>, of: UInt32Array) -> Self {
-        let columns = RefCell::new(vec![None; parent.columns.borrow().len()]);
-        Self { rows: of.len(), parent: Some((Rc::clone(parent), of)), columns, lets: parent.lets }
+        Self {
+            rows: of.len(),
+            columns: RefCell::new(vec![None; parent.columns.borrow().len()]),
+            lets: parent.lets,
+            parent: Some((Rc::clone(parent), of)),
+            worked_out: None,
+        }
     }
 
     /// Sets a column.
@@ -75,7 +103,11 @@ impl<'a> Frame<'a> {
             }
             _ if is_let => {
                 let program = self.lets.programs.get(place - self.lets.places.start);
-                self.evaluate(program.ok_or_else(|| absent(place))?)?
+                let column = self.evaluate(program.ok_or_else(|| absent(place))?)?;
+                if let Some(worked_out) = self.worked_out {
+                    worked_out.keep((self.lets.id, place), column.clone());
+                }
+                column
             }
             _ => return Err(absent(place)),
         };

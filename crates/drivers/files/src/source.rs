@@ -229,7 +229,7 @@ impl Shared {
             let unreadable = staged.flaws.read(batch.column(read.len() - 1), asked)?;
             let batch = batch.project(&order).map_err(|error| bug(&error))?;
             let batch = batch.with_schema(Arc::clone(&schema)).map_err(|error| bug(&error))?;
-            let batch = ReadRows { rows: batch, unreadable };
+            let batch = ReadRows::new(batch, unreadable);
             if batch.count() > 0 && !put(&batch, extract.batch_bytes, batches) {
                 return Ok(());
             }

@@ -9,7 +9,6 @@ use super::exchange::exchange;
 use super::ids::IdCipher;
 use super::knot::untie;
 use super::pass;
-use super::plan::Pass;
 use super::ports::Source;
 use super::produce::Decided;
 use super::rejected::find_rejected;
@@ -241,12 +240,7 @@ impl<'a> Course<'a> {
         let plan = self.plan;
         let mut done = Vec::new();
         for pass in &plan.passes {
-            let rules: Vec<usize> =
-                pass.rules.iter().copied().filter(|rule| rules.contains(rule)).collect();
-            if rules.is_empty() {
-                continue;
-            }
-            let pass = Pass { source: pass.source, rules };
+            let Some(pass) = pass.only(|rule| rules.contains(&rule)) else { continue };
             self.tell(phase, Some(&plan.sources[pass.source].name));
             let mut again: Vec<RuleWriter<'a>> =
                 pass.rules.iter().map(|&rule| self.writer(rule, decided)).collect();

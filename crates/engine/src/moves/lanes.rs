@@ -29,7 +29,7 @@ impl Lanes {
     /// connection to spare; the run's own session then writes everything.
     pub(super) async fn open(
         connector: &dyn MoveConnector,
-        session: &Session<'_>,
+        session: &mut Session<'_>,
         count: u32,
     ) -> Result<Option<Self>, TargetError> {
         let count = count.max(1);
@@ -69,6 +69,16 @@ impl Lanes {
             outcome
         });
         Ok(())
+    }
+
+    /// A lane for something else, until it is given back.
+    pub(super) async fn lend(&mut self) -> Result<Session<'static>, TargetError> {
+        self.next().await
+    }
+
+    pub(super) fn give_back(&self, lane: Session<'static>) {
+        // There is room for all of them.
+        let _ = self.back.try_send(Ok(lane));
     }
 
     /// Why a chunk was not written.

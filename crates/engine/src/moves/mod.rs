@@ -95,7 +95,7 @@ pub use ports::{
     Expressions, Extract, LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure,
     SPELT_OTHERWISE, Source, SourceConnector, Spelling, Stored, Unread, UnreadRecords, Written,
 };
-pub use read_rows::{ReadRows, Unreadable};
+pub use read_rows::{ReadRows, Unreadable, WorkedOut};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use rights::{Doing, LackedRight, lacked};
 pub use run::{

@@ -1,11 +1,15 @@
 //! The order in which sources are read and rules are done.
+//!
+//! A source is read as seldom as foreign keys allow: what refers to rows of the same pass is worked
+//! out while the source is read once, and written behind them.
 
 use dunlin_model::moves::{Catalogue, TableName};
 
 use super::plan::{Pass, PlannedRule};
 
 /// Orders rules by the target's foreign keys, and puts those of one source that can be done together
-/// into one pass. Where they refer in a circle, columns that may be NULL wait.
+/// into one pass, with those behind them that refer to their rows. Where they refer in a circle,
+/// columns that may be NULL wait.
 pub(super) fn order(rules: &mut [PlannedRule], target: &Catalogue) -> Vec<Pass> {
     link(rules, target);
     let mut open: Vec<usize> = (0..rules.len()).collect();
@@ -25,10 +29,19 @@ pub(super) fn order(rules: &mut [PlannedRule], target: &Catalogue) -> Vec<Pass> 
             continue;
         };
         let source = rules[first].source;
-        let together: Vec<usize> =
+        let mut together: Vec<usize> =
             ready.into_iter().filter(|&rule| rules[rule].source == source).collect();
         open.retain(|rule| !together.contains(rule));
-        passes.push(Pass { source, rules: together });
+        let left: Vec<&TableName> = open.iter().map(|&rule| &rules[rule].written.table).collect();
+        let follows = |rule: &usize| {
+            let rule = &rules[*rule];
+            rule.source == source && rule.after.iter().all(|table| !left.contains(&table))
+        };
+        let behind: Vec<usize> = open.iter().copied().filter(follows).collect();
+        open.retain(|rule| !behind.contains(rule));
+        let first = together.len();
+        together.extend(behind);
+        passes.push(Pass { source, rules: together, first });
     }
     passes
 }

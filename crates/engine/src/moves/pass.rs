@@ -1,7 +1,11 @@
 //! Reads one source once, in the order of its keys, and feeds all rules of a pass.
+//!
+//! Rows that refer to rows of the same pass wait until those are committed, from the first that is not
+//! as it was: mostly there are few, or none. Where there are many, the source is read for them again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::BooleanArray;
 use tokio::sync::mpsc;
@@ -37,11 +41,35 @@ pub(super) async fn run(
     session: &mut Session<'_>,
     decided: &Arc<Decided>,
     writers: &mut [&mut RuleWriter<'_>],
+    coverage: Option<Coverage<'_>>,
+) -> Result<(), TargetError> {
+    let making = Arc::new(Making::of(plan, pass, decided, coverage.is_some()));
+    read(plan, pass, source, session, &making, writers, coverage).await?;
+    let given_up = making.given_up();
+    let Some(again) = pass.only(|rule| given_up.contains(&rule)) else { return Ok(()) };
+    let mut behind: Vec<&mut RuleWriter<'_>> = Vec::new();
+    for (writer, (number, _)) in writers.iter_mut().zip(&making.rules) {
+        if given_up.contains(number) {
+            writer.begin_again(&decided.room);
+            behind.push(writer);
+        }
+    }
+    session.gate.phase("loading", Some(&format!("{}, again", plan.sources[pass.source].name)));
+    let making = Arc::new(Making::of(plan, &again, decided, false));
+    read(plan, &again, source, session, &making, &mut behind, None).await
+}
+
+/// Reads the source once. Of rows that would have to wait, if they are too many, the rule is given up.
+async fn read(
+    plan: &MovePlan,
+    pass: &Pass,
+    source: &mut dyn Source,
+    session: &mut Session<'_>,
+    making: &Arc<Making>,
+    writers: &mut [&mut RuleWriter<'_>],
     mut coverage: Option<Coverage<'_>>,
 ) -> Result<(), TargetError> {
-    let from = &plan.sources[pass.source];
-    let making = Making::of(plan, pass, decided, coverage.is_some());
-    let extract = making.columns.extract(from, true);
+    let extract = making.columns.extract(&plan.sources[pass.source], true);
     let (batches, received) = mpsc::channel(QUEUE);
     let reading = async move {
         let read = source.read(&extract, &batches).await;
@@ -49,7 +77,8 @@ pub(super) async fn run(
         read
     };
     let taking = async move {
-        let mut ahead = Ahead::new(received, move |read| making.make(read));
+        let working = Arc::clone(making);
+        let mut ahead = Ahead::new(received, move |read| working.make(read));
         while let Some(made) = ahead.next().await? {
             if !made.nameless.is_empty() {
                 // Which rows these are nobody can tell.
@@ -60,17 +89,24 @@ pub(super) async fn run(
                 coverage.told.extend(made.nameless)?;
             }
             let Some(upto) = made.upto else { continue };
-            for (writer, new) in writers.iter_mut().zip(made.rules) {
+            for (place, (writer, new)) in writers.iter_mut().zip(made.rules).enumerate() {
+                let Some(new) = new.filter(|_| !making.is_given_up(place)) else { continue };
                 writer.told.extend(new.notes)?;
                 writer.unread.extend(new.unread);
-                writer.take(session, new.rows, &upto).await?;
+                let waits = place >= pass.first && !writer.is_free(session);
+                if !writer.take(session, new.rows, &upto, waits).await? {
+                    making.give_up(place);
+                }
             }
             if let (Some(coverage), Some(covered)) = (&mut coverage, made.covered) {
                 covered.add_to(coverage)?;
             }
         }
-        for writer in writers.iter_mut() {
-            writer.end(session).await?;
+        // In this order: what waits finds all that it refers to.
+        for (place, writer) in writers.iter_mut().enumerate() {
+            if !making.is_given_up(place) {
+                writer.end(session).await?;
+            }
         }
         Ok::<(), TargetError>(())
     };
@@ -81,6 +117,8 @@ pub(super) async fn run(
 /// All that it takes to make new rows of a batch, on any thread.
 struct Making {
     rules: Vec<(usize, Arc<PlannedRule>)>,
+    /// Of each of them, whether no rows of it are wanted any more.
+    given_up: Vec<AtomicBool>,
     decided: Arc<Decided>,
     columns: Columns,
     covering: Option<Covering>,
@@ -90,8 +128,8 @@ struct Making {
 struct Made {
     /// The last old key of it; `None`: it has no rows.
     upto: Option<RowKey>,
-    /// For each rule of the pass, what it becomes.
-    rules: Vec<New>,
+    /// For each rule of the pass, what it becomes; `None`: it was given up.
+    rules: Vec<Option<New>>,
     covered: Option<Covered>,
     /// What is to be told of rows whose key can't be read.
     nameless: Vec<Note>,
@@ -117,7 +155,22 @@ impl Making {
             Some(covering) => Columns::of(from, used.chain(covering.used())),
             None => Columns::of(from, used),
         };
-        Self { rules, decided: Arc::clone(decided), columns, covering }
+        let given_up = rules.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { rules, given_up, decided: Arc::clone(decided), columns, covering }
+    }
+
+    fn give_up(&self, place: usize) {
+        self.given_up[place].store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self, place: usize) -> bool {
+        self.given_up[place].load(Ordering::Relaxed)
+    }
+
+    /// The rules that were given up.
+    fn given_up(&self) -> Vec<usize> {
+        let places = (0..self.rules.len()).filter(|place| self.is_given_up(*place));
+        places.map(|place| self.rules[place].0).collect()
     }
 
     fn make(&self, read: ReadRows) -> Result<Made, TargetError> {
@@ -126,7 +179,15 @@ impl Making {
         let Some(last) = read.count().checked_sub(1) else {
             return Ok(Made { upto: None, rules, covered: None, nameless });
         };
-        for (number, rule) in &self.rules {
+        for (place, (number, rule)) in self.rules.iter().enumerate() {
+            if self.is_given_up(place) {
+                if self.covering.is_some() {
+                    let given = self.columns.project(&read, rule.compiled.used())?;
+                    taken.push(rule.compiled.apply(&given)?.taken);
+                }
+                rules.push(None);
+                continue;
+            }
             let produced = produce(rule, &self.decided, *number, &self.columns, (&read, &keys))?;
             taken.push(produced.taken);
             let rows = if rule.written.fields.iter().any(is_foreign) {
@@ -134,7 +195,7 @@ impl Making {
             } else {
                 Fresh::Whole(Piece::of(rule, produced.rows, produced.old)?)
             };
-            rules.push(New { rows, notes: produced.notes, unread: produced.unread });
+            rules.push(Some(New { rows, notes: produced.notes, unread: produced.unread }));
         }
         let covering = self.covering.as_ref();
         let covered = covering.map(|covering| covering.cover(&self.columns, (&read, &keys), taken));

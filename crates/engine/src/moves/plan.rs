@@ -109,7 +109,25 @@ pub(super) struct PlannedRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pass {
     pub(super) source: usize,
+    /// Those that write as they go, and then those whose rows refer to theirs, and are written behind.
     pub(super) rules: Vec<usize>,
+    /// How many of them write as they go.
+    pub(super) first: usize,
+}
+
+impl Pass {
+    /// The same with some of its rules; `None`: it has none of them.
+    pub(super) fn only(&self, is_wanted: impl Fn(usize) -> bool) -> Option<Self> {
+        let wanted = |rules: &[usize]| -> Vec<usize> {
+            rules.iter().copied().filter(|rule| is_wanted(*rule)).collect()
+        };
+        let (first, behind) = self.rules.split_at(self.first);
+        let (mut rules, behind) = (wanted(first), wanted(behind));
+        // Those behind refer to none of each other's rows.
+        let first = if rules.is_empty() { behind.len() } else { rules.len() };
+        rules.extend(behind);
+        (!rules.is_empty()).then_some(Self { source: self.source, rules, first })
+    }
 }
 
 /// Everything a run needs to know beforehand.
@@ -191,7 +209,7 @@ impl Planner<'_> {
             sources[*source].rules.is_empty() && !sources[*source].leave_out.is_empty()
         };
         let idle = (0..sources.len()).filter(idle);
-        passes.extend(idle.map(|source| Pass { source, rules: Vec::new() }));
+        passes.extend(idle.map(|source| Pass { source, rules: Vec::new(), first: 0 }));
         let rules = rules.into_iter().map(Arc::new).collect();
         let mut mapping = self.mapping.clone();
         if mapping.mode == MoveMode::Reload {

@@ -1,6 +1,9 @@
 //! Rows as they were read, with the values among them that could not be.
 
-use std::collections::HashSet;
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -29,15 +32,50 @@ pub struct ReadRows {
     pub rows: RecordBatch,
     /// Values among them that could not be read, row by row.
     pub unreadable: Vec<Unreadable>,
+    /// What was worked out of these rows before.
+    pub worked_out: WorkedOut,
 }
 
 impl From<RecordBatch> for ReadRows {
     fn from(rows: RecordBatch) -> Self {
-        Self { rows, unreadable: Vec::new() }
+        Self::new(rows, Vec::new())
+    }
+}
+
+/// What several rules need of the same rows, such as a mapping's named expressions: worked out by the
+/// first of them, for all. A compiler keeps in it what it likes, under keys of its own; copies are one.
+#[derive(Clone, Default)]
+pub struct WorkedOut(Arc<Mutex<HashMap<(u64, usize), Kept>>>);
+
+type Kept = Arc<dyn Any + Send + Sync>;
+
+impl WorkedOut {
+    /// What was kept under a key.
+    #[must_use]
+    pub fn get<T: Any + Send + Sync>(&self, key: (u64, usize)) -> Option<Arc<T>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
+        kept.downcast().ok()
+    }
+
+    /// Keeps something that is about all of the rows.
+    pub fn keep<T: Any + Send + Sync>(&self, key: (u64, usize), what: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(what));
+    }
+}
+
+impl fmt::Debug for WorkedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkedOut").finish_non_exhaustive()
     }
 }
 
 impl ReadRows {
+    /// Rows of which nothing was worked out yet. `unreadable`: row by row.
+    #[must_use]
+    pub fn new(rows: RecordBatch, unreadable: Vec<Unreadable>) -> Self {
+        Self { rows, unreadable, worked_out: WorkedOut::default() }
+    }
+
     /// How many.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -52,7 +90,7 @@ impl ReadRows {
             let row = place(one).filter(|row| *row < count)?;
             Some(Unreadable { row: row as u32, ..*one })
         });
-        Self { rows: self.rows.slice(from, count), unreadable: unreadable.collect() }
+        Self::new(self.rows.slice(from, count), unreadable.collect())
     }
 
     /// The rows, where each value of theirs was read.
@@ -78,7 +116,7 @@ impl ReadRows {
             }
             unreadable.sort_unstable_by_key(|one| (one.row, one.column));
         }
-        Ok(Self { rows, unreadable })
+        Ok(Self { rows, unreadable, worked_out: self.worked_out.clone() })
     }
 
     /// Those of the rows that stay.
@@ -94,7 +132,7 @@ impl ReadRows {
             let row = places.get(one.row as usize).copied().flatten()?;
             Some(Unreadable { row, ..one })
         });
-        Ok(Self { rows, unreadable: unreadable.collect() })
+        Ok(Self::new(rows, unreadable.collect()))
     }
 
     /// The places of rows of which something could not be read.
@@ -129,7 +167,7 @@ mod tests {
         let column = |from: i64| Arc::new(Int64Array::from_iter(from..from + 4)) as ArrayRef;
         let rows = RecordBatch::try_from_iter([("a", column(0)), ("b", column(10))]).unwrap();
         let flaw = |row, column| Unreadable { row, column, why: WHY };
-        ReadRows { rows, unreadable: vec![flaw(1, 1), flaw(2, 0), flaw(2, 1)] }
+        ReadRows::new(rows, vec![flaw(1, 1), flaw(2, 0), flaw(2, 1)])
     }
 
     fn places(read: &ReadRows) -> Vec<(u32, usize)> {

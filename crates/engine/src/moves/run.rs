@@ -145,8 +145,8 @@ pub(super) async fn planned(
     }
     one_file(move_job)?;
     repeatable(move_job)?;
-    let from = source_catalogue(&move_job.mapping, source).await?;
-    let to = target.catalogue().await?;
+    let catalogues = tokio::join!(source_catalogue(&move_job.mapping, source), target.catalogue());
+    let (from, to) = (catalogues.0?, catalogues.1?);
     let mapping = &with_names_of(&move_job.mapping, &from, &to);
     let mut found = check_mapping(mapping, &from, &to);
     found.extend(unsupported(mapping));
@@ -452,7 +452,7 @@ async fn under_lease(
     entries.push(state.store()?);
     session.put(&entries).await?;
     let workers = gate.workers(move_job.workers);
-    session.lanes = Lanes::open(move_job.target.as_ref(), &session, workers).await?;
+    session.lanes = Lanes::open(move_job.target.as_ref(), &mut session, workers).await?;
     let mut source = Gated::new(source, gate.clone(), &estimates(plan));
     let course = Course { move_job, plan, session, state, secret };
     let mut report = course.run(&mut source).await?;
@@ -569,4 +569,19 @@ pub(super) async fn state(
 /// Milliseconds since then.
 pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Applications run what they embed as tasks of their own.
+    #[test]
+    fn a_run_may_be_a_task() {
+        fn is_task<T: Send>(_: T) {}
+        let _ = |job: &MoveJob| {
+            is_task(run(job));
+            is_task(super::super::compare(job, 1, false));
+        };
+    }
 }

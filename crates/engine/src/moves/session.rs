@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
         fields: &[Field],
         read: ReadRows,
     ) -> Result<ReadRows, TargetError> {
-        Ok(ReadRows { rows: self.normalise(fields, read.rows).await?, ..read })
+        Ok(ReadRows::new(self.normalise(fields, read.rows).await?, read.unreadable))
     }
 
     async fn normalised(

@@ -55,8 +55,7 @@ pub(super) async fn verify(
     let shares = writer.report.rows.div_ceil(SHARE_ROWS).max(1);
     for number in 0..shares {
         let share = Share { number, of: shares, rows: writer.report.rows };
-        let wanted = share.wanted(rule, session).await?;
-        let there = share.there(rule, session).await?;
+        let (wanted, there) = share.both(rule, session).await?;
         let (proved, unproved) = wanted.without(there);
         writer.report.verified += proved as u64;
         if unproved.is_empty() {
@@ -92,6 +91,23 @@ impl Share {
 
     fn spread(&self) -> Spread {
         Spread::with_room(usize::try_from(self.rows / self.of).unwrap_or_default())
+    }
+
+    /// The hashes of the rows that there should be, and of those that there are: read side by side
+    /// where there is a lane, none of which has anything to write by now.
+    async fn both(
+        &self,
+        rule: &PlannedRule,
+        session: &mut Session<'_>,
+    ) -> Result<(Spread, Spread), TargetError> {
+        let Some(mut lanes) = session.lanes.take() else {
+            return Ok((self.wanted(rule, session).await?, self.there(rule, session).await?));
+        };
+        let mut lane = lanes.lend().await?;
+        let both = tokio::join!(self.wanted(rule, &mut lane), self.there(rule, session));
+        lanes.give_back(lane);
+        session.lanes = Some(lanes);
+        Ok((both.0?, both.1?))
     }
 
     /// The hashes of the rows that there should be.

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
-use dunlin_engine::moves::{EachSpec, arrow_field};
+use dunlin_engine::moves::{EachSpec, ReadRows, WorkedOut, arrow_field};
 use dunlin_model::moves::{OnRowError, ValueType};
 
 use crate::stage::{Stage, TEXT, expression, field, output, shown, told};
@@ -202,4 +202,50 @@ fn no_rows_and_no_columns() {
     assert_eq!(stage.apply().rows.num_rows(), 0);
     let constant = Stage::new().texts("t", &[None, None]).set("x", "'a'", TEXT);
     assert_eq!(constant.values(), ["a", "a"]);
+}
+
+/// Rules of one source share what was worked out of its rows: with the same results, and the same rows
+/// failing, as if each of them worked it out by itself.
+#[test]
+fn names_that_one_rule_works_out_are_there_for_the_next() {
+    let stage = || {
+        Stage::new()
+            .texts("x", &[Some("1"), Some("zwei"), None, Some("4")])
+            .texts("y", &[None, Some("2"), Some("3"), Some("4")])
+            .given("n", "CAST(x AS BIGINT)")
+            .given("twice", "n * 2")
+    };
+    let rules = [
+        stage().filter("twice > 2").any("a", "twice"),
+        stage()
+            .any("a", "coalesce(CAST(y AS BIGINT), n)")
+            .any("b", "CASE WHEN y IS NULL THEN twice END"),
+        stage().filter("y IS NOT NULL").any("a", "y || CAST(n AS TEXT)"),
+        // The same name for something else.
+        Stage::new()
+            .texts("x", &[Some("1"), Some("zwei"), None, Some("4")])
+            .given("n", "coalesce(x, 'none')")
+            .any("a", "n"),
+    ];
+    let results = |share: bool| -> Vec<_> {
+        let worked_out = WorkedOut::default();
+        let result = |rule: &Stage| {
+            let compiled = rule.compiled().unwrap();
+            let mut rows = ReadRows::from(rule.batch(compiled.as_ref()));
+            if share {
+                rows.worked_out = worked_out.clone();
+            }
+            let applied = compiled.apply(&rows).unwrap();
+            let columns: Vec<_> = applied.rows.columns().iter().map(shown).collect();
+            (columns, applied.of.clone(), told(&applied))
+        };
+        rules.iter().chain(rules.iter().rev()).map(result).collect()
+    };
+    assert_eq!(results(true), results(false));
+    let (columns, of, failures) = &results(true)[0];
+    assert_eq!(
+        (columns[0].as_slice(), of.values().as_ref()),
+        (&["8".to_owned()][..], &[3_u32][..])
+    );
+    assert_eq!(failures.len(), 1);
 }

@@ -25,6 +25,7 @@ use dunlin::project::moves::read_mapping;
 use dunlin::project::settings::DatabaseSettings;
 use dunlin::transform::DataFusion;
 use dunlin::{ConnectOptions, move_connector, source_connector};
+use tokio::task::JoinError;
 
 use crate::args::{MoveCommand, MoveIdsCommand};
 use crate::context::{Context, engine_error};
@@ -84,6 +85,17 @@ impl Opened {
             }
             _ => &self.target,
         }
+    }
+}
+
+/// Does what reads many rows on one of the runtime's threads. The tasks of its connections run beside
+/// it there, where the main thread would have to be woken for every few kilobytes that come.
+async fn at_work<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is being shut down, and this with it.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 

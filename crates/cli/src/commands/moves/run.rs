@@ -6,7 +6,7 @@ use dunlin::engine::events::Observer;
 use dunlin::engine::moves;
 use serde_json::json;
 
-use super::open;
+use super::{at_work, open};
 use crate::args::MoveRunArgs;
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
@@ -39,7 +39,9 @@ pub(super) async fn run(
         opened.job.source.place(),
         opened.job.target.describe()
     ));
-    let ran = moves::run(&opened.job).await;
+    let opened = Arc::new(opened);
+    let working = Arc::clone(&opened);
+    let ran = at_work(async move { moves::run(&working.job).await }).await;
     progress.end();
     let report =
         ran.map_err(

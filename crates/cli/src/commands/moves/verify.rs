@@ -6,7 +6,7 @@ use dunlin::engine::events::Observer;
 use dunlin::engine::moves;
 use serde_json::json;
 
-use super::open;
+use super::{at_work, open};
 use crate::args::MoveVerifyArgs;
 use crate::context::Context;
 use crate::exit::{CliError, Exit};
@@ -17,7 +17,7 @@ use crate::render::progress::Progress;
 pub(super) async fn run(context: &Context, args: &MoveVerifyArgs) -> Result<Exit, CliError> {
     let progress = Arc::new(Progress::new(false));
     let observer: Arc<dyn Observer> = Arc::clone(&progress) as _;
-    let opened = open(context, &args.name, "move verify", observer)?;
+    let opened = Arc::new(open(context, &args.name, "move verify", observer)?);
     let latest =
         moves::under_way(&opened.job.job, &args.name).await.map_err(|error| opened.error(error))?;
     if let Some(holder) = latest.and_then(|latest| latest.holder) {
@@ -26,7 +26,9 @@ pub(super) async fn run(context: &Context, args: &MoveVerifyArgs) -> Result<Exit
             holder.owner.pid, holder.owner.host
         ));
     }
-    let compared = moves::compare(&opened.job, args.rows, args.show_values).await;
+    let (working, rows, show_values) = (Arc::clone(&opened), args.rows, args.show_values);
+    let comparing = async move { moves::compare(&working.job, rows, show_values).await };
+    let compared = at_work(comparing).await;
     progress.end();
     let found = compared.map_err(|error| opened.error(error))?;
     render::failure::diagnostics(&found.warnings);

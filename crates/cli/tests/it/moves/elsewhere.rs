@@ -44,17 +44,21 @@ impl Pair {
         self.project.run_with(words, &[KEY])
     }
 
-    #[track_caller]
-    pub(super) fn old(&self, sql: &str) {
-        self.old.sql(sql).expect("the client can do it");
-    }
-
     /// What SQL answers, with `|` between columns and nothing for NULL.
     #[track_caller]
-    pub(super) fn new_one(&self, sql: &str) -> String {
-        let answer = self.new.sql(sql).expect("the client can do it");
-        answer.trim_end().replace('\t', "|").replace("NULL", "")
+    pub(super) fn old(&self, sql: &str) -> String {
+        told(self.old.sql(sql).expect("the client can do it"))
     }
+
+    /// The same of the new database.
+    #[track_caller]
+    pub(super) fn new_one(&self, sql: &str) -> String {
+        told(self.new.sql(sql).expect("the client can do it"))
+    }
+}
+
+fn told(answer: String) -> String {
+    answer.trim_end().replace('\t', "|").replace("NULL", "")
 }
 
 const DOORS: &str = "

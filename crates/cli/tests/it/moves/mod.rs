@@ -1,6 +1,7 @@
 //! Moves, through the program: SQLite to SQLite, and an example on PostgreSQL.
 
 mod bare;
+mod behind;
 mod conflicts;
 mod control;
 mod counts;

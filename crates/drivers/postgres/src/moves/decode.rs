@@ -422,7 +422,7 @@ impl Decoder {
             .and_then(|columns| {
                 RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             })
-            .map(|rows| ReadRows { rows, unreadable })
+            .map(|rows| ReadRows::new(rows, unreadable))
             .map_err(|error| bug(&format!("rows of {} make no batch: {error}", self.table)))
     }
 }

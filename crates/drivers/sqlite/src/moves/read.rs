@@ -72,7 +72,7 @@ impl Filling {
         (self.rows, self.bytes) = (0, 0);
         let unreadable = std::mem::take(&mut self.unreadable);
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map(|rows| ReadRows { rows, unreadable })
+            .map(|rows| ReadRows::new(rows, unreadable))
             .map_err(|error| {
                 TargetError::new(ErrorKind::Bug, format!("rows make no batch: {error}"))
             })

@@ -205,7 +205,7 @@ fn added(
         .filter_map(|one| Some(Unreadable { column: seat(one)?, ..*one }))
         .collect();
     unreadable.sort_unstable_by_key(|one| (one.row, one.column));
-    Ok(ReadRows { rows, unreadable })
+    Ok(ReadRows::new(rows, unreadable))
 }
 
 #[async_trait]

@@ -98,7 +98,7 @@ impl Sameness {
         let nullable = names.zip(columns).map(|(name, column)| (name, column, true));
         let rows =
             RecordBatch::try_from_iter_with_nullable(nullable).map_err(|error| bug(&error))?;
-        Ok(ReadRows { rows, unreadable: read.unreadable })
+        Ok(ReadRows::new(rows, read.unreadable))
     }
 }
 

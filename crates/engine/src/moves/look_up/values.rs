@@ -251,7 +251,7 @@ mod tests {
         let name = |name: &str| Some(name.to_owned());
         let flaw = |row, column| Unreadable { row, column, why: "holds nothing that is known" };
         let batch = rows(&[(Some(1), name("a")), (Some(2), None), (None, name("c"))]);
-        let read = ReadRows { rows: batch, unreadable: vec![flaw(1, 1), flaw(2, 0)] };
+        let read = ReadRows::new(batch, vec![flaw(1, 1), flaw(2, 0)]);
         builder.take(&read).unwrap();
         let values = builder.end(true, false).unwrap();
         let asked: ArrayRef =

@@ -44,6 +44,10 @@ const UPDATE_ROWS: usize = if cfg!(debug_assertions) { 200 } else { 20_000 };
 /// sent, while the next chunk is made.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// Bytes of rows that wait for others to be committed, of one rule. In development builds so few that
+/// tests and campaigns have more.
+const WAITING_BYTES: usize = if cfg!(debug_assertions) { 8 << 10 } else { 8 << 20 };
+
 /// Bytes of refused new rows that are remembered.
 const KEPT_OUT_BYTES: usize = 16 << 20;
 
@@ -137,13 +141,33 @@ impl<'a> RuleWriter<'a> {
         }
     }
 
+    /// Forgets all rows that it took, none of which it wrote.
+    pub(super) fn begin_again(&mut self, room: &Room) {
+        self.buffer = Buffer::default();
+        self.packs.clear();
+        self.next_stored = i64::MIN;
+        self.read_all_packs = false;
+        self.tail = None;
+        self.index.clear();
+        self.told = Told::new(room);
+        self.unread = UnreadRows::default();
+        (self.report.rows, self.report.unchanged) = (0, 0);
+    }
+
+    /// Whether its rows may be written before those that they refer to.
+    pub(super) fn is_free(&self, session: &Session<'_>) -> bool {
+        self.bare || self.aside.is_some() || session.dry_run
+    }
+
     /// Takes rows, whose old keys follow on those before. `upto`: no row up to that key comes later.
+    /// `waits`: nothing is written before the end. `false`: more rows would have to wait than may.
     pub(super) async fn take(
         &mut self,
         session: &mut Session<'_>,
         rows: Fresh,
         upto: &RowKey,
-    ) -> Result<(), TargetError> {
+        waits: bool,
+    ) -> Result<bool, TargetError> {
         let piece = match rows {
             Fresh::Whole(piece) => piece,
             Fresh::Foreign(rows, old) => {
@@ -153,12 +177,15 @@ impl<'a> RuleWriter<'a> {
         };
         self.buffer.push(piece);
         self.pass_over(session, Some(upto)).await?;
+        if waits {
+            return Ok(self.buffer.bytes() < WAITING_BYTES);
+        }
         if self.buffer.rows() >= session.gate.chunk_rows(CHUNK_ROWS)
             || self.buffer.bytes() >= CHUNK_BYTES
         {
             self.flush(session, Some(upto)).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// No more rows come. All that was written is committed.
