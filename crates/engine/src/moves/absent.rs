@@ -160,7 +160,7 @@ async fn presence(
 }
 
 /// Each row that a rule has written: its old key, its new one, and whether it is all written.
-async fn each_written(
+pub(super) async fn each_written(
     plan: &MovePlan,
     rule: &PlannedRule,
     session: &mut Session<'_>,

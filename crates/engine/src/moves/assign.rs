@@ -3,7 +3,8 @@
 use dunlin_model::moves::TableName;
 
 use super::candidates::Candidates;
-use super::key::RowKey;
+use super::given::{WrittenIds, highest_given};
+use super::key::{Part, RowKey};
 use super::key_set::{decoded, key_hash};
 use super::ordered::append_ordered;
 use super::plan::MovePlan;
@@ -14,7 +15,13 @@ use super::spill::{Room, Sorter};
 use super::stored_lists::{LIST_ROWS, read_ids};
 use crate::TargetError;
 
-/// Numbers of the target's own for old keys that have none yet, in the order of the old keys.
+/// Where a namespace's numbers are in the store.
+pub(super) fn ids_area(namespace: &str) -> String {
+    format!("ids/{namespace}")
+}
+
+/// Numbers of the target's own for old keys that have none yet, in the order of the old keys. One whose
+/// number was never written, and is that of somebody else's row by now, gets another.
 pub(super) async fn assign(
     plan: &MovePlan,
     number: usize,
@@ -24,7 +31,7 @@ pub(super) async fn assign(
     decided: &mut Decided,
     room: &Room,
 ) -> Result<(), TargetError> {
-    let area = format!("ids/{}", plan.namespaces[makes].spec.name);
+    let area = ids_area(&plan.namespaces[makes].spec.name);
     let ids = &mut decided.ids[makes];
     let mut next = 0;
     let mut from = i64::MIN;
@@ -39,22 +46,13 @@ pub(super) async fn assign(
         }
     }
     ids.assigned.settle()?;
-    let mut open = Sorter::new(room);
-    let mut candidates = found.list.pieces();
-    while let Some(candidate) = found.next(&mut candidates)? {
-        let is_open = ids.assigned.find(key_hash(&candidate.old))?.is_none()
-            && *ids.leader(&candidate.old)? == candidate.old;
-        if is_open {
-            let mut bytes = Vec::with_capacity(16);
-            append_ordered(&candidate.old, &mut bytes);
-            open.push(&bytes)?;
-        }
-    }
+    let open =
+        without_number(plan, number, makes, found, session, decided, room).await?.sorted()?;
+    let mut open = open.pieces()?;
     let rule = &plan.rules[number];
     let column = rule.id_field.map(|place| rule.written.fields[place].name.clone());
-    let numbers = Numbers { table: &rule.written.table, column: &column.unwrap_or_default() };
-    let open = open.sorted()?;
-    let mut open = open.pieces()?;
+    let column = column.unwrap_or_default();
+    let mut numbers = Numbers::of(&rule.written.table, &column, number);
     for block_number in next.. {
         let mut block = Vec::new();
         while block.len() < LIST_ROWS {
@@ -65,12 +63,54 @@ pub(super) async fn assign(
             break;
         }
         let encode = |given: &[i64]| encoded(&area, block_number, &block, given);
-        let given = numbers.allot(session, block_number, block.len(), &encode).await?;
+        let given = numbers.allot(plan, session, block_number, block.len(), &encode).await?;
         for (old, id) in block.iter().zip(given) {
             decided.ids[makes].assigned.push((key_hash(old), id as u64))?;
         }
     }
     decided.ids[makes].assigned.settle()
+}
+
+/// The old keys that need a number: of each group the one whose id it has, which may be gone itself.
+async fn without_number(
+    plan: &MovePlan,
+    number: usize,
+    makes: usize,
+    found: &Candidates,
+    session: &mut Session<'_>,
+    decided: &Decided,
+    room: &Room,
+) -> Result<Sorter, TargetError> {
+    let ids = &decided.ids[makes];
+    let mut open = Sorter::new(room);
+    let mut add = |old: &RowKey| {
+        let mut bytes = Vec::with_capacity(16);
+        append_ordered(old, &mut bytes);
+        open.push(&bytes)
+    };
+    let written = WrittenIds::of(plan, number, session, room).await?;
+    let mut unwritten = Vec::new();
+    let mut candidates = found.list.pieces();
+    while let Some(candidate) = found.next(&mut candidates)? {
+        if decided.merged[number].contains(&candidate.old)? {
+            continue;
+        }
+        let leader = ids.leader(&candidate.old)?;
+        match ids.assigned.find(key_hash(&leader))? {
+            Some((_, id)) => {
+                let id = RowKey(vec![Part::Number(id as i64)]);
+                if !written.has(&id)? {
+                    unwritten.push((leader.into_owned(), id));
+                }
+            }
+            None => add(&leader)?,
+        }
+        if unwritten.len() == LIST_ROWS {
+            written.lost(session, &mut unwritten).await?.iter().try_for_each(&mut add)?;
+        }
+    }
+    written.lost(session, &mut unwritten).await?.iter().try_for_each(&mut add)?;
+    Ok(open)
 }
 
 fn encoded(area: &str, number: i64, block: &[RowKey], ids: &[i64]) -> Stored {
@@ -84,15 +124,24 @@ fn encoded(area: &str, number: i64, block: &[RowKey], ids: &[i64]) -> Stored {
 
 /// A column that the target numbers.
 pub(super) struct Numbers<'a> {
-    pub(super) table: &'a TableName,
-    pub(super) column: &'a str,
+    table: &'a TableName,
+    column: &'a str,
+    /// The rule that writes it.
+    rule: usize,
+    /// The highest that was given out before, once that is known.
+    above: Option<i64>,
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    pub(super) fn of(table: &'a TableName, column: &'a str, rule: usize) -> Self {
+        Self { table, column, rule, above: None }
+    }
+
     /// Takes so many, in the transaction that stores what `encode` makes of them. `block`: the
     /// number of that entry.
     pub(super) async fn allot(
-        &self,
+        &mut self,
+        plan: &MovePlan,
         session: &mut Session<'_>,
         block: i64,
         count: usize,
@@ -103,11 +152,18 @@ impl Numbers<'_> {
             let first = i64::MIN + block * LIST_ROWS as i64;
             return Ok((first..).take(count).collect());
         }
+        let above = match self.above {
+            Some(above) => above,
+            None => highest_given(plan, self.rule, session).await?,
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.try_allot(session, count, encode).await {
-                Ok(ids) => return Ok(ids),
+            match self.try_allot(session, count, above, encode).await {
+                Ok(ids) => {
+                    self.above = ids.iter().copied().max().max(Some(above));
+                    return Ok(ids);
+                }
                 Err(error) => session.failed(error, attempt).await?,
             }
         }
@@ -117,11 +173,12 @@ impl Numbers<'_> {
         &self,
         session: &mut Session<'_>,
         count: usize,
+        above: i64,
         encode: &(dyn Fn(&[i64]) -> Stored + Sync),
     ) -> Result<Vec<i64>, TargetError> {
         session.begin().await?;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let ids = session.target.take_numbers(self.table, self.column, count).await?;
+        let ids = session.target.take_numbers(self.table, self.column, count, above).await?;
         let name = session.name.clone();
         session.target.put(&name, &[encode(&ids)]).await?;
         session.commit().await?;

@@ -88,6 +88,7 @@ impl Leading {
         self.read_written(rule, session).await?;
         self.decide(ids)?;
         ids.leaders.settle()?;
+        ids.leading.settle()?;
         if self.changed && !session.dry_run { self.store(session).await } else { Ok(()) }
     }
 
@@ -223,6 +224,7 @@ impl Leading {
         for member in members {
             if member != leader {
                 ids.leaders.put(key_hash(member), leader)?;
+                ids.leading.insert(leader)?;
             }
             let now = (members.len() > 1 || member != leader).then_some(leader);
             self.change(member, now)?;
@@ -263,6 +265,7 @@ impl Leading {
         let (leaders, now) = lead(&groups, &alone, &written, stored);
         for (member, leader) in &leaders {
             ids.leaders.put(key_hash(member), leader)?;
+            ids.leading.insert(leader)?;
         }
         together.iter().flatten().try_for_each(|member| self.change(member, now.get(member)))
     }
@@ -428,6 +431,7 @@ mod tests {
             tag: Tag::of("x"),
             made: Some(made),
             leaders: KeyMap::new(room),
+            leading: KeySet::new(room),
             assigned: Runs::new(room),
             matched: Matched::new(room),
             own: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
+use super::assign::ids_area;
 use super::ids::IdCipher;
 use super::key::{Part, RowKey};
 use super::key_set::key_hash;
@@ -139,7 +140,7 @@ async fn stored_ids(
     }
     ids.leaders.settle()?;
     let area = match namespace.spec.kind {
-        IdKind::Assigned => format!("ids/{}", namespace.spec.name),
+        IdKind::Assigned => ids_area(&namespace.spec.name),
         IdKind::Matched => matched_area(&namespace.spec.name),
         IdKind::Keep | IdKind::Derived => return Ok(ids),
     };

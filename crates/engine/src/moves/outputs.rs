@@ -31,7 +31,11 @@ impl Outputs<'_, '_> {
                         condition: false,
                         on_error: *on_error,
                     };
-                    let (outputs, places) = if uses_new(&expression.text) {
+                    let is_late = uses_new(&expression.text);
+                    if is_late && *on_error == OnRowError::LeaveOut {
+                        self.check_late(&setting.column, setting.line);
+                    }
+                    let (outputs, places) = if is_late {
                         (&mut late, &mut layout.late)
                     } else {
                         (&mut plain, &mut layout.plain)
@@ -84,6 +88,31 @@ impl Outputs<'_, '_> {
             });
         }
         Some((layout, plain, late))
+    }
+
+    /// What an expression over the new row leaves out is known only once that is made: too late where
+    /// other rows depend on it.
+    fn check_late(&mut self, column: &str, line: usize) {
+        let (rule, name) = (self.rule, &self.rule.name);
+        let makes = rule.makes.as_ref().map(|makes| &makes.value);
+        let referred_to = self
+            .namespaces
+            .iter()
+            .find(|namespace| Some(&namespace.spec.name) == makes && namespace.is_referred_to);
+        let why = if rule.one_per.is_some() {
+            format!("`one_per` of [into.{name}] may merge others into such a row")
+        } else if rule.duplicates == Duplicates::KeepTheFirst {
+            format!("`duplicates` of [into.{name}] may leave others out for such a row")
+        } else if let Some(namespace) = referred_to {
+            format!("a reference to `{}` may go to such a row", namespace.spec.name)
+        } else {
+            return;
+        };
+        let message = format!(
+            "`{column}` leaves rows out by an expression over the new row, which fails too late: {why}"
+        );
+        let help = "write it over the old row, without `new.`; or on_error = \"error\" or \"null\"";
+        self.planner.refuse("late-leave-out", line, message, help);
     }
 
     /// The old key that a reference must give, as a column.

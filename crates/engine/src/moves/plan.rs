@@ -253,6 +253,20 @@ impl Planner<'_> {
         self.wrong.push(diagnostic);
     }
 
+    /// With what to do.
+    pub(super) fn refuse(
+        &mut self,
+        rule: &'static str,
+        line: usize,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        let mut diagnostic = Diagnostic::error(rule, message);
+        diagnostic.place = Some(self.place(line));
+        diagnostic.help = Some(help.to_owned());
+        self.wrong.push(diagnostic);
+    }
+
     fn place(&self, line: usize) -> Place {
         Place::line(Path::new(&self.mapping.file), line)
     }

@@ -380,12 +380,15 @@ pub trait MoveTarget: Send {
         above: i64,
     ) -> Result<(), TargetError>;
 
-    /// Takes `count` numbers of a column that the database numbers, so that nobody else gets them.
+    /// Takes `count` numbers of a column that the database numbers, all more than `above`, so that
+    /// nobody else gets them. A database without a counter only knows the rows that are there: `above`
+    /// is what was taken before and has no row yet.
     async fn take_numbers(
         &mut self,
         table: &TableName,
         column: &str,
         count: u32,
+        above: i64,
     ) -> Result<Vec<i64>, TargetError>;
 
     /// Commits. The lease's commit count moves on success.

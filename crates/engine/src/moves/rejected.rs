@@ -105,8 +105,8 @@ async fn rejected(
     let mut found: HashMap<u128, RowKey> = HashMap::new();
     let mut add = |old: &RowKey| {
         // A row that was there before the move is there, whatever becomes of the old one.
-        if !ids.matched.adopted.found.contains(old)?
-            && let Some(id) = ids.id(&decided.cipher, own, old)?
+        if let Some(id) = ids.id(&decided.cipher, own, old)?
+            && !ids.matched.adopted.contains(&id)?
         {
             found.insert(key_hash(&id), id);
         }

@@ -9,9 +9,8 @@ use super::arrow_type::arrow_type;
 use super::chunk::Postponed;
 use super::columns::bug;
 use super::key::{KeyColumns, RowKey, columns_of};
-use super::key_set::{key_hash, written_key_hash};
+use super::key_set::{KeySet, key_hash, written_key_hash};
 use super::knot::KNOT_ROWS_MAX;
-use super::matching::Adopted;
 use super::pack::{Entry, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::Written;
@@ -289,8 +288,10 @@ pub(super) async fn delete_gone(
         return Ok(());
     }
     gone.sort_by_key(|(number, _)| *number);
+    let mut left = HashSet::new();
     if let Some(adopted) = &writer.adopted {
-        keep_adopted(adopted, &mut gone, &mut writer.notes)?;
+        left = left_to_others(plan, number, session, &gone).await?;
+        keep_adopted(adopted, &left, &mut gone, &mut writer.notes)?;
     }
     let rule = &plan.rules[number];
     for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
@@ -304,7 +305,7 @@ pub(super) async fn delete_gone(
                 session,
                 &writer.area,
                 some,
-                writer.adopted.as_deref(),
+                &left,
             )
             .await
             {
@@ -334,15 +335,53 @@ fn hold(held: &mut Vec<(i64, Entry)>, some: &[(i64, Entry)], notes: &[Note]) {
     }
 }
 
+/// Of rows that are gone from the source those that another old row has taken over, and that stay.
+async fn left_to_others(
+    plan: &MovePlan,
+    number: usize,
+    session: &mut Session<'_>,
+    gone: &[(i64, Entry)],
+) -> Result<HashSet<RowKey>, TargetError> {
+    let mut left = HashSet::new();
+    if gone.is_empty() {
+        return Ok(left);
+    }
+    let by_new: HashMap<u128, &RowKey> =
+        gone.iter().map(|(_, entry)| (key_hash(&entry.new), &entry.new)).collect();
+    let own: HashSet<(u128, u128)> =
+        gone.iter().map(|(_, entry)| (key_hash(&entry.new), key_hash(&entry.old))).collect();
+    let table = &plan.rules[number].written.table;
+    for (place, other) in plan.rules.iter().enumerate() {
+        if other.written.table != *table {
+            continue;
+        }
+        each_stored(session, &pack_area(&other.rule.name), |stored| {
+            let mut buffer = Vec::new();
+            each_entry(stored, |entry| {
+                let hash = written_key_hash(entry.new, &mut buffer);
+                if let Some(new) = by_new.get(&hash)
+                    && (place != number
+                        || !own.contains(&(hash, written_key_hash(entry.old, &mut buffer))))
+                {
+                    left.insert((*new).clone());
+                }
+            })
+        })
+        .await?;
+    }
+    Ok(left)
+}
+
 /// Rows that were there before the move stay, whatever becomes of the old ones.
 fn keep_adopted(
-    adopted: &Adopted,
+    adopted: &KeySet,
+    left: &HashSet<RowKey>,
     gone: &mut Vec<(i64, Entry)>,
     notes: &mut Vec<Note>,
 ) -> Result<(), TargetError> {
     let mut rest = Vec::with_capacity(gone.len());
     for (number, entry) in gone.drain(..) {
-        if adopted.found.contains(&entry.old)? && !adopted.is_left(&entry.old, &entry.new)? {
+        if adopted.contains(&entry.new)? && !left.contains(&entry.new) {
             notes.push(Note {
                 old: entry.old,
                 kind: NoteKind::Kept,
@@ -363,7 +402,7 @@ async fn try_delete(
     session: &mut Session<'_>,
     area: &str,
     some: &[(i64, Entry)],
-    adopted: Option<&Adopted>,
+    left: &HashSet<RowKey>,
 ) -> Result<(u64, Vec<Note>), TargetError> {
     session.begin().await?;
     let there = shapes.hashes_there(rule, session, some.iter().map(|(_, entry)| entry)).await?;
@@ -371,11 +410,7 @@ async fn try_delete(
     let (mut drop_entries, mut delete): (Vec<&Entry>, Vec<&Entry>) = (Vec::new(), Vec::new());
     for (_, entry) in some {
         // Another old row has its new one by now.
-        let is_left = match adopted {
-            Some(adopted) => adopted.is_left(&entry.old, &entry.new)?,
-            None => false,
-        };
-        match there.get(&entry.new).filter(|_| !is_left) {
+        match there.get(&entry.new).filter(|_| !left.contains(&entry.new)) {
             None => drop_entries.push(entry),
             Some(hash)
                 if entry.hash == 0

@@ -28,6 +28,8 @@ pub(super) struct Ids {
     pub(super) made: Option<KeySet>,
     /// Old keys whose row has the id of another: merged ones, by their hash.
     pub(super) leaders: KeyMap,
+    /// Those others, whose id somebody has although they may be gone.
+    pub(super) leading: KeySet,
     /// Numbers that were allotted, by the old key's hash.
     pub(super) assigned: Runs<(u128, u64)>,
     /// Ids of rows that were found.
@@ -60,11 +62,17 @@ impl Ids {
             tag: namespace.tag,
             made: None,
             leaders: KeyMap::new(room),
+            leading: KeySet::new(room),
             assigned: Runs::new(room),
             matched: Matched::new(room),
             own: None,
             absent: Absent::new(room),
         }
+    }
+
+    /// Whether the id of an old key is in use, if only by another row that has it.
+    pub(super) fn is_in_use(&self, old: &RowKey) -> Result<bool, TargetError> {
+        Ok(self.exists(old)? || self.leading.contains(old)?)
     }
 
     /// Whether the row of an old key is not to be referred to, although the source has it.
@@ -106,7 +114,7 @@ impl Ids {
         let part = match self.kind {
             IdKind::Keep => return Ok(kept(field, &leader)),
             IdKind::Matched => {
-                let id = self.matched.ids.get(key_hash(&leader))?;
+                let id = self.matched.id(&leader)?;
                 return Ok(id.and_then(|id| kept(field, &id)));
             }
             IdKind::Assigned => match self.assigned.find(key_hash(&leader))? {

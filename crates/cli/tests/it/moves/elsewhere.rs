@@ -16,15 +16,15 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn new(product: Product, name: &str, mapping: &str) -> Self {
-        let server = match product {
-            Product::Mysql => servers::mysql(),
-            _ => servers::postgres(),
+        let database = |part: &str| {
+            let name = format!("{name}_{part}");
+            match product {
+                Product::Sqlite => servers::sqlite(&name),
+                Product::Mysql => servers::mysql().database(&name),
+                _ => servers::postgres().database(&name),
+            }
         };
-        Self::of(
-            server.database(&format!("{name}_old")),
-            server.database(&format!("{name}_new")),
-            mapping,
-        )
+        Self::of(database("old"), database("new"), mapping)
     }
 
     pub(super) fn of(old: TestDatabase, new: TestDatabase, mapping: &str) -> Self {

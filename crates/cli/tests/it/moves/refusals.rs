@@ -277,3 +277,28 @@ fn a_reference_in_another_spelling_is_not_missing_on_postgresql() {
     .expect("a collation");
     spelt_otherwise(&old, ("text COLLATE loosely", "text"), "FR");
 }
+
+/// What an expression over the new row leaves out is known once the row is made: too late for whatever
+/// depends on it.
+#[test]
+fn rows_are_not_left_out_too_late() {
+    let new = "CREATE TABLE t (id integer PRIMARY KEY, v text, n integer);
+               CREATE TABLE u (id integer PRIMARY KEY, t_id integer);";
+    let rule = "[ids]\nt = \"keep\"\n[into.t]\nfrom = \"a\"\nmakes = \"t\"\nset.v = \"v\"
+set.n = { value = \"CAST(new.v AS INT)\", on_error = \"leave out\" }\n";
+    let library = files(ROWS, new, rule);
+    library.run("move run library").exits(0);
+    assert_eq!(library.new_one("SELECT count(*) FROM t"), "0");
+    let refers =
+        "[into.u]\nfrom = \"a\"\nset.id = \"id\"\nset.t_id = { new = \"t\", of = \"id\" }\n";
+    for (more, why) in [
+        ("one_per = \"v\"\n", "`one_per` of [into.t] may merge"),
+        ("duplicates = \"keep the first\"\n", "`duplicates` of [into.t] may leave"),
+        (refers, "a reference to `t` may go"),
+    ] {
+        library.project.write("moves/library.toml", &format!("{HEAD}{rule}{more}"));
+        refused(&library, 9, &["`n` leaves rows out", why, "without `new.`"]);
+        library.edit("\"leave out\" }\n", "\"null\" }\n");
+        library.run("move plan library").exits(0);
+    }
+}

@@ -49,7 +49,7 @@ pub(super) async fn reserve(
     wait: Duration,
     table: &TableName,
     column: &str,
-    count: u32,
+    (count, above): (u32, i64),
 ) -> Result<Option<Vec<i64>>, TargetError> {
     let sql = qualified(table, &dialler.url.database)?;
     let (mut session, _) = open(dialler).await?;
@@ -62,7 +62,8 @@ pub(super) async fn reserve(
         Err(error) if error.kind == ErrorKind::Permission => return Ok(None),
         locked => drop(locked?),
     }
-    let taken = from_here(&mut session, &dialler.url.database, table, column, count, 0).await?;
+    let taken =
+        from_here(&mut session, &dialler.url.database, table, column, (count, above)).await?;
     let next = taken.last().map_or(1, |last| i128::from(*last) + 1);
     match session.run_rows(&alter(&sql, next)).await {
         Ok(_) => Ok(Some(taken)),
@@ -71,21 +72,20 @@ pub(super) async fn reserve(
     }
 }
 
-/// The next numbers, above those that were taken before.
+/// The next numbers above one.
 pub(super) async fn from_here(
     session: &mut Session,
     database: &str,
     table: &TableName,
     column: &str,
-    count: u32,
-    taken: i64,
+    (count, above): (u32, i64),
 ) -> Result<Vec<i64>, TargetError> {
     let sql = qualified(table, database)?;
     let next = next(session, database, table, column).await?;
     let highest = session.run_rows(&format!("SELECT MAX({}) FROM {sql}", name(column))).await?;
     let highest = highest.first().and_then(|answer| answer.rows.first());
     let highest: i128 = highest.and_then(|row| row.number(0)).unwrap_or(0);
-    let first = next.max(highest + 1).max(i128::from(taken) + 1).max(1);
+    let first = next.max(highest + 1).max(i128::from(above) + 1).max(1);
     let numbers = (0..i128::from(count)).map(|place| i64::try_from(first + place));
     numbers.collect::<Result<_, _>>().map_err(|_| {
         TargetError::new(ErrorKind::Unsupported, format!("{table}.{column} has no numbers left"))

@@ -39,8 +39,6 @@ pub(super) struct MysqlMoveTarget {
     open: Option<Open>,
     /// Tables as they are in this transaction.
     tables: HashMap<TableName, Arc<Table>>,
-    /// The largest numbers that were taken without a lock.
-    taken: HashMap<TableName, i64>,
     /// The ledger's tables that are locked.
     held: Vec<&'static str>,
 }
@@ -55,7 +53,6 @@ impl MysqlMoveTarget {
             session,
             open: None,
             tables: HashMap::new(),
-            taken: HashMap::new(),
             held: Vec::new(),
         })
     }
@@ -133,22 +130,17 @@ impl MysqlMoveTarget {
         table: &TableName,
         column: &str,
         count: u32,
+        above: i64,
     ) -> Result<Vec<i64>, TargetError> {
         let wait = self.wait();
         if !self.has_touched(table)
             && let Some(numbers) =
-                numbers::reserve(&self.dialler, wait, table, column, count).await?
+                numbers::reserve(&self.dialler, wait, table, column, (count, above)).await?
         {
             return Ok(numbers);
         }
-        let taken = self.taken.get(table).copied().unwrap_or(0);
         let database = self.ledger.database();
-        let numbers =
-            numbers::from_here(&mut self.session, database, table, column, count, taken).await?;
-        if let Some(last) = numbers.last() {
-            self.taken.insert(table.clone(), *last);
-        }
-        Ok(numbers)
+        numbers::from_here(&mut self.session, database, table, column, (count, above)).await
     }
 
     fn wait(&self) -> Duration {
@@ -325,8 +317,9 @@ impl MoveTarget for MysqlMoveTarget {
         table: &TableName,
         column: &str,
         count: u32,
+        above: i64,
     ) -> Result<Vec<i64>, TargetError> {
-        call!(self, self.take(table, column, count).await)
+        call!(self, self.take(table, column, count, above).await)
     }
 
     async fn commit(&mut self, lease: &mut Lease) -> Result<(), TargetError> {

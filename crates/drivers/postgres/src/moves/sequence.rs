@@ -43,8 +43,24 @@ pub(super) async fn of(
     })
 }
 
-/// Takes numbers.
+/// Takes numbers above one.
 pub(super) async fn take(
+    session: &Session,
+    table: &TableName,
+    column: &str,
+    count: u32,
+    least: i64,
+) -> Result<Vec<i64>, TargetError> {
+    let numbers = next(session, table, column, count).await?;
+    if numbers.iter().all(|number| *number > least) {
+        return Ok(numbers);
+    }
+    // Somebody has set the sequence back.
+    above(session, table, column, least).await?;
+    next(session, table, column, count).await
+}
+
+async fn next(
     session: &Session,
     table: &TableName,
     column: &str,

@@ -373,8 +373,9 @@ impl MoveTarget for PostgresMoveTarget {
         table: &TableName,
         column: &str,
         count: u32,
+        above: i64,
     ) -> Result<Vec<i64>, TargetError> {
-        call!(self, sequence::take(&self.session, table, column, count))
+        call!(self, sequence::take(&self.session, table, column, count, above))
     }
 
     async fn commit(&mut self, lease: &mut Lease) -> Result<(), TargetError> {

@@ -1,11 +1,9 @@
 //! The numbers that SQLite gives to new rows.
 //!
 //! With AUTOINCREMENT they stand in `sqlite_sequence`, where numbers that were taken stay taken.
-//! Without it the next number is always one above the largest rowid, so taken numbers are sure only
-//! until others write: they belong into rows of the same transaction. One that somebody else used
-//! after all is found by its key, when its row is inserted.
-
-use std::collections::HashMap;
+//! Without it the next number is always one above the largest rowid: who takes some says above which
+//! they must be, and they are sure only until others write. One that somebody else used after all is
+//! found by its key, when its row is inserted.
 
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::moves::TableName;
@@ -14,9 +12,6 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::catalogue::{is_numbered, qualified};
 use crate::fault::{Fault, Outcome};
 use crate::ledger::quoted;
-
-/// The largest numbers that were taken by this connection, by table.
-pub(super) type Taken = HashMap<String, i64>;
 
 /// Has the next number be above one. Without AUTOINCREMENT there is nothing to set.
 pub(super) fn above(
@@ -31,20 +26,18 @@ pub(super) fn above(
     Ok(())
 }
 
-/// Takes numbers.
+/// Takes numbers above one.
 pub(super) fn take(
     connection: &Connection,
-    taken: &mut Taken,
     table: &TableName,
     column: &str,
     count: u32,
+    above: i64,
 ) -> Outcome<Vec<i64>> {
     let sequence = has_sequence(connection, table, column)?;
-    let mut highest = highest(connection, table, column)?;
+    let mut highest = highest(connection, table, column)?.max(above);
     if sequence {
         highest = highest.max(last(connection, table)?);
-    } else if let Some(taken) = taken.get(&table.name) {
-        highest = highest.max(*taken);
     }
     let Some(end) = highest.checked_add(i64::from(count)) else {
         let message = format!("{table} has no numbers left: a row has the largest that there is");
@@ -52,8 +45,6 @@ pub(super) fn take(
     };
     if sequence {
         set(connection, table, end)?;
-    } else {
-        taken.insert(table.name.clone(), end);
     }
     Ok((highest + 1..=end).collect())
 }

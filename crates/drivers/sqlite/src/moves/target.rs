@@ -13,7 +13,7 @@ use dunlin_model::Lease;
 use dunlin_model::moves::{Catalogue, Field, TableName};
 use rusqlite::Connection;
 
-use super::numbers::{self, Taken};
+use super::numbers;
 use super::write::{self, Place};
 use super::{catalogue, normalise, read, store};
 use crate::address::DatabaseFile;
@@ -36,7 +36,6 @@ struct Writer {
     session: Session,
     /// The rows that the open transaction has written; `None`: none is open.
     open: Option<u64>,
-    taken: Taken,
 }
 
 impl Writer {
@@ -46,27 +45,23 @@ impl Writer {
         mut job: impl FnMut(&Connection, &Control) -> Outcome<T>,
     ) -> Result<T, TargetError> {
         if self.open.is_some() {
-            return self.within(|_, place| job(place.connection, place.control));
+            return self.within(|place| job(place.connection, place.control));
         }
         let control = Arc::clone(&self.session.control);
         self.session.read(|connection| job(connection, &control))
     }
 
     /// Works in the transaction, of which an error leaves nothing.
-    fn within<T>(
-        &mut self,
-        job: impl FnOnce(&mut Taken, Place<'_>) -> Outcome<T>,
-    ) -> Result<T, TargetError> {
+    fn within<T>(&mut self, job: impl FnOnce(Place<'_>) -> Outcome<T>) -> Result<T, TargetError> {
         if self.open.is_none() {
             return Err(TargetError::new(ErrorKind::Bug, "no transaction of the move is open"));
         }
         let file = Arc::clone(&self.session.file);
-        let taken = &mut self.taken;
         let answer = self.session.within(|connection, control| {
             if connection.is_autocommit() {
                 return Err(crate::fault::gone().into());
             }
-            job(taken, Place { connection, control, file: &file })
+            job(Place { connection, control, file: &file })
         });
         if answer.is_err() {
             self.end();
@@ -77,13 +72,13 @@ impl Writer {
     /// Works in the transaction, or in one of its own where none is open.
     fn anywhere<T>(
         &mut self,
-        job: impl FnOnce(&mut Taken, &Connection) -> Outcome<T>,
+        job: impl FnOnce(&Connection) -> Outcome<T>,
     ) -> Result<T, TargetError> {
         if self.open.is_some() {
-            return self.within(|taken, place| job(taken, place.connection));
+            return self.within(|place| job(place.connection));
         }
-        let (wait, taken) = (self.session.file.busy_timeout, &mut self.taken);
-        self.session.write(wait, |connection, _| job(taken, connection))
+        let wait = self.session.file.busy_timeout;
+        self.session.write(wait, |connection, _| job(connection))
     }
 
     fn begin(&mut self, lease: &Lease, wait: Duration) -> Result<(), TargetError> {
@@ -105,7 +100,7 @@ impl Writer {
 
     fn commit(&mut self, lease: &Lease, ttl: Duration) -> Result<(), TargetError> {
         let rows = self.open.unwrap_or(0);
-        self.within(|_, place| ledger::leave(place.connection, lease, ttl, rows))?;
+        self.within(|place| ledger::leave(place.connection, lease, ttl, rows))?;
         failpoint("move.written");
         let ended = self.session.commit();
         self.end();
@@ -129,7 +124,7 @@ impl Writer {
         rows: usize,
         job: impl FnOnce(Place<'_>) -> Outcome<Refused>,
     ) -> Result<Refused, TargetError> {
-        let refused = self.within(|_, place| job(place))?;
+        let refused = self.within(job)?;
         let left = refused.absent_or_there.len() + refused.rejected.len();
         if let Some(written) = &mut self.open {
             *written += rows.saturating_sub(left) as u64;
@@ -146,7 +141,7 @@ impl SqliteMoveTarget {
         let control = Arc::new(Control::default());
         control.wait_for_locks(file.busy_timeout);
         let session = Session::new(Arc::clone(&file), Arc::clone(&control), Purpose::Run);
-        let writer = Writer { session, open: None, taken: Taken::new() };
+        let writer = Writer { session, open: None };
         let mut target = Self { length, worker: Worker::new(control, writer) };
         target
             .worker
@@ -175,7 +170,7 @@ impl MoveTarget for SqliteMoveTarget {
     }
 
     async fn create_store(&mut self) -> Result<(), TargetError> {
-        self.worker.call(|writer| writer.anywhere(|_, connection| store::create(connection))).await
+        self.worker.call(|writer| writer.anywhere(store::create)).await
     }
 
     async fn moves(&mut self) -> Result<Vec<String>, TargetError> {
@@ -183,15 +178,13 @@ impl MoveTarget for SqliteMoveTarget {
     }
 
     async fn hold_ledger(&mut self, _: &Lease) -> Result<LedgerUse, TargetError> {
-        self.worker
-            .call(|writer| writer.within(|_, place| store::hold_ledger(place.connection)))
-            .await
+        self.worker.call(|writer| writer.within(|place| store::hold_ledger(place.connection))).await
     }
 
     async fn drop_ledger(&mut self) -> Result<(), TargetError> {
         self.worker
             .call(|writer| {
-                writer.within(|_, place| store::drop_ledger(place.connection))?;
+                writer.within(|place| store::drop_ledger(place.connection))?;
                 let ended = writer.session.commit();
                 writer.end();
                 ended
@@ -300,7 +293,7 @@ impl MoveTarget for SqliteMoveTarget {
         let (name, entries) = (name.to_owned(), entries.to_vec());
         self.worker
             .call(move |writer| {
-                writer.within(|_, place| store::put(place.connection, &name, &entries))
+                writer.within(|place| store::put(place.connection, &name, &entries))
             })
             .await
     }
@@ -314,7 +307,7 @@ impl MoveTarget for SqliteMoveTarget {
         let (table, column) = (table.clone(), column.to_owned());
         self.worker
             .call(move |writer| {
-                writer.anywhere(|_, connection| numbers::above(connection, &table, &column, above))
+                writer.anywhere(|connection| numbers::above(connection, &table, &column, above))
             })
             .await
     }
@@ -324,13 +317,13 @@ impl MoveTarget for SqliteMoveTarget {
         table: &TableName,
         column: &str,
         count: u32,
+        above: i64,
     ) -> Result<Vec<i64>, TargetError> {
         let (table, column) = (table.clone(), column.to_owned());
         self.worker
             .call(move |writer| {
-                writer.anywhere(|taken, connection| {
-                    numbers::take(connection, taken, &table, &column, count)
-                })
+                writer
+                    .anywhere(|connection| numbers::take(connection, &table, &column, count, above))
             })
             .await
     }

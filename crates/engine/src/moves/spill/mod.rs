@@ -11,5 +11,5 @@ const FILES_MAX: usize = 64;
 
 pub(super) use room::Room;
 pub(super) use runs::Runs;
-pub(super) use sorter::Sorter;
+pub(super) use sorter::{Ready, Sorter};
 pub(super) use spool::{Pieces, Spool};

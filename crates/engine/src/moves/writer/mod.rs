@@ -16,9 +16,9 @@ use super::buffer::{Buffer, Piece};
 use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, without_deferred};
 use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::{KeyColumns, RowKey};
+use super::key_set::KeySet;
 use super::knot::KNOT_ROWS_MAX;
 use super::lanes::Tasks;
-use super::matching::Adopted;
 use super::pack::{Entry, Pack, StoredPack, cut};
 use super::plan::PlannedRule;
 use super::report::{Note, RuleReport};
@@ -95,8 +95,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) kept_out: Vec<Postponed>,
     /// Rows that are gone, and that others still refer to; not all, if they are many.
     pub(super) held: Vec<(i64, Entry)>,
-    /// Rows that are not the move's own, where ids are matched.
-    pub(super) adopted: Option<Arc<Adopted>>,
+    /// Ids of rows that are not the move's own, where ids are matched.
+    pub(super) adopted: Option<Arc<KeySet>>,
 }
 
 impl<'a> RuleWriter<'a> {
@@ -272,7 +272,7 @@ impl<'a> RuleWriter<'a> {
         };
         let adopted = match &self.adopted {
             Some(adopted) => {
-                let found = (0..old.len()).map(|row| adopted.found.contains(&old.key(row)));
+                let found = (0..new.len()).map(|row| adopted.contains(&new.key(row)));
                 Some(found.collect::<Result<_, _>>()?)
             }
             None => None,

@@ -266,11 +266,12 @@ async fn numbers_are_taken_so_that_nobody_else_gets_them() {
     .await;
     let table = TableName::of("t");
     moving.begin().await;
-    assert_eq!(moving.target.take_numbers(&table, "id", 3).await.unwrap(), [8, 9, 10]);
+    assert_eq!(moving.target.take_numbers(&table, "id", 3, 0).await.unwrap(), [8, 9, 10]);
     let mut eyes = moving.world.eyes().await;
     eyes.run("INSERT INTO t (s) VALUES (2)").await;
     assert_eq!(eyes.one("SELECT MAX(id) FROM t").await, "11");
-    assert_eq!(moving.target.take_numbers(&table, "id", 1).await.unwrap(), [12]);
+    assert_eq!(moving.target.take_numbers(&table, "id", 1, 9).await.unwrap(), [12]);
+    assert_eq!(moving.target.take_numbers(&table, "id", 1, 20).await.unwrap(), [21]);
     moving.commit().await;
     moving.begin().await;
     moving.target.number_above(&table, "id", 1000).await.unwrap();
@@ -279,7 +280,7 @@ async fn numbers_are_taken_so_that_nobody_else_gets_them() {
     eyes.run("INSERT INTO t (s) VALUES (3)").await;
     assert_eq!(eyes.one("SELECT MAX(id) FROM t").await, "1001");
     moving.begin().await;
-    let error = moving.target.take_numbers(&table, "s", 1).await.unwrap_err();
+    let error = moving.target.take_numbers(&table, "s", 1, 0).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
 }
 

@@ -239,15 +239,18 @@ async fn numbers_only_grow() {
     let mut target = world.connector.move_target().await.expect("a connection");
     for (table, column, step) in [("a", "id", 1), ("b", "id", 1), ("C d", "I", 5)] {
         let table = TableName::of(table);
-        let first = target.take_numbers(&table, column, 3).await.expect("numbers");
+        let first = target.take_numbers(&table, column, 3, 0).await.expect("numbers");
         assert_eq!(first, [1, 1 + step, 1 + 2 * step]);
         for (above, least) in [(0, 1), (20, 21), (100_000, 100_001), (50, 100_001)] {
             target.number_above(&table, column, above).await.expect("a sequence");
-            let next = target.take_numbers(&table, column, 1).await.expect("a number")[0];
+            let next = target.take_numbers(&table, column, 1, 0).await.expect("a number")[0];
             assert!(next >= least && next > above && next <= least.max(above) + 20, "{next}");
         }
+        let next = target.take_numbers(&table, column, 2, 200_000).await.expect("numbers");
+        assert!(next[0] > 200_000 && next[1] == next[0] + step, "{next:?}");
     }
-    let error = target.take_numbers(&TableName::of("e"), "id", 1).await.expect_err("no sequence");
+    let error =
+        target.take_numbers(&TableName::of("e"), "id", 1, 0).await.expect_err("no sequence");
     assert_eq!(error.kind, ErrorKind::Refused);
 }
 

@@ -400,9 +400,9 @@ async fn numbers_are_taken() {
     .await;
     let (counted, plain) = (TableName::of("counted"), TableName::of("plain"));
     moving.begin().await;
-    assert_eq!(moving.target.take_numbers(&counted, "id", 2).await.unwrap(), [8, 9]);
-    assert_eq!(moving.target.take_numbers(&plain, "id", 2).await.unwrap(), [8, 9]);
-    assert_eq!(moving.target.take_numbers(&plain, "id", 1).await.unwrap(), [10]);
+    assert_eq!(moving.target.take_numbers(&counted, "id", 2, 0).await.unwrap(), [8, 9]);
+    assert_eq!(moving.target.take_numbers(&plain, "id", 2, 3).await.unwrap(), [8, 9]);
+    assert_eq!(moving.target.take_numbers(&plain, "id", 1, 9).await.unwrap(), [10]);
     moving.target.number_above(&plain, "id", 1000).await.unwrap();
     moving.commit().await;
     moving.scratch.sql("INSERT INTO counted DEFAULT VALUES");
@@ -414,7 +414,7 @@ async fn numbers_are_taken() {
     moving.scratch.sql("INSERT INTO counted DEFAULT VALUES");
     assert_eq!(moving.scratch.number("SELECT max(id) FROM counted"), 1001);
     let other = TableName::of("other");
-    let error = moving.target.take_numbers(&other, "id", 1).await.unwrap_err();
+    let error = moving.target.take_numbers(&other, "id", 1, 0).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
 }
 
