@@ -70,9 +70,10 @@ impl Ids {
         }
     }
 
-    /// Whether the id of an old key is in use, if only by another row that has it.
+    /// Whether the id of an old key is in use: by its own row, or by another that has it. One that is
+    /// merged into another has left it.
     pub(super) fn is_in_use(&self, old: &RowKey) -> Result<bool, TargetError> {
-        Ok(self.exists(old)? || self.leading.contains(old)?)
+        Ok(self.leading.contains(old)? || (self.exists(old)? && *self.leader(old)? == *old))
     }
 
     /// Whether the row of an old key is not to be referred to, although the source has it.

@@ -148,6 +148,27 @@ fn a_natural_key_moves_on(product: Product) {
     }
 }
 
+/// 2 is merged into another row, and 3 comes with what 2 was known by: it takes over what 2 became.
+fn a_row_of_one_that_is_merged_is_free(product: Product) {
+    let mapping = MAPPING.replace("makes = \"user\"", "makes = \"user\"\none_per = \"mail\"");
+    let pair = pair(product, "merged_free", &mapping);
+    pair.old("INSERT INTO users VALUES (1, 'b', '1', NULL), (2, 'a', '2', 1)");
+    pair.run("move run library").exits(0);
+    let row = "SELECT id FROM users WHERE mail = 'a'";
+    let first = pair.new_one(row);
+    pair.old(
+        "UPDATE users SET mail = 'b' WHERE id = 2; INSERT INTO users VALUES (3, 'a', '3', NULL)",
+    );
+    pair.run("move run library").exits(0);
+    rests(&pair);
+    assert_eq!(pair.new_one(row), first);
+    pair.old("UPDATE users SET mail = 'c' WHERE id = 2");
+    pair.run("move run library").exits(0);
+    assert_eq!(users(&pair), "a|3\nb|1\nc|2");
+    rests(&pair);
+}
+
+on_each!(a_row_of_one_that_is_merged_is_free: postgres, mysql, sqlite);
 on_each!(a_merged_row_goes_with_its_last: postgres, mysql, sqlite);
 on_each!(a_merged_row_that_was_there_stays_as_it_is: postgres, mysql, sqlite);
 on_each!(a_row_of_one_that_is_rejected_is_nobodys: postgres, mysql, sqlite);
