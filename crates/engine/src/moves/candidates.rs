@@ -15,6 +15,9 @@ use super::produce::Decided;
 use super::spill::{Pieces, Room, Spool};
 use crate::{ErrorKind, TargetError};
 
+/// So many rows that can't be read keep their place in a merge, about 10 MB of them.
+const UNREAD_MAX: usize = 100_000;
+
 /// An old row that may become a new one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -83,6 +86,8 @@ pub(super) struct Candidates {
     pub(super) list: Spool,
     /// All of them; `None` once it is the namespace's.
     pub(super) made: Option<KeySet>,
+    /// Rows that merge, and of which it can't be read by what; not all, if they are many.
+    pub(super) unread: HashSet<RowKey>,
     /// Some need rows of a circle.
     has_needs: bool,
 }
@@ -133,8 +138,8 @@ pub(super) async fn candidates(
         one.made.settle()?;
     }
     let found = all.into_iter().map(|one| {
-        let Looking { list, made, has_needs, .. } = one;
-        Candidates { list, made: Some(made), has_needs }
+        let Looking { list, made, unread, has_needs, .. } = one;
+        Candidates { list, made: Some(made), unread, has_needs }
     });
     Ok(found.collect())
 }
@@ -149,6 +154,7 @@ struct Looking<'a> {
     has_numbers: bool,
     list: Spool,
     made: KeySet,
+    unread: HashSet<RowKey>,
     has_needs: bool,
 }
 
@@ -165,6 +171,7 @@ impl<'a> Looking<'a> {
             one_by_one: in_circle || is_one_by_one(plan, rule),
             list: Spool::new(room),
             made: KeySet::new(room),
+            unread: HashSet::new(),
             has_needs: false,
         }
     }
@@ -186,6 +193,9 @@ impl<'a> Looking<'a> {
         for row in unread(applied, flawed) {
             let old = keys.key(row as usize);
             self.made.insert(&old)?;
+            if layout.one_per.is_some() && self.unread.len() < UNREAD_MAX {
+                self.unread.insert(old.clone());
+            }
             if self.has_numbers {
                 let candidate = Candidate { old, group: None, natural: None, needs: Vec::new() };
                 self.list.push(&candidate.bytes())?;

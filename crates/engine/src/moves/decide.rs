@@ -26,6 +26,7 @@ use super::referred::match_referred;
 use super::session::Session;
 use super::spill::{Room, Sorter};
 use super::translate::Ids;
+use super::unread_groups::UnreadGroups;
 use crate::TargetError;
 
 /// Decides. What it comes to is remembered within the room.
@@ -215,7 +216,9 @@ async fn lead_groups(
     room: &Room,
 ) -> Result<(), TargetError> {
     let rule = &plan.rules[number];
+    let unread = UnreadGroups::find(plan, rule, found, session).await?;
     let mut by_group = Groups(Sorter::new(room));
+    unread.members().try_for_each(|(group, old)| by_group.push(group, old))?;
     let mut list = found.list.pieces();
     while let Some(candidate) = found.next(&mut list)? {
         if let Some(group) = candidate.group {
@@ -228,7 +231,7 @@ async fn lead_groups(
     });
     let merged = &mut decided.merged[number];
     by_group.each(|_, members| {
-        members[1..].iter().try_for_each(|loser| merged.insert(loser))?;
+        unread.merged(&members).try_for_each(|loser| merged.insert(loser))?;
         leading.as_mut().map_or(Ok(()), |(_, leading)| leading.push(&members))
     })?;
     merged.settle()?;

@@ -24,6 +24,11 @@ const STANDS: u8 = 0;
 const IS_NEW: u8 = 1;
 const IS_GONE: u8 = 2;
 
+/// Where the store has who leads whom in a namespace.
+pub(super) fn leaders_area(namespace: &str) -> String {
+    format!("leaders/{namespace}")
+}
+
 /// Groups of rows that merge, and who leads them.
 pub(super) struct Leading {
     room: Room,
@@ -49,7 +54,7 @@ impl Leading {
     pub(super) fn new(namespace: &str, room: &Room) -> Self {
         Self {
             room: room.clone(),
-            area: format!("leaders/{namespace}"),
+            area: leaders_area(namespace),
             groups: Spool::new(room),
             grouped: KeySet::new(room),
             before: KeyMap::new(room),

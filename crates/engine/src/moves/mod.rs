@@ -73,6 +73,7 @@ mod told;
 mod told_source;
 mod translate;
 mod unread;
+mod unread_groups;
 mod update;
 mod values;
 mod verdict;
