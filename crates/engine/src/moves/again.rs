@@ -153,11 +153,16 @@ impl<'a> Course<'a> {
         // What stood in their way still does, where nothing was written.
         let mut may_help = writers.iter().any(wrote);
         let mut before = usize::MAX;
+        let deleted = |writers: &[RuleWriter<'a>]| -> u64 {
+            writers.iter().map(|writer| writer.report.deleted).sum()
+        };
         loop {
             let count = writers.iter().map(rejected).sum::<usize>();
             if may_help && count > 0 && count < before {
-                before = count;
+                let gone = deleted(writers);
                 self.try_again(source, decided, writers).await?;
+                // What was deleted came after the rows that it stood in the way of.
+                before = if deleted(writers) > gone { usize::MAX } else { count };
             } else if untie(self.plan, &mut self.session, writers).await? {
                 (may_help, before) = (true, usize::MAX);
             } else {

@@ -52,7 +52,7 @@ impl Rows {
     }
 
     /// The entry of a row, once a run has written all of it.
-    fn entry(&self, place: usize, run: u32) -> Entry {
+    pub(super) fn entry(&self, place: usize, run: u32) -> Entry {
         let (old, new) = (self.old.key(place), self.new.key(place));
         Entry { old, new, hash: self.hashes[place], run }
     }
@@ -67,6 +67,15 @@ impl Rows {
 pub(super) struct Postponed {
     pub(super) row: RecordBatch,
     pub(super) entry: Entry,
+    /// Why the database refuses it; `None`: its key is there.
+    pub(super) refused: Option<String>,
+}
+
+impl Postponed {
+    /// What was told of it, where it was refused.
+    pub(super) fn told(&self) -> Option<(&RowKey, &str)> {
+        Some((&self.entry.old, self.refused.as_deref()?))
+    }
 }
 
 /// What a chunk does.
@@ -256,19 +265,20 @@ impl ChunkWriter {
             let place = chunk.inserts[row as usize] as usize;
             let entry = rows.entry(place, session.run);
             outcome.leave((entry.old.clone(), entry.new.clone()), entry.hash);
-            outcome.postponed.push(Postponed { row: batch.slice(row as usize, 1), entry });
+            let row = batch.slice(row as usize, 1);
+            outcome.postponed.push(Postponed { row, entry, refused: None });
         }
         for (row, reason) in refused.rejected {
             let place = chunk.inserts[row as usize] as usize;
             let entry = rows.entry(place, session.run);
             outcome.leave((entry.old.clone(), entry.new.clone()), entry.hash);
             let (old, kind) = (entry.old.clone(), NoteKind::Rejected);
-            outcome.notes.push(Note { old, kind, reason });
+            outcome.notes.push(Note { old, kind, reason: reason.clone() });
             if outcome.kept_out.len() < KNOT_ROWS_MAX {
                 // A row of its own, which does not keep the others in memory.
                 let row = take_record_batch(&batch, &UInt32Array::from(vec![row]));
                 let row = row.map_err(|error| bug(&error))?;
-                outcome.kept_out.push(Postponed { row, entry });
+                outcome.kept_out.push(Postponed { row, entry, refused: Some(reason) });
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use dunlin_model::moves::{Changed, Field};
 
 use super::columns::bug;
 use super::key::RowKey;
+use super::notes::take_back;
 use super::pack::{Entry, Pack};
 use super::parked::{Way, holds_any, parked_values};
 use super::plan::PlannedRule;
@@ -39,6 +40,15 @@ pub(super) struct Change {
     pub(super) before: Entry,
     /// And as it becomes.
     pub(super) after: Entry,
+    /// Why it was refused.
+    pub(super) reason: String,
+}
+
+impl Change {
+    /// What was told of it.
+    pub(super) fn told(&self) -> (&RowKey, &str) {
+        (&self.after.old, &self.reason)
+    }
 }
 
 /// Does what it can of a rule's refused changes, and leaves the others.
@@ -67,10 +77,7 @@ pub(super) async fn exchange(
         };
         if refused.is_empty() {
             writer.report.updated += changes.len() as u64;
-            let done: HashSet<&RowKey> = changes.iter().map(|change| &change.after.old).collect();
-            writer
-                .notes
-                .retain(|note| note.kind != NoteKind::Rejected || !done.contains(&note.old));
+            take_back(&mut writer.notes, NoteKind::Rejected, changes.iter().map(Change::told));
             writer.refused = others;
             return Ok(());
         }

@@ -11,7 +11,7 @@
 //! value that was given up.
 
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::{Array, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -22,6 +22,7 @@ use super::chunk::{Postponed, without_deferred};
 use super::columns::bug;
 use super::exchange::Change;
 use super::key::RowKey;
+use super::notes::take_back;
 use super::pack::{Entry, Pack};
 use super::parked::{Way, parked_values, ways};
 use super::plan::{MovePlan, PlannedRule};
@@ -40,10 +41,28 @@ pub(super) const KNOT_ROWS_MAX: usize = 10_000;
 /// How often it is tried without the rows that were refused.
 const ROUNDS_MAX: usize = 30;
 
+/// A row that is gone, and that others still refer to.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// The pack that its entry is in.
+    pub(super) pack: i64,
+    pub(super) entry: Entry,
+    /// Why it could not be deleted.
+    pub(super) reason: String,
+}
+
+impl Held {
+    /// What is told of it.
+    pub(super) fn note(&self) -> Note {
+        let (old, reason) = (self.entry.old.clone(), self.reason.clone());
+        Note { old, kind: NoteKind::StillReferenced, reason }
+    }
+}
+
 /// What of a rule could not be done row by row.
 struct Undone {
-    /// Rows that are gone, and that others refer to: (pack, entry).
-    held: Vec<(i64, Entry)>,
+    /// Rows that are gone, and that others refer to.
+    held: Vec<Held>,
     /// Changed rows that were refused.
     changes: Vec<Change>,
     /// New rows that were refused.
@@ -176,30 +195,11 @@ fn done(writer: &mut RuleWriter<'_>, undone: &Undone) {
     writer.report.deleted += undone.held.len() as u64;
     writer.report.updated += undone.changes.len() as u64;
     writer.report.inserted += undone.newcomers.len() as u64;
-    let mut gone = counted(undone.held.iter().map(|(_, entry)| &entry.old));
-    let changes = undone.changes.iter().map(|change| &change.after.old);
-    let mut written =
-        counted(changes.chain(undone.newcomers.iter().map(|newcomer| &newcomer.entry.old)));
-    writer.notes.retain(|note| match note.kind {
-        NoteKind::StillReferenced => !taken(&mut gone, note),
-        NoteKind::Rejected => !taken(&mut written, note),
-        _ => true,
-    });
-}
-
-/// How many rows there are of each old one.
-fn counted<'k>(keys: impl Iterator<Item = &'k RowKey>) -> HashMap<&'k RowKey, usize> {
-    let mut counts = HashMap::new();
-    keys.for_each(|key| *counts.entry(key).or_default() += 1);
-    counts
-}
-
-fn taken(counts: &mut HashMap<&RowKey, usize>, note: &Note) -> bool {
-    let count = counts.get_mut(&note.old).filter(|count| **count > 0);
-    count.is_some_and(|count| {
-        *count -= 1;
-        true
-    })
+    let held = undone.held.iter().map(|held| (&held.entry.old, held.reason.as_str()));
+    take_back(&mut writer.notes, NoteKind::StillReferenced, held);
+    let newcomers = undone.newcomers.iter().filter_map(Postponed::told);
+    let written = undone.changes.iter().map(Change::told).chain(newcomers);
+    take_back(&mut writer.notes, NoteKind::Rejected, written);
 }
 
 /// Rows that are tried together.
@@ -251,15 +251,15 @@ impl Knot<'_, '_> {
             }
             let writer = &self.writers[number];
             let overwrites = writer.conflicts.changed_there == Changed::Overwrite;
-            let held = undone.held.iter().map(|(_, entry)| entry);
+            let held = undone.held.iter().map(|held| &held.entry);
             let entries = held.chain(undone.changes.iter().map(|change| &change.before));
             let there = writer.shapes.hashes_there(rule, session, entries).await?;
             let is_other = |entry: &Entry| {
                 let hash = there.get(&entry.new).copied().flatten();
                 !overwrites && entry.hash != 0 && hash.is_some_and(|hash| hash != entry.hash)
             };
-            for (place, (_, entry)) in undone.held.iter().enumerate() {
-                if is_other(entry) {
+            for (place, held) in undone.held.iter().enumerate() {
+                if is_other(&held.entry) {
                     theirs.insert((number, Kind::Held, place));
                 }
             }
@@ -284,7 +284,7 @@ impl Knot<'_, '_> {
                 .iter()
                 .zip(self.undone)
                 .any(|(other, undone)| other.written.table == *table && undone.wanting() > 0);
-            let held = undone.held.iter().map(|(_, entry)| &entry.new);
+            let held = undone.held.iter().map(|held| &held.entry.new);
             let changes = undone.changes.iter().map(|change| &change.before.new);
             let keys: Vec<&RowKey> = held.chain(changes).collect();
             if keys.is_empty() {
@@ -341,7 +341,8 @@ impl Knot<'_, '_> {
                 if count == 0 {
                     break;
                 }
-                let keys = key_batch(rule, left.iter().map(|place| &undone.held[*place].1.new))?;
+                let keys =
+                    key_batch(rule, left.iter().map(|place| &undone.held[*place].entry.new))?;
                 let told = session.target.delete(&rule.written, &keys).await?;
                 left = told.rejected.iter().map(|(row, _)| left[*row as usize]).collect();
                 if left.len() == count {
@@ -357,7 +358,7 @@ impl Knot<'_, '_> {
     async fn store(&self, session: &mut Session<'_>, rule: usize) -> Result<(), TargetError> {
         let (writer, undone) = (&self.writers[rule], &self.undone[rule]);
         let mut packs: BTreeMap<i64, Pack> = BTreeMap::new();
-        let held = undone.held.iter().map(|(number, _)| Ok(*number));
+        let held = undone.held.iter().map(|held| Ok(held.pack));
         let changes = undone.changes.iter().map(|change| writer.pack_of(&change.before.old));
         let newcomers = undone.newcomers.iter().map(|one| writer.pack_of(&one.entry.old));
         for number in held.chain(changes).chain(newcomers) {
@@ -366,9 +367,9 @@ impl Knot<'_, '_> {
                 open.insert(pack(session, &writer.area, number).await?);
             }
         }
-        for (number, entry) in &undone.held {
-            if let Some(pack) = packs.get_mut(number) {
-                pack.entries.retain(|known| known != entry);
+        for held in &undone.held {
+            if let Some(pack) = packs.get_mut(&held.pack) {
+                pack.entries.retain(|known| *known != held.entry);
             }
         }
         for change in &undone.changes {

@@ -24,6 +24,7 @@ mod forget;
 mod gate;
 mod gated;
 mod given;
+mod gone;
 mod ids;
 mod key;
 mod key_set;

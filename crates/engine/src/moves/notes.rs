@@ -1,5 +1,8 @@
 //! Rows that are told of: counted by reason, and kept for `move rejects`.
 
+use std::collections::HashMap;
+
+use super::key::RowKey;
 use super::report::{Note, NoteKind, Reject, RuleReport};
 use super::session::Session;
 use super::values::Values;
@@ -20,6 +23,25 @@ pub(super) fn count_note(report: &mut RuleReport, note: &Note) {
             reasons.insert(note.reason.clone(), 1);
         }
     }
+}
+
+/// Takes back what was told of rows that were done after all: a note for each, by its old key and
+/// reason. An old row may have become several, and what is told of the others stays.
+pub(super) fn take_back<'r>(
+    notes: &mut Vec<Note>,
+    kind: NoteKind,
+    done: impl Iterator<Item = (&'r RowKey, &'r str)>,
+) {
+    let mut reasons: HashMap<&RowKey, Vec<&str>> = HashMap::new();
+    done.for_each(|(old, reason)| reasons.entry(old).or_default().push(reason));
+    notes.retain(|note| {
+        let reasons = reasons.get_mut(&note.old).filter(|_| note.kind == kind);
+        let is_done = reasons.and_then(|reasons| {
+            let place = reasons.iter().position(|reason| *reason == note.reason)?;
+            Some(reasons.swap_remove(place))
+        });
+        is_done.is_none()
+    });
 }
 
 /// Writes them to the store, one after the other.

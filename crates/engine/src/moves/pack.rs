@@ -39,6 +39,13 @@ pub(super) struct Entry {
     pub(super) run: u32,
 }
 
+impl Entry {
+    /// The same, where another old row has come to the row.
+    pub(super) fn held_by(&self, old: &RowKey) -> Self {
+        Self { old: old.clone(), ..self.clone() }
+    }
+}
+
 /// A pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pack {

@@ -1,14 +1,10 @@
 //! What a dry run would change: judged as a run judges, column by column, and not written.
 
-use arrow::array::UInt32Array;
-use arrow::compute::take_record_batch;
-
 use super::chunk::{Chunk, ChunkWriter, Rows, new_keys};
-use super::columns::bug;
 use super::differing::Beside;
 use super::report::{Change, Note};
 use super::session::Session;
-use super::update::{Verdict, theirs};
+use super::update::{Updates, Verdict, theirs};
 use super::writer::RuleWriter;
 use crate::TargetError;
 
@@ -28,18 +24,16 @@ impl RuleWriter<'_> {
         if chunk.updates.is_empty() {
             return Ok(());
         }
-        let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
-        let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
+        let updates = Updates::of(rows, chunk, session.run)?;
         let mut write = Vec::new();
-        for (row, verdict) in (0..).zip(by.verdicts(session, rows, chunk, &wanted).await?) {
+        for (row, verdict) in (0..).zip(by.verdicts(session, &updates).await?) {
             match verdict {
                 Verdict::Write => write.push(row),
                 Verdict::Insert => self.report.inserted += 1,
                 Verdict::IsSo => self.report.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
-                    let (place, _) = &chunk.updates[row as usize];
-                    let old = rows.old.key(*place as usize);
-                    self.notes.push(Note { old, kind, reason: theirs(entry.run).to_owned() });
+                    let reason = theirs(entry.run).to_owned();
+                    self.notes.push(Note { old: entry.old, kind, reason });
                 }
             }
         }
@@ -47,8 +41,7 @@ impl RuleWriter<'_> {
             return Ok(());
         }
         self.report.updated += write.len() as u64;
-        let some = take_record_batch(&wanted, &UInt32Array::from(write.clone()))
-            .map_err(|error| bug(&error))?;
+        let some = updates.some(&write)?;
         let keys = new_keys(self.rule, &some)?;
         let keys: Vec<_> = (0..some.num_rows()).map(|row| keys.key(row)).collect();
         let written = &self.rule.written;
@@ -60,9 +53,9 @@ impl RuleWriter<'_> {
                 *self.report.columns.entry(one.column.clone()).or_default() += 1;
             }
             if self.report.changes.len() < SHOWN_MAX {
-                let (place, entry) = &chunk.updates[row as usize];
-                let old = rows.old.key(*place as usize).text();
-                self.report.changes.push(Change { old, new: entry.new.text(), columns });
+                let (_, after) = &updates.entries[row as usize];
+                let (old, new) = (after.old.text(), after.new.text());
+                self.report.changes.push(Change { old, new, columns });
             }
         }
         Ok(())

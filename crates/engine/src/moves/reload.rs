@@ -63,7 +63,7 @@ impl<'a> Course<'a> {
         check_deletions(plan, &writers)?;
         let keeps_all = plan.mapping.conflicts.gone_here == Gone::Keep;
         let keeps = |writer: &&RuleWriter<'_>| {
-            writer.gone.iter().any(|(_, entry)| keeps_all || writer.unread.has(&entry.old))
+            writer.gone.iter().any(|entry| keeps_all || writer.unread.has(&entry.old))
         };
         let kept = writers.iter().filter(keeps);
         let in_place = kept.map(|writer| writer.rule.written.table.clone()).collect();

@@ -1,23 +1,28 @@
 //! After all rows are loaded: rows that changed their place among the packs, and rows that are gone.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::{Changed, Gone, TableName};
 
 use super::arrow_type::arrow_type;
-use super::chunk::Postponed;
+use super::chunk::{Outcome, Postponed};
 use super::columns::bug;
+use super::gone::{GoneEntry, find_gone};
 use super::key::{KeyColumns, RowKey, columns_of};
 use super::key_set::{KeySet, key_hash, written_key_hash};
-use super::knot::KNOT_ROWS_MAX;
-use super::pack::{Entry, Pack, each_entry};
+use super::knot::{Held, KNOT_ROWS_MAX};
+use super::pack::{ADOPTED, Entry, Pack, each_entry};
 use super::plan::{MovePlan, PlannedRule};
 use super::ports::Written;
 use super::produce::batch;
 use super::report::{Note, NoteKind};
+use super::row_hash::RowHash;
 use super::session::Session;
 use super::shapes::Shapes;
+use super::update::Updates;
 use super::verify::each_stored;
 use super::writer::{RuleWriter, pack_area};
 use crate::{ErrorKind, TargetError};
@@ -40,6 +45,10 @@ pub(super) const STRANGERS: &str = "a row with its key is there that the move di
 /// What is told of a row whose key another row of the move has.
 const ANOTHERS: &str = "another old row became the row with its key";
 
+/// The same, where the two keys are one only as the target compares them: by a collation.
+const ANOTHERS_AS_COMPARED: &str =
+    "another old row became the row with its key, as the target compares";
+
 /// Rows whose key was there: those that another old row left are taken over, others are told.
 pub(super) async fn take_over(
     plan: &MovePlan,
@@ -49,21 +58,18 @@ pub(super) async fn take_over(
     for place in 0..writers.len() {
         let mut stuck = Vec::new();
         for postponed in std::mem::take(&mut writers[place].postponed) {
-            let from = (0..writers.len()).find_map(|other| {
-                if plan.rules[other].written.table != plan.rules[place].written.table {
-                    return None;
-                }
-                let gone = &writers[other].gone;
-                gone.iter()
-                    .position(|(_, entry)| entry.new == postponed.entry.new)
-                    .map(|found| (other, found))
-            });
-            match from {
+            match left(plan, place, writers, &postponed.entry.new) {
                 Some((other, found)) => {
-                    let (pack, gone) = writers[other].gone.swap_remove(found);
-                    let from = (writers[other].area.clone(), pack, gone);
-                    adopt(&plan.rules[place], session, &mut writers[place], from, &postponed)
-                        .await?;
+                    let entry = writers[other].gone.swap_remove(found);
+                    let from = Left {
+                        rule: &plan.rules[other],
+                        shapes: Arc::clone(&writers[other].shapes),
+                        area: writers[other].area.clone(),
+                        pack: writers[other].pack_of(&entry.old)?,
+                        entry,
+                        is_own: other == place,
+                    };
+                    adopt(session, &mut writers[place], from, postponed).await?;
                 }
                 None => stuck.push(postponed),
             }
@@ -72,6 +78,23 @@ pub(super) async fn take_over(
         writers[place].notes.extend(notes);
     }
     Ok(())
+}
+
+/// The entry of the old row that left the row of that key: whose writer has it, and where. What an old
+/// row became that can't be read this time stays.
+fn left(
+    plan: &MovePlan,
+    rule: usize,
+    writers: &[RuleWriter<'_>],
+    new: &RowKey,
+) -> Option<(usize, usize)> {
+    let table = &plan.rules[rule].written.table;
+    let others = (0..writers.len()).filter(|other| plan.rules[*other].written.table == *table);
+    others.into_iter().find_map(|other| {
+        let RuleWriter { gone, unread, .. } = &writers[other];
+        let found = gone.iter().position(|entry| entry.new == *new && !unread.names(&entry.old));
+        found.map(|found| (other, found))
+    })
 }
 
 /// Why rows can't be inserted, since others of their keys are there.
@@ -91,8 +114,11 @@ pub(super) async fn told_stuck(
         rules.filter(|(_, other)| other.written.table == planned.written.table)
     };
     let gone: HashSet<&RowKey> =
-        others().flat_map(|(writer, _)| &writer.gone).map(|(_, entry)| &entry.new).collect();
-    let mut keys: HashSet<u128> = stuck.iter().map(|one| key_hash(&one.entry.new)).collect();
+        others().flat_map(|(writer, _)| &writer.gone).map(|entry| &entry.new).collect();
+    let wanted: Vec<&RowKey> = stuck.iter().map(|one| &one.entry.new).collect();
+    let there = keys_there(planned, session, &wanted).await?;
+    let mut keys: HashSet<u128> =
+        wanted.into_iter().chain(there.iter().flatten()).map(key_hash).collect();
     let mut own = HashSet::new();
     for (_, other) in others() {
         each_stored(session, &pack_area(&other.rule.name), |stored| {
@@ -103,23 +129,21 @@ pub(super) async fn told_stuck(
         })
         .await?;
     }
-    let there = if gone.is_empty() {
-        vec![None; stuck.len()]
-    } else {
-        let keys: Vec<&RowKey> = stuck.iter().map(|one| &one.entry.new).collect();
-        keys_there(planned, session, &keys).await?
-    };
     let mut notes = Vec::with_capacity(stuck.len());
     for (one, there) in stuck.into_iter().zip(there) {
         let (old, new) = (one.entry.old, one.entry.new);
+        let is_gone = there.as_ref().is_some_and(|there| gone.contains(there));
+        let is_own = there.is_some_and(|there| own.contains(&key_hash(&there)));
         let (kind, reason) = if own.contains(&key_hash(&new)) {
             (NoteKind::AlreadyThere, ANOTHERS)
-        } else if there.is_some_and(|there| gone.contains(&there)) {
+        } else if is_gone {
             // It is tried again once that one is deleted.
             (
                 NoteKind::Rejected,
                 "a row that is gone from the source has its key, as the target compares",
             )
+        } else if is_own {
+            (NoteKind::AlreadyThere, ANOTHERS_AS_COMPARED)
         } else {
             (NoteKind::AlreadyThere, STRANGERS)
         };
@@ -153,25 +177,56 @@ async fn keys_there(
     Ok(all)
 }
 
+/// A row that an old one left.
+struct Left<'p> {
+    rule: &'p PlannedRule,
+    shapes: Arc<Shapes>,
+    /// Where its entry is.
+    area: String,
+    pack: i64,
+    entry: Entry,
+    /// The same rule has its heir.
+    is_own: bool,
+}
+
+impl Left<'_> {
+    /// Its entry as that of its heir.
+    async fn before(&self, session: &mut Session<'_>, heir: &RowKey) -> Result<Entry, TargetError> {
+        let mut before = self.entry.held_by(heir);
+        if !self.is_own && before.run != ADOPTED {
+            // Another rule may write other columns: whether the row is as that one left it is told by
+            // its own, and then all of the heir's are written.
+            let there = self.shapes.hashes_there(self.rule, session, [&before].into_iter()).await?;
+            let as_left = |hash: &Option<RowHash>| hash.is_none_or(|hash| hash == before.hash);
+            if there.get(&before.new).is_some_and(as_left) {
+                before.hash = 0;
+            }
+        }
+        Ok(before)
+    }
+}
+
+/// An old row comes to the row that another has left: as with any changed row, what the application
+/// made of it is judged first.
 async fn adopt(
-    rule: &PlannedRule,
     session: &mut Session<'_>,
     writer: &mut RuleWriter<'_>,
-    from: (String, i64, Entry),
-    postponed: &Postponed,
+    from: Left<'_>,
+    postponed: Postponed,
 ) -> Result<(), TargetError> {
-    let to = (writer.area.clone(), writer.pack_of(&postponed.entry.old)?);
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match try_adopt(rule, session, &to, &from, postponed).await {
-            Ok(()) => {
-                writer.report.updated += 1;
+        match try_adopt(session, writer, &from, &postponed).await {
+            Ok(outcome) => {
+                session.wrote(outcome.updated);
+                writer.written(outcome);
                 return Ok(());
             }
+            // Only the end of the transaction told.
             Err(error) if error.by_row && !session.within => {
                 session.target.rollback().await?;
-                let (old, reason) = (postponed.entry.old.clone(), error.message);
+                let (old, reason) = (postponed.entry.old, error.message);
                 writer.notes.push(Note { old, kind: NoteKind::Rejected, reason });
                 return Ok(());
             }
@@ -181,27 +236,31 @@ async fn adopt(
 }
 
 async fn try_adopt(
-    rule: &PlannedRule,
     session: &mut Session<'_>,
-    (area, number): &(String, i64),
-    (from_area, from_number, gone): &(String, i64, Entry),
-    postponed: &Postponed,
-) -> Result<(), TargetError> {
+    writer: &RuleWriter<'_>,
+    from: &Left<'_>,
+    Postponed { row, entry: after, .. }: &Postponed,
+) -> Result<Outcome, TargetError> {
+    let mut outcome = Outcome::default();
     session.begin().await?;
-    let refused = session.target.update(&rule.written, &postponed.row).await?;
-    if let Some((_, reason)) = refused.rejected.first() {
-        let error = TargetError::new(ErrorKind::Statement, reason.clone());
-        return Err(TargetError { by_row: true, ..error });
-    }
-    let mut left = pack(session, from_area, *from_number).await?;
-    left.entries.retain(|entry| entry != gone);
+    let before = from.before(session, &after.old).await?;
+    let updates = Updates { wanted: row.clone(), entries: vec![(before, after.clone())] };
+    writer.chunks().update_all(session, &updates, &mut outcome).await?;
+    let mut left = pack(session, &from.area, from.pack).await?;
+    left.entries.retain(|entry| *entry != from.entry);
     let name = session.name.clone();
-    session.target.put(&name, &[left.store(from_area)]).await?;
-    let mut joined = pack(session, area, *number).await?;
-    joined.entries.push(postponed.entry.clone());
-    joined.entries.sort_by(|a, b| a.old.cmp(&b.old));
-    session.target.put(&name, &[joined.store(area)]).await?;
-    session.commit().await
+    session.target.put(&name, &[left.store(&from.area)]).await?;
+    let mut entries = vec![after.clone()];
+    outcome.correct_entries(&mut entries);
+    for entry in entries {
+        let number = writer.pack_of(&entry.old)?;
+        let mut joined = pack(session, &writer.area, number).await?;
+        joined.entries.push(entry);
+        joined.entries.sort_by(|a, b| a.old.cmp(&b.old));
+        session.target.put(&name, &[joined.store(&writer.area)]).await?;
+    }
+    session.commit().await?;
+    Ok(outcome)
 }
 
 pub(super) async fn pack(
@@ -232,7 +291,7 @@ pub(super) fn check_deletions(
     let mut tables: BTreeMap<&TableName, (u64, u64)> = BTreeMap::new();
     for (writer, rule) in writers.iter().zip(&plan.rules).filter(|(one, _)| !one.unread.is_any()) {
         let (gone, all) = tables.entry(&rule.written.table).or_default();
-        let is_gone = |(_, entry): &&(i64, Entry)| !writer.unread.has(&entry.old);
+        let is_gone = |entry: &&Entry| !writer.unread.has(&entry.old);
         *gone += writer.gone.iter().filter(is_gone).count() as u64 + writer.deleted_before;
         *all += writer.gone.len() as u64 + writer.deleted_before + writer.report.rows;
     }
@@ -274,7 +333,7 @@ pub(super) async fn delete_gone(
         } else {
             "gone from the source, and kept"
         };
-        writer.notes.extend(gone.into_iter().map(|(_, entry)| Note {
+        writer.notes.extend(gone.into_iter().map(|entry| Note {
             old: entry.old,
             kind: NoteKind::Kept,
             reason: reason.to_owned(),
@@ -282,16 +341,14 @@ pub(super) async fn delete_gone(
         return Ok(());
     }
     // Those that were told of as rejected stay as they are.
-    gone.retain(|(_, entry)| !writer.unread.has(&entry.old));
+    gone.retain(|entry| !writer.unread.has(&entry.old));
     if session.dry_run {
         writer.report.deleted += gone.len() as u64;
         return Ok(());
     }
-    gone.sort_by_key(|(number, _)| *number);
-    let mut left = HashSet::new();
+    let mut gone = find_gone(plan, number, session, gone).await?;
     if let Some(adopted) = &writer.adopted {
-        left = left_to_others(plan, number, session, &gone).await?;
-        keep_adopted(adopted, &left, &mut gone, &mut writer.notes)?;
+        keep_adopted(adopted, &mut gone, &mut writer.notes)?;
     }
     let rule = &plan.rules[number];
     for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
@@ -305,15 +362,16 @@ pub(super) async fn delete_gone(
                 session,
                 &writer.area,
                 some,
-                &left,
             )
             .await
             {
-                Ok((deleted, notes)) => {
-                    session.wrote(deleted);
-                    writer.report.deleted += deleted;
-                    hold(&mut writer.held, some, &notes);
-                    writer.notes.extend(notes);
+                Ok(done) => {
+                    session.wrote(done.deleted);
+                    writer.report.deleted += done.deleted;
+                    writer.notes.extend(done.notes);
+                    writer.notes.extend(done.held.iter().map(Held::note));
+                    let room = KNOT_ROWS_MAX.saturating_sub(writer.held.len());
+                    writer.held.extend(done.held.into_iter().take(room));
                     break;
                 }
                 Err(error) => session.failed(error, attempt).await?,
@@ -323,76 +381,34 @@ pub(super) async fn delete_gone(
     Ok(())
 }
 
-/// Remembers the rows that others still refer to.
-fn hold(held: &mut Vec<(i64, Entry)>, some: &[(i64, Entry)], notes: &[Note]) {
-    let is_held = |old: &RowKey| {
-        notes.iter().any(|note| note.kind == NoteKind::StillReferenced && note.old == *old)
-    };
-    if !notes.is_empty() {
-        let room = KNOT_ROWS_MAX.saturating_sub(held.len());
-        let found = some.iter().filter(|(_, entry)| is_held(&entry.old));
-        held.extend(found.take(room).cloned());
-    }
-}
-
-/// Of rows that are gone from the source those that another old row has taken over, and that stay.
-async fn left_to_others(
-    plan: &MovePlan,
-    number: usize,
-    session: &mut Session<'_>,
-    gone: &[(i64, Entry)],
-) -> Result<HashSet<RowKey>, TargetError> {
-    let mut left = HashSet::new();
-    if gone.is_empty() {
-        return Ok(left);
-    }
-    let by_new: HashMap<u128, &RowKey> =
-        gone.iter().map(|(_, entry)| (key_hash(&entry.new), &entry.new)).collect();
-    let own: HashSet<(u128, u128)> =
-        gone.iter().map(|(_, entry)| (key_hash(&entry.new), key_hash(&entry.old))).collect();
-    let table = &plan.rules[number].written.table;
-    for (place, other) in plan.rules.iter().enumerate() {
-        if other.written.table != *table {
-            continue;
-        }
-        each_stored(session, &pack_area(&other.rule.name), |stored| {
-            let mut buffer = Vec::new();
-            each_entry(stored, |entry| {
-                let hash = written_key_hash(entry.new, &mut buffer);
-                if let Some(new) = by_new.get(&hash)
-                    && (place != number
-                        || !own.contains(&(hash, written_key_hash(entry.old, &mut buffer))))
-                {
-                    left.insert((*new).clone());
-                }
-            })
-        })
-        .await?;
-    }
-    Ok(left)
-}
-
 /// Rows that were there before the move stay, whatever becomes of the old ones.
 fn keep_adopted(
     adopted: &KeySet,
-    left: &HashSet<RowKey>,
-    gone: &mut Vec<(i64, Entry)>,
+    gone: &mut Vec<GoneEntry>,
     notes: &mut Vec<Note>,
 ) -> Result<(), TargetError> {
     let mut rest = Vec::with_capacity(gone.len());
-    for (number, entry) in gone.drain(..) {
-        if adopted.contains(&entry.new)? && !left.contains(&entry.new) {
+    for one in gone.drain(..) {
+        if adopted.contains(&one.entry.new)? && !one.is_shared {
             notes.push(Note {
-                old: entry.old,
+                old: one.entry.old,
                 kind: NoteKind::Kept,
                 reason: "gone from the source; it was there before the move: kept".to_owned(),
             });
         } else {
-            rest.push((number, entry));
+            rest.push(one);
         }
     }
     *gone = rest;
     Ok(())
+}
+
+/// What became of rows that are gone.
+#[derive(Default)]
+struct Deletion {
+    deleted: u64,
+    notes: Vec<Note>,
+    held: Vec<Held>,
 }
 
 async fn try_delete(
@@ -401,23 +417,23 @@ async fn try_delete(
     changed_there: Changed,
     session: &mut Session<'_>,
     area: &str,
-    some: &[(i64, Entry)],
-    left: &HashSet<RowKey>,
-) -> Result<(u64, Vec<Note>), TargetError> {
+    some: &[GoneEntry],
+) -> Result<Deletion, TargetError> {
     session.begin().await?;
-    let there = shapes.hashes_there(rule, session, some.iter().map(|(_, entry)| entry)).await?;
-    let mut notes = Vec::new();
-    let (mut drop_entries, mut delete): (Vec<&Entry>, Vec<&Entry>) = (Vec::new(), Vec::new());
-    for (_, entry) in some {
+    let there = shapes.hashes_there(rule, session, some.iter().map(|one| &one.entry)).await?;
+    let mut done = Deletion::default();
+    let (mut drop_entries, mut delete): (Vec<&GoneEntry>, Vec<&GoneEntry>) = Default::default();
+    for one in some {
+        let entry = &one.entry;
         // Another old row has its new one by now.
-        match there.get(&entry.new).filter(|_| !left.contains(&entry.new)) {
-            None => drop_entries.push(entry),
+        match there.get(&entry.new).filter(|_| !one.is_shared) {
+            None => drop_entries.push(one),
             Some(hash)
                 if entry.hash == 0
                     || hash.is_none_or(|hash| hash == entry.hash)
                     || changed_there == Changed::Overwrite =>
             {
-                delete.push(entry);
+                delete.push(one);
             }
             Some(_) if changed_there == Changed::Stop => {
                 return Err(TargetError::new(
@@ -431,44 +447,41 @@ async fn try_delete(
                     "the mapping says `stop`: look at it, or choose another word under [conflicts]",
                 ));
             }
-            Some(_) => notes.push(Note {
+            Some(_) => done.notes.push(Note {
                 old: entry.old.clone(),
                 kind: NoteKind::ChangedThere,
                 reason: "gone from the source, but the application has changed it: kept".to_owned(),
             }),
         }
     }
-    let keys = key_batch(rule, delete.iter().map(|entry| &entry.new))?;
-    let mut deleted = delete.len() as u64;
+    let keys = key_batch(rule, delete.iter().map(|one| &one.entry.new))?;
     if !delete.is_empty() {
         let refused = session.target.delete(&rule.written, &keys).await?;
-        deleted -= (refused.rejected.len() + refused.absent_or_there.len()) as u64;
-        let kept: HashMap<u32, String> = refused.rejected.into_iter().collect();
-        for (row, entry) in delete.into_iter().enumerate() {
-            match kept.get(&(row as u32)) {
-                Some(reason) => notes.push(Note {
-                    old: entry.old.clone(),
-                    kind: NoteKind::StillReferenced,
-                    reason: reason.clone(),
-                }),
-                None => drop_entries.push(entry),
+        let kept = refused.rejected.len() + refused.absent_or_there.len();
+        done.deleted = (delete.len() - kept) as u64;
+        let mut kept: HashMap<u32, String> = refused.rejected.into_iter().collect();
+        for (row, one) in (0..).zip(delete) {
+            match kept.remove(&row) {
+                Some(reason) => {
+                    done.held.push(Held { pack: one.pack, entry: one.entry.clone(), reason });
+                }
+                None => drop_entries.push(one),
             }
         }
     }
     let mut packs: BTreeMap<i64, Pack> = BTreeMap::new();
-    for (number, _) in some {
-        if !packs.contains_key(number) {
-            packs.insert(*number, pack(session, area, *number).await?);
-        }
-    }
-    for pack in packs.values_mut() {
-        pack.entries.retain(|entry| !drop_entries.contains(&entry));
+    for one in drop_entries {
+        let pack = match packs.entry(one.pack) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(open) => open.insert(pack(session, area, one.pack).await?),
+        };
+        pack.entries.retain(|entry| *entry != one.entry);
     }
     let stored: Vec<_> = packs.values().map(|pack| pack.store(area)).collect();
     let name = session.name.clone();
     session.target.put(&name, &stored).await?;
     session.commit().await?;
-    Ok((deleted, notes))
+    Ok(done)
 }
 
 /// The keys of rows as a batch.

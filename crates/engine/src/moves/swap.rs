@@ -137,7 +137,7 @@ pub(super) async fn apply(
 
 /// What a transaction of everything must find again if it is begun once more.
 struct Before {
-    gone: Vec<(i64, Entry)>,
+    gone: Vec<Entry>,
     notes: usize,
     report: RuleReport,
 }

@@ -38,6 +38,11 @@ impl UnreadRows {
         self.is_any
     }
 
+    /// It is known to be this one.
+    pub(super) fn names(&self, old: &RowKey) -> bool {
+        self.keys.contains(old)
+    }
+
     /// What became of this row must stay.
     pub(super) fn has(&self, old: &RowKey) -> bool {
         self.is_any || self.keys.contains(old)

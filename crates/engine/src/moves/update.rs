@@ -26,52 +26,56 @@ impl ChunkWriter {
         chunk: &Chunk,
         outcome: &mut Outcome,
     ) -> Result<(), TargetError> {
-        let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
-        let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
+        let updates = Updates::of(rows, chunk, session.run)?;
+        self.update_all(session, &updates, outcome).await
+    }
+
+    /// Does what is to be done with each of these rows, in the transaction that is open.
+    pub(super) async fn update_all(
+        &self,
+        session: &mut Session<'_>,
+        updates: &Updates,
+        outcome: &mut Outcome,
+    ) -> Result<(), TargetError> {
         let (mut write, mut restore) = (Vec::new(), Vec::new());
-        let verdicts = self.verdicts(session, rows, chunk, &wanted).await?;
-        for (row, verdict) in verdicts.into_iter().enumerate() {
-            let place = chunk.updates[row].0 as usize;
+        let verdicts = self.verdicts(session, updates).await?;
+        for (row, verdict) in (0..).zip(verdicts) {
             match verdict {
-                Verdict::Write => write.push(row as u32),
-                Verdict::Insert => restore.push(row as u32),
+                Verdict::Write => write.push(row),
+                Verdict::Insert => restore.push(row),
                 Verdict::IsSo => outcome.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
                     let reason = theirs(entry.run).to_owned();
-                    let old = rows.old.key(place);
+                    let old = entry.old.clone();
                     outcome.instead.insert((old.clone(), entry.new.clone()), entry);
                     outcome.notes.push(Note { old, kind, reason });
                 }
             }
         }
-        self.write_updates(session, rows, chunk, &wanted, &write, outcome).await?;
+        self.write_updates(session, updates, &write, outcome).await?;
         if !restore.is_empty() {
-            let some = take_record_batch(&wanted, &UInt32Array::from(restore.clone()))
-                .map_err(|error| bug(&error))?;
+            let some = updates.some(&restore)?;
             let refused = session.target.insert(&self.rule.written, &some).await?;
             outcome.inserted += restore.len() as u64 - refused.rejected.len() as u64;
             for (row, reason) in refused.rejected {
-                self.refuse(rows, chunk, restore[row as usize], reason, outcome);
+                updates.refuse(restore[row as usize], reason, outcome);
             }
         }
         Ok(())
     }
 
-    /// What is to be done with each row that is to be updated; `wanted` has them in order.
+    /// What is to be done with each row that is to be updated.
     pub(super) async fn verdicts(
         &self,
         session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        wanted: &RecordBatch,
+        updates: &Updates,
     ) -> Result<Vec<Verdict>, TargetError> {
-        let entries = chunk.updates.iter().map(|(_, entry)| entry);
+        let entries = updates.entries.iter().map(|(before, _)| before);
         let there = self.shapes.hashes_there(&self.rule, session, entries).await?;
-        let is_so = self.already_so(session, wanted, chunk, &there).await?;
-        let judged = (0..).zip(&chunk.updates).map(|(row, (place, entry))| {
-            let place = *place as usize;
-            let there = there.get(&rows.new.key(place)).copied();
-            self.judge(entry, rows.hashes[place], there, is_so.contains(&row))
+        let is_so = self.already_so(session, updates, &there).await?;
+        let judged = (0..).zip(&updates.entries).map(|(row, (before, after))| {
+            let there = there.get(&after.new).copied();
+            self.judge(before, after.hash, there, is_so.contains(&row))
         });
         judged.collect()
     }
@@ -81,13 +85,12 @@ impl ChunkWriter {
     async fn already_so(
         &self,
         session: &mut Session<'_>,
-        wanted: &RecordBatch,
-        chunk: &Chunk,
+        updates: &Updates,
         there: &HashMap<RowKey, Option<RowHash>>,
     ) -> Result<HashSet<u32>, TargetError> {
         let changed: Vec<u32> = (0..)
-            .zip(&chunk.updates)
-            .filter(|(_, (_, entry))| {
+            .zip(&updates.entries)
+            .filter(|(_, (entry, _))| {
                 let is_other = |hash: &Option<RowHash>| *hash != Some(entry.hash);
                 there.get(&entry.new).is_some_and(is_other) || !self.shapes.is_current(entry.run)
             })
@@ -96,8 +99,7 @@ impl ChunkWriter {
         if changed.is_empty() {
             return Ok(HashSet::new());
         }
-        let places = UInt32Array::from(changed.clone());
-        let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
+        let some = updates.some(&changed)?;
         let keys = some.project(&self.rule.written.key).map_err(|error| bug(&error))?;
         let found = session.target.fetch(&self.rule.written, &keys, !session.dry_run).await?;
         let found = session.normalised_rows(&self.rule.written.fields, found).await?;
@@ -114,35 +116,23 @@ impl ChunkWriter {
     async fn write_updates(
         &self,
         session: &mut Session<'_>,
-        rows: &Rows,
-        chunk: &Chunk,
-        wanted: &RecordBatch,
+        updates: &Updates,
         write: &[u32],
         outcome: &mut Outcome,
     ) -> Result<(), TargetError> {
         if write.is_empty() {
             return Ok(());
         }
-        let places = UInt32Array::from(write.to_vec());
-        let some = take_record_batch(wanted, &places).map_err(|error| bug(&error))?;
-        let refused = session.target.update(&self.rule.written, &some).await?;
+        let refused = session.target.update(&self.rule.written, &updates.some(write)?).await?;
         outcome.updated += write.len() as u64 - refused.rejected.len() as u64;
         for (row, reason) in refused.rejected {
             let row = write[row as usize];
             if outcome.refused.len() < EXCHANGE_ROWS_MAX {
-                outcome.refused.push(change(session.run, rows, chunk, wanted, row)?);
+                outcome.refused.push(updates.change(row, &reason)?);
             }
-            self.refuse(rows, chunk, row, reason, outcome);
+            updates.refuse(row, reason, outcome);
         }
         Ok(())
-    }
-
-    /// A changed row that the database refuses: what stands there stays, and so does its entry.
-    fn refuse(&self, rows: &Rows, chunk: &Chunk, row: u32, reason: String, outcome: &mut Outcome) {
-        let (place, entry) = &chunk.updates[row as usize];
-        let old = rows.old.key(*place as usize);
-        outcome.instead.insert((old.clone(), entry.new.clone()), entry.clone());
-        outcome.notes.push(Note { old, kind: NoteKind::Rejected, reason });
     }
 
     fn judge(
@@ -188,21 +178,46 @@ impl ChunkWriter {
     }
 }
 
-/// A changed row of a chunk.
-fn change(
-    run: u32,
-    rows: &Rows,
-    chunk: &Chunk,
-    wanted: &RecordBatch,
-    row: u32,
-) -> Result<Change, TargetError> {
-    let (place, before) = &chunk.updates[row as usize];
-    let place = *place as usize;
-    // A row of its own, which does not keep the others in memory.
-    let own = take_record_batch(wanted, &UInt32Array::from(vec![row]));
-    let after =
-        Entry { old: rows.old.key(place), new: rows.new.key(place), hash: rows.hashes[place], run };
-    Ok(Change { row: own.map_err(|error| bug(&error))?, before: before.clone(), after })
+/// Rows that are to be updated.
+pub(super) struct Updates {
+    /// The rows as they should be.
+    pub(super) wanted: RecordBatch,
+    /// The entry of each as it is, and as it becomes.
+    pub(super) entries: Vec<(Entry, Entry)>,
+}
+
+impl Updates {
+    /// Those of a chunk.
+    pub(super) fn of(rows: &Rows, chunk: &Chunk, run: u32) -> Result<Self, TargetError> {
+        let places: UInt32Array = chunk.updates.iter().map(|(place, _)| *place).collect();
+        let wanted = take_record_batch(&rows.batch, &places).map_err(|error| bug(&error))?;
+        let entries = chunk.updates.iter().map(|(place, before)| {
+            let after = rows.entry(*place as usize, run);
+            (before.held_by(&after.old), after)
+        });
+        Ok(Self { wanted, entries: entries.collect() })
+    }
+
+    /// Some of the rows.
+    pub(super) fn some(&self, rows: &[u32]) -> Result<RecordBatch, TargetError> {
+        let places = UInt32Array::from(rows.to_vec());
+        take_record_batch(&self.wanted, &places).map_err(|error| bug(&error))
+    }
+
+    /// A row that the database refuses.
+    fn change(&self, row: u32, reason: &str) -> Result<Change, TargetError> {
+        let (before, after) = self.entries[row as usize].clone();
+        // A row of its own, which does not keep the others in memory.
+        Ok(Change { row: self.some(&[row])?, before, after, reason: reason.to_owned() })
+    }
+
+    /// What stands there stays, and so does its entry.
+    fn refuse(&self, row: u32, reason: String, outcome: &mut Outcome) {
+        let (before, _) = &self.entries[row as usize];
+        let old = before.old.clone();
+        outcome.instead.insert((old.clone(), before.new.clone()), before.clone());
+        outcome.notes.push(Note { old, kind: NoteKind::Rejected, reason });
+    }
 }
 
 /// Why a row of that run is left as it stands.

@@ -1,7 +1,7 @@
 //! Rows of several tables that wait for each other: a new one for the unique value of one that is gone,
 //! that one for those that refer to it, and those for the new one.
 
-use dunlin_testkit::servers::{self, Product};
+use dunlin_testkit::servers::Product;
 
 use super::KEY;
 use super::elsewhere::Pair;
@@ -63,13 +63,7 @@ const ACCOUNTS: &str = "SELECT id, mail, seat, tag, chief_id FROM accounts ORDER
 const TASKS: &str = "SELECT id, owner_id, words FROM tasks ORDER BY id";
 
 fn pair(product: Product, name: &str) -> Pair {
-    let pair = match product {
-        Product::Sqlite => {
-            let sqlite = |part: &str| servers::sqlite(&format!("{name}_{part}"));
-            Pair::of(sqlite("old"), sqlite("new"), MAPPING)
-        }
-        product => Pair::new(product, name, MAPPING),
-    };
+    let pair = Pair::new(product, name, MAPPING);
     pair.old(OLD);
     pair.new_one(NEW);
     // MariaDB has no index over an expression.

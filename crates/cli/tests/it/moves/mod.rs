@@ -13,6 +13,7 @@ mod files;
 mod finish;
 mod fixed;
 mod given;
+mod heirs;
 mod judged;
 mod knots;
 mod logins;

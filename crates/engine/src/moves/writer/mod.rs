@@ -17,7 +17,7 @@ use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, without_deferre
 use super::exchange::{Change, EXCHANGE_ROWS_MAX};
 use super::key::{KeyColumns, RowKey};
 use super::key_set::KeySet;
-use super::knot::KNOT_ROWS_MAX;
+use super::knot::{Held, KNOT_ROWS_MAX};
 use super::lanes::Tasks;
 use super::pack::{Entry, Pack, StoredPack, cut};
 use super::plan::PlannedRule;
@@ -65,8 +65,8 @@ pub(super) struct RuleWriter<'a> {
     tail: Option<Tail>,
     /// (end, number) of each pack, in order.
     pub(super) index: Vec<(RowKey, i64)>,
-    /// Entries of packs that no old row stands for any more: (pack, entry).
-    pub(super) gone: Vec<(i64, Entry)>,
+    /// Entries of packs that no old row stands for any more.
+    pub(super) gone: Vec<Entry>,
     pub(super) postponed: Vec<Postponed>,
     /// What was judged by the source alone.
     pub(super) told: Told,
@@ -94,7 +94,7 @@ pub(super) struct RuleWriter<'a> {
     /// New rows that the database refused; not all, if they are many or large.
     pub(super) kept_out: Vec<Postponed>,
     /// Rows that are gone, and that others still refer to; not all, if they are many.
-    pub(super) held: Vec<(i64, Entry)>,
+    pub(super) held: Vec<Held>,
     /// Ids of rows that are not the move's own, where ids are matched.
     pub(super) adopted: Option<Arc<KeySet>>,
 }
@@ -368,7 +368,13 @@ impl<'a> RuleWriter<'a> {
         let mut entries = Vec::with_capacity(places.len());
         for place in places {
             let (old, new, hash) = (rows.old.key(place), rows.new.key(place), rows.hashes[place]);
-            let entry = match before.remove(&new) {
+            // What an old row became that can't be read this time stays.
+            let is_kept = |entry: &&Entry| entry.old != old && self.unread.names(&entry.old);
+            let known = before.get(&new).copied().filter(|entry| !is_kept(entry));
+            if known.is_some() {
+                before.remove(&new);
+            }
+            let entry = match known {
                 Some(entry) if entry.hash == hash => {
                     chunk.unchanged += 1;
                     Entry { old, ..entry.clone() }
@@ -394,7 +400,7 @@ impl<'a> RuleWriter<'a> {
         // What is gone stays in the pack until it is deleted.
         let mut gone: Vec<Entry> = before.into_values().cloned().collect();
         gone.sort_by(|a, b| (&a.old, &a.new).cmp(&(&b.old, &b.new)));
-        self.gone.extend(gone.iter().map(|entry| (pack.number, entry.clone())));
+        self.gone.extend_from_slice(&gone);
         entries.extend(gone);
         entries.sort_by(|a, b| a.old.cmp(&b.old));
         entries
