@@ -33,5 +33,5 @@ pub use failpoint::failpoint;
 pub use ports::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
     Kept, Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome,
-    RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, Undone, Work,
+    RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, UndoSlice, Undone, Work,
 };

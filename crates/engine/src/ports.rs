@@ -7,7 +7,7 @@ mod chunks;
 
 pub use chunks::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Kept, Mark,
-    Quarantined, Rehearsal, RowsOutcome, Search, Signal, Undone,
+    Quarantined, Rehearsal, RowsOutcome, Search, Signal, UndoSlice, Undone,
 };
 
 use std::sync::Arc;

@@ -5,7 +5,9 @@ use dunlin_model::{
     EntryState, EntryWrite, KeyRange, Lease, LedgerEvent, Migration, Phase, PlannedStep, Resource,
     Segment, Table, Wish,
 };
-use dunlin_project::backfill::{Timeouts, adds_from, check_written, not_kept, plan, written};
+use dunlin_project::backfill::{
+    Timeouts, adds_from, check_written, not_kept, plan, without_stamps, written,
+};
 
 use super::barrier::wait_behind;
 use super::{Halt, half_undone, new_record};
@@ -168,15 +170,17 @@ async fn planned_since(
     pass: u32,
     began: Option<&BackfillRecord>,
 ) -> Result<(Table, Backfill, Chunking), Halt> {
-    let planned = laid_out(job, target, migration, pass, began).await?;
-    let (table, work, _) = &planned;
+    let mut planned = laid_out(job, target, migration, pass, began).await?;
+    let (table, work, _) = &mut planned;
     check_others(job, target, migration, table).await?;
     if work.capture.is_some() {
+        let dialect = job.connector.dialect();
         let beside = target.beside(work).await?;
-        let diagnostics = not_kept(migration, work, job.connector.dialect(), &beside);
+        let diagnostics = not_kept(migration, work, dialect, &beside);
         if !diagnostics.is_empty() {
             return Err(Cause::Refused { diagnostics }.into());
         }
+        without_stamps(migration, work, dialect, &beside);
     }
     Ok(planned)
 }

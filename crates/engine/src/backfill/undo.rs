@@ -17,11 +17,14 @@ use crate::closing::hold_schema;
 use crate::events::{BackfillNews, Event};
 use crate::job::{Job, Urgency};
 use crate::report::{Cause, EngineError};
-use crate::{ErrorKind, ReadRequest, Remedy, TargetError};
+use crate::{ErrorKind, ReadRequest, Remedy, TargetError, UndoSlice};
 
 /// Rows that one transaction puts back at first, and at most.
 const ROWS_FIRST: u64 = 500;
 const ROWS_MAX: u64 = 20_000;
+
+/// Rows that one transaction takes on one by one, at most.
+const ROWS_SINGLY: u64 = 200;
 
 /// Chunks are not made smaller for the sake of health or company below this: what a transaction costs
 /// by itself is most of it then.
@@ -55,7 +58,8 @@ const FORGETTING_MAX: Duration = Duration::from_secs(60);
 pub struct Undoing {
     /// Rows that have their old values again.
     pub restored: u64,
-    /// Rows that were changed or deleted since, and left as they are.
+    /// Rows that were changed or deleted since, or have something in their way, and were left as they
+    /// are. Their old values are kept for as long as the file says: another undo tries again.
     pub changed_since: u64,
     /// When it began, the time for which old values are kept was over for some rows: those whose
     /// values were forgotten stay as they are.
@@ -67,7 +71,8 @@ pub struct Undoing {
 }
 
 /// Puts the values that a backfill captured back, in chunks. Rows that changed since are left as they
-/// are and counted. In the end the migration is recorded as skipped: it runs again only by
+/// are and counted. Those that have something in their way are tried again until a whole sweep over
+/// them puts none back: another row of the same undo may have to make room. In the end the migration is recorded as skipped: it runs again only by
 /// `data rerun`.
 ///
 /// # Errors
@@ -113,6 +118,7 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
     let mut way = WayBack {
         job,
         held,
+        last_pass: work.pass,
         work,
         late,
         file_rate: chunking.rate,
@@ -122,6 +128,8 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
         pulse: Pulse::default(),
         progress: Progress::default(),
         rows: ROWS_FIRST,
+        sweep: Sweep::default(),
+        left: 0,
         goes_on_at: Instant::now(),
     };
     way.begin(&step).await?;
@@ -176,11 +184,29 @@ enum End {
     Cancelled,
 }
 
+/// One way over what is kept, from the newest to the oldest.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sweep {
+    /// Where it is in a pass: all with higher numbers were taken on.
+    below: Option<u64>,
+    /// Rows that it put back.
+    restored: u64,
+    /// Rows that it passed over.
+    passed: u64,
+    /// So many rows are to be taken on one by one, since something was in the way of one of them.
+    singly: u64,
+    /// Another one was before it.
+    again: bool,
+}
+
 /// One undo under its lease.
 struct WayBack<'a> {
     job: &'a Job,
     held: &'a mut Held,
+    /// What was done, with the pass that is being put back.
     work: Backfill,
+    /// Its last pass: what older ones kept goes back behind it.
+    last_pass: u32,
     /// Old values may have been forgotten before it began.
     late: bool,
     /// The rate that the file asks for.
@@ -194,6 +220,9 @@ struct WayBack<'a> {
     progress: Progress,
     /// Rows of the next chunk, the rate aside.
     rows: u64,
+    sweep: Sweep,
+    /// Rows that were passed over, and were not put back since.
+    left: u64,
     /// When the pause after the chunk before is over.
     goes_on_at: Instant,
 }
@@ -201,11 +230,12 @@ struct WayBack<'a> {
 impl WayBack<'_> {
     async fn begin(&mut self, step: &PlannedStep) -> Result<(), EngineError> {
         let record = &mut self.held.record;
-        if record.phase == Phase::Forward {
+        // One that was done begins anew, with what had something in its way then.
+        if record.phase == Phase::Forward || record.state == BackfillState::Undone {
             record.phase = Phase::Undo;
             record.rows_before = 0;
-            record.row_count_estimate = Some(0);
         }
+        record.row_count_estimate = Some(record.rows_before);
         // Figures of the walk, or of whoever was at work on the undo before.
         record.chunk_rows = 0;
         record.chunk_ms = 0;
@@ -353,18 +383,15 @@ impl WayBack<'_> {
 
     /// One chunk. `false`: nothing is left.
     async fn chunk(&mut self) -> Result<bool, EngineError> {
-        let rows = self.pace.rows_max().map_or(self.rows, |most| self.rows.min(most));
+        let slice = self.slice();
+        let rows = slice.count_max;
         let began = Instant::now();
         let held = &mut *self.held;
-        let undone = match held.target.undo_chunk(&mut held.lease, &self.work, rows).await {
+        let undone = match held.target.undo_chunk(&mut held.lease, &self.work, slice).await {
             Ok(undone) => undone,
-            // Something is in one row's way. Newer ones are put back first, and then that one alone.
-            Err(error) if error.by_row && rows > 1 => {
-                self.rows = (rows / 4).max(1);
+            Err(error) if error.by_row && !slice.singly => {
+                self.sweep.singly = rows;
                 return Ok(true);
-            }
-            Err(error) if error.by_row => {
-                held.target.pass_over(&mut held.lease, &self.work).await?
             }
             Err(error) if error.kind.remedy() == Remedy::RetryTransaction && rows > 1 => {
                 self.rows = (rows / 4).max(1);
@@ -376,22 +403,68 @@ impl WayBack<'_> {
         crate::failpoint("undo.chunk");
         let (now, took) = (Instant::now(), began.elapsed());
         let met = undone.met();
+        self.sweep.below = undone.lowest.or(self.sweep.below);
+        self.sweep.restored += undone.restored;
+        self.sweep.passed += undone.passed;
+        self.sweep.singly = self.sweep.singly.saturating_sub(met);
+        if self.sweep.again {
+            self.left = self.left.saturating_sub(undone.restored);
+        } else {
+            self.left += undone.passed;
+        }
         self.pace.observe(now, met, took, Duration::ZERO);
         self.progress.observe(now, met);
         let record = &mut held.record;
         record.rows_before += undone.restored;
-        record.row_count_estimate = Some(record.row_count_estimate.unwrap_or(0) + met);
+        record.row_count_estimate = Some(record.rows_before + self.left);
         record.chunk_rows = rows;
         record.chunk_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.adapt(now, rows, took);
-        Ok(undone.left)
+        self.adapt(now, slice, took);
+        Ok(undone.left || self.older_pass() || self.sweep_again())
+    }
+
+    /// Goes on with the pass before this one, if there was one.
+    fn older_pass(&mut self) -> bool {
+        if self.work.pass <= 1 {
+            return false;
+        }
+        self.work.pass -= 1;
+        self.sweep = Sweep { below: None, singly: 0, ..self.sweep };
+        true
+    }
+
+    /// What the next chunk takes on.
+    fn slice(&self) -> UndoSlice {
+        let sweep = &self.sweep;
+        let singly = sweep.singly > 0;
+        let mut rows = if singly { sweep.singly.min(ROWS_SINGLY) } else { self.rows };
+        // Rows that can only go back together are not kept apart by a rate, which is paid afterwards.
+        if singly || !sweep.again {
+            rows = self.pace.rows_max().map_or(rows, |most| rows.min(most));
+        }
+        UndoSlice { below: sweep.below, count_max: rows, singly }
+    }
+
+    /// Begins a sweep over the rows that were passed over, if it may do any good.
+    fn sweep_again(&mut self) -> bool {
+        let over = self.sweep;
+        if over.passed == 0 || over.restored == 0 && over.again {
+            return false;
+        }
+        self.sweep = Sweep { again: true, ..Sweep::default() };
+        self.work.pass = self.last_pass;
+        self.rows = ROWS_MAX;
+        true
     }
 
     /// The next chunk's size, and when it may begin, after one of so many rows.
-    fn adapt(&mut self, now: Instant, rows: u64, took: Duration) {
+    fn adapt(&mut self, now: Instant, slice: UndoSlice, took: Duration) {
+        let rows = slice.count_max;
         let advice = self.pace.advice(now);
         let target = self.time.mul_f64(self.pace.time_share()).max(TIME_MIN).min(self.time);
-        if advice.halve || took > target {
+        if slice.singly {
+            // It tells nothing of chunks.
+        } else if advice.halve || took > target {
             // One that is small for another reason is no larger for this.
             self.rows = (rows / 2).max(ROWS_MIN).min(rows);
         } else if advice.grow && took < target / 2 && rows == self.rows {

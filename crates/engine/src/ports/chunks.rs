@@ -182,23 +182,37 @@ pub struct Quarantined {
     pub at: i64,
 }
 
+/// Which captured rows of a pass an undo takes on in one chunk, the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UndoSlice {
+    /// Only those with a lower number: the others were taken on before.
+    pub below: Option<u64>,
+    /// At most so many.
+    pub count_max: u64,
+    /// Each by itself: one that has something in its way is passed over, and the others go back.
+    pub singly: bool,
+}
+
 /// What one chunk of an undo did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Undone {
     /// Rows that have their old values again.
     pub restored: u64,
-    /// Rows that were changed or deleted since, and left as they are.
-    pub changed_since: u64,
-    /// Captured rows that are left.
+    /// Rows that were passed over, since they were changed or deleted, or have something in their way.
+    /// What was kept of them still is.
+    pub passed: u64,
+    /// The lowest number that it took on; `None`: there was nothing to take on.
+    pub lowest: Option<u64>,
+    /// Captured rows with lower numbers are left.
     pub left: bool,
 }
 
 /// What a ledger still has to undo a backfill with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// There are captured rows of its latest pass.
+    /// There are captured rows, of whatever pass.
     pub any: bool,
-    /// How long ago that pass began, or the undo if it has, by the server's clock.
+    /// How long ago its latest pass began, or the undo if it has, by the server's clock.
     pub age: Duration,
 }
 
@@ -206,7 +220,7 @@ impl Undone {
     /// Rows that the chunk came to, whatever became of them.
     #[must_use]
     pub fn met(&self) -> u64 {
-        self.restored + self.changed_since
+        self.restored + self.passed
     }
 }
 
@@ -389,26 +403,21 @@ pub trait Chunks: Send {
     /// the lease; returns how many. Fenced as `record` is.
     async fn discard(&mut self, lease: &mut Lease, key: Option<&Key>) -> Result<u64, TargetError>;
 
-    /// Puts captured values of at most so many rows back, newest first, and forgets them, in one
-    /// transaction fenced as `record` is, which also adds to the backfill's row how many it put back
-    /// (`rows_before`) and came to (`row_count_estimate`). A row that has other values by now in the
-    /// columns that were kept, whatever its other columns hold, stays as it is. `by_row` in an error
-    /// means that something is in one row's way: a unique value that another row has now, a parent
-    /// that is gone. Values that were kept of columns, or under keys, of other types than they have
-    /// now are refused, and stay kept.
+    /// Puts captured values of some rows back, newest first, in one transaction fenced as `record` is,
+    /// which also adds to the backfill's row how many it put back (`rows_before`), and forgets them.
+    /// Nothing else is forgotten: a row counts as restored where it is seen to have its old values. One
+    /// that has other values than the chunk left, in the columns that were kept, whatever its other
+    /// columns hold, is passed over. A row that was captured twice goes back step by step, in
+    /// different chunks.
+    ///
+    /// `by_row` in an error means that something is in one row's way (a unique value that another row
+    /// has now, a parent that is gone, a trigger): rows are to be taken on singly. Values that were
+    /// kept of columns, or under keys, of other types than they have now are refused.
     async fn undo_chunk(
         &mut self,
         lease: &mut Lease,
         work: &Backfill,
-        count_max: u64,
-    ) -> Result<Undone, TargetError>;
-
-    /// Forgets the newest captured row without putting it back, and counts it as `undo_chunk` does:
-    /// that chunk of one row has failed, by the row.
-    async fn pass_over(
-        &mut self,
-        lease: &mut Lease,
-        work: &Backfill,
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError>;
 
     /// What is left to undo a backfill with. Looks only; refused where its first or last rows could

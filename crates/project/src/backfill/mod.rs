@@ -23,7 +23,7 @@ use dunlin_model::{
 
 use crate::sql;
 
-pub use self::beside::not_kept;
+pub use self::beside::{not_kept, without_stamps};
 pub use self::given::adds_from;
 pub use self::relatives::{check_written, written};
 

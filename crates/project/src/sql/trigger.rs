@@ -99,6 +99,101 @@ pub(crate) fn stays_in_its_row(dialect: Dialect, body: &str) -> bool {
     })
 }
 
+/// Words of an expression that is the time of now.
+const NOW: &[&str] = &[
+    "NOW",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_DATE",
+    "CLOCK_TIMESTAMP",
+    "TRANSACTION_TIMESTAMP",
+    "STATEMENT_TIMESTAMP",
+    "LOCALTIMESTAMP",
+    "UTC_TIMESTAMP",
+    "SYSDATE",
+];
+
+/// Words that make another form of the time.
+const OF_TIME: &[&str] = &[
+    "TIMEZONE",
+    "DATE_TRUNC",
+    "AT",
+    "TIME",
+    "ZONE",
+    "TIMESTAMP",
+    "TIMESTAMPTZ",
+    "WITHOUT",
+    "WITH",
+];
+
+/// The columns that a trigger's body, which stays in its row, sets to the time of now. `None`: it
+/// sets some to what they would not be set to again when the row's old values are put back. What is
+/// worked out of the row's new values alone is, since those are its old ones then.
+pub(crate) fn stamps(dialect: Dialect, body: &str) -> Option<Vec<String>> {
+    if dialect == Dialect::Sqlite {
+        // No trigger of it can assign anything to the row in hand.
+        return Some(Vec::new());
+    }
+    let tokens = tokens(dialect, body)?;
+    let word = |at: usize| tokens.get(at).map(|token| token.text(body).to_ascii_uppercase());
+    let is = |at: usize, text: &str| word(at).as_deref() == Some(text);
+    let mut stamps = Vec::new();
+    for at in (0..tokens.len()).filter(|&at| is(at, "NEW")) {
+        let begins = at == 0
+            || [";", "BEGIN", "THEN", "ELSE", "LOOP", "SET", ",", "INTO"]
+                .iter()
+                .any(|before| is(at - 1, before));
+        if !begins || dialect == Dialect::Mysql && is(at + 3, ",") {
+            continue;
+        }
+        let value = match (is(at + 1, "."), is(at + 3, ":"), is(at + 3, "=")) {
+            (true, true, _) => at + 5,
+            (true, false, true) => at + 4,
+            _ => return None,
+        };
+        let column = name_of(tokens.get(at + 2)?, body);
+        let mut depth = 0_i32;
+        let mut expression = Vec::new();
+        for next in value..tokens.len() {
+            match word(next).unwrap_or_default().as_str() {
+                ";" => break,
+                "," if depth == 0 => break,
+                "(" => depth += 1,
+                ")" => depth -= 1,
+                _ => {}
+            }
+            expression.push(next);
+        }
+        let words = || expression.iter().filter(|&&at| tokens[at].kind == Kind::Word);
+        let says =
+            |at: usize, list: &[&str]| word(at).is_some_and(|word| list.contains(&word.as_str()));
+        let is_now = words().any(|&at| says(at, NOW))
+            && words().all(|&at| says(at, NOW) || says(at, OF_TIME));
+        let own = |&at: &usize| {
+            is(at, "NEW")
+                && tokens
+                    .get(at + 2)
+                    .is_some_and(|token| name_of(token, body).eq_ignore_ascii_case(&column))
+        };
+        let of_new = expression.iter().any(|&at| is(at, "NEW"))
+            && !expression.iter().any(own)
+            && !words().any(|&at| is(at, "OLD") || says(at, NOW));
+        if is_now {
+            stamps.push(column);
+        } else if !of_new {
+            return None;
+        }
+    }
+    Some(stamps)
+}
+
+fn name_of(token: &Token, body: &str) -> String {
+    let text = token.text(body);
+    match token.kind {
+        Kind::Quoted => text.trim_matches(['"', '`']).to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether these words stand somewhere in a statement, one behind the other.
 pub(crate) fn has_words(dialect: Dialect, text: &str, words: &[&str]) -> bool {
     let tokens = tokens(dialect, text).unwrap_or_default();
@@ -175,6 +270,38 @@ mod tests {
             (Sqlite, "CREATE TRIGGER a AFTER DELETE ON t BEGIN REPLACE INTO log VALUES (1); END"),
         ] {
             assert!(!stays_in_its_row(dialect, body), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_again_is_told_from_what_is_not() {
+        for (dialect, body, columns) in [
+            (Postgres, "BEGIN NEW.updated_at := now(); RETURN NEW; END", Some(vec!["updated_at"])),
+            (
+                Postgres,
+                "BEGIN NEW.\"At\" = timezone('utc', now()); NEW.v := lower(NEW.t); RETURN NEW; END",
+                Some(vec!["At"]),
+            ),
+            (
+                Postgres,
+                "BEGIN IF NEW.a = 1 THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END",
+                Some(vec![]),
+            ),
+            (Mysql, "SET NEW.at = UTC_TIMESTAMP(6), NEW.v = LOWER(NEW.t)", Some(vec!["at"])),
+            (
+                Mysql,
+                "BEGIN IF NEW.a = OLD.a THEN SIGNAL SQLSTATE '45000'; END IF; END",
+                Some(vec![]),
+            ),
+            (Postgres, "BEGIN NEW.email := lower(NEW.email); RETURN NEW; END", None),
+            (Postgres, "BEGIN NEW.confirmed := false; RETURN NEW; END", None),
+            (Postgres, "BEGIN NEW.version := OLD.version + 1; RETURN NEW; END", None),
+            (Postgres, "BEGIN NEW.tags[1] := 'a'; RETURN NEW; END", None),
+            (Postgres, "BEGIN NEW := OLD; RETURN NEW; END", None),
+            (Mysql, "SET NEW.at = NOW(), NEW.n = NEW.n + 1", None),
+        ] {
+            let columns = columns.map(|names| names.into_iter().map(str::to_owned).collect());
+            assert_eq!(stamps(dialect, body), columns, "{body}");
         }
     }
 

@@ -50,7 +50,11 @@ pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, 
     let since = match undone.changed_since {
         0 => String::new(),
         count => {
-            format!("; {} changed or were deleted since, and stay as they are", grouped(count))
+            format!(
+                "; {} changed or were deleted since, or have something in their way, and stay as they \
+                 are",
+                grouped(count)
+            )
         }
     };
     render::line(&format!("{}: {restored} old values again{since}", job.database));
@@ -69,6 +73,13 @@ pub(super) async fn run(context: &Context, args: &DataUndoArgs) -> Result<Exit, 
         render::line(&format!(
             "  data {version} is skipped here from now on; `{rerun}` runs it again"
         ));
+        if undone.changed_since > 0 {
+            let undo = command(&format!("data undo {version}"));
+            render::line(&format!(
+                "  old values that did not go back are kept for as long as its file says: `{undo}` \
+                 tries them again"
+            ));
+        }
     }
     Ok(exit)
 }

@@ -19,8 +19,7 @@ impl MysqlTarget {
         let packet = format!(
             "SELECT trigger_name, action_timing, event_manipulation, action_statement \
              FROM information_schema.triggers WHERE event_object_schema = {schema} \
-             AND event_object_table = {table} AND event_manipulation IN ('UPDATE', 'DELETE') \
-             ORDER BY trigger_name; \
+             AND event_object_table = {table} ORDER BY trigger_name; \
              SELECT r.constraint_name, r.constraint_schema, r.table_name, r.update_rule, \
              r.delete_rule, k.referenced_column_name \
              FROM information_schema.referential_constraints r \
@@ -53,7 +52,11 @@ fn trigger(row: &Cells) -> Beside {
             row.text(1).to_lowercase(),
             event.to_lowercase()
         ),
-        on: vec![if event == "DELETE" { Verb::Delete } else { Verb::Update }],
+        on: vec![match event.as_str() {
+            "INSERT" => Verb::Insert,
+            "DELETE" => Verb::Delete,
+            _ => Verb::Update,
+        }],
         columns: Vec::new(),
         body: row.optional(3),
     }

@@ -225,7 +225,10 @@ impl Kind {
         match self {
             Self::Text { charset, .. } => format!("CONVERT({derived} USING {charset})"),
             Self::Json => format!("CONVERT({derived} USING utf8mb4)"),
-            Self::Moment => format!("FROM_UNIXTIME({derived})"),
+            // 0 is no moment, but the zero date.
+            Self::Moment => {
+                format!("IF({derived} + 0 = 0, '0000-00-00 00:00:00', FROM_UNIXTIME({derived}))")
+            }
             _ => derived.to_owned(),
         }
     }

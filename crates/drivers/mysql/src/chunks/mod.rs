@@ -23,7 +23,7 @@ mod walk;
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, Extent, Health, Kept, Mark, Quarantined, Rehearsal,
-    RowsOutcome, Search, TargetError, Undone,
+    RowsOutcome, Search, TargetError, UndoSlice, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
@@ -32,7 +32,6 @@ use dunlin_model::{
 
 pub(crate) use catalogue::Known;
 
-use self::undo::Deed;
 use crate::target::MysqlTarget;
 
 #[async_trait]
@@ -228,19 +227,10 @@ impl Chunks for MysqlTarget {
         &mut self,
         lease: &mut Lease,
         work: &Backfill,
-        count_max: u64,
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         self.let_go().await?;
-        self.undo(lease, work, Deed::PutBack, count_max).await
-    }
-
-    async fn pass_over(
-        &mut self,
-        lease: &mut Lease,
-        work: &Backfill,
-    ) -> Result<Undone, TargetError> {
-        self.let_go().await?;
-        self.undo(lease, work, Deed::PassOver, 1).await
+        self.undo(lease, work, slice).await
     }
 
     async fn kept(&mut self, work: &Backfill) -> Result<Kept, TargetError> {

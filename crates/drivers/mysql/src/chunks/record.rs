@@ -388,7 +388,7 @@ impl MysqlTarget {
     pub(crate) async fn kept_values(&mut self, work: &Backfill) -> Result<Kept, TargetError> {
         let of = Resource::Data(work.id.version);
         let query = format!(
-            "SELECT EXISTS (SELECT 1 FROM {} AS c WHERE c.job = b.job AND c.pass = b.pass), \
+            "SELECT EXISTS (SELECT 1 FROM {} AS c WHERE c.job = b.job), \
              TIMESTAMPDIFF(SECOND, b.started_at, UTC_TIMESTAMP(6)) FROM {} AS b WHERE b.job = {}",
             self.ledger.table("captured"),
             self.ledger.table("backfills"),
@@ -410,8 +410,8 @@ impl MysqlTarget {
         require_writable(&self.facts)?;
         let statement = format!(
             // Not from under an undo that has begun: it would take what is gone for done.
-            "DELETE FROM {} WHERE forget_at <= UTC_TIMESTAMP(6) AND (job, pass) NOT IN \
-             (SELECT job, pass FROM {} WHERE phase = 'undo' AND state <> 'undone') \
+            "DELETE FROM {} WHERE forget_at <= UTC_TIMESTAMP(6) AND job NOT IN \
+             (SELECT job FROM {} WHERE phase = 'undo' AND state <> 'undone') \
              ORDER BY forget_at LIMIT {count_max}",
             self.ledger.table("captured"),
             self.ledger.table("backfills"),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_engine::{TargetError, Undone, failpoint};
+use dunlin_engine::{TargetError, UndoSlice, Undone, failpoint};
 use dunlin_model::{Backfill, Column, Key, Lease};
 
 use super::capture::{kept_of, list, object};
@@ -17,18 +17,9 @@ use super::walk::{first_number, too_little};
 use crate::facts::require_writable;
 use crate::ledger::BEGIN;
 use crate::literal::{self, text};
-use crate::session::{Answer, Cells};
+use crate::session::Cells;
 use crate::target::{MysqlTarget, fence_failure};
 use crate::work::{WorkSession, lock_timeout};
-
-/// What becomes of the rows that a chunk takes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// Their old values are put back, where nobody changed them since.
-    PutBack,
-    /// They are passed over.
-    PassOver,
-}
 
 /// Of which columns values were kept, and the tag of their types. Without one, an older program kept
 /// them, as a list.
@@ -74,13 +65,12 @@ impl MysqlTarget {
         &mut self,
         lease: &mut Lease,
         work: &Backfill,
-        deed: Deed,
-        count_max: u64,
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         require_writable(&self.facts)?;
         let columns = self.columns(work).await?;
         let mut session = self.take_work().await?;
-        let result = self.undo_on(&mut session, lease, work, &columns, (deed, count_max)).await;
+        let result = self.undo_on(&mut session, lease, work, &columns, slice).await;
         let undone = self.concluded(session, result).await?;
         lease.count_commit();
         Ok(undone)
@@ -92,12 +82,14 @@ impl MysqlTarget {
         lease: &Lease,
         work: &Backfill,
         columns: &[Column],
-        what: (Deed, u64),
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         session.prepare_rows().await?;
-        // A row whose number is 0 comes back with it, and not with the next that is free.
+        // A row whose number is 0 comes back with it, and not with the next that is free; and dates
+        // that are none as they were.
         let packet = format!(
-            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO'); {}; \
+            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, \
+             ',NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'); {}; \
              {BEGIN}{}DO 0",
             lock_timeout(work.lock_timeout),
             self.ledger.fence(lease)
@@ -105,7 +97,7 @@ impl MysqlTarget {
         if let Err(error) = session.session.run(&packet).await {
             return Err(session.session.rolled_back(fence_failure(error, lease)).await);
         }
-        match self.put_values_back(session, work, columns, what).await {
+        match self.put_values_back(session, work, columns, slice).await {
             Ok(undone) => {
                 failpoint("undo.executed");
                 super::commit::commit(session).await?;
@@ -121,7 +113,7 @@ impl MysqlTarget {
         session: &mut WorkSession,
         work: &Backfill,
         columns: &[Column],
-        (deed, count_max): (Deed, u64),
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         // Its metadata lock keeps the shape that is looked at until the COMMIT.
         let shape = format!("{}; {}", self.metadata_lock(work), self.shape_queries(work)?);
@@ -132,9 +124,12 @@ impl MysqlTarget {
         require_shape(work, catalogue, statistics)?;
         let table = self.ledger.table("captured");
         let of = captured_of(work);
+        let below = |number: u64| format!("{of} AND number < {number}");
         let query = format!(
-            "SELECT number, `key`, old_values, new_values FROM {table} WHERE {of} \
-             ORDER BY number DESC LIMIT {count_max}"
+            "SELECT number, `key`, old_values, new_values FROM {table} WHERE {} \
+             ORDER BY number DESC LIMIT {}",
+            slice.below.map_or_else(|| of.clone(), below),
+            slice.count_max
         );
         let answers = session.session.run_rows(&query).await?;
         let read =
@@ -147,50 +142,85 @@ impl MysqlTarget {
             .into_iter()
             .take_while(|row| keys.insert(row.key.clone()))
             .collect();
-        let mut undone = Undone::default();
-        if rows.is_empty() {
-            return Ok(undone);
-        }
-        if deed == Deed::PutBack {
-            undone.restored = self.restore(session, work, columns, &rows).await?;
-        }
-        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        undone.changed_since = count.saturating_sub(undone.restored);
-        let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
+        let Some(lowest) = rows.last().map(|row| row.number) else {
+            return Ok(Undone::default());
+        };
+        let restored = if slice.singly {
+            self.restore_singly(session, work, columns, &rows).await?
+        } else {
+            let all: Vec<&Captured> = rows.iter().collect();
+            self.restore(session, work, columns, &all).await?
+        };
+        let count = restored.len() as u64;
+        let passed = (rows.len() as u64).saturating_sub(count);
         // How far the undo is, in the transaction of what it did: a death can't make the two differ.
         let counted = format!(
-            "UPDATE {} SET rows_before = rows_before + {}, row_count_estimate = \
-             COALESCE(row_count_estimate, 0) + {count} WHERE job = {}",
+            "UPDATE {} SET rows_before = rows_before + {count} WHERE job = {}",
             self.ledger.table("backfills"),
-            undone.restored,
             text(&format!("data/{}", work.id.version)),
         );
+        let mut numbers = vec!["0".to_owned()];
+        numbers.extend(restored.iter().map(u64::to_string));
         let packet = format!(
             "{counted}; DELETE FROM {table} WHERE number IN ({}); SELECT EXISTS (SELECT 1 FROM \
-             {table} WHERE {of})",
-            numbers.join(", ")
+             {table} WHERE {})",
+            numbers.join(", "),
+            below(lowest),
         );
         let answers = session.session.run_rows(&packet).await?;
-        undone.left = answers.get(2..).and_then(first_number) == Some(1);
-        Ok(undone)
+        let left = answers.get(2..).and_then(first_number) == Some(1);
+        Ok(Undone { restored: count, passed, lowest: Some(lowest), left })
     }
 
-    /// Writes the old values of rows that are as the chunk left them; how many.
-    async fn restore(
+    /// One by one; the numbers of those that have their old values again. An error ends the statement
+    /// of one row only.
+    async fn restore_singly(
         &self,
         session: &mut WorkSession,
         work: &Backfill,
         columns: &[Column],
         rows: &[Captured],
-    ) -> Result<u64, TargetError> {
+    ) -> Result<Vec<u64>, TargetError> {
+        let mut done = Vec::new();
+        let mut rows: Vec<&Captured> = rows.iter().collect();
+        // What is in one's way may be gone with another that is further down, so back and forth.
+        loop {
+            let tried = rows.len();
+            let mut stuck = Vec::new();
+            for row in rows {
+                match self.restore(session, work, columns, &[row]).await {
+                    Ok(restored) if restored.is_empty() => stuck.push(row),
+                    Ok(restored) => done.extend(restored),
+                    Err(error) if error.by_row => stuck.push(row),
+                    Err(error) => return Err(error),
+                }
+            }
+            if stuck.is_empty() || stuck.len() == tried {
+                return Ok(done);
+            }
+            stuck.reverse();
+            rows = stuck;
+        }
+    }
+
+    /// Writes the old values of rows that are as the chunk left them; the numbers of those that have
+    /// them.
+    async fn restore(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        rows: &[&Captured],
+    ) -> Result<Vec<u64>, TargetError> {
         let mut groups: BTreeMap<&Group, Vec<&Captured>> = BTreeMap::new();
-        for row in rows {
+        for &row in rows {
             groups.entry(&row.group).or_default().push(row);
         }
-        let mut restored = 0;
+        let mut restored = Vec::new();
         for (group, rows) in groups {
             self.refuse_unlike(work, group)?;
-            restored += self.restore_group(session, work, columns, group, &rows).await?;
+            self.restore_group(session, work, columns, group, &rows).await?;
+            restored.extend(self.restored(session, work, columns, group, &rows).await?);
         }
         Ok(restored)
     }
@@ -202,7 +232,7 @@ impl MysqlTarget {
         columns: &[Column],
         (tag, names): &Group,
         rows: &[&Captured],
-    ) -> Result<u64, TargetError> {
+    ) -> Result<(), TargetError> {
         let kept = kept_of(work, columns, names)?;
         let literals: Vec<Literals> = std::iter::once(Literals::Texts)
             .chain(kept.iter().map(|(_, kind)| kind.exact_literals()))
@@ -225,7 +255,6 @@ impl MysqlTarget {
         }
         let written: Vec<(usize, &(&Column, Kind))> =
             kept.iter().enumerate().filter(|(_, (column, _))| !column.generated).collect();
-        let mut restored = 0;
         let limit = session.session.packet_bytes_max;
         let sets: Vec<String> = written
             .iter()
@@ -243,14 +272,46 @@ impl MysqlTarget {
                 work.table,
                 changed.joined()
             );
-            restored += affected(&in_the_way(session.session.run_rows(&update).await)?);
+            session.session.run_rows(&update).await?;
         }
         let insert = reinsertion(work, &written, &deleted);
         for table in deleted.tables(limit, insert.len()) {
             let insert = insert.replace(DERIVED, &table);
-            restored += affected(&in_the_way(session.session.run_rows(&insert).await)?);
+            session.session.run_rows(&insert).await?;
         }
-        Ok(restored)
+        Ok(())
+    }
+
+    /// The numbers of rows that have their old values.
+    async fn restored(
+        &self,
+        session: &mut WorkSession,
+        work: &Backfill,
+        columns: &[Column],
+        (tag, names): &Group,
+        rows: &[&Captured],
+    ) -> Result<Vec<u64>, TargetError> {
+        let kept = kept_of(work, columns, names)?;
+        let mut derived = Derived::new(work, self.facts.is_mariadb, &[Literals::Numbers]);
+        for (at, row) in rows.iter().enumerate() {
+            derived.push(at, &row.key, &[row.number.to_string()])?;
+        }
+        let now = tag.as_ref().map_or_else(|| list(&kept, "t"), |tag| object(&kept, "t", tag));
+        let rest = format!(
+            "STRAIGHT_JOIN {} t ON {} STRAIGHT_JOIN {} c ON c.number = d.c0 \
+             WHERE BINARY {now} = BINARY c.old_values",
+            work.table,
+            derived.joined(),
+            self.ledger.table("captured"),
+        );
+        let mut numbers = Vec::new();
+        for table in derived.tables(session.session.packet_bytes_max, rest.len()) {
+            let answers =
+                session.session.run_rows(&format!("SELECT d.c0 FROM {table} {rest}")).await?;
+            let found = answers.iter().flat_map(|answer| &answer.rows);
+            numbers.extend(found.filter_map(|row| row.number::<u64>(0)));
+        }
+        Ok(numbers)
     }
 
     /// Refuses values that were kept of columns, or under keys, that have other types by now.
@@ -266,9 +327,9 @@ impl MysqlTarget {
         self.columns(work).await?;
         let end = |order: &str| {
             format!(
-                "(SELECT old_values FROM {} WHERE {} ORDER BY number {order} LIMIT 1)",
+                "(SELECT old_values FROM {} WHERE job = {} ORDER BY number {order} LIMIT 1)",
                 self.ledger.table("captured"),
-                captured_of(work)
+                text(&format!("data/{}", work.id.version)),
             )
         };
         let query = format!("{} UNION ALL {}", end("ASC"), end("DESC"));
@@ -283,17 +344,6 @@ impl MysqlTarget {
 
 fn captured_of(work: &Backfill) -> String {
     format!("job = {} AND pass = {}", text(&format!("data/{}", work.id.version)), work.pass)
-}
-
-/// Errors of what stands in one row's way by now: a unique value that is taken, a parent that is gone, a
-/// check. Others are by no row: nothing that was kept is forgotten for them.
-fn in_the_way(result: Result<Vec<Answer>, TargetError>) -> Result<Vec<Answer>, TargetError> {
-    const CODES: [&str; 7] = ["1062", "1586", "1216", "1217", "1451", "1452", "4025"];
-    result.map_err(|error| {
-        let by_row =
-            error.code.as_deref().is_some_and(|code| code == "3819" || CODES.contains(&code));
-        TargetError { by_row, ..error }
-    })
 }
 
 /// Stands where the rows go.
@@ -326,8 +376,4 @@ fn reinsertion(
         deleted.joined(),
         table = work.table,
     )
-}
-
-fn affected(answers: &[Answer]) -> u64 {
-    answers.iter().map(|answer| answer.affected).sum()
 }

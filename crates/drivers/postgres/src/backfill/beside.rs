@@ -24,10 +24,11 @@ pub(super) async fn look(
     let sql = format!(
         "BEGIN READ ONLY;SELECT pg_catalog.set_config('dunlin.subject', (SELECT \
          pg_catalog.string_agg(oid::text, ',') FROM {tree} AS tree (oid)), true);\
-         SET LOCAL search_path TO '';{};{};{};COMMIT",
+         SET LOCAL search_path TO '';{};{};{};{};COMMIT",
         triggers(),
         keys(),
-        rules()
+        rules(),
+        heirs()
     );
     let answers = match session.ask(&sql).await {
         Ok(answers) => answers,
@@ -55,6 +56,9 @@ fn beside(row: &SimpleQueryRow) -> Result<Beside, TargetError> {
     if boolean(row, 2)? {
         on.push(Verb::Delete);
     }
+    if boolean(row, 5)? {
+        on.push(Verb::Insert);
+    }
     let columns = field(row, 3)?.unwrap_or("[]");
     Ok(Beside {
         what: required(row, 0)?.to_owned(),
@@ -69,22 +73,27 @@ const SUBJECTS: &str = "ANY (pg_catalog.string_to_array(\
      pg_catalog.current_setting('dunlin.subject'), ',')::pg_catalog.oid[])";
 
 /// Triggers that fire for us. Those whose functions are the server's own set columns of the row, or
-/// none. The bits of a trigger's kind: 2 before, 8 of DELETE, 16 of UPDATE.
+/// none; `moddatetime` sets the column that it is told. The bits of a trigger's kind: 2 before, 4 of
+/// INSERT, 8 of DELETE, 16 of UPDATE.
 fn triggers() -> String {
     format!(
         "SELECT 'trigger ' || pg_catalog.quote_ident(t.tgname) || CASE WHEN t.tgtype & 2 <> 0 \
          THEN ' (before ' ELSE ' (after ' END || pg_catalog.concat_ws(' or ', \
+         CASE WHEN t.tgtype & 4 <> 0 THEN 'insert' END, \
          CASE WHEN t.tgtype & 16 <> 0 THEN 'update' END, \
          CASE WHEN t.tgtype & 8 <> 0 THEN 'delete' END) || ')', \
          t.tgtype & 16 <> 0, t.tgtype & 8 <> 0, \
          (SELECT pg_catalog.json_agg(a.attname)::text FROM pg_catalog.pg_attribute a \
          WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)), \
-         CASE WHEN l.lanname = 'plpgsql' THEN p.prosrc END \
+         CASE WHEN l.lanname = 'plpgsql' THEN p.prosrc \
+         WHEN l.lanname = 'c' AND p.proname = 'moddatetime' THEN 'BEGIN NEW.' || \
+         pg_catalog.quote_ident(pg_catalog.replace(pg_catalog.encode(t.tgargs, 'escape'), \
+         E'\\\\000', '')) || ' := now(); RETURN NEW; END' END, \
+         t.tgtype & 4 <> 0 \
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
          JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
          WHERE t.tgrelid = {SUBJECTS} AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') \
-         AND t.tgtype & 24 <> 0 AND l.lanname <> 'internal' \
-         AND NOT (l.lanname = 'c' AND p.proname = 'moddatetime') ORDER BY 1"
+         AND t.tgtype & 28 <> 0 AND l.lanname <> 'internal' ORDER BY 1"
     )
 }
 
@@ -97,7 +106,7 @@ fn keys() -> String {
          CASE d.does WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END || ')', \
          d.verb = 'UPDATE', d.verb = 'DELETE', (SELECT pg_catalog.json_agg(a.attname)::text \
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.confrelid \
-         AND a.attnum = ANY (c.confkey)), NULL \
+         AND a.attnum = ANY (c.confkey)), NULL, false \
          FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL (VALUES ('UPDATE', c.confupdtype), \
          ('DELETE', c.confdeltype)) AS d (verb, does) WHERE c.contype = 'f' \
          AND c.confrelid = {SUBJECTS} AND d.does IN ('c', 'n', 'd') ORDER BY 1"
@@ -107,7 +116,16 @@ fn keys() -> String {
 fn rules() -> String {
     format!(
         "SELECT 'rule ' || pg_catalog.quote_ident(r.rulename), r.ev_type = '2', r.ev_type = '4', \
-         NULL, NULL FROM pg_catalog.pg_rewrite r WHERE r.ev_class = {SUBJECTS} \
-         AND r.ev_type IN ('2', '4') AND r.ev_enabled IN ('O', 'A') ORDER BY 1"
+         NULL, NULL, r.ev_type = '3' FROM pg_catalog.pg_rewrite r WHERE r.ev_class = {SUBJECTS} \
+         AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A') ORDER BY 1"
+    )
+}
+
+/// Tables that inherit: their rows are deleted with those of their parent, and would come back in it.
+fn heirs() -> String {
+    format!(
+        "SELECT 'table ' || i.inhrelid::pg_catalog.regclass::text || ' (inherits)', false, true, \
+         NULL, NULL, false FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c \
+         ON c.oid = i.inhrelid WHERE i.inhparent = {SUBJECTS} AND NOT c.relispartition ORDER BY 1"
     )
 }

@@ -172,19 +172,18 @@ pub(super) async fn kept(
     let job = quote::text(&Resource::Data(work.id.version).to_string());
     let of = |which: &str| {
         format!(
-            "SELECT {which}(c.number) FROM dunlin.captured AS c WHERE c.job = {job} \
-                 AND c.pass = {}",
-            work.pass
+            "SELECT c.number FROM dunlin.captured AS c WHERE c.job = {job} \
+             ORDER BY c.pass {which}, c.number {which} LIMIT 1"
         )
     };
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM dunlin.captured AS c WHERE c.job = b.job AND c.pass = b.pass), \
+        "SELECT EXISTS (SELECT FROM dunlin.captured AS c WHERE c.job = b.job), \
          pg_catalog.floor(pg_catalog.date_part('epoch', \
          pg_catalog.clock_timestamp() - b.started_at))::bigint \
          FROM dunlin.backfills AS b WHERE b.job = {job};\
          SELECT {TAG_AND_NAMES} FROM dunlin.captured AS f WHERE f.number IN (({}), ({}))",
-        of("min"),
-        of("max"),
+        of("ASC"),
+        of("DESC"),
     );
     let asked = session.ask(&sql).await;
     let answers = asked.map_err(|error| as_ledger_error(session, error, Access::Read))?;
@@ -204,8 +203,8 @@ pub(super) async fn forget(session: &mut Session, count_max: u64) -> Result<u64,
     session.clean().await?;
     let sql = format!(
         "DELETE FROM dunlin.captured WHERE number IN (SELECT number FROM dunlin.captured \
-         WHERE forget_at < pg_catalog.clock_timestamp() AND (job, pass) NOT IN \
-         (SELECT job, pass FROM dunlin.backfills WHERE phase = 'undo' AND state <> 'undone') \
+         WHERE forget_at < pg_catalog.clock_timestamp() AND job NOT IN \
+         (SELECT job FROM dunlin.backfills WHERE phase = 'undo' AND state <> 'undone') \
          ORDER BY forget_at LIMIT {} FOR UPDATE SKIP LOCKED)",
         count_max.min(i64::MAX.unsigned_abs())
     );

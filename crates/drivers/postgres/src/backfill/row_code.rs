@@ -348,8 +348,9 @@ fn update_sql(
         given.push(format!("c{at}"), "text", values);
         let type_name =
             layout.columns.get(*column).map_or("text", |known| known.type_name.as_str());
+        // A program may set columns that it does not get; a domain over bytes has another name.
         let bytes = work
-            .columns
+            .table_columns
             .iter()
             .any(|known| known.name == *column && known.form == ValueForm::Bytes)
             || type_name == "bytea";

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, Extent, Health, Kept, Mark, Quarantined, Rehearsal,
-    RowsOutcome, Search, TargetError, Undone,
+    RowsOutcome, Search, TargetError, UndoSlice, Undone,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
@@ -238,24 +238,11 @@ impl Chunks for PostgresTarget {
         &mut self,
         lease: &mut Lease,
         work: &Backfill,
-        count_max: u64,
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         call!(self, async {
             let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
-            let deed = undo::Deed::PutBack;
-            undo::undo(&mut self.session, &layout, lease, work, deed, count_max).await
-        })
-    }
-
-    async fn pass_over(
-        &mut self,
-        lease: &mut Lease,
-        work: &Backfill,
-    ) -> Result<Undone, TargetError> {
-        call!(self, async {
-            let layout = layout::of(&mut self.session, &mut self.memory.layout, work).await?;
-            let deed = undo::Deed::PassOver;
-            undo::undo(&mut self.session, &layout, lease, work, deed, 1).await
+            undo::undo(&mut self.session, &layout, lease, work, slice).await
         })
     }
 

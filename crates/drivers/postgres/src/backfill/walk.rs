@@ -18,7 +18,7 @@ const IN_ORDER: &str = "SET LOCAL enable_seqscan TO off;SET LOCAL enable_sort TO
 /// How values become text and text becomes values, whatever the login's settings are.
 pub(super) const TEXT_FORMS: &str = "SET LOCAL datestyle TO 'ISO, YMD';\
      SET LOCAL intervalstyle TO postgres;SET LOCAL extra_float_digits TO 3;\
-     SET LOCAL bytea_output TO hex;";
+     SET LOCAL bytea_output TO hex;SET LOCAL timezone TO 'UTC';";
 
 /// Pages that are sampled to cut a stretch: its middle is found to about 2%, in a moment even on a slow
 /// disk.

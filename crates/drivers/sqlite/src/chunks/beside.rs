@@ -19,7 +19,7 @@ pub(super) fn look(connection: &Connection, work: &Backfill) -> Outcome<Vec<Besi
         .collect::<rusqlite::Result<Vec<(String, String, String)>>>()?;
     for (kind, name, sql) in rows {
         if kind == "trigger" {
-            found.extend(trigger(&name, sql));
+            found.push(trigger(&name, sql));
         } else if words(&sql).join(" ").contains("ON CONFLICT REPLACE") {
             found.push(Beside {
                 what: "its own clause ON CONFLICT REPLACE".to_owned(),
@@ -36,9 +36,8 @@ fn words(sql: &str) -> Vec<String> {
     sql.split_whitespace().map(str::to_ascii_uppercase).collect()
 }
 
-/// `None`: it is about rows that are inserted. Where its head is not read for certain it is about all
-/// changes.
-fn trigger(name: &str, sql: String) -> Option<Beside> {
+/// Where its head is not read for certain it is about all changes.
+fn trigger(name: &str, sql: String) -> Beside {
     let words = words(&sql);
     let on = words.iter().position(|word| word == "ON").unwrap_or(0);
     let head = words.get(..on).unwrap_or_default();
@@ -46,12 +45,12 @@ fn trigger(name: &str, sql: String) -> Option<Beside> {
     let events: Vec<&String> = head.iter().filter(is_event).collect();
     let plain = !head.iter().any(|word| word.contains("/*") || word.contains("--"));
     let on = match events.as_slice() {
-        [only] if plain && *only == "INSERT" => return None,
+        [only] if plain && *only == "INSERT" => vec![Verb::Insert],
         [only] if plain && *only == "UPDATE" => vec![Verb::Update],
         [only] if plain && *only == "DELETE" => vec![Verb::Delete],
-        _ => vec![Verb::Update, Verb::Delete],
+        _ => vec![Verb::Insert, Verb::Update, Verb::Delete],
     };
-    Some(Beside { what: format!("trigger {name}"), on, columns: Vec::new(), body: Some(sql) })
+    Beside { what: format!("trigger {name}"), on, columns: Vec::new(), body: Some(sql) }
 }
 
 #[cfg(test)]
@@ -60,16 +59,17 @@ mod tests {
 
     #[test]
     fn a_triggers_event_is_read_from_its_head() {
-        let of = |sql: &str| trigger("a", sql.to_owned()).map(|one| one.on);
-        assert_eq!(of("CREATE TRIGGER a AFTER INSERT ON t BEGIN DELETE FROM u; END"), None);
+        let of = |sql: &str| trigger("a", sql.to_owned()).on;
+        let insert = "CREATE TRIGGER a AFTER INSERT ON t BEGIN DELETE FROM u; END";
+        assert_eq!(of(insert), [Verb::Insert]);
         let update = "create trigger a after update of b,\n c on t begin delete from u; end";
-        assert_eq!(of(update), Some(vec![Verb::Update]));
-        let both = Some(vec![Verb::Update, Verb::Delete]);
+        assert_eq!(of(update), [Verb::Update]);
+        let all = [Verb::Insert, Verb::Update, Verb::Delete];
         assert_eq!(
             of("CREATE TRIGGER \"INSERT\" AFTER DELETE ON t BEGIN SELECT 1; END"),
-            Some(vec![Verb::Delete])
+            [Verb::Delete]
         );
-        assert_eq!(of("CREATE TRIGGER a AFTER DELETE /* INSERT */ ON t BEGIN SELECT 1; END"), both);
-        assert_eq!(of("CREATE TRIGGER [x on insert ] AFTER DELETE ON t BEGIN SELECT 1; END"), both);
+        assert_eq!(of("CREATE TRIGGER a AFTER DELETE /* INSERT */ ON t BEGIN SELECT 1; END"), all);
+        assert_eq!(of("CREATE TRIGGER [x on insert ] AFTER DELETE ON t BEGIN SELECT 1; END"), all);
     }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dunlin_engine::{
     Barrier, Chunk, Chunks, Committed, ErrorKind, Extent, Health, Kept, Mark, Quarantined,
-    Rehearsal, RowsOutcome, Search, TargetError, Undone, failpoint,
+    Rehearsal, RowsOutcome, Search, TargetError, UndoSlice, Undone, failpoint,
 };
 use dunlin_model::{
     Access, Backfill, BackfillRecord, Beside, Bound, EntryWrite, Intent, IntentChange, Key,
@@ -297,26 +297,11 @@ impl Chunks for SqliteTarget {
         &mut self,
         lease: &mut Lease,
         work: &Backfill,
-        count_max: u64,
+        slice: UndoSlice,
     ) -> Result<Undone, TargetError> {
         let (held, ttl, work) = (lease.clone(), self.length.get(), work.clone());
-        let deed = undo::Deed::PutBack;
-        let undone = self
-            .call(move |session| undo::undo(session, &held, ttl, &work, deed, count_max))
-            .await?;
-        lease.count_commit();
-        Ok(undone)
-    }
-
-    async fn pass_over(
-        &mut self,
-        lease: &mut Lease,
-        work: &Backfill,
-    ) -> Result<Undone, TargetError> {
-        let (held, ttl, work) = (lease.clone(), self.length.get(), work.clone());
-        let deed = undo::Deed::PassOver;
         let undone =
-            self.call(move |session| undo::undo(session, &held, ttl, &work, deed, 1)).await?;
+            self.call(move |session| undo::undo(session, &held, ttl, &work, slice)).await?;
         lease.count_commit();
         Ok(undone)
     }

@@ -1,8 +1,9 @@
 //! Captured values, put back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dunlin_engine::{ErrorKind, TargetError, Undone, failpoint};
+use dunlin_engine::{ErrorKind, TargetError, UndoSlice, Undone, failpoint};
 use dunlin_model::{Backfill, Column, KeyRange, Lease};
 use rusqlite::{Connection, params_from_iter};
 use serde_json::{Map, Value};
@@ -16,23 +17,13 @@ use crate::fault::{self, Outcome};
 use crate::ledger::{self, CapturedRow};
 use crate::session::Session;
 
-/// What becomes of the rows that a chunk takes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Their old values are put back, where nobody changed them since.
-    PutBack,
-    /// They are passed over.
-    PassOver,
-}
-
-/// Puts the newest captured values back, and forgets them.
+/// Puts the newest captured values back, row by row, and forgets them.
 pub(super) fn undo(
     session: &mut Session,
     lease: &Lease,
     ttl: Duration,
     work: &Backfill,
-    deed: Deed,
-    count_max: u64,
+    slice: UndoSlice,
 ) -> Result<Undone, TargetError> {
     let mut known = session.known.take();
     let undone = session.write(work.lock_timeout, |connection, control| {
@@ -40,20 +31,38 @@ pub(super) fn undo(
         let known = known::refreshed(&mut known, connection, work)?;
         failpoint("undo.begun");
         let job = lease.resource.to_string();
-        let rows = ledger::captured(connection, &job, work.pass, count_max)?;
+        let mut rows = ledger::captured(connection, &job, work.pass, slice.below, slice.count_max)?;
+        // A row that was kept twice goes back step by step.
+        let mut keys = BTreeSet::new();
+        let once = rows.iter().take_while(|row| keys.insert(row.key.clone())).count();
+        rows.truncate(once);
+        let lowest = rows.last().map(|oldest| oldest.number);
         let mut undone = Undone::default();
-        for row in &rows {
-            if control.is_stopped() {
-                return Err(fault::gone().into());
+        // What is in one's way may be gone with another that is further down, so back and forth.
+        loop {
+            let tried = rows.len();
+            let mut stuck = Vec::new();
+            for row in rows {
+                if control.is_stopped() {
+                    return Err(fault::gone().into());
+                }
+                if put_back(connection, known, work, &row)? {
+                    undone.restored += 1;
+                    ledger::uncapture(connection, &job, work.pass, row.number)?;
+                } else {
+                    stuck.push(row);
+                }
             }
-            if deed == Deed::PutBack && put_back(connection, known, work, row)? {
-                undone.restored += 1;
-            } else {
-                undone.changed_since += 1;
+            if stuck.is_empty() || stuck.len() == tried {
+                undone.passed = stuck.len() as u64;
+                break;
             }
+            stuck.reverse();
+            rows = stuck;
         }
-        if let Some(oldest) = rows.last() {
-            undone.left = ledger::uncapture(connection, &job, work.pass, oldest.number)?;
+        if let Some(lowest) = lowest {
+            undone.left = ledger::has_captured(connection, &job, work.pass, lowest)?;
+            undone.lowest = u64::try_from(lowest).ok();
         }
         ledger::count_undone(connection, &job, undone)?;
         ledger::leave(connection, lease, ttl, 0)?;
@@ -65,7 +74,7 @@ pub(super) fn undo(
     undone
 }
 
-/// Puts a row's old values back, if it is as the chunk left it.
+/// Puts a row's old values back, if it is as the chunk left it; whether it has them.
 fn put_back(
     connection: &Connection,
     known: &Known,
@@ -95,8 +104,8 @@ fn put_back(
         insert(connection, order, row, old)
     };
     match written {
-        Ok(_) => Ok(true),
-        // Another row stands in its way by now: it can't be what it was. Whatever the table's own
+        Ok(_) => Ok(now(connection, order, &row.key, &kept)?.as_ref() == Some(&row.old)),
+        // Another row stands in its way by now, or a trigger refuses it. Whatever the table's own
         // clauses say, that one is not deleted for it.
         Err(error) if is_constraint(&error) => Ok(false),
         Err(error) => Err(error.into()),
@@ -135,7 +144,7 @@ pub(super) fn kept(connection: &Connection, work: &Backfill) -> Outcome<dunlin_e
     let kept = ledger::kept(connection, &job)?;
     if kept.any {
         let stored = table::stored_columns(connection, &work.table)?;
-        for row in ledger::captured_ends(connection, &job, work.pass)? {
+        for row in ledger::captured_ends(connection, &job)? {
             let (tag, old) = decoded(connection, &row)?;
             let columns: Vec<String> = old.into_iter().map(|(column, _)| column).collect();
             refuse_unlike(&stored, work, tag.as_deref(), &columns)?;

@@ -46,18 +46,20 @@ pub(crate) fn capture(
     Ok(())
 }
 
-/// The newest rows of a pass.
+/// The newest rows of a pass below a number.
 pub(crate) fn captured(
     connection: &Connection,
     job: &str,
     pass: u32,
+    below: Option<u64>,
     count_max: u64,
 ) -> Outcome<Vec<CapturedRow>> {
     let sql = "SELECT number, key, old_values, new_values FROM dunlin_captured WHERE job = ?1 AND pass = ?2
-               ORDER BY number DESC LIMIT ?3";
+               AND number < ?3 ORDER BY number DESC LIMIT ?4";
     let mut statement = connection.prepare_cached(sql)?;
-    let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![job, pass, limit])?;
+    let most = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let below = most(below.unwrap_or(u64::MAX));
+    let mut rows = statement.query(params![job, pass, below, most(count_max)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let key = Key::decode(&row.get::<_, String>(1)?)
@@ -67,38 +69,49 @@ pub(crate) fn captured(
     Ok(found)
 }
 
-/// The old values of the oldest and of the newest row of a pass.
-pub(crate) fn captured_ends(connection: &Connection, job: &str, pass: u32) -> Outcome<Vec<String>> {
-    let sql = "SELECT old_values FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number IN
-               ((SELECT min(number) FROM dunlin_captured WHERE job = ?1 AND pass = ?2),
-                (SELECT max(number) FROM dunlin_captured WHERE job = ?1 AND pass = ?2))";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![job, pass], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+/// The old values of the oldest and of the newest row.
+pub(crate) fn captured_ends(connection: &Connection, job: &str) -> Outcome<Vec<String>> {
+    let mut found = Vec::new();
+    for order in ["pass, number", "pass DESC, number DESC"] {
+        let sql = format!(
+            "SELECT old_values FROM dunlin_captured WHERE job = ?1 ORDER BY {order} LIMIT 1"
+        );
+        let row = connection.prepare_cached(&sql)?.query_row([job], |row| row.get(0));
+        found.extend(row.optional()?);
+    }
+    Ok(found)
 }
 
-/// Forgets the rows of a pass from a number on; says whether any are left.
-pub(crate) fn uncapture(connection: &Connection, job: &str, pass: u32, from: i64) -> Outcome<bool> {
-    let sql = "DELETE FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number >= ?3";
-    connection.prepare_cached(sql)?.execute(params![job, pass, from])?;
-    let sql = "SELECT 1 FROM dunlin_captured WHERE job = ?1 AND pass = ?2";
-    Ok(connection.prepare_cached(sql)?.exists(params![job, pass])?)
+/// Forgets one row of a pass.
+pub(crate) fn uncapture(connection: &Connection, job: &str, pass: u32, number: i64) -> Outcome<()> {
+    let sql = "DELETE FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number = ?3";
+    connection.prepare_cached(sql)?.execute(params![job, pass, number])?;
+    Ok(())
+}
+
+/// Whether a pass has rows below a number.
+pub(crate) fn has_captured(
+    connection: &Connection,
+    job: &str,
+    pass: u32,
+    below: i64,
+) -> Outcome<bool> {
+    let sql = "SELECT 1 FROM dunlin_captured WHERE job = ?1 AND pass = ?2 AND number < ?3";
+    Ok(connection.prepare_cached(sql)?.exists(params![job, pass, below])?)
 }
 
 /// How far the undo is, in the transaction of what it did: a death can't make the two differ.
 pub(crate) fn count_undone(connection: &Connection, job: &str, undone: Undone) -> Outcome<()> {
-    let sql = "UPDATE dunlin_backfills SET rows_before = rows_before + ?1, row_count_estimate =
-               coalesce(row_count_estimate, 0) + ?2 WHERE job = ?3";
-    let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
-    let (restored, met) = (count(undone.restored), count(undone.met()));
-    connection.prepare_cached(sql)?.execute(params![restored, met, job])?;
+    let sql = "UPDATE dunlin_backfills SET rows_before = rows_before + ?1 WHERE job = ?2";
+    let restored = i64::try_from(undone.restored).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.execute(params![restored, job])?;
     Ok(())
 }
 
 /// What is left to undo with.
 pub(crate) fn kept(connection: &Connection, job: &str) -> Outcome<Kept> {
     let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM dunlin_captured AS c WHERE c.job = b.job AND c.pass = b.pass),
+        "SELECT EXISTS (SELECT 1 FROM dunlin_captured AS c WHERE c.job = b.job),
           ({NOW} - b.started_at) / 1000000 FROM dunlin_backfills AS b WHERE b.job = ?1"
     );
     let found = connection.prepare_cached(&sql)?.query_row([job], |row| {
@@ -117,8 +130,8 @@ pub(crate) fn forget(connection: &Connection, count_max: u64) -> Outcome<u64> {
     let sql = format!(
         "DELETE FROM dunlin_captured WHERE (job, pass, number) IN
          (SELECT job, pass, number FROM dunlin_captured WHERE forget_at <= {NOW}
-          AND (job, pass) NOT IN
-           (SELECT job, pass FROM dunlin_backfills WHERE phase = 'undo' AND state <> 'undone')
+          AND job NOT IN
+           (SELECT job FROM dunlin_backfills WHERE phase = 'undo' AND state <> 'undone')
           ORDER BY forget_at LIMIT ?1)"
     );
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);

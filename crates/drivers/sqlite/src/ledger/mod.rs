@@ -19,7 +19,8 @@ pub(crate) use backfill::{
     advance, backfills, cut, enter_chunk, intent, report, wish, write_backfill,
 };
 pub(crate) use captured::{
-    CapturedRow, capture, captured, captured_ends, count_undone, forget, kept, uncapture,
+    CapturedRow, capture, captured, captured_ends, count_undone, forget, has_captured, kept,
+    uncapture,
 };
 pub(crate) use entry::{Attempt, now, write};
 #[cfg(feature = "move")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dunlin_engine::UndoSlice;
 use dunlin_model::{Bound, Capture, RowChange, Verb, Write};
 
 use super::super::World;
@@ -35,19 +36,24 @@ async fn commit_all(under_way: &mut UnderWay, rows: u64) {
     }
 }
 
+fn slice(below: Option<u64>, count_max: u64) -> UndoSlice {
+    UndoSlice { below, count_max, singly: false }
+}
+
 /// Undoes everything, so many rows at a time; returns how many were restored and how many not.
 async fn undo_all(under_way: &mut UnderWay, rows: u64) -> (u64, u64) {
-    let (mut restored, mut changed_since) = (0, 0);
+    let (mut restored, mut passed, mut below) = (0, 0, None);
     loop {
         let commits = under_way.lease.commits;
-        let undone =
-            under_way.target.undo_chunk(&mut under_way.lease, &under_way.work, rows).await.unwrap();
+        let (target, lease) = (&mut under_way.target, &mut under_way.lease);
+        let undone = target.undo_chunk(lease, &under_way.work, slice(below, rows)).await.unwrap();
         assert_eq!(under_way.lease.commits, commits + 1);
-        assert!(undone.restored + undone.changed_since <= rows, "{undone:?}");
+        assert!(undone.met() <= rows, "{undone:?}");
         restored += undone.restored;
-        changed_since += undone.changed_since;
+        passed += undone.passed;
+        below = undone.lowest;
         if !undone.left {
-            return (restored, changed_since);
+            return (restored, passed);
         }
     }
 }
@@ -64,7 +70,8 @@ pub(in super::super) async fn updates_are_undone_where_nothing_changed_since(wor
     world.sql("UPDATE posts SET n = 777 WHERE id = 2; DELETE FROM posts WHERE id = 3;").await;
     let mut stale = under_way.lease.clone();
     stale.token -= 1;
-    let error = under_way.target.undo_chunk(&mut stale, &under_way.work, 5).await.unwrap_err();
+    let error =
+        under_way.target.undo_chunk(&mut stale, &under_way.work, slice(None, 5)).await.unwrap_err();
     assert_eq!(error.kind, dunlin_engine::ErrorKind::Fenced, "{error:?}");
     let counts = async || {
         let sql = "SELECT rows_before, COALESCE(row_count_estimate, 0) FROM";
@@ -74,16 +81,18 @@ pub(in super::super) async fn updates_are_undone_where_nothing_changed_since(wor
     };
     let before = counts().await;
     assert_eq!(undo_all(&mut under_way, 4).await, (17, 2));
-    let after: Vec<u64> = before.iter().zip([17, 19]).map(|(count, more)| count + more).collect();
+    let after: Vec<u64> = before.iter().zip([17, 0]).map(|(count, more)| count + more).collect();
     assert_eq!(counts().await, after, "counted with what was done");
-    assert_eq!(captured(&world).await, "0");
+    assert_eq!(captured(&world).await, "2", "what did not go back is still kept");
     assert_eq!(world.sql("SELECT n FROM posts WHERE id = 2 AND title IS NULL").await, "777");
     assert_eq!(
         world.sql("SELECT sum(n) FROM posts WHERE id <> 2").await,
         (2100 - 20 - 30).to_string()
     );
     assert_eq!(world.sql("SELECT count(*) FROM posts WHERE title IS NOT NULL").await, "18");
-    assert_eq!(undo_all(&mut under_way, 4).await, (0, 0), "there is nothing left");
+    assert_eq!(undo_all(&mut under_way, 4).await, (0, 2), "and stays so");
+    world.sql("UPDATE posts SET n = 41 WHERE id = 2").await;
+    assert_eq!(undo_all(&mut under_way, 4).await, (1, 1), "but where it is as the chunk left it");
 }
 
 pub(in super::super) async fn deleted_rows_come_back(world: World) {

@@ -17,6 +17,7 @@ mod signals;
 mod sparse;
 mod standby;
 mod undo;
+mod undo_ways;
 mod undoable;
 mod values;
 

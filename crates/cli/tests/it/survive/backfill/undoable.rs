@@ -7,11 +7,11 @@ use serde_json::json as value;
 use super::super::world::{World, on_each};
 use super::{IN_CHUNKS, ROWS, accounts, changed, doubling, json, numbers};
 
-const CAPTURE: &str = "-- dunlin: undo capture for 1 day\n";
+pub(super) const CAPTURE: &str = "-- dunlin: undo capture for 1 day\n";
 
 /// Undoes migration 1: how many rows were put back, and how many had changed since.
 #[track_caller]
-fn undone(world: &World) -> (serde_json::Value, serde_json::Value) {
+pub(super) fn undone(world: &World) -> (serde_json::Value, serde_json::Value) {
     let undone = json(&world.run("data undo 1 --yes --json").exits(0));
     (undone["restored"].clone(), undone["changed_since"].clone())
 }

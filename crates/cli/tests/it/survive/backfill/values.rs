@@ -101,6 +101,18 @@ fn a_long_value_goes_through(product: Product) {
 }
 on_each!(a_long_value_goes_through: postgres, mysql, sqlite);
 
+/// A program may set columns that it does not get; bytes of a domain are bytes too.
+#[test]
+fn bytes_of_a_domain_are_set_as_bytes() {
+    let world = World::new(Product::Postgres, "chunk_domain");
+    world.sql("CREATE DOMAIN raw AS bytea");
+    handed_back(&world, "raw", &["'\\x00ff'", "'\\x'", "NULL"]);
+    gives_back(&world, "'00ff'");
+    row_code(&world, 1);
+    world.run("data run").exits(0);
+    assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE w = '\\x00ff'"), "3");
+}
+
 /// MariaDB: the year 0 is none, as the number in SQL is, and not 2000, as its text would be.
 #[test]
 fn a_year_is_set_as_its_number() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dunlin_engine::UndoSlice;
 use dunlin_model::{Bound, Capture, Verb};
 
 use super::{begun, chunk, chunked, number, planned, update};
@@ -14,6 +15,10 @@ const TABLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, f FLOAT, g DOUBLE, \
 const ROWS: &str = "INSERT INTO t VALUES (1, 0.1, 1e-300, 'ä', x'00ff', '{\"a\": 1}', \
      '2026-01-02 03:04:05.678901', 'b'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL), \
      (3, 3, 3, 'c', '', '[]', NULL, 'a'), (4, 4, 4, 'D', '', '[]', NULL, 'a')";
+
+fn slice(below: Option<u64>, count_max: u64) -> UndoSlice {
+    UndoSlice { below, count_max, singly: false }
+}
 
 fn capture(columns: &[&str]) -> Option<Capture> {
     let columns = columns.iter().map(|&name| name.to_owned()).collect();
@@ -38,10 +43,11 @@ async fn an_update_goes_back_exactly_where_nobody_changed_it_since() {
     // The fourth did not change.
     assert_eq!(eyes.one("SELECT COUNT(*) FROM dunlin_captured").await, "3");
     eyes.run("UPDATE t SET s = 'mine' WHERE id = 3").await;
-    let undone = target.undo_chunk(&mut lease, &work, 2).await.expect("undone");
-    assert_eq!((undone.restored, undone.changed_since, undone.left), (1, 1, true));
-    let undone = target.undo_chunk(&mut lease, &work, 2).await.expect("undone");
-    assert_eq!((undone.restored, undone.changed_since, undone.left), (1, 0, false));
+    let undone = target.undo_chunk(&mut lease, &work, slice(None, 2)).await.expect("undone");
+    assert_eq!((undone.restored, undone.passed, undone.left), (1, 1, true));
+    let undone =
+        target.undo_chunk(&mut lease, &work, slice(undone.lowest, 2)).await.expect("undone");
+    assert_eq!((undone.restored, undone.passed, undone.left), (1, 0, false));
     let same = "SELECT COUNT(*) FROM t JOIN was USING (id) WHERE t.f <=> was.f \
                 AND t.g <=> was.g AND BINARY t.s <=> BINARY was.s AND t.y <=> was.y \
                 AND t.j <=> was.j AND t.ts <=> was.ts AND t.e <=> was.e";
@@ -63,8 +69,8 @@ async fn deleted_rows_come_back_unless_their_key_is_taken() {
     let mut lease = begun(&mut target, &work, hi.clone()).await;
     target.commit_chunk(&lease, &work, &chunk(Bound::Start, &hi, &hi)).await.expect("done");
     eyes.run("INSERT INTO t (id, s) VALUES (3, 'mine')").await;
-    let undone = target.undo_chunk(&mut lease, &work, 100).await.expect("undone");
-    assert_eq!((undone.restored, undone.changed_since, undone.left), (3, 1, false));
+    let undone = target.undo_chunk(&mut lease, &work, slice(None, 100)).await.expect("undone");
+    assert_eq!((undone.restored, undone.passed, undone.left), (3, 1, false));
     assert_eq!(
         eyes.one("SELECT GROUP_CONCAT(COALESCE(s, '-') ORDER BY id) FROM t").await,
         "ä,-,mine,D"

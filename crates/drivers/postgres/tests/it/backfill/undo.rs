@@ -1,5 +1,6 @@
 //! Old values are kept and put back.
 
+use dunlin_engine::UndoSlice;
 use dunlin_model::Bound;
 
 use super::plan::{capturing, chunk, key, planned, record, segment, started};
@@ -9,6 +10,10 @@ const TABLE: &str = "CREATE TABLE t (id integer PRIMARY KEY, v text, w timestamp
      g integer GENERATED ALWAYS AS (id * 2) STORED); INSERT INTO t (id, v, w, b) SELECT g, \
      CASE WHEN g % 3 > 0 THEN 'old' || g END, '0044-03-15 12:00:00+00 BC', '\\x00ff' \
      FROM generate_series(1, 30) AS g";
+
+fn slice(below: Option<u64>, count_max: u64) -> UndoSlice {
+    UndoSlice { below, count_max, singly: false }
+}
 
 const ALL: &str = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t";
 
@@ -36,16 +41,17 @@ async fn updates_are_undone_except_where_rows_changed_since() {
     target.commit_chunk(&lease, &work, &chunk(&again[0], &key(&["30"]))).await.expect("a chunk");
     assert_eq!(world.sql("SELECT count(*) FROM dunlin.captured").await, "30");
     world.sql("UPDATE t SET v = 'mine' WHERE id = 4").await;
-    let (mut restored, mut changed) = (0, 0);
+    let (mut restored, mut passed, mut below) = (0, 0, None);
     loop {
-        let undone = target.undo_chunk(&mut lease, &work, 7).await.expect("an undo");
+        let undone = target.undo_chunk(&mut lease, &work, slice(below, 7)).await.expect("an undo");
         restored += undone.restored;
-        changed += undone.changed_since;
+        passed += undone.passed;
+        below = undone.lowest;
         if !undone.left {
             break;
         }
     }
-    assert_eq!((restored, changed), (28, 2));
+    assert_eq!((restored, passed), (28, 2));
     assert_eq!(world.sql("SELECT v FROM t WHERE id = 4").await, "mine");
     world
         .sql("UPDATE t SET v = 'old4', w = '0044-03-15 12:00:00+00 BC', b = '\\x00ff' WHERE id = 4")
@@ -66,8 +72,8 @@ async fn deleted_rows_come_back() {
     assert_eq!(world.sql("SELECT count(*) FROM t").await, "20");
     assert_eq!(world.sql("SELECT count(*) FROM dunlin.captured").await, "10");
     world.sql("INSERT INTO t (id, v) VALUES (3, 'mine')").await;
-    let undone = target.undo_chunk(&mut lease, &work, 100).await.expect("an undo");
-    assert_eq!((undone.restored, undone.changed_since, undone.left), (9, 1, false));
+    let undone = target.undo_chunk(&mut lease, &work, slice(None, 100)).await.expect("an undo");
+    assert_eq!((undone.restored, undone.passed, undone.left), (9, 1, false));
     assert_eq!(world.sql("SELECT v FROM t WHERE id = 3").await, "mine");
     world
         .sql("UPDATE t SET v = NULL, w = '0044-03-15 12:00:00+00 BC', b = '\\x00ff' WHERE id = 3")
