@@ -195,8 +195,8 @@ struct Sweep {
     passed: u64,
     /// So many rows are to be taken on one by one, since something was in the way of one of them.
     singly: u64,
-    /// Another one was before it.
-    again: bool,
+    /// Rows of its first chunk, where another sweep was before it.
+    began_with: Option<u64>,
 }
 
 /// One undo under its lease.
@@ -407,7 +407,7 @@ impl WayBack<'_> {
         self.sweep.restored += undone.restored;
         self.sweep.passed += undone.passed;
         self.sweep.singly = self.sweep.singly.saturating_sub(met);
-        if self.sweep.again {
+        if self.sweep.began_with.is_some() {
             self.left = self.left.saturating_sub(undone.restored);
         } else {
             self.left += undone.passed;
@@ -437,23 +437,27 @@ impl WayBack<'_> {
     fn slice(&self) -> UndoSlice {
         let sweep = &self.sweep;
         let singly = sweep.singly > 0;
-        let mut rows = if singly { sweep.singly.min(ROWS_SINGLY) } else { self.rows };
+        let mut rows =
+            if singly { sweep.singly.min(ROWS_SINGLY).min(self.rows) } else { self.rows };
         // Rows that can only go back together are not kept apart by a rate, which is paid afterwards.
-        if singly || !sweep.again {
+        if singly || sweep.began_with.is_none() {
             rows = self.pace.rows_max().map_or(rows, |most| rows.min(most));
         }
         UndoSlice { below: sweep.below, count_max: rows, singly }
     }
 
-    /// Begins a sweep over the rows that were passed over, if it may do any good.
+    /// Begins a sweep over the rows that were passed over, if it may do any good: more of them at once
+    /// than before, since some can only go back together.
     fn sweep_again(&mut self) -> bool {
         let over = self.sweep;
-        if over.passed == 0 || over.restored == 0 && over.again {
+        let most = over.passed.min(ROWS_MAX);
+        let in_vain = over.restored == 0 && over.began_with.is_some_and(|rows| rows >= most);
+        if over.passed == 0 || in_vain {
             return false;
         }
-        self.sweep = Sweep { again: true, ..Sweep::default() };
+        self.rows = (self.rows.max(over.began_with.unwrap_or(0)) * 4).min(ROWS_MAX);
+        self.sweep = Sweep { began_with: Some(self.rows), ..Sweep::default() };
         self.work.pass = self.last_pass;
-        self.rows = ROWS_MAX;
         true
     }
 

@@ -32,7 +32,8 @@ struct Captured {
     key: Key,
     group: Group,
     old: Vec<Option<String>>,
-    new: Option<String>,
+    /// The chunk deleted it.
+    is_deleted: bool,
 }
 
 impl Captured {
@@ -43,7 +44,7 @@ impl Captured {
             key: Key::decode(&row.text(1))?,
             group,
             old,
-            new: row.optional(3),
+            is_deleted: row.number(3) == Some(1),
         })
     }
 }
@@ -126,7 +127,7 @@ impl MysqlTarget {
         let of = captured_of(work);
         let below = |number: u64| format!("{of} AND number < {number}");
         let query = format!(
-            "SELECT number, `key`, old_values, new_values FROM {table} WHERE {} \
+            "SELECT number, `key`, old_values, new_values IS NULL FROM {table} WHERE {} \
              ORDER BY number DESC LIMIT {}",
             slice.below.map_or_else(|| of.clone(), below),
             slice.count_max
@@ -234,7 +235,7 @@ impl MysqlTarget {
         rows: &[&Captured],
     ) -> Result<(), TargetError> {
         let kept = kept_of(work, columns, names)?;
-        let literals: Vec<Literals> = std::iter::once(Literals::Texts)
+        let literals: Vec<Literals> = std::iter::once(Literals::Numbers)
             .chain(kept.iter().map(|(_, kind)| kind.exact_literals()))
             .collect();
         let mut changed = Derived::new(work, self.facts.is_mariadb, &literals);
@@ -243,14 +244,14 @@ impl MysqlTarget {
             if row.old.len() != kept.len() {
                 return Err(super::kind::no_key());
             }
-            let mut literals = vec![literal::optional_text(row.new.as_deref())];
+            let mut literals = vec![row.number.to_string()];
             for ((_, kind), value) in kept.iter().zip(&row.old) {
                 literals.push(match value {
                     Some(value) => kind.exact_literal(value)?,
                     None => "NULL".to_owned(),
                 });
             }
-            let into = if row.new.is_some() { &mut changed } else { &mut deleted };
+            let into = if row.is_deleted { &mut deleted } else { &mut changed };
             into.push(number, &row.key, &literals)?;
         }
         let written: Vec<(usize, &(&Column, Kind))> =
@@ -267,10 +268,13 @@ impl MysqlTarget {
         let now = tag.as_ref().map_or_else(|| list(&kept, "t"), |tag| object(&kept, "t", tag));
         for table in changed.tables(limit, sets.len() + now.len()) {
             let update = format!(
-                "UPDATE {table} STRAIGHT_JOIN {} t ON {} SET {sets} \
-                 WHERE BINARY {now} = BINARY d.c0",
+                // New values are compared where they are: beside the old ones they might be more than a
+                // packet takes.
+                "UPDATE {table} STRAIGHT_JOIN {} t ON {} STRAIGHT_JOIN {} c ON c.number = d.c0 \
+                 SET {sets} WHERE BINARY {now} = BINARY c.new_values",
                 work.table,
-                changed.joined()
+                changed.joined(),
+                self.ledger.table("captured"),
             );
             session.session.run_rows(&update).await?;
         }

@@ -134,6 +134,17 @@ fn what_a_trigger_refuses_is_kept(product: Product) {
 }
 on_each!(what_a_trigger_refuses_is_kept: postgres, mysql, sqlite);
 
+/// MariaDB: the old value of a row goes into a packet, with no other that is as long.
+#[test]
+fn a_value_of_a_packets_size_goes_back() {
+    let world = World::new(Product::Mysql, "ways_packet");
+    items(&world, "body longtext", 3, "REPEAT('a', 3000000)");
+    in_items(&world, "UPDATE items SET body = REPLACE(body, 'a', 'b') WHERE :chunk;\n");
+    assert_eq!(undone(&world), (value!(3), value!(0)));
+    let same = "SELECT count(*) FROM items JOIN saved USING (id) WHERE items.body = saved.body";
+    assert_eq!(world.sql(same), "3");
+}
+
 /// After `data rerun`, what the first pass changed goes back behind what the second one did.
 fn all_passes_go_back(product: Product) {
     let world = accounts(product, "ways_passes", ROWS);
@@ -200,7 +211,7 @@ fn a_noted_time_is_not_kept() {
          $$BEGIN NEW.at := clock_timestamp(); RETURN NEW; END$$; \
          CREATE TRIGGER stamp BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION stamps()",
     );
-    super::poison::doubling_program(&world, "undo = \"capture for 1 day\"\n", "");
+    super::poison::doubling_program(&world, "undo = \"capture for 1 day\"\n", ":");
     world.run("data run").exits(0);
     assert_eq!(changed(&world), ROWS);
     assert_eq!(undone(&world), (value!(ROWS), value!(0)));

@@ -107,7 +107,7 @@ fn bytes_of_a_domain_are_set_as_bytes() {
     let world = World::new(Product::Postgres, "chunk_domain");
     world.sql("CREATE DOMAIN raw AS bytea");
     handed_back(&world, "raw", &["'\\x00ff'", "'\\x'", "NULL"]);
-    gives_back(&world, "'00ff'");
+    gives_back(&world, "'AP8='");
     row_code(&world, 1);
     world.run("data run").exits(0);
     assert_eq!(world.sql("SELECT count(*) FROM accounts WHERE w = '\\x00ff'"), "3");
