@@ -72,8 +72,8 @@ pub struct Undoing {
 
 /// Puts the values that a backfill captured back, in chunks. Rows that changed since are left as they
 /// are and counted. Those that have something in their way are tried again until a whole sweep over
-/// them puts none back: another row of the same undo may have to make room. In the end the migration is recorded as skipped: it runs again only by
-/// `data rerun`.
+/// them puts none back: another row of the same undo may have to make room. In the end the migration
+/// is recorded as skipped: it runs again only by `data rerun`.
 ///
 /// # Errors
 /// Nothing was captured, or all of it was forgotten; the database, the lease.
