@@ -22,7 +22,7 @@ mod version;
 pub use backfill::{
     Access, Backfill, BackfillRecord, BackfillState, Beside, Bound, Capture, Column, Finder, Index,
     IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment,
-    Table, TableKind, ValueForm, Wish,
+    Table, TableKind, Takes, ValueForm, Wish,
 };
 pub use checksum::{Checksums, normalized};
 pub use chunking::{Chunking, OnError};

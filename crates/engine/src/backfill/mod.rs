@@ -16,6 +16,7 @@ mod found;
 mod lane;
 mod marks;
 mod operator;
+mod others;
 mod pace;
 mod prepare;
 mod program;

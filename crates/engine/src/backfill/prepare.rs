@@ -6,7 +6,7 @@ use dunlin_model::{
     Segment, Table, Wish,
 };
 use dunlin_project::backfill::{
-    Timeouts, adds_from, check_written, not_kept, plan, without_stamps, written,
+    Timeouts, adds_from, check_written, not_apart, not_kept, plan, without_stamps, written,
 };
 
 use super::barrier::wait_behind;
@@ -173,8 +173,13 @@ async fn planned_since(
     let mut planned = laid_out(job, target, migration, pass, began).await?;
     let (table, work, _) = &mut planned;
     check_others(job, target, migration, table).await?;
+    let dialect = job.connector.dialect();
+    let others = super::others::look(target, migration, table, work, dialect).await?;
+    let diagnostics = not_apart(migration, table, work, dialect, &others);
+    if !diagnostics.is_empty() {
+        return Err(Cause::Refused { diagnostics }.into());
+    }
     if work.capture.is_some() {
-        let dialect = job.connector.dialect();
         let beside = target.beside(work).await?;
         let diagnostics = not_kept(migration, work, dialect, &beside);
         if !diagnostics.is_empty() {

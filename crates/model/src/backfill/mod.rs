@@ -12,4 +12,4 @@ pub use job::{
 };
 pub use key::{Bound, Key, KeyColumn, KeyRange};
 pub use rows::{Row, RowChange};
-pub use table::{Access, Beside, Column, Index, IndexColumn, Table, TableKind, ValueForm};
+pub use table::{Access, Beside, Column, Index, IndexColumn, Table, TableKind, Takes, ValueForm};

@@ -148,6 +148,19 @@ pub struct Beside {
     /// Its text, in the server's language for such, where that may show that it does nothing but
     /// set columns of the row that is changed.
     pub body: Option<String>,
+    /// Rows of another table that it takes along, where that is all that it does.
+    pub takes: Option<Takes>,
+}
+
+/// What a foreign key does to the rows that refer to a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Takes {
+    /// Their table, qualified and quoted as the server needs it.
+    pub table: String,
+    /// Whether they are deleted or updated.
+    pub verb: Verb,
+    /// The key's columns, each with the one that it refers to.
+    pub columns: Vec<(String, String)>,
 }
 
 /// How the server would reach rows, as its EXPLAIN tells.

@@ -6,6 +6,7 @@
 //! only where all that is written is known. What is left out: how the server would run it, which
 //! its EXPLAIN tells.
 
+mod apart;
 mod beside;
 mod capture;
 mod column;
@@ -17,12 +18,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dunlin_model::{
-    Backfill, Body, Capabilities, Chunking, Column, Diagnostic, Dialect, Finder, Index, KeyColumn,
+    Backfill, Body, Capabilities, Chunking, Column, Diagnostic, Dialect, Finder, KeyColumn,
     Migration, Place, Statement, Table, TableKind, Verb,
 };
 
 use crate::sql;
 
+pub use self::apart::{Others, not_apart, touched};
 pub use self::beside::{not_kept, without_stamps};
 pub use self::given::adds_from;
 pub use self::relatives::{check_written, written};
@@ -70,7 +72,9 @@ pub fn plan(
     if let Some((key, _)) = &key {
         planner.check_computed(key);
         planner.check_statements(key);
-        planner.check_groups(key);
+        if planner.errors.is_empty() {
+            planner.check_apart(key, &sql::Known::new(dialect, [table]));
+        }
     }
     let capture = planner.capture(key.as_ref().map(|(key, _)| key.as_slice()));
     match key {
@@ -243,46 +247,6 @@ impl Planner<'_> {
                 );
             }
         }
-    }
-
-    /// Rows that are counted together must lie in one chunk, and none may be written by two.
-    fn check_groups(&mut self, key: &[KeyColumn]) {
-        let keys = self.unique_columns(key);
-        let dialect = self.dialect;
-        let table = self.table;
-        let told_apart = |one: &sql::Spread| {
-            let shared = |name: &String| {
-                one.within.iter().any(|folded| column::is_same(dialect, folded, name))
-            };
-            let is_solid = |folded: &String| {
-                column::by_folded(dialect, table, folded).is_some_and(|column| !column.nullable)
-            };
-            keys.iter().any(|columns| columns.iter().all(shared))
-                || one.solid.as_ref().is_some_and(|columns| columns.iter().all(is_solid))
-        };
-        let walked = sql::table_parts(dialect, &self.table.name);
-        let migration = self.migration;
-        let found =
-            sql::spread(dialect, migration.file(), &walked, migration.statements(), told_apart);
-        let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
-        let chunks =
-            format!(" (chunks of {} are ranges of `{}`)", self.table.name, names.join("`, `"));
-        self.errors.extend(found.into_iter().map(|mut one| {
-            one.message.push_str(&chunks);
-            one
-        }));
-    }
-
-    /// Columns that no two rows share: the key's, and those of every other unique index.
-    fn unique_columns(&self, key: &[KeyColumn]) -> Vec<Vec<String>> {
-        let named = |index: &Index| -> Option<Vec<String>> {
-            let tells = |name: &String| self.table.column(name).is_some_and(|one| !one.nullable);
-            let names = index.columns.iter().map(|part| part.name.clone().filter(tells));
-            let names: Option<Vec<String>> = names.collect();
-            names.filter(|_| index.unique && index.unusable.is_none() && !index.columns.is_empty())
-        };
-        let own = key.iter().map(|column| column.name.clone()).collect();
-        std::iter::once(own).chain(self.table.indexes.iter().filter_map(named)).collect()
     }
 
     /// The columns that a row program gets.

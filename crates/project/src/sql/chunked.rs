@@ -8,7 +8,7 @@ use dunlin_model::{Diagnostic, Dialect, Directives, Place, Statement};
 use super::lex::{Kind, Lexeme, Lexer, Token};
 use super::{confinement, facts, query, reach};
 
-pub(crate) use super::query::Spread;
+pub(crate) use super::query::{Cascade, Caught, Known, Spread};
 use crate::directive::Said;
 use crate::position::line_and_column;
 use crate::suggestion;
@@ -29,7 +29,7 @@ pub(super) fn admit(
     if found.is_empty() {
         // With columns of the table it depends on the key, which only the catalogue knows.
         let may_be = |one: &Spread| !one.within.is_empty() || one.solid.is_some();
-        found = spread(dialect, file, &table, &statements, may_be);
+        found = spread(dialect, file, &table, &statements, &Known::default(), may_be);
     }
     if statements.is_empty() {
         let message = "the file has `chunk-by` and no statement";
@@ -135,13 +135,15 @@ fn near_place<'a>(text: &'a str, tokens: &[Token]) -> Option<&'a str> {
 }
 
 /// What in a file's statements is not of the rows of a chunk alone. `told_apart` says whether
-/// something that depends on the key and the columns of the table is none of that. One for each
+/// something that depends on the key and the columns of the table is none of that; `known` is what
+/// the catalogue tells. One for each
 /// statement at most.
 pub(crate) fn spread(
     dialect: Dialect,
     file: &Path,
     table: &[String],
     statements: &[Statement],
+    known: &Known<'_>,
     told_apart: impl Fn(&Spread) -> bool,
 ) -> Vec<Diagnostic> {
     let tokens: Vec<Vec<Token>> =
@@ -149,12 +151,12 @@ pub(crate) fn spread(
     let readers: Vec<query::Reader<'_>> = statements
         .iter()
         .zip(&tokens)
-        .map(|(one, tokens)| query::Reader::read(dialect, one, tokens, table))
+        .map(|(one, tokens)| query::Reader::read(dialect, one, tokens, table, known))
         .collect();
-    let meetings = query::meetings(&readers);
+    let meetings = query::meetings(&readers, known);
     let mut found = Vec::new();
     for (number, (statement, reader)) in statements.iter().zip(readers).enumerate() {
-        let refuse = |rule, message, help, start| {
+        let refuse = |rule, message: &str, help, start| {
             Diagnostic::error(rule, message).at(place_in(file, statement, start)).help(help)
         };
         if let Some((leak, start)) = query::leak(&reader) {
@@ -164,7 +166,7 @@ pub(crate) fn spread(
         let own = query::spread(reader);
         let met = meetings.iter().filter(|(of, _)| *of == number).map(|(_, one)| one);
         let wrong = own.iter().chain(met).find(|one| !told_apart(one));
-        found.extend(wrong.map(|one| refuse(one.rule, one.message, one.help, one.start)));
+        found.extend(wrong.map(|one| refuse(one.rule, &one.message, one.help, one.start)));
     }
     found
 }
@@ -176,7 +178,18 @@ pub(crate) fn written(
     statement: &Statement,
 ) -> BTreeSet<String> {
     let tokens = tokens(dialect, &statement.text).unwrap_or_default();
-    query::written(&query::Reader::read(dialect, statement, &tokens, table), table)
+    let known = Known::default();
+    query::written(&query::Reader::read(dialect, statement, &tokens, table, &known), table)
+}
+
+/// The tables that a statement reads or writes, as they are written.
+pub(crate) fn touched(
+    dialect: Dialect,
+    table: &[String],
+    statement: &Statement,
+) -> BTreeSet<String> {
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    query::touched(&query::Reader::read(dialect, statement, &tokens, table, &Known::default()))
 }
 
 /// The names in an expression, folded.

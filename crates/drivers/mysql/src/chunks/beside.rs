@@ -2,10 +2,10 @@
 //! changes. Triggers are told only to who has the right TRIGGER on the table.
 
 use dunlin_engine::TargetError;
-use dunlin_model::{Backfill, Beside, Verb};
+use dunlin_model::{Backfill, Beside, Takes, Verb};
 
 use super::walk::too_little;
-use crate::literal::text;
+use crate::literal::{name, text};
 use crate::session::Cells;
 use crate::target::MysqlTarget;
 
@@ -21,7 +21,7 @@ impl MysqlTarget {
              FROM information_schema.triggers WHERE event_object_schema = {schema} \
              AND event_object_table = {table} ORDER BY trigger_name; \
              SELECT r.constraint_name, r.constraint_schema, r.table_name, r.update_rule, \
-             r.delete_rule, k.referenced_column_name \
+             r.delete_rule, k.referenced_column_name, k.column_name \
              FROM information_schema.referential_constraints r \
              JOIN information_schema.key_column_usage k \
              ON k.constraint_schema = r.constraint_schema AND k.table_name = r.table_name \
@@ -59,6 +59,7 @@ fn trigger(row: &Cells) -> Beside {
         }],
         columns: Vec::new(),
         body: row.optional(3),
+        takes: None,
     }
 }
 
@@ -71,10 +72,20 @@ fn add_key(found: &mut Vec<Beside>, row: &Cells, rule: &str, verb: Verb) {
         row.text(1),
         row.text(2)
     );
-    match found.iter_mut().find(|one| one.what == what) {
-        Some(one) => one.columns.push(row.text(5)),
-        None => {
-            found.push(Beside { what, on: vec![verb], columns: vec![row.text(5)], body: None });
-        }
+    let number = found.iter().position(|one| one.what == what).unwrap_or_else(|| {
+        let deletes = verb == Verb::Delete && rule == "CASCADE";
+        let takes = Takes {
+            table: format!("{}.{}", name(&row.text(1)), name(&row.text(2))),
+            verb: if deletes { Verb::Delete } else { Verb::Update },
+            columns: Vec::new(),
+        };
+        let columns = Vec::new();
+        found.push(Beside { what, on: vec![verb], columns, body: None, takes: Some(takes) });
+        found.len() - 1
+    });
+    let Some(one) = found.get_mut(number) else { return };
+    one.columns.push(row.text(5));
+    if let Some(takes) = &mut one.takes {
+        takes.columns.push((row.text(6), row.text(5)));
     }
 }

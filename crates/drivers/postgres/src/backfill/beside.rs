@@ -2,7 +2,7 @@
 //! backfill changes.
 
 use dunlin_engine::TargetError;
-use dunlin_model::{Backfill, Beside, Verb};
+use dunlin_model::{Backfill, Beside, Takes, Verb};
 use tokio_postgres::SimpleQueryRow;
 
 use super::walk::regclass;
@@ -59,13 +59,24 @@ fn beside(row: &SimpleQueryRow) -> Result<Beside, TargetError> {
     if boolean(row, 5)? {
         on.push(Verb::Insert);
     }
-    let columns = field(row, 3)?.unwrap_or("[]");
+    let names = |text: &str| {
+        serde_json::from_str(text).map_err(|_| bug("the names of columns can't be read"))
+    };
+    let columns: Vec<String> = names(field(row, 3)?.unwrap_or("[]"))?;
+    let takes = match field(row, 6)? {
+        Some(table) => Some(Takes {
+            table: table.to_owned(),
+            verb: if boolean(row, 7)? { Verb::Delete } else { Verb::Update },
+            columns: names(required(row, 8)?)?.into_iter().zip(columns.clone()).collect(),
+        }),
+        None => None,
+    };
     Ok(Beside {
         what: required(row, 0)?.to_owned(),
         on,
-        columns: serde_json::from_str(columns)
-            .map_err(|_| bug("the names of columns can't be read"))?,
+        columns,
         body: field(row, 4)?.map(str::to_owned),
+        takes,
     })
 }
 
@@ -89,7 +100,7 @@ fn triggers() -> String {
          WHEN l.lanname = 'c' AND p.proname = 'moddatetime' THEN 'BEGIN NEW.' || \
          pg_catalog.quote_ident(pg_catalog.replace(pg_catalog.encode(t.tgargs, 'escape'), \
          E'\\\\000', '')) || ' := now(); RETURN NEW; END' END, \
-         t.tgtype & 4 <> 0 \
+         t.tgtype & 4 <> 0, NULL, NULL, NULL \
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
          JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
          WHERE t.tgrelid = {SUBJECTS} AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') \
@@ -104,19 +115,30 @@ fn keys() -> String {
         "SELECT 'foreign key ' || pg_catalog.quote_ident(c.conname) || ' of ' || \
          c.conrelid::pg_catalog.regclass::text || ' (ON ' || d.verb || ' ' || \
          CASE d.does WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END || ')', \
-         d.verb = 'UPDATE', d.verb = 'DELETE', (SELECT pg_catalog.json_agg(a.attname)::text \
-         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.confrelid \
-         AND a.attnum = ANY (c.confkey)), NULL, false \
+         d.verb = 'UPDATE', d.verb = 'DELETE', {}, NULL, false, \
+         c.conrelid::pg_catalog.regclass::text, d.does = 'c' AND d.verb = 'DELETE', {} \
          FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL (VALUES ('UPDATE', c.confupdtype), \
          ('DELETE', c.confdeltype)) AS d (verb, does) WHERE c.contype = 'f' \
-         AND c.confrelid = {SUBJECTS} AND d.does IN ('c', 'n', 'd') ORDER BY 1"
+         AND c.confrelid = {SUBJECTS} AND d.does IN ('c', 'n', 'd') ORDER BY 1",
+        names_of("c.confrelid", "c.confkey"),
+        names_of("c.conrelid", "c.conkey")
+    )
+}
+
+/// The names of a key's columns, in its order.
+fn names_of(table: &str, numbers: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.json_agg(a.attname ORDER BY k.place)::text \
+         FROM pg_catalog.unnest({numbers}) WITH ORDINALITY AS k (attnum, place) \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = {table} AND a.attnum = k.attnum)"
     )
 }
 
 fn rules() -> String {
     format!(
         "SELECT 'rule ' || pg_catalog.quote_ident(r.rulename), r.ev_type = '2', r.ev_type = '4', \
-         NULL, NULL, r.ev_type = '3' FROM pg_catalog.pg_rewrite r WHERE r.ev_class = {SUBJECTS} \
+         NULL, NULL, r.ev_type = '3', NULL, NULL, NULL \
+         FROM pg_catalog.pg_rewrite r WHERE r.ev_class = {SUBJECTS} \
          AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A') ORDER BY 1"
     )
 }
@@ -125,7 +147,7 @@ fn rules() -> String {
 fn heirs() -> String {
     format!(
         "SELECT 'table ' || i.inhrelid::pg_catalog.regclass::text || ' (inherits)', false, true, \
-         NULL, NULL, false FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c \
+         NULL, NULL, false, NULL, NULL, NULL FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c \
          ON c.oid = i.inhrelid WHERE i.inhparent = {SUBJECTS} AND NOT c.relispartition ORDER BY 1"
     )
 }

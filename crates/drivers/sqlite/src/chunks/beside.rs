@@ -26,6 +26,7 @@ pub(super) fn look(connection: &Connection, work: &Backfill) -> Outcome<Vec<Besi
                 on: vec![Verb::Update],
                 columns: Vec::new(),
                 body: None,
+                takes: None,
             });
         }
     }
@@ -50,7 +51,8 @@ fn trigger(name: &str, sql: String) -> Beside {
         [only] if plain && *only == "DELETE" => vec![Verb::Delete],
         _ => vec![Verb::Insert, Verb::Update, Verb::Delete],
     };
-    Beside { what: format!("trigger {name}"), on, columns: Vec::new(), body: Some(sql) }
+    let what = format!("trigger {name}");
+    Beside { what, on, columns: Vec::new(), body: Some(sql), takes: None }
 }
 
 #[cfg(test)]

@@ -185,18 +185,27 @@ impl<'a> Source<'a> {
         Cursor { source: self, at }
     }
 
+    /// MySQL folds letters of all alphabets, the others those of ASCII.
+    fn folded(&self, text: &str) -> String {
+        match self.dialect {
+            Dialect::Mysql => text.to_lowercase(),
+            Dialect::Postgres | Dialect::Sqlite => text.to_ascii_lowercase(),
+        }
+    }
+
     /// One part of a name, folded.
     fn part(&self, index: usize) -> Option<String> {
         let text = self.token_text(index);
         let folds_quoted = self.dialect != Dialect::Postgres;
         match self.kind(index)? {
-            Kind::Word => Some(text.to_ascii_lowercase()),
+            Kind::Word => Some(self.folded(text)),
             Kind::Number if self.dialect == Dialect::Mysql && is_name(text) => {
-                Some(text.to_ascii_lowercase())
+                Some(self.folded(text))
             }
-            Kind::Quoted => Some(unquoted(text, folds_quoted)),
+            Kind::Quoted if folds_quoted => Some(self.folded(&unquoted(text))),
+            Kind::Quoted => Some(unquoted(text)),
             // MySQL with ANSI_QUOTES, and SQLite's leniency.
-            Kind::Str if folds_quoted => Some(unquoted(text, true)),
+            Kind::Str if folds_quoted => Some(self.folded(&unquoted(text))),
             Kind::Number | Kind::Str | Kind::Punct(_) => None,
         }
     }
@@ -206,18 +215,17 @@ fn is_name(number: &str) -> bool {
     number.bytes().any(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$')
 }
 
-fn unquoted(text: &str, fold: bool) -> String {
+fn unquoted(text: &str) -> String {
     let mut chars = text.chars();
     let open = chars.next();
     chars.next_back();
     let inner = chars.as_str();
-    let plain = match open {
+    match open {
         Some(quote @ ('"' | '`' | '\'')) if inner.contains(quote) => {
             inner.replace(&format!("{quote}{quote}"), &quote.to_string())
         }
         _ => inner.to_owned(),
-    };
-    if fold { plain.to_ascii_lowercase() } else { plain }
+    }
 }
 
 /// A reading position.

@@ -76,7 +76,7 @@ impl Reader<'_> {
             if let Rows::Query(output) = &named.rows
                 && output.confined
             {
-                scope.add(number, &named.called, output.clone());
+                scope.add(number, &named.called, Output::clone(output));
             }
         }
         let mut parts = self.all_of(condition);
@@ -85,9 +85,10 @@ impl Reader<'_> {
         }
         self.place(entries, &parts, &mut scope);
         for part in &parts {
-            scope.equal.extend(self.equality(part.clone()));
+            scope.equal.extend(self.equal_columns(part, entries));
             scope.absent.extend(self.absence(part));
             scope.filled.extend(self.filled(part));
+            scope.filled_values.extend(self.filled_value(part));
         }
         if !joined.is_outer() {
             scope.every_shared = whole.clone().any(|at| self.source.is(at, "NATURAL"));
@@ -238,6 +239,27 @@ impl Reader<'_> {
         (cursor.at == part.end).then_some((one.parts, other.parts))
     }
 
+    /// The same, if both are of one kind, as far as is known: a text that is compared with a number may
+    /// be equal to the same one as another text is.
+    pub(super) fn equal_columns(
+        &self,
+        part: &Range<usize>,
+        entries: &[Named],
+    ) -> Option<(Vec<String>, Vec<String>)> {
+        let (one, other) = self.equality(part.clone())?;
+        let kind = |parts: &[String]| {
+            let of = parts.iter().rev().nth(1);
+            let mut named = entries.iter().filter(|named| of.is_none_or(|of| *of == named.called));
+            let (only, more) = (named.next(), named.next());
+            match (only.map(|named| &named.rows), more) {
+                (Some(Rows::Table(name)), None) => self.known.kind(&name.parts, parts.last()?),
+                _ => None,
+            }
+        };
+        let differ = matches!((kind(&one), kind(&other)), (Some(a), Some(b)) if a != b);
+        (!differ).then_some((one, other))
+    }
+
     /// The columns of these sources that a query in a condition is compared with.
     fn compared_in(
         &self,
@@ -273,6 +295,12 @@ impl Reader<'_> {
         let name = cursor.name()?;
         let filled = cursor.eat_all(&["IS", "NOT", "NULL"]) && cursor.at == part.end;
         filled.then_some(name.parts)
+    }
+
+    /// `x ->> 'a' IS NOT NULL`, as it is written.
+    fn filled_value(&self, part: &Range<usize>) -> Option<String> {
+        let end = part.end.checked_sub(3).filter(|end| *end > part.start)?;
+        self.source.are(end, &["IS", "NOT", "NULL"]).then(|| self.written(part.start..end))
     }
 
     /// The columns of `JOIN … USING (id)`.

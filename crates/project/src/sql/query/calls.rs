@@ -9,7 +9,7 @@ use crate::sql::lex::Kind;
 
 /// The aggregates of the three servers. What people define themselves is known to the catalogue
 /// alone, and passes.
-const AGGREGATES: [&str; 46] = [
+const AGGREGATES: [&str; 54] = [
     "ANY_VALUE",
     "APPROX_COUNT_DISTINCT",
     "ARRAY_AGG",
@@ -26,15 +26,23 @@ const AGGREGATES: [&str; 46] = [
     "EVERY",
     "GROUP_CONCAT",
     "JSONB_AGG",
+    "JSONB_AGG_STRICT",
     "JSONB_GROUP_ARRAY",
     "JSONB_GROUP_OBJECT",
     "JSONB_OBJECT_AGG",
+    "JSONB_OBJECT_AGG_STRICT",
+    "JSONB_OBJECT_AGG_UNIQUE",
+    "JSONB_OBJECT_AGG_UNIQUE_STRICT",
     "JSON_AGG",
+    "JSON_AGG_STRICT",
     "JSON_ARRAYAGG",
     "JSON_GROUP_ARRAY",
     "JSON_GROUP_OBJECT",
     "JSON_OBJECTAGG",
     "JSON_OBJECT_AGG",
+    "JSON_OBJECT_AGG_STRICT",
+    "JSON_OBJECT_AGG_UNIQUE",
+    "JSON_OBJECT_AGG_UNIQUE_STRICT",
     "MAX",
     "MEDIAN",
     "MIN",
@@ -65,7 +73,60 @@ pub(super) struct Call {
     pub(super) at: usize,
     /// All of them are the least or greatest value.
     pub(super) extreme: bool,
+    /// All of them are lists of what they are given.
+    pub(super) list: bool,
 }
+
+/// Aggregates that are a list of what they are given.
+const LISTS: [&str; 9] = [
+    "ARRAY_AGG",
+    "GROUP_CONCAT",
+    "JSONB_AGG",
+    "JSONB_GROUP_ARRAY",
+    "JSON_AGG",
+    "JSON_ARRAYAGG",
+    "JSON_GROUP_ARRAY",
+    "STRING_AGG",
+    "XMLAGG",
+];
+
+/// What has parentheses behind it and is no function of anybody's.
+const NO_CALL: [&str; 34] = [
+    "ALL",
+    "AND",
+    "ANY",
+    "ARRAY",
+    "AS",
+    "BY",
+    "CASE",
+    "CAST",
+    "COALESCE",
+    "DISTINCT",
+    "ELSE",
+    "EXCEPT",
+    "EXISTS",
+    "FILTER",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INTERSECT",
+    "IS",
+    "JOIN",
+    "LATERAL",
+    "NOT",
+    "NULLIF",
+    "ON",
+    "OR",
+    "OVER",
+    "ROW",
+    "SELECT",
+    "SOME",
+    "THEN",
+    "UNION",
+    "WHEN",
+    "WHERE",
+];
 
 impl Reader<'_> {
     /// The first aggregate outside of sub-queries.
@@ -76,12 +137,25 @@ impl Reader<'_> {
                 continue;
             }
             let extreme = self.source.is_any(at, &["MIN", "MAX"]);
+            let list = self.source.is_any(at, &LISTS);
             match &mut found {
-                Some(call) => call.extreme &= extreme,
-                None => found = Some(Call { at, extreme }),
+                Some(call) => {
+                    call.extreme &= extreme;
+                    call.list &= list;
+                }
+                None => found = Some(Call { at, extreme, list }),
             }
         }
         found
+    }
+
+    /// Whether something is called that is no aggregate: a function may write.
+    pub(super) fn is_other_call(&self, at: usize) -> bool {
+        self.source.word(at).is_some()
+            && self.source.punct(at + 1, b'(')
+            && !(at > 0 && self.source.punct(at - 1, b':'))
+            && !self.source.is_any(at, &NO_CALL)
+            && !self.source.is_any(at, &AGGREGATES)
     }
 
     fn is_aggregate(&self, at: usize) -> bool {

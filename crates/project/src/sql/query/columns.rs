@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::Reader;
 use super::combine::Sums;
-use super::looks::Ties;
+use super::meet::Ties;
 use super::sources::Named;
+use super::{Reader, nulls};
 use crate::sql::lex::Kind;
 
 /// So many columns of a GROUP BY are looked at: no server takes many more.
@@ -44,6 +44,13 @@ pub(super) struct Output {
     pub(super) solid: BTreeSet<String>,
     /// It is one row a group, with sums and the like.
     pub(super) sums: Option<Sums>,
+    /// By their place, which columns of the table must not be NULL so that it is not; the empty name:
+    /// nobody knows.
+    pub(super) nulls: Vec<BTreeSet<String>>,
+    /// What each column is by its place, where that is a constant.
+    pub(super) constants: Vec<Option<String>>,
+    /// Its queries of which chunks may give the same row, by their number among the groups.
+    pub(super) told: BTreeSet<usize>,
 }
 
 impl Output {
@@ -90,6 +97,15 @@ impl Output {
         self.absent = Vec::new();
         self.sums = None;
         self.bound = Columns::default();
+        self.told.extend(other.told);
+        for (place, nulls) in self.nulls.iter_mut().enumerate() {
+            nulls.extend(other.nulls.get(place).cloned().unwrap_or_else(nulls::unknown));
+        }
+        for (place, constant) in self.constants.iter_mut().enumerate() {
+            if other.constants.get(place) != Some(&*constant) {
+                *constant = None;
+            }
+        }
         if self.all != other.all {
             // One of them says `*`, and where its columns stand only the catalogue tells: what the
             // other one names may be the same.
@@ -133,6 +149,8 @@ pub(super) struct Scope {
     pub(super) absent: Vec<usize>,
     /// Names that are not NULL in any row.
     pub(super) filled: Vec<Vec<String>>,
+    /// The same of values, as they are written.
+    pub(super) filled_values: Vec<String>,
     /// Where the queries of its `EXISTS (…)` open.
     pub(super) exists: Vec<usize>,
     /// What all of the query's sources are called.
@@ -154,6 +172,11 @@ impl Scope {
     /// Whether the query has rows of a chunk alone.
     pub(super) fn is_confined(&self) -> bool {
         !self.chunk.is_empty() || !self.sets.is_empty()
+    }
+
+    /// The queries below of which chunks may give the same row.
+    pub(super) fn told(&self) -> BTreeSet<usize> {
+        self.chunk.iter().flat_map(|(_, output)| output.told.iter().copied()).collect()
     }
 
     pub(super) fn add(&mut self, number: usize, called: &str, output: Output) {
@@ -245,7 +268,7 @@ impl Scope {
         Columns { all: false, named }
     }
 
-    fn star(&self, of: Option<&str>) -> Output {
+    pub(super) fn star(&self, of: Option<&str>) -> Output {
         let mut found = Output::default();
         for (called, output) in &self.chunk {
             if of.is_none_or(|of| of == called) {
@@ -295,9 +318,14 @@ impl Reader<'_> {
             confined: scope.is_confined(),
             bound: scope.bound(),
             absent: scope.absent.clone(),
+            told: scope.told(),
             ..Output::default()
         };
+        let mut starred = false;
         for item in list {
+            let value = self.aliased(item).1;
+            found.nulls.push(self.nulls(value.clone(), scope));
+            found.constants.push(self.constant(&value));
             if self.source.punct(item.end.saturating_sub(1), b'*') {
                 let of = (item.len() > 2).then(|| self.source.cursor(item.start).name()).flatten();
                 let star = match &of {
@@ -308,6 +336,7 @@ impl Reader<'_> {
                 found.all |= star.all;
                 found.columns.extend(star.columns);
                 found.names.push(None);
+                starred = true;
             } else {
                 let (called, column) = self.item(item.clone(), scope);
                 let name = self.value_name(item);
@@ -318,6 +347,11 @@ impl Reader<'_> {
                 found.names.push(name);
                 found.columns.push((called, column));
             }
+        }
+        if starred {
+            // Which place a column has, only the catalogue tells.
+            found.nulls = vec![nulls::unknown(); found.nulls.len()];
+            found.constants.clear();
         }
         found
     }

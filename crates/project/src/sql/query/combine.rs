@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use dunlin_model::Dialect;
 
-use super::Reader;
 use super::columns::{Output, Scope};
+use super::{LOOKS_MAX, Reader};
 use crate::sql::lex::Kind;
 
 /// What a column of a grouped query is.
@@ -35,6 +35,8 @@ pub(super) struct Sums {
     pub(super) columns: Vec<(Option<String>, Part)>,
     /// Columns of the table that must not be NULL, or a part could be NULL where the whole is not.
     pub(super) solid: BTreeSet<String>,
+    /// By place, which columns of the table must not be NULL so that what the group shares is not.
+    pub(super) nulls: Vec<BTreeSet<String>>,
 }
 
 impl Sums {
@@ -78,13 +80,25 @@ impl Reader<'_> {
                 false => self.part(&value, scope, &mut sums.solid)?,
             };
             sums.columns.push((name, part));
+            sums.nulls.push(self.nulls(value, scope));
         }
         // A group that is not given can't be told from another one.
-        (sums.shared() == grouped.len()).then_some(sums)
+        self.gives(list, grouped).then_some(sums)
+    }
+
+    /// Whether each item of a GROUP BY is in the list.
+    pub(super) fn gives(&self, list: &[Range<usize>], grouped: &[Range<usize>]) -> bool {
+        let list: Vec<_> = list.iter().take(LOOKS_MAX).map(|item| self.aliased(item)).collect();
+        grouped.iter().take(LOOKS_MAX + 1).all(|group| {
+            list.iter().enumerate().any(|(number, (name, value))| {
+                let group = std::slice::from_ref(group);
+                self.is_grouped(value, number, name.as_deref(), group)
+            })
+        })
     }
 
     /// An item of a list without its alias.
-    fn aliased(&self, item: &Range<usize>) -> (Option<String>, Range<usize>) {
+    pub(super) fn aliased(&self, item: &Range<usize>) -> (Option<String>, Range<usize>) {
         let Some(last) = item.end.checked_sub(1).filter(|last| *last > item.start) else {
             let name = self.source.cursor(item.start).name();
             return (name.map(|name| name.last().to_owned()), item.clone());
@@ -168,7 +182,7 @@ impl Reader<'_> {
     }
 
     /// `coalesce(x, 0)`
-    fn is_filled(&self, value: &Range<usize>) -> bool {
+    pub(super) fn is_filled(&self, value: &Range<usize>) -> bool {
         let call = self.source.is_any(value.start, &["COALESCE", "IFNULL"])
             && self.source.punct(value.start + 1, b'(')
             && self.behind(value.start + 1) == value.end;
@@ -196,7 +210,7 @@ impl Reader<'_> {
         }
         if self.source.punct(conflict.start + 2, b'(') {
             let of = self.items(self.inside(conflict.start + 2));
-            if of.len() != sums.shared() {
+            if of.len() != sums.shared() || !self.source.is(self.behind(conflict.start + 2), "DO") {
                 return false;
             }
         }

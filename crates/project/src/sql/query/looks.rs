@@ -9,47 +9,52 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use dunlin_model::{Dialect, Verb};
+use dunlin_model::Dialect;
 
 use super::Reader;
 use super::columns::Scope;
+use super::meet::{Ties, is_same_table};
 use super::sources::{Joined, Rows};
-use super::spread::Spread;
 use crate::sql::facts::source::Name;
 use crate::sql::lex::Kind;
 
-/// Columns of a table, each with the column of the walked one that it is equal to.
-pub(super) type Ties = BTreeSet<(String, String)>;
-
 /// What a query asks for before a row is added: whether there is one like it.
 #[derive(Debug, Clone)]
-struct Absent {
+pub(super) struct Absent {
     /// Where the query begins.
-    start: usize,
+    pub(super) start: usize,
     /// Columns of the table, each with what it is compared with; by their place behind an EXCEPT.
-    pairs: Vec<(String, Option<Vec<String>>)>,
+    pub(super) pairs: Vec<(String, Option<Vec<String>>)>,
 }
 
 /// A table that a query reads.
 #[derive(Debug, Clone)]
 pub(super) struct Look {
-    table: Vec<String>,
+    pub(super) table: Vec<String>,
+    /// The same as it is written.
+    pub(super) written: String,
     /// Its byte in the statement.
-    start: usize,
-    kind: LookKind,
+    pub(super) start: usize,
+    pub(super) kind: LookKind,
     /// The columns that may be read of it, folded; `None`: all.
-    columns: Option<BTreeSet<String>>,
+    pub(super) columns: Option<BTreeSet<String>>,
     /// Columns of it that are equal to columns of the chunk's row.
-    ties: Ties,
+    pub(super) ties: Ties,
     /// It is asked whether a row is there that is equal in all of these.
-    absent: Option<Absent>,
+    pub(super) absent: Option<Absent>,
     /// The alias of a row that is asked for a better one of its table, in the query in the
     /// parentheses that open here.
-    better: Option<(String, usize)>,
+    pub(super) better: Option<(String, usize)>,
+    /// It is read to add to what is there, in which columns and by which.
+    pub(super) adds_up: Option<String>,
 }
 
+/// What makes other rows of those that a query reads.
+const MORE: [&str; 8] =
+    ["GROUP", "HAVING", "LIMIT", "OFFSET", "FETCH", "UNION", "EXCEPT", "INTERSECT"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LookKind {
+pub(super) enum LookKind {
     /// The rows of the chunk.
     Chunk,
     /// The rows that these writes change, by the number of the first, where they are not the chunk's.
@@ -64,179 +69,15 @@ impl Look {
     }
 }
 
-/// A write.
-#[derive(Debug, Clone)]
-pub(super) struct Deed {
-    pub(super) verb: Verb,
-    pub(super) table: Vec<String>,
-    /// The same as it is written.
-    pub(super) written: String,
-    /// For an UPDATE the columns that it assigns; empty: any.
-    pub(super) columns: BTreeSet<String>,
-    /// What is changed are the chunk's rows, or new ones.
-    pub(super) own: bool,
-    /// What an INSERT adds.
-    pub(super) adds: Added,
-    /// What its rows are called, and where the queries of its `EXISTS (…)` open.
-    pub(super) called: String,
-    pub(super) exists: Vec<usize>,
-    /// Columns of a changed row that are equal to columns of the chunk's row.
-    pub(super) ties: Ties,
-}
-
-/// What an INSERT adds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Added {
-    /// The columns that it names.
-    pub(super) columns: Vec<String>,
-    /// What its query gives, where that is a name.
-    pub(super) names: Vec<Option<Vec<String>>>,
-    /// Columns of the walked table that are among them, and may be NULL for all that is read here.
-    pub(super) solid: BTreeSet<String>,
-    /// No row is given twice.
-    pub(super) apart: bool,
-    /// Where its NOT EXISTS and EXCEPT begin.
-    pub(super) absent: Vec<usize>,
-}
-
-impl Deed {
-    /// Columns of the walked table that are the same in what is read and what is written.
-    fn shared(&self, look: &Ties) -> BTreeSet<String> {
-        if self.own && self.verb != Verb::Insert {
-            // The row itself, whatever else is equal.
-            return look
-                .iter()
-                .filter(|(one, other)| one == other)
-                .map(|(one, _)| one.clone())
-                .collect();
-        }
-        self.ties.intersection(look).map(|(_, column)| column.clone()).collect()
-    }
-
-    /// The same where the chunk's own row is read.
-    fn same(&self) -> BTreeSet<String> {
-        self.ties.iter().filter(|(one, other)| one == other).map(|(one, _)| one.clone()).collect()
-    }
-
-    /// Whether an INSERT that asks first adds each row once, in whatever chunk; gives the columns that
-    /// must not be NULL for that.
-    fn asks(&self, look: &Look) -> Option<BTreeSet<String>> {
-        let absent = look.absent.as_ref()?;
-        let added = &self.adds;
-        if !added.apart || !added.absent.contains(&absent.start) {
-            return None;
-        }
-        let by_place = absent.pairs.iter().all(|(_, theirs)| theirs.is_none());
-        if by_place {
-            let columns: Vec<&String> = absent.pairs.iter().map(|(mine, _)| mine).collect();
-            let same =
-                added.columns.is_empty() || added.columns.iter().collect::<Vec<_>>() == columns;
-            return (same && columns.len() == added.names.len()).then(BTreeSet::new);
-        }
-        let compared = |name: &Vec<String>, column: Option<&String>| {
-            absent.pairs.iter().any(|(mine, theirs)| {
-                column.is_none_or(|column| column == mine)
-                    && theirs.as_ref().is_some_and(|theirs| theirs.last() == name.last())
-            })
-        };
-        let each = added.names.iter().enumerate().all(|(number, name)| {
-            name.as_ref().is_some_and(|name| compared(name, added.columns.get(number)))
-        });
-        (each && absent.pairs.len() == added.names.len()).then(|| added.solid.clone())
-    }
-}
-
-/// Whether two names can mean one table. Without a schema they may.
-pub(super) fn is_same_table(one: &[String], other: &[String]) -> bool {
-    let mut pairs = one.iter().rev().zip(other.iter().rev());
-    !one.is_empty() && !other.is_empty() && pairs.all(|(one, other)| one == other)
-}
-
-/// What each statement of a file reads of what any of them writes.
-pub(in crate::sql) fn meetings(readers: &[Reader<'_>]) -> Vec<(usize, Spread)> {
-    let mut found = Vec::new();
-    for (number, reader) in readers.iter().enumerate() {
-        for look in &reader.looks {
-            for (other, writer) in readers.iter().enumerate() {
-                for (deed_number, deed) in writer.deeds.iter().enumerate() {
-                    let here = (number == other).then_some(deed_number);
-                    if let Some(met) = meet(look, deed, here) {
-                        found.push((number, spread_of(look, met)));
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-/// What must be told apart, if what is read may be what is written.
-fn meet(look: &Look, deed: &Deed, here: Option<usize>) -> Option<Met> {
-    if !is_same_table(&look.table, &deed.table) {
-        return None;
-    }
-    let touched = match (&look.columns, deed.verb) {
-        (Some(read), Verb::Update) => {
-            deed.columns.is_empty() || deed.columns.iter().any(|column| read.contains(column))
-        }
-        _ => true,
-    };
-    if !touched {
-        return None;
-    }
-    let met = |within| Some(Met { within, solid: None });
-    match look.kind {
-        LookKind::Chunk if deed.own => None,
-        LookKind::Chunk => met(deed.same()),
-        LookKind::Target(from, to) if here.is_some_and(|here| (from..to).contains(&here)) => None,
-        LookKind::Other if here.is_some() && deed.verb == Verb::Insert => {
-            Some(Met { within: deed.shared(&look.ties), solid: deed.asks(look) })
-        }
-        LookKind::Other if here.is_some() && deed.verb == Verb::Delete && deed.own => {
-            let better = look
-                .better
-                .as_ref()
-                .is_some_and(|(of, open)| *of == deed.called && deed.exists.contains(open));
-            if better { None } else { met(deed.shared(&look.ties)) }
-        }
-        LookKind::Target(..) | LookKind::Other => met(deed.shared(&look.ties)),
-    }
-}
-
-/// What makes it right to read what is written.
-struct Met {
-    /// It is the chunk's row if the key is among these columns.
-    within: BTreeSet<String>,
-    /// Or if these are never NULL.
-    solid: Option<BTreeSet<String>>,
-}
-
-fn spread_of(look: &Look, met: Met) -> Spread {
-    Spread {
-        rule: "chunk-reads-written",
-        message: "this reads rows which other chunks write: run at once the statement would see what was \
-                  there before, and a chunk sees what earlier ones have made of it",
-        help: "tie it to the chunk's row by its whole key, both sides with their alias (t.post_id = \
-               p.id), and by the column that the key is written to; or keep what is to be read first, \
-               in a column or a table that nothing here writes; in a DELETE of duplicates ask for a \
-               better row (EXISTS (… b.link = a.link AND b.id < a.id)); in an INSERT give each row once \
-               and compare all of its columns, none of them NULL (SELECT DISTINCT p.tag … AND NOT \
-               EXISTS (… t.tag = p.tag)), or leave that to ON CONFLICT DO NOTHING",
-        start: look.start,
-        within: met.within,
-        solid: met.solid,
-    }
-}
-
-/// The tables that a statement writes, other than this one, as they are written.
-pub(in crate::sql) fn written(reader: &Reader<'_>, table: &[String]) -> BTreeSet<String> {
-    let others = reader.deeds.iter().filter(|deed| !is_same_table(&deed.table, table));
-    others.map(|deed| deed.written.clone()).collect()
+/// The tables that a statement reads or writes, as they are written.
+pub(in crate::sql) fn touched(reader: &Reader<'_>) -> BTreeSet<String> {
+    let looks = reader.looks.iter().map(|look| look.written.clone());
+    looks.chain(reader.deeds.iter().map(|deed| deed.written.clone())).collect()
 }
 
 impl Reader<'_> {
     /// Notes the tables that a query reads. `targets` are those of its sources that it changes; `from`
-    /// is the number of its first write.
+    /// is the number of its first write, `assigned` the tokens that name what it assigns.
     pub(super) fn look(
         &mut self,
         joined: &Joined,
@@ -244,9 +85,9 @@ impl Reader<'_> {
         whole: &Range<usize>,
         targets: &[usize],
         from: usize,
+        assigned: &BTreeSet<usize>,
     ) {
-        let mut ties = self.ties(joined, scope);
-        ties.extend(self.member_tie(whole));
+        let member = self.member_tie(whole);
         let better = self.better(joined, whole);
         let absent = self.absent(joined, whole);
         for (number, named) in joined.entries.iter().enumerate() {
@@ -259,28 +100,45 @@ impl Reader<'_> {
                 LookKind::Other
             };
             let alone = joined.entries.len() == 1;
+            let mut ties = self.ties(joined, number, scope);
+            ties.extend(member.clone());
             let tied = self.tied(&named.called, alone, &ties, scope);
-            let columns = if named.renamed { None } else { self.names_of(&named.called, whole) };
+            let all = named.renamed || self.shares_any(whole);
+            let columns = if all { None } else { self.names_of(&named.called, whole, assigned) };
             self.looks.push(Look {
                 table: self.table_parts(name),
+                written: name.written.clone(),
                 start: self.source.tokens.get(whole.start).map_or(0, |token| token.start()),
                 kind,
                 columns,
                 ties: tied,
                 absent: absent.clone(),
                 better: better.clone(),
+                adds_up: None,
             });
         }
     }
 
-    /// Equalities of a query's rows: its own, and those of any of its joins.
-    fn ties(&self, joined: &Joined, scope: &Scope) -> Vec<(Vec<String>, Vec<String>)> {
+    /// Equalities of the rows that count of a source: the query's own, and those of its join.
+    fn ties(
+        &self,
+        joined: &Joined,
+        number: usize,
+        scope: &Scope,
+    ) -> Vec<(Vec<String>, Vec<String>)> {
         let mut ties = scope.equal.clone();
-        for on in joined.inner.iter().chain(&joined.outer) {
+        let outer = joined.outer.iter().filter(|on| on.of.contains(&number));
+        for on in joined.inner.iter().chain(outer.map(|on| &on.condition)) {
             let parts = self.all_of(on.clone());
-            ties.extend(parts.into_iter().filter_map(|part| self.equality(part)));
+            ties.extend(parts.iter().filter_map(|part| self.equal_columns(part, &joined.entries)));
         }
         ties
+    }
+
+    /// A NATURAL JOIN reads columns that nobody names, and TABLE all of them.
+    fn shares_any(&self, whole: &Range<usize>) -> bool {
+        self.source.is(whole.start, "TABLE")
+            || self.flat(whole.clone()).iter().any(|at| self.source.is(*at, "NATURAL"))
     }
 
     /// `x IN (SELECT y …)`, with NOT or without: only rows with that value count.
@@ -340,7 +198,8 @@ impl Reader<'_> {
         let condition = flat.iter().copied().find(|at| self.source.is(*at, "WHERE"));
         let before = start.checked_sub(1)?;
         if self.source.is(before, "EXCEPT") {
-            let ends = from + 1 < whole.end && condition.is_none();
+            let more = |at: &usize| *at > from && self.source.is_any(*at, &MORE);
+            let ends = condition.is_none() && !flat.iter().any(more);
             let items = self.items(start + 1..from);
             let names =
                 items.into_iter().map(|item| self.only_name(item)?.pop().map(|n| (n, None)));
@@ -378,10 +237,19 @@ impl Reader<'_> {
     }
 
     /// The columns that may be read of a source; `None`: all.
-    fn names_of(&self, called: &str, whole: &Range<usize>) -> Option<BTreeSet<String>> {
+    fn names_of(
+        &self,
+        called: &str,
+        whole: &Range<usize>,
+        assigned: &BTreeSet<usize>,
+    ) -> Option<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         let mut at = whole.start;
         while at < whole.end {
+            if let Some(behind) = self.behind_place(at) {
+                at = behind;
+                continue;
+            }
             if self.source.punct(at, b'*') && self.is_star(at, called) {
                 return None;
             }
@@ -391,52 +259,71 @@ impl Reader<'_> {
                 at += 1;
                 continue;
             };
-            let behind = cursor.at;
+            let read = !assigned.contains(&at) && !self.defined.contains(&at);
             match name.parts.as_slice() {
-                [only] if only == called => {
-                    let before = at.checked_sub(1).and_then(|at| self.source.kind(at));
-                    let is_row = matches!(before, Some(Kind::Punct(_)));
-                    if is_row && !self.source.punct(behind, b'.') {
-                        return None;
-                    }
-                }
-                [only] if !self.is_assigned(at, behind) => {
+                // The whole row, as a value.
+                [only] if read && only == called => return None,
+                [only] if read => {
                     found.insert(only.clone());
                 }
-                [.., of, column] if of == called => {
+                [.., of, column] if read && of == called => {
                     found.insert(column.clone());
                 }
                 _ => {}
             }
-            at = behind.max(at + 1);
+            at = cursor.at.max(at + 1);
         }
         Some(found)
     }
 
+    /// The token behind the `:chunk(p)` that begins here.
+    fn behind_place(&self, at: usize) -> Option<usize> {
+        let number = self.place_tokens.binary_search(&at).ok()?;
+        let end = self.places.get(number)?.end;
+        let behind =
+            |at: &usize| self.source.tokens.get(*at).is_none_or(|token| token.start() >= end);
+        (at + 1..=self.source.len()).find(behind)
+    }
+
     /// `*` or `p.*`, and not `count(*)` or a product.
     fn is_star(&self, at: usize, called: &str) -> bool {
+        const NO_VALUE: [&str; 16] = [
+            "SELECT",
+            "DISTINCT",
+            "ALL",
+            "RETURNING",
+            "FROM",
+            "INTO",
+            "WHERE",
+            "GROUP",
+            "ORDER",
+            "LIMIT",
+            "UNION",
+            "EXCEPT",
+            "INTERSECT",
+            "HAVING",
+            "WINDOW",
+            "AS",
+        ];
         let Some(before) = at.checked_sub(1) else { return false };
         if self.source.punct(before, b'.') {
             let of = before.checked_sub(1).and_then(|at| self.source.cursor(at).name());
             return of.is_none_or(|of| of.parts.first().is_some_and(|of| of == called));
         }
-        self.source.is_any(before, &["SELECT", "DISTINCT", "ALL", "RETURNING"])
-            || self.source.punct(before, b',')
-    }
-
-    /// `SET a = …`, `, a = …`
-    fn is_assigned(&self, at: usize, behind: usize) -> bool {
-        let begins = at
-            .checked_sub(1)
-            .is_some_and(|at| self.source.is(at, "SET") || self.source.punct(at, b','));
-        begins && self.source.punct(behind, b'=')
+        if self.source.punct(before, b'(') && self.source.punct(at + 1, b')') {
+            return false;
+        }
+        let is_value = |at: usize, bracket: &[u8]| match self.source.kind(at) {
+            Some(Kind::Punct(byte)) => bracket.contains(&byte),
+            Some(_) => !self.source.is_any(at, &NO_VALUE),
+            None => false,
+        };
+        !(is_value(before, b")]") && is_value(at + 1, b"(-+@:$!~"))
     }
 
     /// Whether a query asks for a better row: one that is equal in some columns and less or greater
     /// in one.
     fn better(&self, joined: &Joined, whole: &Range<usize>) -> Option<(String, usize)> {
-        const MORE: [&str; 8] =
-            ["GROUP", "HAVING", "LIMIT", "OFFSET", "FETCH", "UNION", "EXCEPT", "INTERSECT"];
         let [only] = joined.entries.as_slice() else { return None };
         let flat = self.flat(whole.clone());
         let condition = flat.iter().find(|at| self.source.is(**at, "WHERE"))?;

@@ -6,9 +6,11 @@ use std::ops::Range;
 use dunlin_model::Verb;
 
 use super::columns::{Output, Scope};
-use super::looks::{Added, Deed};
+use super::combine::{Part, Sums};
+use super::known::Caught;
+use super::meet::{Added, Deed};
 use super::sources::{Joined, Rows};
-use super::spread::What;
+use super::spread::{Combined, What};
 use super::{Reader, Role};
 use crate::sql::confinement::Leak;
 
@@ -132,11 +134,12 @@ impl Reader<'_> {
         let constant = updates
             .iter()
             .all(|one| self.items(one.clone()).iter().all(|item| self.is_constant(item)));
-        let changed: BTreeSet<String> = updates
+        let mut changed: BTreeSet<String> = updates
             .iter()
             .flat_map(|one| self.items(one.clone()))
             .flat_map(|item| self.columns_of(&item))
             .collect();
+        changed.extend(self.inserted_otherwise(merge));
         let is_walked = joined.entries.first().is_some_and(|named| match &named.rows {
             Rows::Table(name) => self.is_walked(name),
             Rows::Query(_) | Rows::Other => true,
@@ -164,6 +167,37 @@ impl Reader<'_> {
             bound.bound_to(target, &changed)
         };
         self.found_at(What::Merge, start, within, Role::Top);
+    }
+
+    /// Columns of the target that the ON compares with the source, and that an INSERT gives another
+    /// value: the next chunk may find such a row.
+    fn inserted_otherwise(&self, merge: &Merge) -> BTreeSet<String> {
+        let Merge { scope, target, whens, .. } = merge;
+        let mut found = BTreeSet::new();
+        let inserts = whens.iter().filter(|one| self.source.is(self.then(one) + 1, "INSERT"));
+        for one in inserts {
+            let open = self.then(one) + 2;
+            let named = self.source.punct(open, b'(');
+            let columns = if named { self.items(self.inside(open)) } else { Vec::new() };
+            let columns: Vec<_> = columns.into_iter().map(|item| self.only_name(item)).collect();
+            let flat = self.flat(one.clone());
+            let values = flat.into_iter().find(|at| *at > open && self.source.is(*at, "VALUES"));
+            let values = values.map(|at| self.items(self.inside(at + 1))).unwrap_or_default();
+            for (left, right) in &scope.equal {
+                for (mine, theirs) in [(left, right), (right, left)] {
+                    let [of, column] = mine.as_slice() else { continue };
+                    let is_it = |name: &Option<Vec<String>>| {
+                        name.as_ref().and_then(|n| n.last()) == Some(column)
+                    };
+                    let place = columns.iter().position(is_it);
+                    let value = place.and_then(|place| self.only_name(values.get(place)?.clone()));
+                    if of == target && value.as_ref() != Some(theirs) {
+                        found.insert(column.clone());
+                    }
+                }
+            }
+        }
+        found
     }
 
     /// Whether the source's groups are added to what is there, and inserted where nothing is.
@@ -199,9 +233,36 @@ impl Reader<'_> {
             && self.minds_no_part(on.clone(), sums)
             && self.minds_none_of(on.clone(), changed);
         if adds {
-            self.sink.combined.insert(sums.start, sums.solid.clone());
+            let caught = self.caught_groups(merge, sums).into_iter().collect();
+            let combined = Combined { solid: sums.solid.clone(), caught };
+            self.sink.combined.insert(sums.start, combined);
         }
         adds
+    }
+
+    /// What finds a group that is there, where one that is not is inserted.
+    fn caught_groups(&self, merge: &Merge, sums: &Sums) -> Option<Caught> {
+        let Merge { joined, scope, target, whens, .. } = merge;
+        let inserts = |one: &Range<usize>| self.source.is(self.then(one) + 1, "INSERT");
+        let Rows::Table(name) = &joined.entries.first()?.rows else { return None };
+        let of_target = |parts: &[String]| match parts {
+            [of, column] if of == target => Some(column.clone()),
+            _ => None,
+        };
+        let tied = |name: Option<&String>| {
+            scope.equal.iter().find_map(|(one, other)| {
+                [(one, other), (other, one)]
+                    .into_iter()
+                    .find_map(|(mine, theirs)| of_target(theirs).filter(|_| mine.last() == name))
+            })
+        };
+        let shared = sums.columns.iter().zip(&sums.nulls);
+        let given = shared
+            .filter(|((_, part), _)| *part == Part::Shared)
+            .map(|((name, _), nulls)| (tied(name.as_ref()), nulls.clone()))
+            .collect();
+        let table = self.table_parts(name);
+        whens.iter().any(inserts).then_some(Caught { table, by: None, given, index: false })
     }
 
     /// Notes what a MERGE writes and reads.
@@ -211,6 +272,18 @@ impl Reader<'_> {
         let (name, called) = (name.clone(), named.called.clone());
         let number = self.deeds.len();
         let own = merge.scope.roots.contains(&0);
+        let mut assigned = BTreeSet::new();
+        let mut changed = BTreeSet::new();
+        for one in &merge.whens {
+            let then = self.then(one);
+            if self.source.are(then + 1, &["UPDATE", "SET"]) {
+                assigned.extend(self.assigned_tokens(then + 3..one.end));
+                let items = self.items(then + 3..one.end);
+                changed.extend(items.iter().flat_map(|item| self.columns_of(item)));
+            } else if self.source.is(then + 1, "INSERT") && self.source.punct(then + 2, b'(') {
+                assigned.extend(self.inside(then + 2));
+            }
+        }
         for one in &merge.whens {
             let then = self.then(one);
             let verb = match self.source.word(then + 1).map(str::to_ascii_uppercase).as_deref() {
@@ -223,15 +296,22 @@ impl Reader<'_> {
                 verb,
                 table: self.table_parts(&name),
                 written: name.written.clone(),
-                columns: BTreeSet::new(),
-                own: own || verb == Verb::Insert,
+                start: self.source.tokens.get(range.start).map_or(0, |token| token.start()),
+                columns: if verb == Verb::Update { changed.clone() } else { BTreeSet::new() },
+                own,
                 called: called.clone(),
                 exists: Vec::new(),
-                ties: self.tied(&called, false, &merge.scope.equal, &merge.scope),
+                ties: self
+                    .tied(&called, false, &merge.scope.equal, &merge.scope)
+                    .into_iter()
+                    .filter(|(mine, _)| !changed.contains(mine))
+                    .collect(),
                 adds: Added::default(),
+                merges: true,
+                cascade: None,
             });
         }
         // All of its WHENs are about the rows that its ON finds.
-        self.look(&merge.joined, &merge.scope, range, &[0], number);
+        self.look(&merge.joined, &merge.scope, range, &[0], number, &assigned);
     }
 }

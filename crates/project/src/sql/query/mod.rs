@@ -15,8 +15,12 @@ mod calls;
 mod columns;
 mod combine;
 mod condition;
+mod insert;
+mod known;
 mod looks;
+mod meet;
 mod merge;
+mod nulls;
 mod select;
 mod sources;
 mod spread;
@@ -24,18 +28,22 @@ mod spread;
 mod tests;
 mod writes;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use dunlin_model::{ChunkPlace, Dialect, Statement};
 
 use self::columns::Output;
-use self::looks::{Deed, Look};
+use self::looks::Look;
+use self::meet::Deed;
 use self::spread::{Group, Sink};
 use super::confinement::Leak;
 use super::facts::source::{Name, Source};
 use super::lex::{Kind, Token};
 
-pub(super) use self::looks::{meetings, written};
+pub(crate) use self::known::{Cascade, Caught, Known};
+pub(super) use self::looks::touched;
+pub(super) use self::meet::{meetings, written};
 pub(crate) use self::spread::Spread;
 pub(super) use self::spread::spread;
 
@@ -94,6 +102,10 @@ pub(in crate::sql) struct Reader<'a> {
     /// What each WITH around us holds.
     expressions: Vec<(String, Output)>,
     around: Vec<Around>,
+    /// Tokens that say what a query's sources are called.
+    defined: BTreeSet<usize>,
+    /// What the catalogue tells.
+    known: &'a Known<'a>,
     /// The first token of the query that is read.
     level: usize,
     /// Something is written that no chunk bounds.
@@ -116,6 +128,7 @@ impl<'a> Reader<'a> {
         statement: &'a Statement,
         tokens: &'a [Token],
         table: &'a [String],
+        known: &'a Known<'a>,
     ) -> Self {
         let places = statement.facts.chunk_places.as_slice();
         let is_place = |at: &usize| {
@@ -134,6 +147,8 @@ impl<'a> Reader<'a> {
             read: vec![false; tokens.len()],
             expressions: Vec::new(),
             around: Vec::new(),
+            defined: BTreeSet::new(),
+            known,
             level: 0,
             unbound: false,
             groups: Vec::new(),
@@ -143,6 +158,7 @@ impl<'a> Reader<'a> {
             looks: Vec::new(),
         };
         let output = reader.level(0..tokens.len(), Role::Top, 0);
+        reader.sink.calls = (0..tokens.len()).any(|at| reader.is_other_call(at));
         if let Some(place) = reader.admitted.iter().position(|admitted| !admitted) {
             reader.leak_at(PLACE, place);
         }
@@ -232,7 +248,10 @@ impl<'a> Reader<'a> {
         self.looks.truncate(looks);
         self.leaks.truncate(leaks);
         self.forget(&inside);
-        self.expressions.push((name.to_owned(), Output { itself: false, sums: None, ..itself }));
+        self.expressions.push((
+            name.to_owned(),
+            Output { itself: false, sums: None, told: BTreeSet::new(), ..itself },
+        ));
         let output = self.query(open, Role::Derived, depth);
         self.expressions.pop();
         output
@@ -341,7 +360,7 @@ impl<'a> Reader<'a> {
 
     /// Whether a name means the table that is walked. Without a schema it may.
     fn is_walked(&self, name: &Name) -> bool {
-        looks::is_same_table(&name.parts, self.table)
+        meet::is_same_table(&name.parts, self.table)
     }
 }
 

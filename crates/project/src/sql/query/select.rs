@@ -1,5 +1,6 @@
 //! One SELECT, and several that UNION and the like bring together.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::columns::{Columns, Output, Scope};
@@ -81,6 +82,7 @@ impl Reader<'_> {
         }
         let mut output = united.output;
         if let Some(at) = apart.filter(|_| output.confined) {
+            output.told.insert(self.groups.len());
             self.found(What::Union, at, output.given(), role);
         }
         let last = between.last().copied();
@@ -115,6 +117,9 @@ impl Reader<'_> {
             // `(SELECT …) ORDER BY a`
             return self.query(range.start, role, depth);
         }
+        if self.source.is(range.start, "TABLE") {
+            return self.table(range, depth);
+        }
         if !self.source.is(range.start, "SELECT") {
             self.expressions_in(range, depth);
             return Output::default();
@@ -128,8 +133,9 @@ impl Reader<'_> {
         let list = self.items(list);
         let mut output = self.output(&list, &scope);
         output.itself = self.is_itself(&range, &parts, &joined, &list);
-        self.look(&joined, &scope, &range, &[], 0);
-        output.apart = distinct.is_some() || !parts.group.is_empty();
+        self.look(&joined, &scope, &range, &[], 0, &BTreeSet::new());
+        output.apart = matches!(distinct, Some((_, None))) || self.gives_groups(&parts, &list);
+        let told_from = self.groups.len();
         if scope.is_confined() {
             self.check_limit(&range);
             self.grouped(&parts, &list, &scope, role, &mut output);
@@ -142,9 +148,52 @@ impl Reader<'_> {
                 }
                 None => {}
             }
+            self.tell(told_from, &mut output);
         }
         self.level = outer;
         output
+    }
+
+    /// Notes of which queries chunks may give the same row; and where such rows are counted.
+    fn tell(&mut self, from: usize, output: &mut Output) {
+        let own = self.groups.iter().enumerate().skip(from);
+        let counts = own.clone().any(|(_, group)| group.what.counts());
+        let tells = own.filter(|(_, group)| group.what.tells_apart()).map(|(number, _)| number);
+        let tells: Vec<usize> = tells.collect();
+        if counts {
+            for number in std::mem::take(&mut output.told) {
+                if let Some(group) = self.groups.get_mut(number) {
+                    group.counted = true;
+                }
+            }
+        }
+        output.told.extend(tells);
+    }
+
+    /// `TABLE posts`: all of its rows and columns.
+    fn table(&mut self, range: Range<usize>, depth: usize) -> Output {
+        const ENDS: [&str; 5] = ["ORDER", "LIMIT", "OFFSET", "FETCH", "FOR"];
+        let ends = |at: &usize| *at > range.start && self.source.is_any(*at, &ENDS);
+        let end = self.flat(range.clone()).into_iter().find(ends).unwrap_or(range.end);
+        let joined = self.joined(range.start + 1..end, depth);
+        let scope = self.bounds(&joined, range.end..range.end, range.clone(), depth);
+        self.look(&joined, &scope, &range, &[], 0, &BTreeSet::new());
+        if scope.is_confined() {
+            self.check_limit(&range);
+        }
+        Output { confined: scope.is_confined(), told: scope.told(), ..scope.star(None) }
+    }
+
+    /// Whether a query gives each of its groups once: all that it groups by is in its list.
+    fn gives_groups(&self, parts: &Parts, list: &[Range<usize>]) -> bool {
+        !parts.group.is_empty()
+            && !self.is_rolled(&parts.group)
+            && self.gives(list, &self.items(parts.group.clone()))
+    }
+
+    /// `GROUP BY ROLLUP (…)`: rows of more than one group.
+    fn is_rolled(&self, group: &Range<usize>) -> bool {
+        group.clone().any(|at| self.source.is_any(at, &["ROLLUP", "CUBE", "GROUPING"]))
     }
 
     /// `SELECT * FROM posts`, with or without a WHERE.
@@ -196,7 +245,7 @@ impl Reader<'_> {
     pub(super) fn found_at(&mut self, what: What, start: usize, within: Columns, role: Role) {
         let level = self.level;
         if self.groups.len() < LOOKS_MAX {
-            self.groups.push(Group { what, level, start, within, role });
+            self.groups.push(Group { what, level, start, within, role, counted: false });
         }
     }
 
@@ -216,6 +265,7 @@ impl Reader<'_> {
             // Which groups there are depends on rows that the chunk does not have.
             _ if !parts.having.is_empty() => What::Having,
             Some(call) if call.extreme => What::Extreme,
+            Some(call) if call.list && parts.group.is_empty() => What::List,
             Some(_) => What::Aggregate,
             None => What::Group,
         };
@@ -229,14 +279,10 @@ impl Reader<'_> {
             }
             return;
         }
-        let sums = ["ROLLUP", "CUBE", "GROUPING"];
-        let within = if parts.group.clone().any(|at| self.source.is_any(at, &sums)) {
-            Columns::default()
-        } else {
-            self.listed(parts.group.clone(), scope, list)
-        };
+        let rolled = self.is_rolled(&parts.group);
+        let within =
+            if rolled { Columns::default() } else { self.listed(parts.group.clone(), scope, list) };
         let at = parts.group.start.saturating_sub(2);
-        let rolled = parts.group.clone().any(|at| self.source.is_any(at, &sums));
         if parts.having.is_empty() && !rolled {
             let grouped = self.items(parts.group.clone());
             output.sums = self.sums(self.level, list, &grouped, scope);

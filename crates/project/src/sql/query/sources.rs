@@ -15,7 +15,7 @@ pub(super) enum Rows {
     /// A table or view, as it is written.
     Table(Name),
     /// A sub-query, or a WITH's.
-    Query(Output),
+    Query(Box<Output>),
     /// A function, and what else gives rows.
     Other,
 }
@@ -38,7 +38,15 @@ pub(super) struct Joined {
     /// Conditions that hold for all rows.
     pub(super) inner: Vec<Range<usize>>,
     /// Conditions that only say what is joined with what.
-    pub(super) outer: Vec<Range<usize>>,
+    pub(super) outer: Vec<On>,
+}
+
+/// The condition of an outer join.
+#[derive(Debug, Clone)]
+pub(super) struct On {
+    pub(super) condition: Range<usize>,
+    /// The entries of which it leaves rows out, by their number.
+    pub(super) of: Range<usize>,
 }
 
 /// How an entry is joined with those before it.
@@ -60,9 +68,15 @@ const BEFORE_JOIN: [&str; 7] = ["NATURAL", "LEFT", "RIGHT", "FULL", "OUTER", "IN
 impl Joined {
     /// With the entries of another list, all of which are joined with these.
     pub(super) fn and(mut self, other: Self) -> Self {
+        let before = self.entries.len();
         self.entries.extend(other.entries);
         self.inner.extend(other.inner);
-        self.outer.extend(other.outer);
+        self.outer.extend(
+            other
+                .outer
+                .into_iter()
+                .map(|on| On { of: on.of.start + before..on.of.end + before, ..on }),
+        );
         self
     }
 
@@ -111,8 +125,19 @@ impl Reader<'_> {
             let begin = joins.map_or(next, |_| self.before_join(at, next));
             let conditions = self.conditions(at..begin.max(at));
             nested |= conditions.len() > 1;
-            let inner = matches!(how, How::Comma | How::Inner);
-            if inner { &mut found.inner } else { &mut found.outer }.extend(conditions);
+            let of = match how {
+                How::Comma | How::Inner => None,
+                How::Left => Some(before..behind),
+                How::Right => Some(left..before),
+                // Of neither side is any row left out.
+                How::Full => Some(0..0),
+            };
+            match of {
+                None => found.inner.extend(conditions),
+                Some(of) => found.outer.extend(
+                    conditions.into_iter().map(|condition| On { condition, of: of.clone() }),
+                ),
+            }
             how = joins.unwrap_or(How::Comma);
             at = next + 1;
         }
@@ -120,8 +145,9 @@ impl Reader<'_> {
             // `a LEFT JOIN b JOIN c ON … ON …`: which ON is whose is the server's to say.
             let all = found.entries.len();
             found.lose(0..all);
-            let inner = std::mem::take(&mut found.inner);
-            found.outer.extend(inner);
+            let inner = std::mem::take(&mut found.inner).into_iter();
+            found.outer.iter_mut().for_each(|on| on.of = 0..0);
+            found.outer.extend(inner.map(|condition| On { condition, of: 0..0 }));
         }
         found
     }
@@ -174,8 +200,9 @@ impl Reader<'_> {
         if self.is_query(open) {
             let output = self.query(open, Role::Derived, depth);
             let (alias, columns, at) = self.alias(behind);
+            self.defined.extend(behind..at);
             let called = alias.unwrap_or_default();
-            let rows = Rows::Query(output.renamed(columns));
+            let rows = Rows::Query(Box::new(output.renamed(columns)));
             found.entries.push(Named { called, rows, missing: false, renamed: false });
             return at;
         }
@@ -188,6 +215,7 @@ impl Reader<'_> {
         if alias.is_some() {
             let all = found.entries.len();
             found.lose(0..all);
+            found.outer.iter_mut().for_each(|on| on.of = 0..0);
         }
         at
     }
@@ -198,6 +226,7 @@ impl Reader<'_> {
         cursor.eat_punct(b'*');
         if self.source.punct(cursor.at, b'(') {
             let (alias, _, behind) = self.alias(self.behind(cursor.at));
+            self.defined.extend(self.behind(cursor.at)..behind);
             let called = alias.unwrap_or_else(|| name.last().to_owned());
             let rows = Rows::Other;
             found.entries.push(Named { called, rows, missing: false, renamed: false });
@@ -205,11 +234,12 @@ impl Reader<'_> {
         }
         let (alias, columns, behind) =
             if cursor.at < end { self.alias(cursor.at) } else { (None, Vec::new(), cursor.at) };
+        self.defined.extend(at..behind);
         let renamed = !columns.is_empty();
         let own = (name.parts.len() == 1).then(|| self.expression(name.last())).flatten();
         let called = alias.unwrap_or_else(|| name.last().to_owned());
         let rows = match own {
-            Some(output) => Rows::Query(output.renamed(columns)),
+            Some(output) => Rows::Query(Box::new(output.renamed(columns))),
             None => Rows::Table(name),
         };
         found.entries.push(Named { called, rows, missing: false, renamed });

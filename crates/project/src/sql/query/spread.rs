@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::Columns;
+use super::known::Caught;
 use super::{Reader, Role};
 
 /// What makes one of several rows.
@@ -10,6 +11,8 @@ use super::{Reader, Role};
 pub(super) enum What {
     /// `count(*)`, `sum(…)` and the like.
     Aggregate,
+    /// A list of all values, of no groups.
+    List,
     /// `min(…)` and `max(…)` alone.
     Extreme,
     /// A condition on an aggregate.
@@ -36,6 +39,18 @@ pub(super) enum What {
     Merge,
 }
 
+impl What {
+    /// It gives each of several equal rows once.
+    pub(super) fn tells_apart(self) -> bool {
+        matches!(self, Self::Group | Self::Distinct | Self::Union)
+    }
+
+    /// It matters how often it is given a row.
+    pub(super) fn counts(self) -> bool {
+        matches!(self, Self::Aggregate | Self::List | Self::Having | Self::Window)
+    }
+}
+
 /// Rows of a chunk that are taken together.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -47,6 +62,8 @@ pub(super) struct Group {
     /// What is the same in all rows that are taken together.
     pub(super) within: Columns,
     pub(super) role: Role,
+    /// What it gives is counted or added up.
+    pub(super) counted: bool,
 }
 
 /// What a statement does with the rows that are there already.
@@ -57,7 +74,20 @@ pub(super) struct Sink {
     /// It adds rows, whatever is there.
     pub(super) inserts: bool,
     /// Grouped queries whose parts it puts together, by their first token.
-    pub(super) combined: BTreeMap<usize, BTreeSet<String>>,
+    pub(super) combined: BTreeMap<usize, Combined>,
+    /// What finds the rows that are there already.
+    pub(super) caught: Vec<Caught>,
+    /// It calls something that is no aggregate.
+    pub(super) calls: bool,
+}
+
+/// What makes it right to add up the parts of sums.
+#[derive(Debug, Default)]
+pub(super) struct Combined {
+    /// Columns of the walked table that must not be NULL.
+    pub(super) solid: BTreeSet<String>,
+    /// What finds a group that is there already.
+    pub(super) caught: Vec<Caught>,
 }
 
 /// Something that depends on rows outside of the chunk, unless the columns that the rows share tell
@@ -67,22 +97,27 @@ pub(crate) struct Spread {
     /// The rule's name.
     pub(crate) rule: &'static str,
     /// What is wrong, up to the columns of the key.
-    pub(crate) message: &'static str,
+    pub(crate) message: String,
     /// What to write instead.
     pub(crate) help: &'static str,
     /// The byte of it in the statement.
     pub(crate) start: usize,
     /// Columns of the table that is walked, folded, which all of the rows share.
     pub(crate) within: BTreeSet<String>,
+    /// Each unique index must tell them apart, not only one of them.
+    pub(crate) every: bool,
     /// It is nothing of that kind if these columns are never NULL.
     pub(crate) solid: Option<BTreeSet<String>>,
+    /// And if these find what is there.
+    pub(crate) caught: Vec<Caught>,
 }
 
 /// Which parts of a statement depend on rows outside of the chunk.
 pub(in crate::sql) fn spread(reader: Reader<'_>) -> Vec<Spread> {
     let Reader { groups, sink, .. } = reader;
     // What a query gives that writes nothing is thrown away.
-    let groups = groups.into_iter().filter(|_| sink.writes);
+    let does = |group: &Group| sink.writes || (sink.calls && group.what != What::List);
+    let groups = groups.into_iter().filter(does);
     let wrong = groups.filter(|group| !group.within.all && is_wrong(group, &sink));
     wrong.filter_map(|group| of(group, &sink)).collect()
 }
@@ -93,11 +128,13 @@ fn is_wrong(group: &Group, sink: &Sink) -> bool {
         // To compare with a value twice changes nothing; and who looks at what is there leaves out
         // what another chunk has added.
         What::Group | What::Distinct | What::Union => {
-            group.role != Role::Expression && sink.inserts
+            let given = sink.inserts || !sink.caught.is_empty() || !sink.writes;
+            group.counted || (group.role != Role::Expression && given)
         }
         // How the parts of several chunks come together must be said; which groups pass is decided
         // before anything is added up.
         What::Aggregate
+        | What::List
         | What::Extreme
         | What::Having
         | What::DistinctOn
@@ -112,18 +149,26 @@ fn is_wrong(group: &Group, sink: &Sink) -> bool {
 
 fn of(group: Group, sink: &Sink) -> Option<Spread> {
     let summed = matches!(group.what, What::Aggregate | What::Extreme);
-    let solid = sink.combined.get(&group.level).filter(|_| summed);
-    if solid.is_some_and(BTreeSet::is_empty) {
+    let told = group.what.tells_apart() && !group.counted && !sink.inserts && sink.writes;
+    let combined = sink.combined.get(&group.level).filter(|_| summed);
+    let (solid, caught) = match combined {
+        Some(combined) => (Some(combined.solid.clone()), combined.caught.clone()),
+        None if told => (Some(BTreeSet::new()), sink.caught.clone()),
+        None => (None, Vec::new()),
+    };
+    if solid.as_ref().is_some_and(BTreeSet::is_empty) && caught.is_empty() {
         return None;
     }
     let (rule, message, help) = match group.what {
-        What::Aggregate | What::Extreme if solid.is_some() => (
+        What::Aggregate | What::Extreme if combined.is_some() => (
             "chunk-group",
-            "a part of a sum may be NULL where the chunk's rows have no value, and what is added to \
-             NULL is lost",
-            "write coalesce(…, 0) inside the sum: sum(coalesce(price, 0))",
+            "a part of a sum, or what it is grouped by, may be NULL: what is added to NULL is lost, and \
+             no NULL is found to be there already",
+            "write coalesce(…, 0) inside the sum: sum(coalesce(price, 0)); leave NULLs out of the groups \
+             (AND user_id IS NOT NULL) or give them a value (coalesce(user_id, 0)); and have a unique \
+             index on what is grouped by",
         ),
-        What::Aggregate | What::Extreme | What::Having => (
+        What::Aggregate | What::List | What::Extreme | What::Having => (
             "chunk-group",
             "the statement counts or adds up the rows of a chunk alone, and others of the same group \
              can lie in other chunks",
@@ -131,6 +176,20 @@ fn of(group: Group, sink: &Sink) -> Option<Spread> {
              SELECT u.id, (SELECT count(*) FROM posts p WHERE p.user_id = u.id) FROM users u WHERE \
              :chunk(u); or group by the whole key; or add to what is there: ON CONFLICT (…) DO UPDATE \
              SET n = totals.n + excluded.n",
+        ),
+        What::Group | What::Distinct | What::Union if group.counted => (
+            "chunk-distinct",
+            "values that are told apart in a chunk are counted or added up, and another chunk may count \
+             the same values once more",
+            "walk the table that has one row a group and count in a sub-query: UPDATE users u SET kinds = \
+             (SELECT count(DISTINCT kind) FROM posts p WHERE p.user_id = u.id) WHERE :chunk(u)",
+        ),
+        What::Group | What::Distinct | What::Union if told => (
+            "chunk-distinct",
+            "the same values in another chunk would be inserted once more where nothing finds them: a \
+             unique index finds no NULL, and there must be one on the columns that are inserted",
+            "leave NULLs out (AND tag IS NOT NULL) or give them a value (coalesce(tag, '')), and insert \
+             into a table with a unique index on those columns",
         ),
         What::Group | What::Distinct | What::Union => (
             "chunk-distinct",
@@ -184,15 +243,17 @@ fn of(group: Group, sink: &Sink) -> Option<Spread> {
             "rows of several chunks may be for one row of the target: what one chunk inserts, the next \
              one would find",
             "compare by the whole key of the `chunk-by` table in the ON, with aliases: ON t.post_id = \
-             s.id; or group the source and add to what is there: UPDATE SET n = t.n + s.n",
+             s.id, and name that column in the INSERT with the same value: INSERT (post_id) VALUES (s.id); or group the source and add to what is there: UPDATE SET n = t.n + s.n",
         ),
     };
     Some(Spread {
         rule,
-        message,
+        message: message.to_owned(),
         help,
         start: group.start,
         within: group.within.named,
-        solid: solid.cloned(),
+        every: false,
+        solid,
+        caught,
     })
 }

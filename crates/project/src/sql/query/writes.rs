@@ -1,4 +1,4 @@
-//! INSERT, UPDATE and DELETE: what they read, and how what they write meets what is there.
+//! UPDATE and DELETE: what they read, and how what they write meets what is there.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,10 +6,11 @@ use std::ops::Range;
 use dunlin_model::{Dialect, Verb};
 
 use super::columns::{Columns, Output, Scope};
-use super::looks::{Added, Deed};
+use super::meet::{Added, Deed};
 use super::sources::{Joined, Named, Rows};
-use super::spread::What;
+use super::spread::{Combined, What};
 use super::{Reader, Role};
+use crate::sql::confinement::Leak;
 
 /// What becomes of a row that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,14 @@ const BEFORE_TABLE: [&str; 9] = [
     "ONLY",
 ];
 
+const REPLACES: Leak = Leak {
+    rule: "chunk-replaces",
+    message: "OR REPLACE deletes the rows that are in the way of an UPDATE, and they may lie in other \
+              chunks, which would do something with them before or would miss them",
+    help: "delete the rows that would be in the way in a migration before this one, and leave OR REPLACE \
+           out",
+};
+
 /// Words that end the list of an UPDATE's or a DELETE's tables.
 const ENDS_TABLES: [&str; 4] = ["WHERE", "RETURNING", "ORDER", "LIMIT"];
 
@@ -71,114 +80,12 @@ impl Reader<'_> {
         (cursor.at, twice)
     }
 
-    pub(super) fn insert(&mut self, range: Range<usize>, depth: usize) -> Output {
-        const QUERY: [&str; 4] = ["SELECT", "WITH", "VALUES", "TABLE"];
-        let (at, ignores) = self.modifiers(range.start + 1);
-        let mut cursor = self.source.cursor(at);
-        let Some(target) = cursor.name() else { return Output::default() };
-        let alias = cursor.eat("AS").then(|| cursor.name()).flatten();
-        let flat = self.flat(cursor.at..range.end);
-        let begins = |at: &&usize| self.source.is_any(**at, &QUERY) || self.is_query(**at);
-        let begin = flat.iter().find(begins).copied().unwrap_or(range.end);
-        let columns: Vec<String> = if self.source.punct(cursor.at, b'(') && cursor.at < begin {
-            let names = self.source.cursor(cursor.at + 1).names();
-            names.iter().map(|name| name.last().to_owned()).collect()
-        } else {
-            Vec::new()
-        };
-        let is_conflict = |at: usize| {
-            self.source.is(at, "ON") && self.source.is_any(at + 1, &["CONFLICT", "DUPLICATE"])
-        };
-        let ends =
-            |at: &&usize| **at > begin && (self.source.is(**at, "RETURNING") || is_conflict(**at));
-        let end = flat.iter().find(ends).copied().unwrap_or(range.end);
-        let returning =
-            flat.iter().copied().find(|at| *at >= end && self.source.is(*at, "RETURNING"));
-        let conflict = end..returning.unwrap_or(range.end);
-        let before = self.looks.len();
-        let output = self.level(begin..end, Role::Top, depth + 1);
-        if !output.confined {
-            self.unbound = true;
-        }
-        let names: Vec<String> = [Some(&target), alias.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|n| n.last().to_owned())
-            .collect();
-        let keeps_first = ignores == Some(Twice::Left)
-            || self.source.contains(conflict.clone(), &["DO", "NOTHING"]);
-        let keeps_last = ignores == Some(Twice::Replaced) || self.takes_over(&conflict);
-        if let Some(sums) = &output.sums
-            && self.upsert_adds(sums, &names, &columns, conflict.clone())
-        {
-            self.sink.combined.insert(sums.start, sums.solid.clone());
-        }
-        let parts = self.table_parts(&target);
-        let looks =
-            output.apart && self.looks.iter().skip(before).any(|look| look.is_other_of(&parts));
-        self.sink.writes = true;
-        self.sink.inserts |= !(keeps_first || keeps_last || looks);
-        self.deeds.push(Deed {
-            verb: Verb::Insert,
-            table: parts,
-            written: target.written.clone(),
-            columns: BTreeSet::new(),
-            own: true,
-            called: target.last().to_owned(),
-            exists: Vec::new(),
-            ties: columns
-                .iter()
-                .zip(&output.columns)
-                .filter_map(|(name, (_, column))| Some((name.clone(), column.clone()?)))
-                .collect(),
-            adds: Added {
-                columns: columns.clone(),
-                names: output.names.clone(),
-                solid: output.solid.clone(),
-                apart: output.apart,
-                absent: output.absent.clone(),
-            },
-        });
-        self.expressions_in(end..range.end, depth);
-        match returning {
-            Some(at) => {
-                let given = output.columns.into_iter().map(|(_, column)| column);
-                let named = columns.into_iter().map(Some).zip(given).collect();
-                let rows = Output { confined: true, columns: named, ..Output::default() };
-                let mut scope = Scope::default();
-                scope.add(0, target.last(), rows);
-                self.output(&self.items(at + 1..range.end), &scope)
-            }
-            None => Output::default(),
-        }
-    }
-
-    /// Whether an upsert puts the new values in the place of those that are there.
-    fn takes_over(&self, conflict: &Range<usize>) -> bool {
-        let flat = self.flat(conflict.clone());
-        let set = flat.iter().copied().find(|at| {
-            self.source.are(*at, &["DO", "UPDATE", "SET"])
-                || self.source.are(*at, &["DUPLICATE", "KEY", "UPDATE"])
-        });
-        let Some(set) = set else { return false };
-        let is_new = |item: &Range<usize>| {
-            let Some(equals) = item.clone().find(|at| self.source.punct(*at, b'=')) else {
-                return false;
-            };
-            let values = self.source.is(equals + 1, "VALUES")
-                && self.source.punct(equals + 2, b'(')
-                && self.behind(equals + 2) == item.end;
-            let excluded = self.only_name(equals + 1..item.end).is_some_and(|parts| {
-                parts.len() == 2 && parts.first().is_some_and(|of| of == "excluded")
-            });
-            values || excluded || self.is_constant(item)
-        };
-        let free = !flat.iter().any(|at| *at > set && self.source.is(*at, "WHERE"));
-        free && self.items(set + 3..conflict.end).iter().all(is_new)
-    }
-
     pub(super) fn update(&mut self, range: Range<usize>, depth: usize) -> Output {
-        let (at, _) = self.modifiers(range.start + 1);
+        let (at, twice) = self.modifiers(range.start + 1);
+        if twice == Some(Twice::Replaced) {
+            let place = self.first_place(&range);
+            self.leak_at(REPLACES, place);
+        }
         let flat = self.flat(at..range.end);
         let Some(set) = flat.iter().copied().find(|at| self.source.is(*at, "SET")) else {
             self.expressions_in(range, depth);
@@ -249,10 +156,11 @@ impl Reader<'_> {
     }
 
     /// The sources that a MySQL DELETE names; all of them where that can't be told.
-    fn listed_in(&self, range: Range<usize>, joined: &Joined) -> Vec<usize> {
+    fn listed_in(&mut self, range: Range<usize>, joined: &Joined) -> Vec<usize> {
         let mut found = Vec::new();
         for item in self.items(range) {
             let name = self.source.cursor(item.start).name();
+            self.defined.extend(item.clone());
             let is_it =
                 |named: &Named| name.as_ref().is_some_and(|name| name.last() == named.called);
             match joined.entries.iter().position(is_it) {
@@ -278,6 +186,15 @@ impl Reader<'_> {
             };
         }
         found.into_iter().collect()
+    }
+
+    /// The tokens that name what is assigned.
+    pub(super) fn assigned_tokens(&self, assigned: Range<usize>) -> BTreeSet<usize> {
+        let named = |item: Range<usize>| match self.source.punct(item.start, b'(') {
+            true => self.inside(item.start),
+            false => item.start..item.start + 1,
+        };
+        self.items(assigned).into_iter().flat_map(named).collect()
     }
 
     /// The columns that an assignment names.
@@ -340,19 +257,25 @@ impl Reader<'_> {
             if joined.entries.len() == 1 {
                 ties.extend(scope.ties.iter().cloned());
             }
+            // Of a column that is assigned it is another row's afterwards.
+            ties.retain(|(mine, _)| !change.columns.contains(mine));
             self.deeds.push(Deed {
                 verb: change.verb,
                 table: self.table_parts(name),
                 written: name.written.clone(),
+                start: self.source.tokens.get(range.start).map_or(0, |token| token.start()),
                 columns: change.columns.clone(),
                 own,
                 called: named.called.clone(),
                 exists: scope.exists.clone(),
                 ties,
                 adds: Added::default(),
+                merges: false,
+                cascade: None,
             });
         }
-        self.look(&joined, &scope, &range, &change.targets, first);
+        let assigned = self.assigned_tokens(change.assigned.clone());
+        self.look(&joined, &scope, &range, &change.targets, first, &assigned);
         match returning {
             Some(at) => self.output(&self.items(at + 1..range.end), &scope),
             None => Output::default(),
@@ -383,11 +306,13 @@ impl Reader<'_> {
                 Rows::Table(name) => self.is_walked(name),
                 Rows::Query(_) | Rows::Other => true,
             };
+            // A row that is changed twice is returned twice.
             let again = change.constant
                 && change.targets.len() == 1
                 && !is_walked
                 && (change.verb == Verb::Delete || !returns);
-            if again || (!is_walked && self.update_adds(named, scope, change, condition)) {
+            let adds = !is_walked && !returns;
+            if again || (adds && self.update_adds(named, scope, change, condition)) {
                 continue;
             }
             let within = match scope.sets.as_slice() {
@@ -417,7 +342,8 @@ impl Reader<'_> {
             && self.minds_none_of(condition.clone(), &change.columns)
             && self.all_add(change.assigned.clone(), sums, called, &targets).is_some();
         if adds {
-            self.sink.combined.insert(sums.start, sums.solid.clone());
+            let combined = Combined { solid: sums.solid.clone(), caught: Vec::new() };
+            self.sink.combined.insert(sums.start, combined);
         }
         adds
     }

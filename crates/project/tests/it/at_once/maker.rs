@@ -52,12 +52,110 @@ impl Maker {
 
     /// A file's statements: one, or two.
     pub(super) fn file(&mut self) -> String {
+        if self.dice.one_in(4) {
+            return self.pair();
+        }
         let first = self.statement();
         if !self.dice.one_in(8) {
             return first;
         }
         self.with.clear();
         format!("{first};\n{}", self.statement())
+    }
+
+    /// Two short statements, each of which may be taken alone.
+    fn pair(&mut self) -> String {
+        let first = self.short();
+        format!("{first};\n{}", self.short())
+    }
+
+    /// One of those that people write most.
+    fn short(&mut self) -> String {
+        let set = self
+            .dice
+            .pick(&["n = 1", "n = 2", "m = 3", "t = 2", "t = 1", "n = p.id", "n = p.a", "m = p.b"]);
+        let tie = self.dice.pick(&[
+            "q.t = p.id",
+            "q.t = p.id",
+            "q.n = p.a",
+            "q.m = p.id",
+            "q.t = p.o",
+            "q.t = p.s",
+        ]);
+        let more = self.dice.pick(&[
+            "",
+            "p.a > 2 AND ",
+            "p.n = 1 AND ",
+            "q.n > 1 AND ",
+            "p.b IS NOT NULL AND ",
+        ]);
+        let own = self.dice.pick(&[
+            "a = 1",
+            "o = id",
+            "b = a",
+            "n = n + 1",
+            "o = 2, a = 3",
+            "s = s + 100",
+        ]);
+        let value = self.dice.pick(&["a", "n", "b", "id", "s"]);
+        let other = self.dice.pick(&["1", "2", "a", "b", "id"]);
+        let read = self.dice.pick(&[
+            "SELECT count(*) FROM o q WHERE q.t = p.id",
+            "SELECT sum(q.n) FROM o q WHERE q.t = p.id",
+            "SELECT max(q.m) FROM o q WHERE q.n = p.a",
+            "SELECT sum(c) FROM t r WHERE r.b = p.b",
+            "SELECT count(r.a) FROM t r WHERE r.o = p.o",
+            "SELECT sum(r.n) FROM t r WHERE r.s = p.s",
+            "SELECT sum(z.a) FROM (SELECT * FROM t) z WHERE z.b = p.b",
+            "SELECT sum(iif(1, n = 1, 0)) FROM t WHERE b = p.b",
+            "SELECT count(*) FROM u WHERE u.k = p.a",
+            "SELECT u.v FROM u WHERE u.k = p.id",
+            "SELECT sum(q.n) FROM o q LEFT JOIN x ON x.k = q.id AND q.t = p.id",
+        ]);
+        match self.dice.below(12) {
+            0 | 1 => format!("UPDATE o AS q SET {set} FROM t p WHERE {tie} AND {more}:chunk(p)"),
+            2 => {
+                format!("UPDATE o AS q SET n = 5 WHERE q.t IN (SELECT {value} FROM t WHERE :chunk)")
+            }
+            3 => format!(
+                "DELETE FROM o AS q WHERE q.t IN (SELECT {value} FROM t WHERE n > 1 AND :chunk)"
+            ),
+            4 | 5 => format!("UPDATE t SET {own} WHERE :chunk"),
+            6 | 7 => format!("UPDATE t AS p SET o = ({read}) WHERE :chunk(p)"),
+            8 => format!("INSERT INTO x (k, v) SELECT {value}, {other} FROM t WHERE :chunk"),
+            _ => self.upsert(value, other),
+        }
+    }
+
+    /// An INSERT into a table with a unique column, that may have rows of it already.
+    fn upsert(&mut self, value: &str, other: &str) -> String {
+        let table = self.dice.pick(&["u", "g", "g"]);
+        // Which of several rows of one key comes first must not matter.
+        let distinct = if matches!(other, "1" | "2") { "DISTINCT " } else { "" };
+        let more = self.dice.pick(&["", "", "a IS NOT NULL AND ", "n > 1 AND "]);
+        let from = format!("FROM t WHERE {more}:chunk");
+        let rows = format!("(k, v) SELECT {distinct}{value}, {other} {from}");
+        let alone = format!("(k) SELECT DISTINCT {value} {from}");
+        match self.dice.below(9) {
+            0 => format!("INSERT OR IGNORE INTO {table} {rows}"),
+            1 => format!("INSERT INTO {table} {alone} ON CONFLICT (k) DO NOTHING"),
+            2 => format!("INSERT INTO {table} {alone} ON CONFLICT (k) DO UPDATE SET w = 1"),
+            3 => format!("INSERT INTO {table} {rows} ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
+            4 => format!("INSERT INTO {table} {rows} ON CONFLICT (k) DO UPDATE SET w = excluded.v"),
+            5 => format!(
+                "INSERT INTO {table} (k, v) SELECT {value}, count(*) {from} GROUP BY {value} \
+                 ON CONFLICT (k) DO UPDATE SET v = coalesce({table}.v, 0) + excluded.v"
+            ),
+            6 => format!(
+                "INSERT INTO t (s, n) SELECT {value}, n {from} \
+                 ON CONFLICT (s) DO UPDATE SET n = t.n + excluded.n"
+            ),
+            7 => format!("UPDATE OR REPLACE t SET s = {value} + 1 WHERE {more}:chunk"),
+            _ => format!(
+                "UPDATE o AS q SET n = coalesce(q.n, 0) + z.v FROM (SELECT k, count(*) AS v FROM \
+                 (SELECT DISTINCT {value} AS k, {other} AS j {from}) GROUP BY k) z WHERE z.k = q.t"
+            ),
+        }
     }
 
     fn name(&mut self, of: &str) -> String {
@@ -184,7 +282,7 @@ impl Maker {
                 let called = self.name("p");
                 let seen = Seen {
                     called: called.clone(),
-                    columns: columns(&["id", "id", "a", "b", "n", "o"]),
+                    columns: columns(&["id", "id", "a", "b", "n", "o", "c", "s"]),
                     walked: true,
                 };
                 (format!("t {called}"), seen)

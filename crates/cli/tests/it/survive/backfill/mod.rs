@@ -4,6 +4,7 @@
 //! what is lost or done twice shows in the row itself.
 
 mod ahead;
+mod apart;
 mod conflicts;
 mod crashes;
 mod death;

@@ -247,7 +247,9 @@ fn what_an_undo_would_leave_is_refused(product: Product) {
     world.run("data plan 1").exits(0);
     world.sql(drops);
     if product == Product::Sqlite {
-        refused("UPDATE OR REPLACE accounts SET balance = 1 WHERE :chunk;\n", &["OR REPLACE"]);
+        let replaces = "UPDATE OR REPLACE accounts SET balance = 1 WHERE :chunk;\n";
+        world.data(1, &format!("{IN_CHUNKS}{CAPTURE}{replaces}"));
+        world.run("data run 1").exits(2).says("OR REPLACE");
     } else {
         world.sql(
             "CREATE TABLE notes (account integer, CONSTRAINT notes_account FOREIGN KEY (account) \
