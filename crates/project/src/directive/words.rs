@@ -331,7 +331,7 @@ pub const WORDS: &[Word] = &[
                   `36h`; at most 3650 days): `dunlin data undo VERSION` puts them back. Every \
                   statement must be an UPDATE or a DELETE of the table that is walked, and say in \
                   its condition what `chunk-where` says. Refused where triggers or foreign keys \
-                  would change more.",
+                  would change more, or change what comes back.",
         default: "old values are not kept",
         example: "undo capture for 14 days",
         sets: Sets::Undo,

@@ -134,15 +134,28 @@ impl Reader<'_> {
             if group.len() == 1 && self.source.token_text(group.start).parse() == Ok(number + 1) {
                 return self.aggregates(value.clone()).is_none();
             }
-            let Some(parts) = self.only_name(group.clone()) else { return false };
+            let Some(parts) = self.only_name(group.clone()) else {
+                return self.written(group.clone()) == self.written(value.clone());
+            };
             match &own {
                 Some(own) => parts.last() == own.last(),
+                // A column comes before what an item of the list is called.
                 None => {
                     parts.len() == 1
                         && parts.first().map(String::as_str) == name
+                        && !self.is_named_in(value.clone(), &parts)
                         && self.aggregates(value.clone()).is_none()
                 }
             }
+        })
+    }
+
+    /// Whether a value may be made of the column of this name.
+    fn is_named_in(&self, value: Range<usize>, parts: &[String]) -> bool {
+        value.into_iter().any(|at| {
+            let word = matches!(self.source.kind(at), Some(Kind::Word | Kind::Quoted));
+            let name = self.source.cursor(at).name().filter(|_| word);
+            name.is_some_and(|name| name.parts.last() == parts.last())
         })
     }
 
@@ -154,7 +167,11 @@ impl Reader<'_> {
         solid: &mut BTreeSet<String>,
     ) -> Option<Part> {
         let open = value.start + 1;
-        if !self.source.punct(open, b'(') || self.behind(open) != value.end {
+        if !self.source.punct(open, b'(') {
+            return None;
+        }
+        let behind = self.behind(open);
+        if behind != value.end && !self.is_count_with_more(value.start, behind..value.end) {
             return None;
         }
         let inside = self.inside(open);
@@ -179,6 +196,19 @@ impl Reader<'_> {
         }
         solid.insert(scope.column(&self.only_name(inside)?)?);
         Some(part)
+    }
+
+    /// `count(*) FILTER (WHERE …)::int`: a count as well, of whole numbers.
+    fn is_count_with_more(&self, call: usize, more: Range<usize>) -> bool {
+        const WHOLE: [&str; 5] = ["INT", "INTEGER", "BIGINT", "INT4", "INT8"];
+        let filter =
+            self.source.is(more.start, "FILTER") && self.source.punct(more.start + 1, b'(');
+        let at = if filter { self.behind(more.start + 1) } else { more.start };
+        let cast = self.source.punct(at, b':')
+            && self.source.punct(at + 1, b':')
+            && self.source.is_any(at + 2, &WHOLE);
+        let end = if cast { at + 3 } else { at };
+        self.source.is(call, "COUNT") && end == more.end
     }
 
     /// `coalesce(x, 0)`

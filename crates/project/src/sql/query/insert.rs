@@ -232,6 +232,7 @@ impl Reader<'_> {
             adds: Added {
                 columns: insert.columns.clone(),
                 names: output.names.clone(),
+                constants: output.constants.clone(),
                 solid: output.solid.clone(),
                 whole: insert.columns.is_empty() && output.all && output.names.as_slice() == [None],
                 apart: output.apart,

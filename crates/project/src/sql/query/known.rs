@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::{Dialect, Index, Table, Verb};
+use dunlin_model::{Column, Dialect, Index, Table, Verb};
 
 use super::meet::is_same_table;
 use crate::sql::chunked::table_parts;
@@ -83,6 +83,15 @@ impl<'a> Known<'a> {
         computed.map(|(name, _)| self.folded(name)).collect()
     }
 
+    /// The columns that an INSERT fills that names none, in their order.
+    pub(crate) fn inserted(&self, parts: &[String]) -> Vec<String> {
+        let columns = self.table(parts).map(|table| table.columns.iter());
+        // SQLite leaves out what it makes itself.
+        let takes = |one: &&Column| !(one.generated && self.dialect == Some(Dialect::Sqlite));
+        let names = columns.into_iter().flatten().filter(takes);
+        names.map(|one| self.folded(&one.name)).collect()
+    }
+
     fn folded(&self, name: &str) -> String {
         if self.dialect == Some(Dialect::Postgres) { name.to_owned() } else { name.to_lowercase() }
     }
@@ -109,9 +118,10 @@ impl<'a> Known<'a> {
     /// Whether what is there already is found. What nobody asked the catalogue for is taken to be.
     pub(crate) fn finds(&self, caught: &Caught, is_solid: &dyn Fn(&String) -> bool) -> bool {
         let Some(table) = self.table(&caught.table) else { return true };
+        let inserted = self.inserted(&caught.table);
         let named = |place: usize| match caught.given.get(place) {
             Some((Some(name), _)) => Some(name.clone()),
-            Some((None, _)) => table.columns.get(place).map(|column| self.folded(&column.name)),
+            Some((None, _)) => inserted.get(place).cloned(),
             None => None,
         };
         let filled = |name: &str| {

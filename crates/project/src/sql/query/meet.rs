@@ -50,6 +50,8 @@ pub(super) struct Added {
     pub(super) columns: Vec<String>,
     /// What its query gives, where that is a name.
     pub(super) names: Vec<Option<Vec<String>>>,
+    /// The same where it is a constant.
+    pub(super) constants: Vec<Option<String>>,
     /// Columns of the walked table that are among them, and may be NULL for all that is read here.
     pub(super) solid: BTreeSet<String>,
     /// They are the rows of the walked table as they are.
@@ -116,10 +118,13 @@ impl Deed {
                     && theirs.as_ref().is_some_and(|theirs| theirs.last() == name.last())
             })
         };
-        let each = added.names.iter().enumerate().all(|(number, name)| {
+        // What is the same in all rows tells none apart.
+        let varies = |number: usize| !matches!(added.constants.get(number), Some(Some(_)));
+        let names = added.names.iter().enumerate().filter(|(number, _)| varies(*number));
+        let each = names.clone().all(|(number, name)| {
             name.as_ref().is_some_and(|name| compared(name, added.columns.get(number)))
         });
-        (each && absent.pairs.len() == added.names.len()).then(|| added.solid.clone())
+        (each && absent.pairs.len() == names.count()).then(|| added.solid.clone())
     }
 
     /// What a foreign key does where this deletes or changes the rows that it refers to.
@@ -222,6 +227,10 @@ fn all_deeds(deeds: &[Deed], known: &Known<'_>) -> Vec<Deed> {
         if deed.verb == Verb::Update && !deed.columns.is_empty() {
             let computed = known.computed(&deed.table, &deed.columns);
             deed.columns.extend(computed);
+        }
+        if deed.verb == Verb::Insert && deed.adds.columns.is_empty() {
+            deed.adds.columns = known.inserted(&deed.table);
+            deed.adds.columns.truncate(deed.adds.names.len());
         }
         let deed = deed.clone();
         for cascade in &known.cascades {

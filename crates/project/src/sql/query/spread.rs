@@ -175,7 +175,9 @@ fn of(group: Group, sink: &Sink) -> Option<Spread> {
             "walk the table that has one row a group and count in a sub-query: INSERT INTO totals \
              SELECT u.id, (SELECT count(*) FROM posts p WHERE p.user_id = u.id) FROM users u WHERE \
              :chunk(u); or group by the whole key; or add to what is there: ON CONFLICT (…) DO UPDATE \
-             SET n = totals.n + excluded.n",
+             SET n = totals.n + excluded.n, where all that is counted is a plain count(…), sum(…), \
+             min(…) or max(…) (count(CASE WHEN … THEN 1 END) in place of other forms), and all that \
+             it is grouped by is in the list (GROUP BY 1)",
         ),
         What::Group | What::Distinct | What::Union if group.counted => (
             "chunk-distinct",

@@ -136,7 +136,9 @@ impl Maker {
         let from = format!("FROM t WHERE {more}:chunk");
         let rows = format!("(k, v) SELECT {distinct}{value}, {other} {from}");
         let alone = format!("(k) SELECT DISTINCT {value} {from}");
-        match self.dice.below(9) {
+        let second = self.dice.pick(&["a", "n", "s"]);
+        let order = self.dice.pick(&["z.k = p.f AND z.v = p.h", "z.v = p.f AND z.k = p.h"]);
+        match self.dice.below(12) {
             0 => format!("INSERT OR IGNORE INTO {table} {rows}"),
             1 => format!("INSERT INTO {table} {alone} ON CONFLICT (k) DO NOTHING"),
             2 => format!("INSERT INTO {table} {alone} ON CONFLICT (k) DO UPDATE SET w = 1"),
@@ -149,6 +151,18 @@ impl Maker {
             6 => format!(
                 "INSERT INTO t (s, n) SELECT {value}, n {from} \
                  ON CONFLICT (s) DO UPDATE SET n = t.n + excluded.n"
+            ),
+            9 => format!(
+                "INSERT INTO x SELECT DISTINCT p.f, p.h FROM (SELECT {value} AS f, {second} AS h {from}) p \
+                 WHERE p.f IS NOT NULL AND p.h IS NOT NULL AND NOT EXISTS (SELECT 1 FROM x z WHERE {order})"
+            ),
+            10 => format!(
+                "INSERT INTO x (k, v) SELECT DISTINCT p.{value}, {other} FROM t p WHERE p.{value} IS NOT NULL \
+                 AND NOT EXISTS (SELECT 1 FROM x z WHERE z.k = p.{value}) AND :chunk(p)"
+            ),
+            11 => format!(
+                "INSERT INTO u (k, v) SELECT coalesce({value}, 0) + 1, count(*) FILTER (WHERE n > 1) {from} \
+                 GROUP BY coalesce({value}, 0) + 1 ON CONFLICT (k) DO UPDATE SET v = coalesce(u.v, 0) + excluded.v"
             ),
             7 => format!("UPDATE OR REPLACE t SET s = {value} + 1 WHERE {more}:chunk"),
             _ => format!(

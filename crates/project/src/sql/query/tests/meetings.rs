@@ -136,3 +136,49 @@ fn names_are_folded_as_the_server_does() {
     assert_eq!(rule(Dialect::Mysql, accents), Some("chunk-reads-written"));
     assert_eq!(rule(Dialect::Sqlite, accents), None);
 }
+
+#[test]
+fn sums_that_people_write_otherwise_are_added() {
+    let upsert = |list: &str, group: &str| {
+        let text = format!(
+            "INSERT INTO t2 (a, v) SELECT {list} FROM posts WHERE :chunk GROUP BY {group} \
+             ON CONFLICT (a) DO UPDATE SET v = t2.v + excluded.v"
+        );
+        rule(Dialect::Postgres, &text)
+    };
+    for (list, group) in [
+        ("a, count(*)::int", "a"),
+        ("a, count(*) FILTER (WHERE b = 1)", "a"),
+        ("a, count(b) FILTER (WHERE b > 1)::bigint AS n", "a"),
+        ("n::date, count(*)", "n::date"),
+        ("date_trunc('day', n), count(*)", "date_trunc('day', n)"),
+        ("date_trunc('day', n) AS day, count(*)", "day"),
+        ("date_trunc('day', n), count(*)", "1"),
+    ] {
+        assert_eq!(upsert(list, group), None, "{list} by {group}");
+    }
+    for (list, group) in [
+        ("a, count(*)::numeric(3)", "a"),
+        ("a, count(*)::smallint", "a"),
+        ("a, sum(n)::int", "a"),
+        ("a, count(*) + 1", "a"),
+        ("n::date, count(*)", "n::text"),
+        ("date_trunc('day', n) AS n, count(*)", "n"),
+    ] {
+        assert_eq!(upsert(list, group), Some("chunk-group"), "{list} by {group}");
+    }
+}
+
+#[test]
+fn a_constant_tells_no_rows_apart() {
+    let insert = |list: &str| {
+        let text = format!(
+            "INSERT INTO x (a, v) SELECT DISTINCT {list} FROM posts p WHERE :chunk(p) \
+             AND NOT EXISTS (SELECT 1 FROM x WHERE x.a = p.a)"
+        );
+        rule(Dialect::Postgres, &text)
+    };
+    assert_eq!(insert("p.a, 'new'"), None);
+    assert_eq!(insert("p.a, p.b"), Some("chunk-reads-written"));
+    assert_eq!(insert("'new', p.a"), Some("chunk-reads-written"));
+}
