@@ -7,6 +7,7 @@ use dunlin_model::{
     Backfill, BackfillRecord, BackfillState, Capabilities, EntryState, EntryWrite, FORMAT,
     KeyColumn, LedgerEvent, MigrationId, Phase, PlannedStep, Version, Wish,
 };
+use dunlin_project::backfill::not_restored;
 
 use super::control::{Held, step_of, told};
 use super::pace::Pace;
@@ -76,7 +77,8 @@ pub struct Undoing {
 /// is recorded as skipped: it runs again only by `data rerun`.
 ///
 /// # Errors
-/// Nothing was captured, or all of it was forgotten; the database, the lease.
+/// Nothing was captured, or all of it was forgotten; a trigger would change what goes back; the
+/// database, the lease.
 pub async fn undo(job: &Job, version: Version) -> Result<Undoing, EngineError> {
     let mut held = Held::take(job, version).await?;
     let outcome = undo_rows(job, &mut held, version).await;
@@ -107,6 +109,11 @@ async fn undo_rows(job: &Job, held: &mut Held, version: Version) -> Result<Undoi
             .help("only a backfill with `-- dunlin: undo capture for 14 days` can be undone")
             .into());
     };
+    let beside = held.target.beside(&work).await?;
+    let refused = not_restored(&step.migration, &work, job.connector.dialect(), &beside);
+    if !refused.is_empty() {
+        return Err(EngineError::Refused(refused));
+    }
     let late = is_late(held, &work, capture.keep).await?;
     let mut pace = Pace::new(job.limits.mind_health, chunking.rate);
     let one_writer = Capabilities::of(job.connector.dialect()).one_writer;

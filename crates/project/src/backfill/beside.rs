@@ -21,56 +21,87 @@ pub fn not_kept(
     if work.capture.is_none() {
         return Vec::new();
     }
-    let harmful: Vec<&Beside> = beside.iter().filter(|one| noted(dialect, one).is_none()).collect();
     // With its undo a deleted row is inserted, and nothing but that.
-    let of_inserts: Vec<&Beside> = beside
-        .iter()
-        .filter(|one| one.on.contains(&Verb::Insert))
-        .filter(|one| noted(dialect, one).is_none_or(|columns| !columns.is_empty()))
-        .collect();
-    let mut found = Vec::new();
-    let mut refuse = |place: Place, these: &[&&Beside]| {
-        if these.is_empty() {
-            return;
-        }
-        let names: Vec<&str> = these.iter().map(|one| one.what.as_str()).collect();
+    let harms = |verb: Verb, one: &Beside| {
+        one.on.contains(&verb) && noted(dialect, one).is_none()
+            || verb == Verb::Delete && alters_inserts(dialect, one)
+    };
+    let refusal = |(place, names): (Place, String)| {
         let message = format!(
-            "`undo capture` keeps values of {} only, and more than they would change: {}",
+            "`undo capture` keeps values of {} only, and more than they would change: {names}",
             work.table,
-            names.join(", ")
         );
-        found.push(Diagnostic::error("no-undo", message).at(place).help(
+        Diagnostic::error("no-undo", message).at(place).help(
             "an undo would leave that as it is and say that all is undone: remove `undo capture`, or \
              drop that (or disable it) for as long as the migration and its undo take",
-        ));
+        )
+    };
+    set_off(migration, work, dialect, beside, harms).into_iter().map(refusal).collect()
+}
+
+/// Why an undo can't put back what was kept, as the database is by now: what it would set off itself.
+#[must_use]
+pub fn not_restored(
+    migration: &Migration,
+    work: &Backfill,
+    dialect: Dialect,
+    beside: &[Beside],
+) -> Vec<Diagnostic> {
+    let harms = |verb: Verb, one: &Beside| match verb {
+        Verb::Delete => alters_inserts(dialect, one),
+        verb => one.on.contains(&verb) && noted(dialect, one).is_none(),
+    };
+    let refusal = |(place, names): (Place, String)| {
+        let message = format!(
+            "putting old values of {} back would change more than was kept: {names}",
+            work.table,
+        );
+        Diagnostic::error("no-undo", message).at(place).help(
+            "drop that (or disable it) until the undo is done; old values are kept for as long as \
+             `undo capture` says",
+        )
+    };
+    set_off(migration, work, dialect, beside, harms).into_iter().map(refusal).collect()
+}
+
+/// Whether rows that are inserted again would be others for it.
+fn alters_inserts(dialect: Dialect, one: &Beside) -> bool {
+    one.on.contains(&Verb::Insert) && noted(dialect, one).is_none_or(|columns| !columns.is_empty())
+}
+
+/// Where a migration writes what sets harm off, and the names of that.
+fn set_off(
+    migration: &Migration,
+    work: &Backfill,
+    dialect: Dialect,
+    beside: &[Beside],
+    harms: impl Fn(Verb, &Beside) -> bool,
+) -> Vec<(Place, String)> {
+    let mut found = Vec::new();
+    let mut add = |place: Place, these: Vec<&str>| {
+        if !these.is_empty() {
+            found.push((place, these.join(", ")));
+        }
     };
     if matches!(migration.body, Body::Rows(_)) {
         // A program may set any column but those of the key.
         let in_key = |name: &String| work.key.iter().any(|key| key.name == *name);
-        let these: Vec<&&Beside> = harmful
+        let these = beside
             .iter()
-            .filter(|one| one.on.contains(&Verb::Update))
-            .filter(|one| one.columns.is_empty() || !one.columns.iter().all(in_key))
-            .collect();
-        refuse(Place::file(migration.file()), &these);
+            .filter(|one| harms(Verb::Update, one))
+            .filter(|one| one.columns.is_empty() || !one.columns.iter().all(in_key));
+        add(Place::file(migration.file()), these.map(|one| one.what.as_str()).collect());
     }
     for statement in migration.statements() {
         let Some(write) = &statement.facts.writes else { continue };
         let assigns = |name: &String| {
             write.columns.iter().any(|folded| column::is_same(dialect, folded, name))
         };
-        let inserts = of_inserts.iter().filter(|_| write.verb == Verb::Delete);
-        let these: Vec<&&Beside> = harmful
-            .iter()
-            .filter(|one| one.on.contains(&write.verb))
-            .filter(|one| {
-                write.verb != Verb::Update
-                    || one.columns.is_empty()
-                    || one.columns.iter().any(assigns)
-            })
-            .chain(inserts)
-            .collect();
-        refuse(Place::at(migration.file(), statement.line, statement.column), &these);
+        let these = beside.iter().filter(|one| harms(write.verb, one)).filter(|one| {
+            write.verb != Verb::Update || one.columns.is_empty() || one.columns.iter().any(assigns)
+        });
+        let place = Place::at(migration.file(), statement.line, statement.column);
+        add(place, these.map(|one| one.what.as_str()).collect());
     }
     found
 }

@@ -25,7 +25,7 @@ use dunlin_model::{
 use crate::sql;
 
 pub use self::apart::{Others, not_apart, touched};
-pub use self::beside::{not_kept, without_stamps};
+pub use self::beside::{not_kept, not_restored, without_stamps};
 pub use self::given::adds_from;
 pub use self::relatives::{check_written, written};
 

@@ -8,7 +8,7 @@ use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
 use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
 use super::layout::{KeyPart, Layout};
 use super::script::{Part, Script};
-use super::walk::{alias, ask, filter, key};
+use super::walk::{OWN_ZONE, alias, ask, filter, key};
 use super::{captured, rejected};
 use crate::fence::Limits;
 use crate::quote;
@@ -172,6 +172,8 @@ pub(super) async fn commit(
         }
     };
     let captures = push_captures(&mut script, layout, lease, work, chunk, &groups);
+    // What triggers make of the time is as it always is.
+    script.push(Part::Plain, OWN_ZONE);
     for (columns, rows) in &groups {
         let sql = update_sql(layout, work, chunk, columns, rows);
         writes.push((script.push(Part::User(0), &sql), rows));

@@ -8,7 +8,7 @@ use super::captured::{DELETED, TAG_AND_NAMES, kept_values, tag};
 use super::catalogue::shape;
 use super::chunk::{is_by_row, job};
 use super::layout::Layout;
-use super::walk::{TEXT_FORMS, regclass};
+use super::walk::{OWN_ZONE, TEXT_FORMS, regclass};
 use crate::fence::{Access, Limits, as_ledger_error, begin_fenced_at, commit_fenced};
 use crate::quote;
 use crate::rows::{Answer, boolean, bug, field, number, required, single};
@@ -196,9 +196,15 @@ impl Way<'_> {
 
     /// Puts the rows of a group back, and forgets those that have their old values again.
     fn deed(&self, group: &Group) -> String {
-        update(self.layout, self.work, group)
-            + &insert(self.layout, self.work, group)
-            + &forget(self.layout, self.work, group)
+        let (layout, work) = (self.layout, self.work);
+        // Values are compared in UTC. Triggers that note the time of day get the session's own.
+        format!(
+            "{}{OWN_ZONE};{}{}SET LOCAL timezone TO 'UTC';{}{OWN_ZONE};",
+            compare(layout, work, group),
+            update(layout, work, group),
+            insert(layout, work, group),
+            forget(layout, work, group),
+        )
     }
 
     /// How many were forgotten, and were taken on; whether any are left.
@@ -305,7 +311,23 @@ fn of_group(group: &Group) -> String {
     format!("{CHOSEN} AND COALESCE(c.old_values ->> '', '') = {}", quote::text(&group.tag))
 }
 
-/// Puts old values into rows that are there, as the chunk left them.
+/// Locks the rows of a group that are there, as the chunk left them, and notes which those are.
+fn compare(layout: &Layout, work: &Backfill, group: &Group) -> String {
+    format!(
+        // An older program kept no new values: then the row's version tells.
+        "SELECT pg_catalog.set_config('dunlin.unchanged', COALESCE(pg_catalog.array_agg(s.number)\
+         ::text, '{{}}'), true) FROM (SELECT c.number FROM dunlin.captured AS c, {table} AS t \
+         WHERE {of_group} AND c.xmin_after <> {DELETED} AND {same} AND CASE WHEN c.new_values IS NULL \
+         THEN t.xmin::text = c.xmin_after ELSE {now} = c.new_values END \
+         FOR NO KEY UPDATE OF t) AS s;",
+        table = work.table,
+        of_group = of_group(group),
+        same = same(layout),
+        now = kept_values("t", &group.tag, &group.columns),
+    )
+}
+
+/// Puts old values into the rows that [`compare`] noted.
 fn update(layout: &Layout, work: &Backfill, group: &Group) -> String {
     let assigned = assignments(layout, group, |column| !column.computed && !column.identity);
     if assigned.is_empty() {
@@ -314,17 +336,13 @@ fn update(layout: &Layout, work: &Backfill, group: &Group) -> String {
     let sets: Vec<String> =
         assigned.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     format!(
-        // An older program kept no new values: then the row's version tells. The newest first, each
-        // into the room that the one before has left.
+        // The newest first, each into the room that the one before has left.
         "UPDATE {table} AS t SET {sets} FROM (SELECT c.* FROM dunlin.captured AS c \
-         WHERE {of_group} AND c.xmin_after <> {DELETED} ORDER BY c.number DESC) AS c \
-         WHERE {same} AND CASE WHEN c.new_values IS NULL \
-         THEN t.xmin::text = c.xmin_after ELSE {now} = c.new_values END;",
+         WHERE c.number = ANY (pg_catalog.current_setting('dunlin.unchanged')::bigint[]) \
+         ORDER BY c.number DESC) AS c WHERE {same};",
         table = work.table,
         sets = sets.join(", "),
-        of_group = of_group(group),
         same = same(layout),
-        now = kept_values("t", &group.tag, &group.columns),
     )
 }
 

@@ -20,6 +20,10 @@ pub(super) const TEXT_FORMS: &str = "SET LOCAL datestyle TO 'ISO, YMD';\
      SET LOCAL intervalstyle TO postgres;SET LOCAL extra_float_digits TO 3;\
      SET LOCAL bytea_output TO hex;SET LOCAL timezone TO 'UTC';";
 
+/// Takes the zone of [`TEXT_FORMS`] away again, from triggers that note the time of day. Texts of
+/// moments say theirs.
+pub(super) const OWN_ZONE: &str = "SET LOCAL timezone TO DEFAULT";
+
 /// Pages that are sampled to cut a stretch: its middle is found to about 2%, in a moment even on a slow
 /// disk.
 pub(super) const SAMPLE_PAGES: u32 = 500;

@@ -107,6 +107,8 @@ fn json_kind(form: ValueForm) -> &'static str {
 
 fn write_value(buffer: &mut Vec<u8>, column: &Column, value: &str) -> Result<(), String> {
     match column.form {
+        // As a whole number it loses its sign in most languages.
+        ValueForm::Float if value == "-0" => buffer.extend_from_slice(b"-0.0"),
         // A number that JSON can't write (`NaN`, MySQL's zero-filled `007`) is a string.
         ValueForm::Integer | ValueForm::Float if is_number(value) => {
             buffer.extend_from_slice(value.as_bytes());

@@ -58,7 +58,7 @@ fn exact_numbers_stay_exact(product: Product) {
         _ => &[
             ("bigint", &["9223372036854775807", "-9223372036854775808", "9007199254740993"]),
             ("numeric", &["0.10", "123456789012345678901234567890.000000000000000000001", "'NaN'"]),
-            ("double precision", &["'Infinity'", "0.1", "-1e-300"]),
+            ("double precision", &["'Infinity'", "0.1", "-1e-300", "'-0'"]),
         ],
     };
     for (number, (column, values)) in cases.iter().enumerate() {
