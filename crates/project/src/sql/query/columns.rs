@@ -325,7 +325,7 @@ impl Reader<'_> {
         for item in list {
             let value = self.aliased(item).1;
             found.nulls.push(self.nulls(value.clone(), scope));
-            found.constants.push(self.constant(&value));
+            let constant = self.constant(&value);
             if self.source.punct(item.end.saturating_sub(1), b'*') {
                 let of = (item.len() > 2).then(|| self.source.cursor(item.start).name()).flatten();
                 let star = match &of {
@@ -339,7 +339,8 @@ impl Reader<'_> {
                 starred = true;
             } else {
                 let (called, column) = self.item(item.clone(), scope);
-                let name = self.value_name(item);
+                // TRUE is a word as well.
+                let name = self.value_name(item).filter(|_| constant.is_none());
                 if name.as_ref().is_some_and(|name| !scope.filled.contains(name)) {
                     // What is no column of the table, the catalogue knows nothing of.
                     found.solid.insert(column.clone().unwrap_or_default());
@@ -347,6 +348,7 @@ impl Reader<'_> {
                 found.names.push(name);
                 found.columns.push((called, column));
             }
+            found.constants.push(constant);
         }
         if starred {
             // Which place a column has, only the catalogue tells.

@@ -179,6 +179,7 @@ fn a_constant_tells_no_rows_apart() {
         rule(Dialect::Postgres, &text)
     };
     assert_eq!(insert("p.a, 'new'"), None);
+    assert_eq!(insert("p.a, true"), None);
     assert_eq!(insert("p.a, p.b"), Some("chunk-reads-written"));
     assert_eq!(insert("'new', p.a"), Some("chunk-reads-written"));
 }
