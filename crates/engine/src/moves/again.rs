@@ -15,7 +15,7 @@ use super::rejected::find_rejected;
 use super::report::{MoveReport, NoteKind, RuleReport};
 use super::settle::{check_deletions, delete_gone, take_over, told_stuck};
 use super::told::Told;
-use super::verify::verify;
+use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::TargetError;
 
@@ -40,6 +40,16 @@ impl<'a> Course<'a> {
         report: &mut MoveReport,
     ) -> Result<Loaded<'a>, TargetError> {
         self.settle_once(source, &loaded.decided, &mut loaded.writers).await?;
+        self.settle_rejected(source, loaded, report).await
+    }
+
+    /// Works references out anew for as long as other rows are rejected than was known.
+    async fn settle_rejected(
+        &mut self,
+        source: &mut dyn Source,
+        mut loaded: Loaded<'a>,
+        report: &mut MoveReport,
+    ) -> Result<Loaded<'a>, TargetError> {
         for _ in 0..REJECTED_ROUNDS_MAX {
             if self.session.dry_run {
                 break;
@@ -207,8 +217,40 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
+    /// Compares all rows with what there should be, and writes those that the mapping wants back.
+    pub(super) async fn prove(
+        &mut self,
+        source: &mut dyn Source,
+        mut loaded: Loaded<'a>,
+        report: &mut MoveReport,
+    ) -> Result<Loaded<'a>, TargetError> {
+        let Loaded { decided, writers, .. } = &mut loaded;
+        let mut again = Vec::new();
+        for (rule, writer) in writers.iter_mut().enumerate() {
+            let planned = &self.plan.rules[rule];
+            self.tell("verifying", Some(&planned.rule.name));
+            let back = verify(self.plan, rule, &mut self.session, writer).await?;
+            if !back.is_empty() {
+                forget(planned, &mut self.session, &back).await?;
+                again.push(rule);
+            }
+        }
+        let nothing_rejected = writers.iter().all(|writer| rejected(writer) == 0);
+        self.bring_back(source, decided, writers, &again).await?;
+        if again.is_empty() || nothing_rejected {
+            return Ok(loaded);
+        }
+        // Rows that refer to those that are back were refused for that.
+        self.retry(source, decided, writers).await?;
+        let mut loaded = self.settle_rejected(source, loaded, report).await?;
+        for (rule, writer) in loaded.writers.iter_mut().enumerate() {
+            self.prove_again(rule, writer).await?;
+        }
+        Ok(loaded)
+    }
+
     /// Rows that the application changed or deleted, and that the mapping wants back.
-    pub(super) async fn bring_back(
+    async fn bring_back(
         &mut self,
         source: &mut dyn Source,
         decided: &Arc<Decided>,
@@ -221,15 +263,25 @@ impl<'a> Course<'a> {
             writer.report.updated += report.updated;
             writer.report.unchanged =
                 writer.report.unchanged.saturating_sub(report.inserted + report.updated);
-            writer.report.verified = 0;
-            writer.notes.retain(|note| {
-                !matches!(
-                    note.kind,
-                    NoteKind::ChangedThere | NoteKind::DeletedThere | NoteKind::Differs
-                )
-            });
-            verify(self.plan, rule, &mut self.session, writer).await?;
+            self.prove_again(rule, writer).await?;
         }
+        Ok(())
+    }
+
+    /// Compares a rule's rows once more, after some were written.
+    async fn prove_again(
+        &mut self,
+        rule: usize,
+        writer: &mut RuleWriter<'a>,
+    ) -> Result<(), TargetError> {
+        writer.report.verified = 0;
+        writer.notes.retain(|note| {
+            !matches!(
+                note.kind,
+                NoteKind::ChangedThere | NoteKind::DeletedThere | NoteKind::Differs
+            )
+        });
+        verify(self.plan, rule, &mut self.session, writer).await?;
         Ok(())
     }
 

@@ -7,10 +7,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use dunlin_model::moves::{IdKind, OnRowError};
 
 use super::decide::{each_applied, is_one_by_one};
+use super::expressions::Applied;
 use super::key::{KeyColumns, Part, RowKey, read_varint, write_varint};
 use super::key_set::{KeySet, key_hash};
 use super::plan::{Layout, MovePlan, PlannedRule};
-use super::ports::{Applied, Source};
+use super::ports::Source;
 use super::produce::Decided;
 use super::spill::{Pieces, Room, Spool};
 use crate::{ErrorKind, TargetError};

@@ -24,7 +24,6 @@ use super::spill;
 use super::state::MoveState;
 use super::swap::{self, Aside, Room};
 use super::told::Told;
-use super::verify::{forget, verify};
 use super::writer::RuleWriter;
 use crate::report::EngineError;
 use crate::{ErrorKind, Remedy, TargetError};
@@ -116,23 +115,17 @@ impl<'a> Course<'a> {
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }
         let loaded = Loaded { decided, writers, told };
-        let Loaded { decided, mut writers, told } =
-            self.settle(source, loaded, &mut report).await?;
+        let mut loaded = self.settle(source, loaded, &mut report).await?;
         crate::failpoint("move.loaded");
-        self.numbers(&decided).await?;
+        self.numbers(&loaded.decided).await?;
         report.load_ms = millis(began);
         let began = Instant::now();
-        if self.move_job.verify && !self.session.dry_run {
-            let mut again = Vec::new();
-            for (rule, writer) in writers.iter_mut().enumerate() {
-                self.tell("verifying", Some(&plan.rules[rule].rule.name));
-                let back = verify(plan, rule, &mut self.session, writer).await?;
-                if !back.is_empty() {
-                    forget(&plan.rules[rule], &mut self.session, &back).await?;
-                    again.push(rule);
-                }
-            }
-            self.bring_back(source, &decided, &mut writers, &again).await?;
+        let is_proved = self.move_job.verify && !self.session.dry_run;
+        if is_proved {
+            loaded = self.prove(source, loaded, &mut report).await?;
+        }
+        let Loaded { decided, mut writers, told } = loaded;
+        if is_proved {
             for (rule, writer) in writers.iter_mut().enumerate() {
                 let made = (plan, &decided);
                 name_columns(made, &mut self.session, source, rule, &mut writer.notes).await?;

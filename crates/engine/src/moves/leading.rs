@@ -7,22 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::key::{RowKey, read_varint, write_varint};
 use super::key_set::{KeyMap, KeySet, key_hash};
+use super::leader_list::{IS_GONE, IS_NEW, Pairs, STANDS, push_change};
 use super::leaders::lead;
-use super::ordered::{append_ordered, read_ordered, read_ordered_parts};
 use super::pack::Pack;
 use super::session::Session;
 use super::spill::{Room, Runs, Sorter, Spool};
-use super::stored_lists::{LIST_ROWS, read_pairs};
+use super::stored_lists::read_pairs;
 use super::translate::Ids;
 use super::values::Values;
 use super::writer::pack_area;
 use crate::{ErrorKind, TargetError};
-
-/// Before a leader among a member's changes: it is what stands in the store, it is new, or there is
-/// none any more. The last of a member counts.
-const STANDS: u8 = 0;
-const IS_NEW: u8 = 1;
-const IS_GONE: u8 = 2;
 
 /// Where the store has who leads whom in a namespace.
 pub(super) fn leaders_area(namespace: &str) -> String {
@@ -341,75 +335,6 @@ fn read_group(mut from: &[u8]) -> Option<Vec<RowKey>> {
     Some(members)
 }
 
-fn push_change(
-    to: &mut Sorter,
-    member: &RowKey,
-    how: u8,
-    leader: Option<&RowKey>,
-) -> Result<(), TargetError> {
-    let mut bytes = Vec::with_capacity(32);
-    append_ordered(member, &mut bytes);
-    bytes.push(how);
-    if let Some(leader) = leader {
-        append_ordered(leader, &mut bytes);
-    }
-    to.push(&bytes)
-}
-
-/// Makes values of the store out of sorted changes.
-struct Pairs {
-    parts: usize,
-    /// The last member, whose leader a later change may replace.
-    open: Option<(RowKey, Option<RowKey>)>,
-    value: Vec<u8>,
-    rows: usize,
-}
-
-impl Pairs {
-    fn new(parts: usize) -> Self {
-        Self { parts, open: None, value: Vec::new(), rows: 0 }
-    }
-
-    /// The next change; a value, where one is full.
-    fn push(&mut self, piece: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
-        let read = || {
-            let mut from = piece;
-            let member = read_ordered_parts(&mut from, self.parts)?;
-            let (&how, leader) = from.split_first()?;
-            let leader = if how == IS_GONE { None } else { Some(read_ordered(leader)?) };
-            Some((member, leader))
-        };
-        let next =
-            read().ok_or_else(|| TargetError::new(ErrorKind::Bug, "a leader can't be read"))?;
-        let full = match &self.open {
-            Some((member, _)) if *member == next.0 => None,
-            _ => self.close(),
-        };
-        self.open = Some(next);
-        Ok(full)
-    }
-
-    fn close(&mut self) -> Option<Vec<u8>> {
-        if let Some((member, Some(leader))) = self.open.take() {
-            if self.rows == 0 {
-                write_varint(&mut self.value, self.parts as u64);
-            }
-            member.write(&mut self.value);
-            leader.write(&mut self.value);
-            self.rows += 1;
-        }
-        (self.rows == LIST_ROWS).then(|| {
-            self.rows = 0;
-            std::mem::take(&mut self.value)
-        })
-    }
-
-    fn end(mut self) -> Option<Vec<u8>> {
-        let full = self.close();
-        full.or_else(|| (self.rows > 0).then_some(self.value))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -512,22 +437,6 @@ mod tests {
             let leaders = self.alive.iter().filter_map(led).collect();
             (leaders, stored_after(leading, &self.stored).into_iter().collect())
         }
-    }
-
-    #[test]
-    fn pairs_go_there_and_back() {
-        let pairs: BTreeMap<RowKey, RowKey> = (0..9_000).map(|n| (key(n), key(n / 2))).collect();
-        let leading = Leading::new("x", &Room::new(0));
-        let mut after = stored_after(leading, &pairs);
-        assert!(after.iter().map(|(member, leader)| (member, leader)).eq(&pairs));
-
-        let mut leading = Leading::new("x", &Room::new(0));
-        push_change(&mut leading.changes, &key(7), IS_GONE, None).unwrap();
-        push_change(&mut leading.changes, &key(8), IS_NEW, Some(&key(1))).unwrap();
-        push_change(&mut leading.changes, &key(-1), IS_NEW, Some(&key(0))).unwrap();
-        after = stored_after(leading, &pairs);
-        assert_eq!((after.len(), &after[0]), (9_000, &(key(-1), key(0))));
-        assert_eq!(after[7..9], [(key(6), key(3)), (key(8), key(1))]);
     }
 
     /// 5 goes on with the id of 2, which is gone, and 30 with that of 5: each is on its own, and decided

@@ -19,6 +19,7 @@ mod course;
 mod decide;
 mod differing;
 mod exchange;
+mod expressions;
 mod fixed;
 mod forget;
 mod gate;
@@ -30,6 +31,7 @@ mod key;
 mod key_set;
 mod knot;
 mod lanes;
+mod leader_list;
 mod leaders;
 mod leading;
 mod look;
@@ -46,6 +48,7 @@ mod pairs;
 mod parked;
 mod pass;
 mod plan;
+mod planned;
 mod ports;
 mod produce;
 mod read_rows;
@@ -91,20 +94,21 @@ pub use compare::compare;
 pub use comparison::{Comparison, Difference, DifferenceKind, RuleComparison};
 pub use control::{UnderWay, intend, under_way};
 pub use differing::ColumnDifference;
+pub use expressions::{
+    Applied, Compiled, Compiler, EachSpec, ExpressionError, Expressions, Named, Output, RowFailure,
+};
 pub use forget::{forget, may_forget};
 pub use look::{export_ids, rejects, standing};
 pub use outline::{OutlineRule, OutlineStep};
 pub use plan::{MovePlan, plan};
+pub use planned::source_catalogue;
 pub use ports::{
-    Applied, Batches, COMPARED, ColumnOf, Compiled, Compiler, EachSpec, ExpressionError,
-    Expressions, Extract, LedgerUse, MoveConnector, MoveTarget, Named, Output, Refused, RowFailure,
+    Batches, COMPARED, ColumnOf, Extract, LedgerUse, MoveConnector, MoveTarget, Refused,
     SPELT_OTHERWISE, Source, SourceConnector, Spelling, Stored, Unread, UnreadRecords, Written,
 };
 pub use read_rows::{ReadRows, Unreadable, WorkedOut};
 pub use report::{Change, MoveReport, NoteKind, Reject, RuleReport, SourceReport};
 pub use rights::{Doing, LackedRight, lacked};
-pub use run::{
-    MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run, source_catalogue,
-};
+pub use run::{MEMORY_BYTES, MoveJob, SOURCE_NOTE, WORKERS, prepare, reopen, run};
 pub use sample::{Sample, SampledRow, SampledValue, sample};
 pub use state::{KEY_VARIABLE, MoveState, parse_secret};

@@ -4,8 +4,9 @@ use dunlin_model::moves::{
     Duplicates, Expression, Field, Missing, OnRowError, Rule, Value, ValueType,
 };
 
+use super::expressions::Output;
 use super::plan::{Layout, Namespace, PlannedReference, PlannedSource, Planner};
-use super::ports::{Output, Written};
+use super::ports::Written;
 
 pub(super) struct Outputs<'a, 'p> {
     pub(super) planner: &'a mut Planner<'p>,

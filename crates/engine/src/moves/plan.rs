@@ -10,10 +10,11 @@ use dunlin_model::moves::{
 };
 use dunlin_model::{Diagnostic, Place};
 
+use super::expressions::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Output};
 use super::ids::Tag;
 use super::order::order;
 use super::outputs::Outputs;
-use super::ports::{Compiled, Compiler, EachSpec, ExpressionError, Expressions, Output, Written};
+use super::ports::Written;
 
 /// A namespace of ids.
 pub(super) struct Namespace {

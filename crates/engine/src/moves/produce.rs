@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::arrow_type::{arrow_schema, arrow_type};
 use super::columns::{Columns, bug};
+use super::expressions::Applied;
 use super::ids::IdCipher;
 use super::key::{KeyColumns, RowKey};
 use super::key_set::{KeyMap, KeySet, column_key_hash};
 use super::plan::{Layout, PlannedReference, PlannedRule};
-use super::ports::Applied;
 use super::read_rows::ReadRows;
 use super::report::{Note, NoteKind};
 use super::spill::Room;

@@ -54,6 +54,25 @@ fn a_row_that_the_application_deleted_is_judged_by_the_mapping() {
     assert_eq!(restore.everything(), before, "all are back, with their ids");
 }
 
+/// A new old row refers to one that is found to be gone only when all rows are compared.
+#[test]
+fn rows_that_refer_to_one_that_is_restored_come_with_it() {
+    let library = Library::with_conflicts("deleted_there = \"restore\"");
+    library.new_one(
+        "DELETE FROM loans WHERE person_id = (SELECT id FROM people WHERE email LIKE 'grace%');
+         DELETE FROM people WHERE email LIKE 'grace%'",
+    );
+    library.old("INSERT INTO loans VALUES (6, 4, 10, '2024-03-01', '2024-03-02')");
+    let ran = library.run("move run library").exits(0);
+    assert!(ran.stderr().contains("restoring"), "{}", ran.all());
+    let of_grace = "SELECT count(*) FROM loans JOIN people ON people.id = person_id
+        WHERE email LIKE 'grace%' AND book_id = 10";
+    assert_eq!(library.new_one(of_grace), "1");
+    assert_eq!(library.new_one("SELECT count(*) FROM loan_days"), "6", "{}", ran.all());
+    let again = library.run("move run library").exits(0);
+    assert!(again.all().contains("0 rows written"), "{}", again.all());
+}
+
 #[test]
 fn the_application_s_own_rows_are_its_own() {
     let library = Library::new();

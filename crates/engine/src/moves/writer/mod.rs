@@ -2,6 +2,7 @@
 //! differs: each is written, with its packs, in one transaction.
 
 mod append;
+mod written;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -13,11 +14,11 @@ use dunlin_model::moves::Conflicts;
 
 use self::append::{Tail, TailRows};
 use super::buffer::{Buffer, Piece};
-use super::chunk::{Chunk, ChunkWriter, Outcome, Postponed, Rows, without_deferred};
-use super::exchange::{Change, EXCHANGE_ROWS_MAX};
+use super::chunk::{Chunk, ChunkWriter, Postponed, Rows, without_deferred};
+use super::exchange::Change;
 use super::key::{KeyColumns, RowKey};
 use super::key_set::KeySet;
-use super::knot::{Held, KNOT_ROWS_MAX};
+use super::knot::Held;
 use super::lanes::Tasks;
 use super::pack::{Entry, Pack, StoredPack, cut};
 use super::plan::PlannedRule;
@@ -448,46 +449,6 @@ impl<'a> RuleWriter<'a> {
             everything: self.everything,
         }
     }
-
-    /// Waits until lanes have committed all that they were given of this rule.
-    async fn finish_tasks(&mut self, session: &mut Session<'_>) -> Result<(), TargetError> {
-        while let Some(done) = self.tasks.join_next().await {
-            self.joined(session, done).await?;
-        }
-        Ok(())
-    }
-
-    async fn joined(
-        &mut self,
-        session: &mut Session<'_>,
-        done: Result<Option<Outcome>, tokio::task::JoinError>,
-    ) -> Result<(), TargetError> {
-        match (done, &mut session.lanes) {
-            (Ok(Some(outcome)), _) => {
-                self.written(outcome);
-                Ok(())
-            }
-            (Ok(None), Some(lanes)) => Err(lanes.failure().await),
-            (Ok(None), None) => Err(TargetError::new(ErrorKind::Bug, "no lane is left")),
-            (Err(error), _) => {
-                Err(TargetError::new(ErrorKind::Bug, format!("a chunk was not written: {error}")))
-            }
-        }
-    }
-
-    pub(super) fn written(&mut self, mut outcome: Outcome) {
-        self.report.inserted += outcome.inserted;
-        self.report.updated += outcome.updated;
-        self.report.unchanged += outcome.unchanged;
-        self.postponed.append(&mut outcome.postponed);
-        self.notes.append(&mut outcome.notes);
-        let room = EXCHANGE_ROWS_MAX.saturating_sub(self.refused.len());
-        self.refused.extend(outcome.refused.drain(..).take(room));
-        self.keep_out(std::mem::take(&mut outcome.kept_out));
-        if let Some(Tail { rows: TailRows::Changed(pack), .. }) = &mut self.tail {
-            outcome.correct_entries(&mut pack.entries);
-        }
-    }
 }
 
 impl RuleWriter<'_> {
@@ -498,18 +459,6 @@ impl RuleWriter<'_> {
         found
             .map(|(_, number)| *number)
             .ok_or_else(|| TargetError::new(ErrorKind::Bug, "a row has no pack to go to"))
-    }
-
-    fn keep_out(&mut self, rows: Vec<Postponed>) {
-        let bytes = |one: &Postponed| one.row.get_array_memory_size();
-        let mut room: usize = KEPT_OUT_BYTES.saturating_sub(self.kept_out.iter().map(bytes).sum());
-        for one in rows {
-            match room.checked_sub(bytes(&one)) {
-                Some(left) if self.kept_out.len() < KNOT_ROWS_MAX => room = left,
-                _ => return,
-            }
-            self.kept_out.push(one);
-        }
     }
 }
 
