@@ -349,7 +349,7 @@ fn no_id(
     if ids.kind != dunlin_model::moves::IdKind::Matched {
         return Ok(format!("its key has no place in `{}`", field.name));
     }
-    Ok(if ids.matched.unclear.contains(old)? {
+    Ok(if ids.matched.unclear.contains(&*ids.leader(old)?)? {
         "several rows match it, or one that another old row has".to_owned()
     } else {
         format!("no row matches it, and `{}` can hold no id of ours", field.name)
