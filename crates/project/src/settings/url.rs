@@ -67,7 +67,8 @@ pub fn check_url(url: &str) -> Result<Dialect, String> {
         .filter(|scheme| is_scheme(scheme) && (url.contains("://") || known(scheme).is_some()));
     let Some(scheme) = scheme else {
         return Err("the database URL has no scheme: write `sqlite:PATH`, \
-                    `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`"
+                    `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`; in dunlin.toml \
+                    `${NAME}` stands for a variable of the environment"
             .to_owned());
     };
     let rest = &url[scheme.len() + 1..];
