@@ -471,7 +471,10 @@ impl World {
         let (of, rest) = DELETED_OF;
         // Row code may set any column, so all of them are compared: what the application wrote since
         // keeps such a row from its old values.
-        let but_for = if self.body == Body::Rows { " AND a.other = 0" } else { "" };
+        let (but_for, or_changed) = match self.body {
+            Body::Rows => (" AND a.other = 0", " OR a.other <> 0"),
+            _ => ("", ""),
+        };
         vec![
             (
                 "rows are gone, or were not put back",
@@ -502,7 +505,16 @@ impl World {
                 "migrations are not undone",
                 format!("SELECT count(*) FROM {ledger}backfills WHERE state <> 'undone'"),
             ),
-            ("old values are left", format!("SELECT count(*) FROM {ledger}captured")),
+            // Of rows that the application deleted or changed since they are kept.
+            (
+                "old values are left of rows that could go back",
+                format!(
+                    "SELECT CASE WHEN c.n > g.n THEN c.n - g.n ELSE 0 END \
+                     FROM (SELECT count(*) AS n FROM {ledger}captured) AS c, \
+                     (SELECT count(*) AS n FROM before_it b LEFT JOIN accounts a ON a.n = b.n \
+                     WHERE a.n IS NULL{or_changed}) AS g"
+                ),
+            ),
         ]
     }
 }
