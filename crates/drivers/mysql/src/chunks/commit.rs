@@ -9,7 +9,8 @@
 //! for rows whose insertion is in doubt. Statements that only read it (INSERT … SELECT) would read
 //! a snapshot at that level and pass over such rows, so the range is locked first by a read FOR
 //! SHARE: that waits too, and locks rows but no gaps, as REPEATABLE READ would. Two statements or
-//! more run at REPEATABLE READ, whose gap locks keep out rows that one of them would not see.
+//! more run at REPEATABLE READ, whose gap locks keep out rows that one of them would not see; so does
+//! one whose old values are kept, or a row that is inserted between the two is changed and not kept.
 
 use dunlin_engine::{
     Checkpoint, Chunk, Committed, Deed, ErrorKind, Rehearsal, TargetError, failpoint,
@@ -319,7 +320,9 @@ pub(crate) fn key_hash(encoded: &str) -> String {
 }
 
 fn isolation(work: &Backfill) -> &'static str {
-    if work.statements.len() > 1 { "REPEATABLE READ" } else { "READ COMMITTED" }
+    let statements = work.statements.len();
+    let reads_before = statements > 1 || (statements > 0 && work.capture.is_some());
+    if reads_before { "REPEATABLE READ" } else { "READ COMMITTED" }
 }
 
 /// COMMIT alone, timed.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dunlin_engine::UndoSlice;
 use dunlin_model::{Bound, Capture, Verb};
+use mysql_async::prelude::Queryable;
 
 use super::{begun, chunk, chunked, number, planned, update};
 use crate::support::World;
@@ -93,4 +94,40 @@ async fn values_are_forgotten_when_their_time_is_over() {
     eyes.run("UPDATE dunlin_captured SET forget_at = UTC_TIMESTAMP(6)").await;
     assert_eq!(target.forget_captured(3).await.expect("some"), 3);
     assert_eq!(target.forget_captured(3).await.expect("the rest"), 1);
+}
+
+/// A row that came between what is kept and what is changed would be changed and not kept.
+#[tokio::test]
+async fn no_row_comes_between_what_is_kept_and_what_is_changed() {
+    let world = World::new("between").await;
+    let mut target = world.with_ledger().await;
+    let (mut eyes, mut holder) = (world.eyes().await, world.eyes().await);
+    eyes.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)").await;
+    eyes.run("INSERT INTO t VALUES (1, 1), (9, 9)").await;
+    eyes.run("CREATE TABLE rates (rate INT)").await;
+    eyes.run("INSERT INTO rates VALUES (5)").await;
+    eyes.run("SET innodb_lock_wait_timeout = 1").await;
+    let text = "UPDATE t SET n = n + (SELECT rate FROM rates) WHERE :chunk";
+    let mut work = planned(&mut target, vec![update(text)]).await;
+    work.capture = capture(&["n"]);
+    let hi = number(9);
+    let lease = begun(&mut target, &work, hi.clone()).await;
+    // The statement waits for this, and what comes before it in the chunk does not.
+    holder.run("LOCK TABLES rates WRITE").await;
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' \
+         AND state LIKE 'Waiting for table metadata lock%'",
+        world.name
+    );
+    let range = chunk(Bound::Start, &hi, &hi);
+    let (done, came) = tokio::join!(target.commit_chunk(&lease, &work, &range), async {
+        eyes.until(&waits, "1").await;
+        let came = eyes.0.query_drop("INSERT INTO t VALUES (5, 5)").await;
+        holder.run("UNLOCK TABLES").await;
+        came
+    });
+    done.expect("done");
+    came.expect_err("the row waits for the chunk");
+    assert_eq!(eyes.one("SELECT COUNT(*) FROM t WHERE n = id + 5").await, "2");
+    assert_eq!(eyes.one("SELECT COUNT(*) FROM dunlin_captured").await, "2");
 }
