@@ -14,7 +14,7 @@ const DEEDS: &[&str] = &[
 ];
 
 /// Words that stand before a parenthesis and call nothing, and functions of the servers' own that do
-/// nothing but give a value.
+/// nothing but give a value; those of `NOW` are such too.
 const HARMLESS: &[&str] = &[
     "IF",
     "ELSIF",
@@ -34,15 +34,6 @@ const HARMLESS: &[&str] = &[
     "EXISTS",
     "FROM",
     "DISTINCT",
-    "NOW",
-    "CURRENT_TIMESTAMP",
-    "CURRENT_DATE",
-    "CLOCK_TIMESTAMP",
-    "TRANSACTION_TIMESTAMP",
-    "STATEMENT_TIMESTAMP",
-    "LOCALTIMESTAMP",
-    "UTC_TIMESTAMP",
-    "SYSDATE",
     "TIMEZONE",
     "DATE_TRUNC",
     "LOWER",
@@ -92,7 +83,9 @@ pub(crate) fn stays_in_its_row(dialect: Dialect, body: &str) -> bool {
     };
     (first..tokens.len()).all(|at| match (tokens[at].kind, word(at)) {
         (Kind::Quoted, _) => sqlite || !is_call(at),
-        (_, Some(word)) if is_call(at) => sqlite || HARMLESS.contains(&word.as_str()),
+        (_, Some(word)) if is_call(at) => {
+            sqlite || [HARMLESS, NOW].iter().any(|words| words.contains(&word.as_str()))
+        }
         (_, Some(word)) if word == "SELECT" => sqlite,
         (_, Some(word)) => !DEEDS.contains(&word.as_str()),
         _ => true,
