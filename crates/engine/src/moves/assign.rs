@@ -2,7 +2,7 @@
 
 use dunlin_model::moves::TableName;
 
-use super::candidates::Candidates;
+use super::decide::Deciding;
 use super::given::{WrittenIds, highest_given};
 use super::key::{Part, RowKey};
 use super::key_set::{decoded, key_hash};
@@ -11,7 +11,7 @@ use super::plan::MovePlan;
 use super::ports::Stored;
 use super::produce::Decided;
 use super::session::Session;
-use super::spill::{Room, Sorter};
+use super::spill::Sorter;
 use super::stored_lists::{LIST_ROWS, read_ids};
 use crate::TargetError;
 
@@ -23,14 +23,12 @@ pub(super) fn ids_area(namespace: &str) -> String {
 /// Numbers of the target's own for old keys that have none yet, in the order of the old keys. One whose
 /// number was never written, and is that of somebody else's row by now, gets another.
 pub(super) async fn assign(
-    plan: &MovePlan,
-    number: usize,
+    of: Deciding<'_>,
     makes: usize,
-    found: &Candidates,
     session: &mut Session<'_>,
     decided: &mut Decided,
-    room: &Room,
 ) -> Result<(), TargetError> {
+    let Deciding { plan, number, .. } = of;
     let area = ids_area(&plan.namespaces[makes].spec.name);
     let ids = &mut decided.ids[makes];
     let mut next = 0;
@@ -46,8 +44,7 @@ pub(super) async fn assign(
         }
     }
     ids.assigned.settle()?;
-    let open =
-        without_number(plan, number, makes, found, session, decided, room).await?.sorted()?;
+    let open = without_number(of, makes, session, decided).await?.sorted()?;
     let mut open = open.pieces()?;
     let rule = &plan.rules[number];
     let column = rule.id_field.map(|place| rule.written.fields[place].name.clone());
@@ -73,14 +70,12 @@ pub(super) async fn assign(
 
 /// The old keys that need a number: of each group the one whose id it has, which may be gone itself.
 async fn without_number(
-    plan: &MovePlan,
-    number: usize,
+    of: Deciding<'_>,
     makes: usize,
-    found: &Candidates,
     session: &mut Session<'_>,
     decided: &Decided,
-    room: &Room,
 ) -> Result<Sorter, TargetError> {
+    let Deciding { plan, number, found, room } = of;
     let ids = &decided.ids[makes];
     let mut open = Sorter::new(room);
     let mut add = |old: &RowKey| {

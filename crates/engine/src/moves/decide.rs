@@ -63,7 +63,8 @@ pub(super) async fn decide(
         }
         leave_out_orphans(plan, &rules, &mut all, &mut decided, room)?;
         for (found, &rule) in all.into_iter().zip(&rules) {
-            merge(plan, rule, &found, session, &mut decided, room).await?;
+            let of = Deciding { plan, number: rule, found: &found, room };
+            merge(of, session, &mut decided).await?;
         }
     }
     for rule in 0..plan.rules.len() {
@@ -187,35 +188,41 @@ impl Groups {
     }
 }
 
+/// A rule, and those of its old rows that may become rows.
+#[derive(Clone, Copy)]
+pub(super) struct Deciding<'a> {
+    pub(super) plan: &'a MovePlan,
+    /// Of the rule.
+    pub(super) number: usize,
+    pub(super) found: &'a Candidates,
+    pub(super) room: &'a Room,
+}
+
 /// Merges rows that share what they are one per, and finds or allots the ids that are stored.
 async fn merge(
-    plan: &MovePlan,
-    number: usize,
-    found: &Candidates,
+    of: Deciding<'_>,
     session: &mut Session<'_>,
     decided: &mut Decided,
-    room: &Room,
 ) -> Result<(), TargetError> {
+    let Deciding { plan, number, .. } = of;
     let rule = &plan.rules[number];
     if rule.rule.one_per.is_some() {
-        lead_groups(plan, number, found, session, decided, room).await?;
+        lead_groups(of, session, decided).await?;
     }
     let Some(makes) = rule.makes else { return Ok(()) };
     match plan.namespaces[makes].spec.kind {
-        IdKind::Assigned => assign(plan, number, makes, found, session, decided, room).await,
-        IdKind::Matched => match_rule(plan, number, makes, found, session, decided, room).await,
+        IdKind::Assigned => assign(of, makes, session, decided).await,
+        IdKind::Matched => match_rule(of, makes, session, decided).await,
         IdKind::Keep | IdKind::Derived => Ok(()),
     }
 }
 
 async fn lead_groups(
-    plan: &MovePlan,
-    number: usize,
-    found: &Candidates,
+    of: Deciding<'_>,
     session: &mut Session<'_>,
     decided: &mut Decided,
-    room: &Room,
 ) -> Result<(), TargetError> {
+    let Deciding { plan, number, found, room } = of;
     let rule = &plan.rules[number];
     let unread = UnreadGroups::find(plan, rule, found, session).await?;
     let mut by_group = Groups(Sorter::new(room));

@@ -5,6 +5,7 @@ use dunlin_model::moves::{Changed, Field, ValueType};
 
 use super::assign::Numbers;
 use super::candidates::Candidates;
+use super::decide::Deciding;
 use super::given::WrittenIds;
 use super::key::{Part, RowKey};
 use super::key_set::{KeySet, decoded, key_hash};
@@ -55,14 +56,12 @@ impl Unmatched {
 
 /// Ids of a rule's rows: of those that are there, and new ones for the others.
 pub(super) async fn match_rule(
-    plan: &MovePlan,
-    number: usize,
+    of: Deciding<'_>,
     makes: usize,
-    found: &Candidates,
     session: &mut Session<'_>,
     decided: &mut Decided,
-    room: &Room,
 ) -> Result<(), TargetError> {
+    let Deciding { plan, number, found, room } = of;
     let mut matcher = Matcher::new(plan, makes, session, room).await?;
     let made = Made {
         found,

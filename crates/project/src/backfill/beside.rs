@@ -3,7 +3,7 @@
 use dunlin_model::{Backfill, Beside, Body, Diagnostic, Dialect, Migration, Place, Verb};
 
 use super::column;
-use crate::sql::trigger::{has_words, repeats, stamps, stays_in_its_row};
+use crate::sql::trigger::{repeats, stamps, stays_in_its_row};
 
 /// Why `undo capture` can't keep all that a backfill changes: triggers, rules and foreign keys that
 /// change other rows along with those that are walked. Empty: it can, or nothing is kept.
@@ -137,11 +137,6 @@ pub fn without_stamps(
     if !rest.is_empty() {
         capture.columns = rest;
     }
-}
-
-/// Whether a statement may put a row in the place of others, which are deleted then.
-pub(super) fn replaces(dialect: Dialect, text: &str) -> bool {
-    dialect == Dialect::Sqlite && has_words(dialect, text, &["OR", "REPLACE"])
 }
 
 /// Whether a statement leaves alone what `chunk-where` leaves out, as far as its words tell.

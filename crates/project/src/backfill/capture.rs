@@ -26,13 +26,6 @@ impl Planner<'_> {
         let mut deletes = false;
         let names = self.names(true);
         for statement in migration.statements() {
-            if beside::replaces(self.dialect, &statement.text) {
-                self.refuse_undo(
-                    statement,
-                    "OR REPLACE deletes rows that are in the way",
-                    "say what is to become of those rows in a statement of its own, and leave it out",
-                );
-            }
             if !beside::heeds(self.dialect, &statement.text, self.chunking.filter.as_deref()) {
                 self.refuse_undo(
                     statement,

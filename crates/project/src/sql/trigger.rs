@@ -187,16 +187,6 @@ fn name_of(token: &Token, body: &str) -> String {
     }
 }
 
-/// Whether these words stand somewhere in a statement, one behind the other.
-pub(crate) fn has_words(dialect: Dialect, text: &str, words: &[&str]) -> bool {
-    let tokens = tokens(dialect, text).unwrap_or_default();
-    tokens.windows(words.len()).any(|window| {
-        window.iter().zip(words).all(|(token, word)| {
-            token.kind == Kind::Word && token.text(text).eq_ignore_ascii_case(word)
-        })
-    })
-}
-
 /// Whether a condition stands in a statement as it is, blanks, comments and the case of words aside.
 pub(crate) fn repeats(dialect: Dialect, text: &str, condition: &str) -> bool {
     let (Some(said), Some(wanted)) = (tokens(dialect, text), tokens(dialect, condition)) else {
@@ -306,12 +296,5 @@ mod tests {
         {
             assert_eq!(repeats(Postgres, text, condition), is_there, "{condition}");
         }
-    }
-
-    #[test]
-    fn words_are_found_behind_one_another() {
-        assert!(has_words(Sqlite, "UPDATE or /* so */ Replace t SET a = 1", &["OR", "REPLACE"]));
-        assert!(!has_words(Sqlite, "UPDATE t SET a = 'OR REPLACE'", &["OR", "REPLACE"]));
-        assert!(!has_words(Sqlite, "SELECT", &["OR", "REPLACE"]));
     }
 }

@@ -44,6 +44,14 @@ impl Pair {
         self.project.run_with(words, &[KEY])
     }
 
+    /// Nothing is left to do.
+    #[track_caller]
+    pub(super) fn rests(&self) {
+        let again = self.run("move run library").exits(0);
+        assert!(again.stderr().contains("0 rows written"), "{}", again.all());
+        self.run("move verify library").exits(0);
+    }
+
     /// What SQL answers, with `|` between columns and nothing for NULL.
     #[track_caller]
     pub(super) fn old(&self, sql: &str) -> String {

@@ -57,14 +57,6 @@ fn users(pair: &Pair) -> String {
     pair.new_one("SELECT mail, age FROM users ORDER BY mail, age")
 }
 
-/// Nothing is left to do.
-#[track_caller]
-pub(super) fn rests(pair: &Pair) {
-    let again = pair.run("move run library").exits(0);
-    assert!(again.stderr().contains("0 rows written"), "{}", again.all());
-    pair.run("move verify library").exits(0);
-}
-
 /// The first night ends once ids are given out.
 fn died(pair: &Pair) {
     let dies = [KEY, ("DUNLIN_FAILPOINT", "move.decided")];
@@ -84,7 +76,7 @@ fn a_number_is_given_once(product: Product) {
         pair.old("UPDATE users SET age = 2 WHERE id = 2");
         pair.run("move run library").exits(0);
         assert_eq!(posts(&pair), "1|a\n2|b\n3|c", "{kind}");
-        rests(&pair);
+        pair.rests();
     }
 }
 
@@ -109,7 +101,7 @@ fn a_number_that_the_application_took_is_given_up(product: Product) {
         pair.run("move run library").exits(0);
         assert_eq!(posts(&pair), "1|a\n2|b\n3|c", "{kind}");
         assert_eq!(users(&pair), "a|1\nanother|78\nb|2\nc|3\nits own|77", "{kind}");
-        rests(&pair);
+        pair.rests();
     }
 }
 
@@ -132,7 +124,7 @@ fn a_row_that_comes_meanwhile_is_found(product: Product) {
         pair.run("move run library").exits(0);
         assert_eq!(users(&pair), "a|1\nb|77\nc|78");
         assert_eq!(posts(&pair), "1|a\n2|b\n3|c");
-        rests(&pair);
+        pair.rests();
         // They are the application's.
         pair.old("DELETE FROM posts; DELETE FROM users");
         pair.run("move run library").exits(0);
@@ -157,7 +149,7 @@ fn a_key_that_is_lent_has_an_id(product: Product) {
             pair.run("move run library").exits(0);
             assert_eq!(posts(&pair), all, "{kind}");
         }
-        rests(&pair);
+        pair.rests();
     }
 }
 

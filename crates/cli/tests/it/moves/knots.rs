@@ -73,21 +73,13 @@ fn pair(product: Product, name: &str) -> Pair {
     pair
 }
 
-/// Nothing is left to do.
-#[track_caller]
-fn rests(pair: &Pair) {
-    let again = pair.run("move run library").exits(0);
-    assert!(again.stderr().contains("0 rows written"), "{}", again.all());
-    pair.run("move verify library").exits(0);
-}
-
 fn a_value_goes_to_a_new_row(product: Product) {
     let pair = pair(product, "knot");
     pair.old(SPLIT);
     pair.run("move run library").exits(0);
     assert_eq!(pair.new_one(ACCOUNTS), AFTER_SPLIT);
     assert_eq!(pair.new_one(TASKS), "1|3|new\n2|2|two");
-    rests(&pair);
+    pair.rests();
     // The new one wants what a changed one has, which is to have what one has that is gone.
     pair.old(
         "DELETE FROM people WHERE id = 3; UPDATE people SET mail = 'a@x.org', seat = 7, tag = 'abc', \
@@ -98,7 +90,7 @@ fn a_value_goes_to_a_new_row(product: Product) {
     let accounts = "2|a@x.org|7|abc|6\n5|e@x.org|9|ghi|2\n6|b@x.org|8|def|";
     assert_eq!(pair.new_one(ACCOUNTS), accounts);
     assert_eq!(pair.new_one(TASKS), "1|6|new\n2|2|two");
-    rests(&pair);
+    pair.rests();
 }
 
 /// Where the application's rows need the one that is gone, it keeps all that it has. The new one can't
@@ -116,7 +108,7 @@ fn what_others_need_keeps_its_values(product: Product) {
     pair.new_one("DELETE FROM tasks WHERE id = 99");
     pair.run("move run library").exits(0);
     assert_eq!(pair.new_one(ACCOUNTS), AFTER_SPLIT);
-    rests(&pair);
+    pair.rests();
 }
 
 /// One that the application has changed is the application's, with all that it has.
@@ -139,7 +131,7 @@ fn a_death_in_a_knot_changes_nothing(product: Product) {
     assert_eq!(pair.new_one(ACCOUNTS), before);
     pair.run("move run library").exits(0);
     assert_eq!(pair.new_one(ACCOUNTS), AFTER_SPLIT);
-    rests(&pair);
+    pair.rests();
 }
 
 on_each!(a_value_goes_to_a_new_row: postgres, mysql, sqlite);

@@ -3,7 +3,7 @@
 use dunlin_testkit::servers::Product;
 
 use super::elsewhere::Pair;
-use super::given::{numbered, rests};
+use super::given::numbered;
 use crate::survive::world::on_each;
 
 const OLD: &str = "
@@ -54,7 +54,7 @@ fn a_merged_row_goes_with_its_last(product: Product) {
         pair.old(&format!("DELETE FROM users WHERE id = {gone}"));
         pair.run("move run library").exits(0);
         assert_eq!(users(&pair), all);
-        rests(&pair);
+        pair.rests();
     }
     pair.old("INSERT INTO users VALUES (5, 'a', '5', NULL)");
     pair.run("move run library").exits(0);
@@ -91,7 +91,7 @@ fn a_row_of_one_that_is_rejected_is_nobodys(product: Product) {
         pair.old("UPDATE users SET age = '5' WHERE id = 8");
         pair.run("move run library").exits(0);
         assert_eq!(users(&pair), "a|5\nz|9");
-        rests(&pair);
+        pair.rests();
         pair.old("DELETE FROM users WHERE id = 8");
         pair.run("move run library").exits(0);
         assert_eq!(users(&pair), between.replace("a|1", "a|5"));
@@ -116,7 +116,7 @@ fn a_row_stays_with_whom_it_went_to(product: Product) {
         pair.old("UPDATE users SET mail = 'y' WHERE id = 7");
         pair.run("move run library").exits(0);
         assert_eq!(users(&pair), "a|8\ny|7");
-        rests(&pair);
+        pair.rests();
     }
 }
 
@@ -143,7 +143,7 @@ fn a_natural_key_moves_on(product: Product) {
             let bosses = "SELECT count(*) FROM users u JOIN users b ON b.id = u.boss \
                           WHERE u.mail = 'ann' AND b.mail = 'sales'";
             assert_eq!(pair.new_one(bosses), if boss == "2" { "1" } else { "0" });
-            rests(&pair);
+            pair.rests();
         }
     }
 }
@@ -160,12 +160,12 @@ fn a_row_of_one_that_is_merged_is_free(product: Product) {
         "UPDATE users SET mail = 'b' WHERE id = 2; INSERT INTO users VALUES (3, 'a', '3', NULL)",
     );
     pair.run("move run library").exits(0);
-    rests(&pair);
+    pair.rests();
     assert_eq!(pair.new_one(row), first);
     pair.old("UPDATE users SET mail = 'c' WHERE id = 2");
     pair.run("move run library").exits(0);
     assert_eq!(users(&pair), "a|3\nb|1\nc|2");
-    rests(&pair);
+    pair.rests();
 }
 
 on_each!(a_row_of_one_that_is_merged_is_free: postgres, mysql, sqlite);
