@@ -64,6 +64,7 @@ impl Rows {
 }
 
 /// A row that could not be inserted: its key is there, or the database refuses it.
+#[derive(Clone)]
 pub(super) struct Postponed {
     pub(super) row: RecordBatch,
     pub(super) entry: Entry,

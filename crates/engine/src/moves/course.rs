@@ -10,6 +10,7 @@ use super::bare::{BareLoad, restore};
 use super::decide::decide;
 use super::key::{Part, RowKey};
 use super::key_set::KeySet;
+use super::knot::insert_late;
 use super::notes::{Rejects, count_note};
 use super::pass::{self, Coverage};
 use super::plan::MovePlan;
@@ -172,6 +173,7 @@ impl<'a> Course<'a> {
                 is_first.then_some(Coverage { report: &mut source_report, told: &mut told });
             let mut own = pick(writers, &pass.rules);
             pass::run(plan, pass, source, &mut self.session, decided, &mut own, coverage).await?;
+            insert_late(plan, &mut self.session, writers, &pass.rules).await?;
             if is_first {
                 let unread = source.unread(&from.relation.name).await?;
                 source_report.unread += unread.count;

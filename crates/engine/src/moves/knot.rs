@@ -38,6 +38,9 @@ use crate::TargetError;
 /// and locked.
 pub(super) const KNOT_ROWS_MAX: usize = 10_000;
 
+/// So many new rows of a rule are tried a second time at the end of its pass, at most.
+const LATE_ROWS_MAX: usize = 1_000;
+
 /// How often it is tried without the rows that were refused.
 const ROUNDS_MAX: usize = 30;
 
@@ -60,6 +63,7 @@ impl Held {
 }
 
 /// What of a rule could not be done row by row.
+#[derive(Default)]
 struct Undone {
     /// Rows that are gone, and that others refer to.
     held: Vec<Held>,
@@ -128,28 +132,73 @@ pub(super) async fn untie(
     // Where those who want values spoil it, what is gone may still go.
     let is_mixed = all.iter().any(|undone| undone.wanting() > 0);
     let alone = is_mixed.then(|| all.iter().map(Undone::held_alone).collect());
-    for undone in std::iter::once(all).chain(alone) {
-        if untied(plan, session, writers, undone).await? {
+    for mut undone in std::iter::once(all).chain(alone) {
+        if untied(plan, session, writers, &mut undone, may_help).await? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// New rows of a pass that wanted what another of its rows gave up only later: once more, before rows
+/// of later passes refer to them. The others stay refused until all is loaded.
+pub(super) async fn insert_late(
+    plan: &MovePlan,
+    session: &mut Session<'_>,
+    writers: &mut [RuleWriter<'_>],
+    rules: &[usize],
+) -> Result<(), TargetError> {
+    // What stood in their way still does, where no row was changed.
+    if session.dry_run || rules.iter().all(|rule| writers[*rule].report.updated == 0) {
+        return Ok(());
+    }
+    let mut undone: Vec<Undone> = plan.rules.iter().map(|_| Undone::default()).collect();
+    for &rule in rules {
+        // So many were hardly in the way of each other.
+        if writers[rule].kept_out.len() > LATE_ROWS_MAX {
+            continue;
+        }
+        // Others wait for what comes in later passes.
+        let (waiting, open) = std::mem::take(&mut writers[rule].kept_out)
+            .into_iter()
+            .partition(|newcomer| has_deferred(&plan.rules[rule], &newcomer.row));
+        (writers[rule].kept_out, undone[rule].newcomers) = (waiting, open);
+    }
+    let asked: Vec<Vec<Postponed>> = undone.iter().map(|one| one.newcomers.clone()).collect();
+    let any = |_: &MovePlan, undone: &[Undone]| undone.iter().any(|one| one.wanting() > 0);
+    let came = untied(plan, session, writers, &mut undone, any).await?;
+    for ((writer, asked), undone) in writers.iter_mut().zip(asked).zip(undone) {
+        let done = undone.newcomers.into_iter().filter(|_| came);
+        let done: HashSet<_> = done.map(|one| (one.entry.old, one.entry.new)).collect();
+        let is_open = |one: &Postponed| {
+            done.is_empty() || !done.contains(&(one.entry.old.clone(), one.entry.new.clone()))
+        };
+        writer.kept_out.extend(asked.into_iter().filter(is_open));
+    }
+    Ok(())
+}
+
+/// Whether a row refers to one that comes later.
+fn has_deferred(rule: &PlannedRule, row: &RecordBatch) -> bool {
+    rule.deferred.iter().any(|field| row.column(*field).null_count() == 0)
+}
+
+/// `is_worth`: whether those that are left are to be tried. Left are the rows that were done.
 async fn untied(
     plan: &MovePlan,
     session: &mut Session<'_>,
     writers: &mut [RuleWriter<'_>],
-    mut undone: Vec<Undone>,
+    undone: &mut [Undone],
+    is_worth: impl Fn(&MovePlan, &[Undone]) -> bool,
 ) -> Result<bool, TargetError> {
     for _ in 0..ROUNDS_MAX {
-        if !may_help(plan, &undone) {
+        if !is_worth(plan, undone) {
             return Ok(false);
         }
         let mut attempt = 0;
         let refused = loop {
             attempt += 1;
-            let knot = Knot { plan, writers: &*writers, undone: &undone };
+            let knot = Knot { plan, writers: &*writers, undone };
             match knot.try_untie(session).await {
                 Ok(refused) => break refused,
                 // Only the end of the transaction told: which row it was, nobody can say.
@@ -163,7 +212,7 @@ async fn untied(
         if refused.is_empty() {
             let rows = |undone: &Undone| (undone.held.len() + undone.wanting()) as u64;
             session.wrote(undone.iter().map(rows).sum());
-            writers.iter_mut().zip(&undone).for_each(|(writer, undone)| done(writer, undone));
+            writers.iter_mut().zip(&*undone).for_each(|(writer, undone)| done(writer, undone));
             return Ok(true);
         }
         for (rule, undone) in undone.iter_mut().enumerate() {
@@ -318,12 +367,10 @@ impl Knot<'_, '_> {
         for (number, rule, undone) in self.in_order() {
             let changes = undone.changes.iter().enumerate();
             let changes = changes.map(|(place, change)| (Kind::Change, place, &change.row));
-            let waits = |row: &RecordBatch| {
-                rule.deferred.iter().any(|field| row.column(*field).null_count() == 0)
-            };
             let newcomers = undone.newcomers.iter().enumerate();
             let newcomers = newcomers.map(|(place, one)| (Kind::Newcomer, place, &one.row));
-            let all: Vec<_> = changes.chain(newcomers.filter(|(_, _, row)| waits(row))).collect();
+            let all: Vec<_> =
+                changes.chain(newcomers.filter(|(_, _, row)| has_deferred(rule, row))).collect();
             let Some(rows) = joined(all.iter().map(|(_, _, row)| *row))? else { continue };
             let told = session.target.update(&rule.written, &rows).await?;
             refused.extend(places(&told).map(|place| (number, all[place].0, all[place].1)));

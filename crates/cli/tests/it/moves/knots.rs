@@ -93,6 +93,34 @@ fn a_value_goes_to_a_new_row(product: Product) {
     pair.rests();
 }
 
+/// It comes before those that refer to it, and the source is not read again for it.
+fn a_new_row_gets_what_another_gives_up(product: Product) {
+    let pair = pair(product, "late");
+    pair.old(
+        "UPDATE people SET mail = 'z@x.org', seat = 70, tag = 'xyz' WHERE id = 5; \
+         INSERT INTO people VALUES (3, 'e@x.org', 9, 'ghi', NULL), (4, 'f@x.org', 8, 'jkl', NULL); \
+         INSERT INTO jobs VALUES (3, 3, 'three');",
+    );
+    // One row stays refused, since nobody gave its value up.
+    let ran = pair.run("move run library").exits(6);
+    assert!(ran.all().contains("accounts: 1 row rejected"), "{}", ran.all());
+    let accounts = "1|a@x.org|7|abc|\n2|b@x.org|8|def|1\n3|e@x.org|9|ghi|\n5|z@x.org|70|xyz|2";
+    assert_eq!(pair.new_one(ACCOUNTS), accounts);
+    assert_eq!(pair.new_one(TASKS), "1|1|one\n2|2|two\n3|3|three");
+    pair.old("UPDATE people SET seat = 10 WHERE id = 4");
+    pair.run("move run library").exits(0);
+    pair.old(
+        "UPDATE people SET mail = 'y@x.org', seat = 71, tag = 'uvw' WHERE id = 5; \
+         INSERT INTO people VALUES (6, 'z@x.org', 70, 'xyz', NULL); \
+         INSERT INTO jobs VALUES (4, 6, 'four');",
+    );
+    let ran = pair.run("move run library").exits(0);
+    assert!(!ran.stderr().contains("retrying"), "{}", ran.all());
+    assert!(ran.stderr().contains("3 rows written"), "{}", ran.all());
+    assert_eq!(pair.new_one(TASKS), "1|1|one\n2|2|two\n3|3|three\n4|6|four");
+    pair.rests();
+}
+
 /// Where the application's rows need the one that is gone, it keeps all that it has. The new one can't
 /// come then, and counts as missing.
 fn what_others_need_keeps_its_values(product: Product) {
@@ -134,6 +162,7 @@ fn a_death_in_a_knot_changes_nothing(product: Product) {
     pair.rests();
 }
 
+on_each!(a_new_row_gets_what_another_gives_up: postgres, mysql, sqlite);
 on_each!(a_value_goes_to_a_new_row: postgres, mysql, sqlite);
 on_each!(what_others_need_keeps_its_values: postgres, mysql, sqlite);
 on_each!(what_the_application_changed_keeps_its_values: postgres, mysql, sqlite);
