@@ -187,6 +187,13 @@ pub enum BackfillNews<'a> {
         /// The GRANT that would help.
         help: &'a str,
     },
+    /// What could not be read for now, and counts as bad until it can.
+    Unread {
+        /// Its name.
+        name: &'a str,
+        /// Why.
+        why: &'a str,
+    },
     /// Advice for the people who run the server.
     Advice {
         /// A sentence.

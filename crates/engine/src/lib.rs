@@ -32,6 +32,7 @@ pub use error::{ErrorKind, Remedy, TargetError};
 pub use failpoint::failpoint;
 pub use ports::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
-    Kept, Mark, Probe, Purpose, Quarantined, ReadAnswer, ReadRequest, Rehearsal, RowsOutcome,
-    RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, UndoSlice, Undone, Work,
+    Kept, Mark, Probe, Purpose, Quarantined, REPLICA_LAG, ReadAnswer, ReadRequest, Rehearsal,
+    RowsOutcome, RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, UndoSlice,
+    Undone, Work,
 };

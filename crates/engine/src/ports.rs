@@ -7,7 +7,7 @@ mod chunks;
 
 pub use chunks::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Kept, Mark,
-    Quarantined, Rehearsal, RowsOutcome, Search, Signal, UndoSlice, Undone,
+    Quarantined, REPLICA_LAG, Rehearsal, RowsOutcome, Search, Signal, UndoSlice, Undone,
 };
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use dunlin_model::{
     Statement, StepRecord, StepState, TableQuery, TableShape,
 };
 
-use crate::TargetError;
+use crate::{ErrorKind, TargetError};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,8 +53,16 @@ pub trait Connector: Send + Sync {
     /// Connects, within its connect timeout.
     async fn connect(&self, purpose: Purpose) -> Result<Box<dyn Target>, TargetError>;
 
-    /// Connects to each replica whose lag a backfill must mind (`replica_urls`), to look only.
-    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError>;
+    /// How many replicas there are whose lag a backfill must mind (`replica_urls`).
+    fn replica_count(&self) -> usize {
+        0
+    }
+
+    /// Connects to one of them, to look only.
+    async fn replica(&self, number: usize) -> Result<Box<dyn Target>, TargetError> {
+        let text = format!("there is no replica {number} of {}", self.describe());
+        Err(TargetError::new(ErrorKind::Unreachable, text))
+    }
 
     /// Creates the database. `false`: it was there.
     async fn create_database(&self) -> Result<bool, TargetError>;

@@ -21,8 +21,8 @@ mod version;
 
 pub use backfill::{
     Access, Backfill, BackfillRecord, BackfillState, Beside, Bound, Capture, Column, Finder, Index,
-    IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, Phase, Row, RowChange, Segment,
-    Table, TableKind, Takes, ValueForm, Wish,
+    IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, ONE_AFTER_THE_OTHER, Phase, Row,
+    RowChange, Segment, Table, TableKind, Takes, ValueForm, Wish,
 };
 pub use checksum::{Checksums, normalized};
 pub use chunking::{Chunking, OnError};

@@ -112,6 +112,10 @@ impl Course {
                 let text = format!("can't see {name}, so it does not slow down for that: {help}");
                 self.say(&styled(FAINT, &text), "absent", json!({ "name": name, "help": help }));
             }
+            BackfillNews::Unread { name, why } => {
+                let text = format!("can't read {name}, which counts as bad until it can: {why}");
+                self.say(&styled(FAINT, &text), "unread", json!({ "name": name, "why": why }));
+            }
             BackfillNews::Advice { text } => {
                 let shown = format!("{} {text}", styled(WAITING, "advice"));
                 self.say(&shown, "advice", json!({ "text": text }));

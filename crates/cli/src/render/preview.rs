@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dunlin::engine::backfill::Preview;
 use dunlin::engine::{Rehearsal, TargetError};
-use dunlin::model::{Chunking, OnError};
+use dunlin::model::{Chunking, ONE_AFTER_THE_OTHER, OnError};
 use serde_json::{Value, json};
 
 use super::backfill::{grouped, left};
@@ -39,6 +39,9 @@ pub(crate) fn show(title: &str, seen: &Preview, usual: Duration, command: &dyn F
     } else if seen.tried.is_empty() {
         let sample = command(&format!("data plan {version} --sample"));
         field("time", &format!("unknown; `{sample}` tries a few chunks"));
+    }
+    if seen.work.in_order {
+        data(&format!("  {ONE_AFTER_THE_OTHER}"));
     }
     for directive in directives(&seen.chunking) {
         field("header", &directive);
@@ -216,6 +219,7 @@ pub(crate) fn to_json(database: &str, seen: &Preview, usual: Duration, exit_code
         "seconds": seconds(seen).map(|(least, most)| [least, most]),
         "done_when": seen.holds,
         "header": directives(&seen.chunking),
+        "in_order": seen.work.in_order,
         "access": seen.access,
         "tried": tried,
         "exit_code": exit_code,

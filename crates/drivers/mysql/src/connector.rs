@@ -110,14 +110,14 @@ impl Connector for MysqlConnector {
         Ok(Box::new(MysqlTarget::connect(Arc::clone(self.dialler(purpose))).await?))
     }
 
-    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        let mut replicas: Vec<Box<dyn Target>> = Vec::new();
-        for dialler in &self.replicas {
-            let mut target = MysqlTarget::connect(Arc::clone(dialler)).await?;
-            target.replica = true;
-            replicas.push(Box::new(target));
-        }
-        Ok(replicas)
+    fn replica_count(&self) -> usize {
+        self.replicas.len()
+    }
+
+    async fn replica(&self, number: usize) -> Result<Box<dyn Target>, TargetError> {
+        let mut target = MysqlTarget::connect(Arc::clone(&self.replicas[number])).await?;
+        target.replica = true;
+        Ok(Box::new(target))
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {

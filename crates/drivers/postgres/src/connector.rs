@@ -126,13 +126,13 @@ impl Connector for PostgresConnector {
         Ok(Box::new(PostgresTarget::new(session)))
     }
 
-    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        let mut all: Vec<Box<dyn Target>> = Vec::with_capacity(self.replicas.len());
-        for endpoint in &self.replicas {
-            let session = Session::open(Arc::clone(endpoint)).await?;
-            all.push(Box::new(PostgresTarget::new(session)));
-        }
-        Ok(all)
+    fn replica_count(&self) -> usize {
+        self.replicas.len()
+    }
+
+    async fn replica(&self, number: usize) -> Result<Box<dyn Target>, TargetError> {
+        let session = Session::open(Arc::clone(&self.replicas[number])).await?;
+        Ok(Box::new(PostgresTarget::new(session)))
     }
 
     async fn create_database(&self) -> Result<bool, TargetError> {

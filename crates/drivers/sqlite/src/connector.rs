@@ -78,10 +78,6 @@ impl Connector for SqliteConnector {
         Ok(Box::new(target))
     }
 
-    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        Ok(Vec::new())
-    }
-
     async fn create_database(&self) -> Result<bool, TargetError> {
         let file = Arc::clone(&self.file);
         blocking(move || create(&file)).await

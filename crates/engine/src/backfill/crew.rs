@@ -232,7 +232,8 @@ impl Crew<'_> {
         }
         let segments = self.shared.board.segments();
         let open = segments.iter().filter(|s| !s.is_done()).count();
-        let wanted = self.shared.intent().workers.unwrap_or(self.workers).max(1);
+        let wanted = self.shared.intent().workers.unwrap_or(self.workers);
+        let wanted = self.shared.work.workers(wanted);
         // One segment can feed more lanes than one by being cut, a stretch of NULLs can't.
         let cuttable = segments.iter().any(|s| !s.is_done() && s.hi != Bound::Nulls);
         if cuttable { wanted } else { wanted.min(u32::try_from(open).unwrap_or(1)) }

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use dunlin_model::{
     BackfillRecord, BackfillState, Body, Bound, Capabilities, Checksums, EntryState, EntryWrite,
-    Lease, LedgerEvent, Phase, PlannedStep, Resource, Segment, Wish,
+    Lease, LedgerEvent, ONE_AFTER_THE_OTHER, Phase, PlannedStep, Resource, Segment, Wish,
 };
 use tokio::sync::mpsc;
 
@@ -249,11 +249,15 @@ impl<'a> Course<'a> {
             Body::Rows(code) => Some((code.clone(), self.bench.variables(self.step, self.lease))),
             Body::Sql(_) | Body::Program(_) => None,
         };
+        let workers = job.limits.workers_for(&chunking);
+        if prepared.work.in_order && workers > 1 {
+            self.tell(BackfillNews::Advice { text: ONE_AFTER_THE_OTHER });
+        }
         let mut crew = Crew {
             shared: Arc::clone(&shared),
             target: &mut *self.target,
             record: prepared.record.clone(),
-            workers: job.limits.workers_for(&chunking),
+            workers,
             rate: chunking.rate,
             code,
             spare,
@@ -335,6 +339,7 @@ impl<'a> Course<'a> {
         prepared.record.rows_before += rows_of(&prepared.segments);
         self.tell(BackfillNews::Again { round: prepared.record.round, most });
         let workers = self.bench.job.limits.workers_for(&prepared.chunking);
+        let workers = prepared.work.workers(workers);
         prepared.segments = segments(self.target, &prepared.work, workers).await?;
         let (record, cut) = (&prepared.record, &prepared.segments);
         self.target.write_backfill(self.lease, record, Some(cut), None, None).await?;

@@ -247,7 +247,7 @@ impl Pace {
                 take(1.0, format!("the server's health could not be read for {age} s"));
             }
             Some((_, load, shown)) => take(*load, shown.clone()),
-            // Replicas that can't be reached at all, say: from the first tries on that is bad, too.
+            // It could never be read: from the first tries on that is bad, too.
             None if self.began.is_some_and(|at| now.duration_since(at) > STALE_AFTER) => {
                 take(1.0, "the server's health could not be read".to_owned());
             }

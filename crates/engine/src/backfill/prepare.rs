@@ -73,7 +73,7 @@ pub(crate) async fn prepare(
         crate::failpoint("backfill.barrier");
         wait_behind(job, target, step, &barrier).await?;
     }
-    let workers = job.limits.workers_for(&chunking);
+    let workers = work.workers(job.limits.workers_for(&chunking));
     let segments = segments(target, &work, workers).await?;
     let planned = (table, work);
     check_added(job, target, migration, &planned, &segments).await?;
@@ -369,7 +369,12 @@ pub(crate) fn check_numbers(
 }
 
 fn columns(key: &[dunlin_model::KeyColumn]) -> String {
-    key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+    let column = |column: &dunlin_model::KeyColumn| {
+        let order = if column.descending { " from high to low" } else { "" };
+        let null = if column.nullable { ", which may be NULL" } else { "" };
+        format!("{} ({}{order}{null})", column.name, column.type_name)
+    };
+    key.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes that it runs, with its segments where it begins.

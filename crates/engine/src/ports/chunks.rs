@@ -137,6 +137,9 @@ pub struct Rehearsal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barrier(pub String);
 
+/// The name of the signal that tells how far a replica is behind, on every database.
+pub const REPLICA_LAG: &str = "replica lag";
+
 /// One thing about a server's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signal {

@@ -72,10 +72,26 @@ pub struct Backfill {
     pub table_columns: Vec<Column>,
     /// Old values that are kept.
     pub capture: Option<Capture>,
+    /// Chunks come one after the other, in the order of the key: what the statements leave depends on
+    /// which of several rows comes first.
+    pub in_order: bool,
     /// How long a chunk waits for a lock.
     pub lock_timeout: Duration,
     /// How long one statement of a chunk may take.
     pub statement_timeout: Duration,
+}
+
+/// Why there is one worker only, for people.
+pub const ONE_AFTER_THE_OTHER: &str = "one worker: which of several rows an INSERT meets first counts \
+     here, so chunks run one after the other (more may run where ON CONFLICT names columns that come \
+     from the key)";
+
+impl Backfill {
+    /// How many workers there may be, of so many that are wanted.
+    #[must_use]
+    pub fn workers(&self, wanted: u32) -> u32 {
+        if self.in_order { 1 } else { wanted.max(1) }
+    }
 }
 
 /// In which direction a backfill is at work.

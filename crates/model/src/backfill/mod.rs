@@ -8,7 +8,8 @@ mod table;
 
 pub use finder::Finder;
 pub use job::{
-    Backfill, BackfillRecord, BackfillState, Capture, Intent, IntentChange, Phase, Segment, Wish,
+    Backfill, BackfillRecord, BackfillState, Capture, Intent, IntentChange, ONE_AFTER_THE_OTHER,
+    Phase, Segment, Wish,
 };
 pub use key::{Bound, Key, KeyColumn, KeyRange};
 pub use rows::{Row, RowChange};

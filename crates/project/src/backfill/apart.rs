@@ -109,6 +109,23 @@ impl Planner<'_> {
         }));
     }
 
+    /// Whether what the statements leave depends on which of several rows of different chunks comes
+    /// first.
+    pub(super) fn in_order(&self, key: &[KeyColumn], known: &sql::Known<'_>) -> bool {
+        let walked = sql::table_parts(self.dialect, &self.table.name);
+        let keys = self.unique_columns(key, known, &walked);
+        let is_apart = |shared: BTreeSet<String>| {
+            let is_shared = |name: &String| {
+                shared.iter().any(|folded| column::is_same(self.dialect, folded, name))
+            };
+            keys.iter().any(|columns| columns.iter().all(is_shared))
+        };
+        self.migration.statements().iter().any(|statement| {
+            let met = sql::first_counts(self.dialect, &walked, statement, known);
+            !met.into_iter().all(is_apart)
+        })
+    }
+
     /// Columns that no two rows share: the key's, and those of every other unique index that nothing
     /// here changes.
     fn unique_columns(

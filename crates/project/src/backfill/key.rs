@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_model::{Column, Dialect, Index, KeyColumn, ValueForm};
+use dunlin_model::{Column, Dialect, Index, KeyColumn, TableKind, ValueForm};
 
 use super::{Planner, column};
 
@@ -140,7 +140,7 @@ impl Planner<'_> {
                 "`chunk-key` names {} columns, and a key has at most {KEY_COLUMNS_MAX}",
                 names.len()
             );
-            self.error("no-key", message, self.index_to_make(&names[..1]));
+            self.error("no-key", message, self.index_to_make(&[]));
             return None;
         }
         let set: BTreeSet<&String> = names.iter().collect();
@@ -299,7 +299,7 @@ impl Planner<'_> {
 
     /// The statement that makes a fitting index.
     fn index_to_make(&self, names: &[String]) -> String {
-        let dialect = self.dialect;
+        let (dialect, table) = (self.dialect, &self.table.name);
         let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
         if columns.is_empty() {
             columns.extend(self.likely_key());
@@ -307,25 +307,44 @@ impl Planner<'_> {
         let listed: Vec<String> =
             columns.iter().map(|name| column::quoted(dialect, name)).collect();
         let listed = if listed.is_empty() { "…".to_owned() } else { listed.join(", ") };
-        let own = crate::sql::table_key(dialect, &self.table.name).unwrap_or_default();
+        let own = crate::sql::table_key(dialect, table).unwrap_or_default();
         let own = own.rsplit('.').next().unwrap_or_default();
         let index = column::quoted(dialect, &format!("{own}_chunk_key"));
-        let concurrently = match dialect {
-            Dialect::Postgres => " CONCURRENTLY",
-            Dialect::Mysql | Dialect::Sqlite => "",
+        let (concurrently, remark) = match (dialect, self.table.kind) {
+            // PostgreSQL makes one over all partitions in one go, and only with what they are made by.
+            (Dialect::Postgres, TableKind::Partitioned) => {
+                ("", " (with the columns of PARTITION BY among them; nobody writes meanwhile)")
+            }
+            (Dialect::Postgres, _) => {
+                (" CONCURRENTLY", " (in a migration with `-- dunlin: no-transaction`)")
+            }
+            (Dialect::Mysql | Dialect::Sqlite, _) => ("", ""),
         };
-        let header = match dialect {
-            Dialect::Postgres => " (in a migration with `-- dunlin: no-transaction`)",
-            Dialect::Mysql | Dialect::Sqlite => "",
+        let nullable = self.nullable_among(names).join(" and ");
+        let is_on = |index: &&Index| {
+            let columns = index.columns.iter().map(|part| part.name.as_ref());
+            index.unique && columns.eq(names.iter().map(Some))
+        };
+        let first = match self.table.indexes.iter().find(is_on) {
+            _ if nullable.is_empty() => String::new(),
+            Some(index) => return format!("make {nullable} NOT NULL: then {} will do", index.name),
+            None => format!("make {nullable} NOT NULL, and then "),
         };
         format!(
-            "make a unique index on NOT NULL columns that no two rows share: CREATE UNIQUE \
-             INDEX{concurrently} {index} ON {} ({listed}){header}",
-            self.table.name
+            "{first}make a unique index on NOT NULL columns that no two rows share: CREATE UNIQUE \
+             INDEX{concurrently} {index} ON {table} ({listed}){remark}"
         )
     }
 
-    /// The column that most probably tells rows apart.
+    /// Those of these columns that may be NULL, as they are shown.
+    fn nullable_among(&self, names: &[String]) -> Vec<String> {
+        let columns = self.table.columns.iter().filter(|column| column.nullable);
+        let named = columns.filter(|column| names.contains(&column.name));
+        named.map(|column| format!("`{}`", column.name)).collect()
+    }
+
+    /// A column that tells rows apart by its name, or since the server numbers it; any other may well
+    /// have a value twice.
     fn likely_key(&self) -> Option<&str> {
         let number =
             |name: &str| {
@@ -338,8 +357,7 @@ impl Planner<'_> {
         let columns = || self.table.columns.iter().filter(fit);
         let named = columns().find(|column| column.name.eq_ignore_ascii_case("id"));
         named
-            .or_else(|| columns().find(|column| is_integer(&column.type_name)))
-            .or_else(|| columns().next())
+            .or_else(|| columns().find(|column| column.identity))
             .map(|column| column.name.as_str())
     }
 }

@@ -76,6 +76,9 @@ pub fn plan(
             planner.check_apart(key, &sql::Known::new(dialect, [table]));
         }
     }
+    let in_order = key
+        .as_ref()
+        .is_some_and(|(key, _)| planner.in_order(key, &sql::Known::new(dialect, [table])));
     let capture = planner.capture(key.as_ref().map(|(key, _)| key.as_slice()));
     match key {
         Some((key, index)) if planner.errors.is_empty() => Ok(Backfill {
@@ -87,6 +90,7 @@ pub fn plan(
             index,
             filter: chunking.filter.clone(),
             finder: planner.finder(),
+            in_order,
             statements: migration.statements().to_vec(),
             columns,
             table_columns: planner.table_columns(),
@@ -163,7 +167,8 @@ impl Planner<'_> {
                 "run the migration on the database that keeps the rows, or without `chunk-by`",
             ),
         }
-        if !self.table.transactional {
+        let walks = matches!(self.table.kind, TableKind::Table | TableKind::Partitioned);
+        if walks && !self.table.transactional {
             let help = match self.dialect {
                 Dialect::Mysql => format!(
                     "make it transactional first: ALTER TABLE {name} ENGINE = InnoDB; or run the \

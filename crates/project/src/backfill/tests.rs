@@ -222,23 +222,39 @@ fn a_named_key_is_an_indexs() {
 
 #[test]
 fn indexes_are_suggested_in_the_databases_words() {
-    let mut bare = table(&["n text?", "at integer"], &[]);
+    let mut bare = table(&["n text?", "at integer", "id integer"], &[]);
     for (dialect, name, statement) in [
         (
             Dialect::Mysql,
             "`app`.`posts`",
-            "CREATE UNIQUE INDEX `posts_chunk_key` ON `app`.`posts` (`at`)",
+            "CREATE UNIQUE INDEX `posts_chunk_key` ON `app`.`posts` (`id`)",
         ),
         (
             Dialect::Sqlite,
             "\"main\".\"posts\"",
-            "CREATE UNIQUE INDEX \"posts_chunk_key\" ON \"main\".\"posts\" (\"at\")",
+            "CREATE UNIQUE INDEX \"posts_chunk_key\" ON \"main\".\"posts\" (\"id\")",
         ),
     ] {
         bare.name = name.into();
         let found = plan(&migration(dialect, "", UPDATE), &bare, dialect, TIMEOUTS, 1);
         refused(found, "no-key", &[statement]);
     }
+    // No column is said to tell rows apart that may not.
+    let wide = table(
+        &["a integer", "b integer", "c integer", "d integer", "e integer"],
+        &["primary a, b, c, d, e"],
+    );
+    refused(planned("", UPDATE, &wide), "no-key", &["(…) (in a migration"]);
+    let mut parts = table(&["id integer"], &[]);
+    parts.kind = TableKind::Partitioned;
+    let words = "CREATE UNIQUE INDEX \"posts_chunk_key\" ON \"public\".\"posts\" (\"id\") (with the \
+                 columns of PARTITION BY";
+    refused(planned("", UPDATE, &parts), "no-key", &[words]);
+    let two = table(&["k integer?", "id integer"], &["unique k, id"]);
+    refused(planned("chunk-key k, id", UPDATE, &two), "no-key", &["help: make `k` NOT NULL: then"]);
+    let none = table(&["k integer?", "id integer"], &[]);
+    let words = "make `k` NOT NULL, and then make a unique index";
+    refused(planned("chunk-key k, id", UPDATE, &none), "no-key", &[words]);
 }
 
 #[test]
@@ -257,7 +273,7 @@ fn a_hidden_row_number_must_be_named() {
     listed.columns[1].generated = true;
     listed.columns[1].nullable = false;
     let found = plan(&migration(dialect, "", UPDATE), &listed, dialect, TIMEOUTS, 1);
-    refused(found, "no-key", &["chunk-key rowid", "VACUUM", "(\"n\")"]);
+    refused(found, "no-key", &["chunk-key rowid", "VACUUM", "(…)"]);
     // Under a column of its own it is an ordinary key.
     let mut own = table(&["id INTEGER", "n TEXT"], &["primary id"]);
     own.indexes[0].name = "rowid".into();

@@ -90,7 +90,8 @@ UPDATE posts SET published_at = inserted_at WHERE published_at IS NULL AND :chun
   the chunk's row by its key it may be read.
 - Sub-queries without `:chunk` see everything and may otherwise do anything:
   [recipes](../guides/backfill-recipes.md#counts-and-groups).
-- Comments that some servers run (`/*! … */`) and MySQL's variables are refused.
+- Comments that some servers run (`/*! … */`) are refused, and so is a statement that reads a variable
+  of MySQL's (`@n`), which would be carried from row to row.
 - While a part of the rows is done, the statements of the file must stay as they are. To do the rest
   by other statements: `dunlin accept V --because "…"`; to begin anew with them, over all rows:
   `dunlin data rerun V`.

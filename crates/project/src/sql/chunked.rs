@@ -182,6 +182,18 @@ pub(crate) fn written(
     query::written(&query::Reader::read(dialect, statement, &tokens, table, &known), table)
 }
 
+/// Of each INSERT for which it counts which of several rows comes first: the columns of the walked
+/// table that those rows share.
+pub(crate) fn first_counts(
+    dialect: Dialect,
+    table: &[String],
+    statement: &Statement,
+    known: &Known<'_>,
+) -> Vec<BTreeSet<String>> {
+    let tokens = tokens(dialect, &statement.text).unwrap_or_default();
+    query::first_counts(&query::Reader::read(dialect, statement, &tokens, table, known))
+}
+
 /// The tables that a statement reads or writes, as they are written.
 pub(crate) fn touched(
     dialect: Dialect,

@@ -28,8 +28,8 @@ use dunlin_model::{Diagnostic, Dialect, Place, Script, Statement};
 use crate::directive::Subject;
 
 pub(crate) use self::chunked::{
-    Cascade, Caught, Known, Spread, column_key, deeds, names, settle, spread, table_key,
-    table_parts, touched, written,
+    Cascade, Caught, Known, Spread, column_key, deeds, first_counts, names, settle, spread,
+    table_key, table_parts, touched, written,
 };
 pub(crate) use self::facts::{Deed, Destroyers};
 pub use self::facts::{Lost, asks_of_previous, lost};

@@ -2,7 +2,7 @@
 //!
 //! The limits are mild: a backfill alone on an idle machine of two cores stays well below all.
 
-use dunlin_engine::{Absent, Health, Signal, TargetError};
+use dunlin_engine::{Absent, Health, REPLICA_LAG, Signal, TargetError};
 use dunlin_model::Backfill;
 
 use crate::literal::text;
@@ -129,14 +129,14 @@ impl MysqlTarget {
                 let behind = behind.try_fold(0.0_f64, |most, each| Some(most.max(each?)));
                 health.signals.push(match behind {
                     Some(seconds) => lag_of(seconds),
-                    None => signal("replica lag", 2.0, "replication does not run".to_owned()),
+                    None => signal(REPLICA_LAG, 2.0, "replication does not run".to_owned()),
                 });
                 return Ok(());
             }
             Ok(_) => {}
             Err(error) if self.session.is_lost() => return Err(error),
             Err(_) => health.absent.push(Absent {
-                name: "replica lag",
+                name: REPLICA_LAG,
                 help: if self.facts.is_mariadb {
                     format!("GRANT SLAVE MONITOR ON *.* TO {}", self.grantee())
                 } else {
@@ -176,7 +176,7 @@ fn seconds_behind(row: &Named) -> Option<f64> {
 
 fn lag_of(seconds: f64) -> Signal {
     let shown = format!("{seconds:.1} of {LAG_SECONDS_MAX:.0} s behind");
-    signal("replica lag", seconds / LAG_SECONDS_MAX, shown)
+    signal(REPLICA_LAG, seconds / LAG_SECONDS_MAX, shown)
 }
 
 fn checkpoint(age: u64, most: u64) -> Signal {

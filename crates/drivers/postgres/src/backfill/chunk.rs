@@ -34,6 +34,11 @@ pub(super) fn job(lease: &Lease) -> String {
     quote::text(&lease.resource.to_string())
 }
 
+/// Data and ledger share the server's log, so a crash can only lose both; and what ends a backfill is
+/// committed synchronously, which flushes all that was before. To compile a statement takes as long as
+/// many chunks do.
+const CHUNK_SETTINGS: [&str; 2] = ["SET LOCAL synchronous_commit TO off", "SET LOCAL jit TO off"];
+
 /// Adds what every chunk begins with. Where the server's log stands is the answer with the index
 /// that is returned.
 pub(super) fn begin(
@@ -50,9 +55,9 @@ pub(super) fn begin(
     for setting in limits.settings(&session_name(lease), true) {
         script.push(Part::Plain, &setting);
     }
-    // Data and ledger share the server's log, so a crash can only lose both; and what ends a
-    // backfill is committed synchronously, which flushes all that was before.
-    script.push(Part::Plain, "SET LOCAL synchronous_commit TO off");
+    CHUNK_SETTINGS.iter().for_each(|setting| {
+        script.push(Part::Plain, setting);
+    });
     // Keeps ALTER TABLE out, and comes before the snapshot of REPEATABLE READ is taken: so the
     // shape that is checked is the shape that the statements meet.
     script.push(Part::Shape, &format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", work.table));
@@ -361,7 +366,9 @@ fn push_reset(script: &mut Script, session: &Session, lease: &Lease, work: &Back
     for setting in limits.settings(&session_name(lease), true) {
         script.push(Part::Plain, &setting);
     }
-    script.push(Part::Plain, "SET LOCAL synchronous_commit TO off");
+    CHUNK_SETTINGS.iter().for_each(|setting| {
+        script.push(Part::Plain, setting);
+    });
     script.push(Part::Plain, &session.backend_sql(true));
 }
 

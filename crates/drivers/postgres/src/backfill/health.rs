@@ -112,7 +112,7 @@ pub(super) async fn look(
     }
     let hidden = row.float(REPLICAS)?.unwrap_or(0.0) > 0.0 && !may;
     if hidden {
-        absent("replica lag");
+        absent(dunlin_engine::REPLICA_LAG);
     }
     health.signals.extend(log_rate(&row, &reading, last.as_ref())?);
     health.signals.extend(archive(&row)?);
@@ -131,7 +131,7 @@ fn signal(name: &'static str, load: f64, shown: String) -> Signal {
 
 fn replica(seconds: f64) -> Signal {
     let shown = format!("{seconds:.1} of {REPLICA_SECONDS_MAX} s behind");
-    signal("replica lag", seconds / REPLICA_SECONDS_MAX, shown)
+    signal(dunlin_engine::REPLICA_LAG, seconds / REPLICA_SECONDS_MAX, shown)
 }
 
 /// Sessions at work that aren't ours, by the list of sessions or else by the time that they spent

@@ -174,11 +174,12 @@ impl Way<'_> {
     async fn begin(&self, query: &str) -> Result<Vec<Answer>, TargetError> {
         let sql = format!(
             // A handful of keys each time, whatever the planner takes them for; the newest of all are
-            // the end of an index. Only plain scans of an index skip what earlier chunks deleted.
+            // the end of an index. Only plain scans of an index skip what earlier chunks deleted. What is
+            // turned off costs so much that the server would compile each chunk.
             "LOCK TABLE ONLY {table} IN ACCESS SHARE MODE;SELECT COALESCE({shape} = {planned}, false);\
              {TEXT_FORMS}SET LOCAL enable_seqscan TO off;SET LOCAL enable_hashjoin TO off;\
              SET LOCAL enable_mergejoin TO off;SET LOCAL enable_sort TO off;\
-             SET LOCAL enable_bitmapscan TO off;{query}",
+             SET LOCAL enable_bitmapscan TO off;SET LOCAL jit TO off;{query}",
             table = self.work.table,
             shape = shape(&regclass(self.work)),
             planned = quote::text(&self.work.shape),

@@ -55,6 +55,7 @@ async fn planned(target: &mut Box<dyn Target>, table: &str, index: &str, text: &
         columns: Vec::new(),
         table_columns: Vec::new(),
         capture: None,
+        in_order: false,
         lock_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(60),
     }

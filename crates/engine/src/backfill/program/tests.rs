@@ -35,10 +35,6 @@ impl Connector for Nowhere {
         Err(TargetError::new(ErrorKind::Unreachable, "nowhere"))
     }
 
-    async fn replicas(&self) -> Result<Vec<Box<dyn Target>>, TargetError> {
-        Ok(Vec::new())
-    }
-
     async fn create_database(&self) -> Result<bool, TargetError> {
         Ok(false)
     }
@@ -124,6 +120,7 @@ fn backfill_of(columns: Vec<Column>) -> Backfill {
         table_columns: columns.clone(),
         columns,
         capture: None,
+        in_order: false,
         lock_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(600),
     }

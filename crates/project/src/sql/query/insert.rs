@@ -9,7 +9,7 @@ use super::columns::{Output, Scope};
 use super::combine::{Part, Sums};
 use super::known::Caught;
 use super::looks::{Look, LookKind};
-use super::meet::{Added, Deed, Over};
+use super::meet::{Added, Deed, Over, Ties};
 use super::spread::Combined;
 use super::writes::Twice;
 use super::{Reader, Role};
@@ -216,7 +216,13 @@ impl Reader<'_> {
             (Does::Set(_), Some(by)) => Over::By(by.clone()),
             (Does::Set(_) | Does::Replace | Does::Several, _) => Over::Any,
         };
-        let ties = insert.columns.iter().zip(&output.columns);
+        let ties: Ties = insert
+            .columns
+            .iter()
+            .zip(&output.columns)
+            .filter_map(|(name, (_, column))| Some((name.clone(), column.clone()?)))
+            .collect();
+        let first = adds_up.is_none().then(|| first_counts(insert, output, &ties)).flatten();
         Deed {
             verb: Verb::Insert,
             table: self.table_parts(&insert.target),
@@ -226,9 +232,7 @@ impl Reader<'_> {
             own: false,
             called: insert.target.last().to_owned(),
             exists: Vec::new(),
-            ties: ties
-                .filter_map(|(name, (_, column))| Some((name.clone(), column.clone()?)))
-                .collect(),
+            ties,
             adds: Added {
                 columns: insert.columns.clone(),
                 names: output.names.clone(),
@@ -238,6 +242,7 @@ impl Reader<'_> {
                 apart: output.apart,
                 absent: output.absent.clone(),
                 over,
+                first,
                 adds_up,
             },
             merges: false,
@@ -268,6 +273,24 @@ impl Reader<'_> {
             adds_up: deed.adds.adds_up.clone(),
         });
     }
+}
+
+/// Which of several rows comes first counts where more is written than what they are found by. The
+/// columns of the walked table that those rows share; where the statement doesn't say by which columns
+/// rows are found, that is not known.
+fn first_counts(insert: &Insert, output: &Output, ties: &Ties) -> Option<BTreeSet<String>> {
+    if insert.there.does == Does::Fail {
+        return None;
+    }
+    let Some(by) = &insert.there.by else { return Some(BTreeSet::new()) };
+    let is_same = |(place, name): (usize, &String)| {
+        by.contains(name) || output.constants.get(place).is_some_and(Option::is_some)
+    };
+    let named = !insert.columns.is_empty();
+    if named && insert.columns.iter().enumerate().all(is_same) {
+        return None;
+    }
+    Some(ties.iter().filter(|(name, _)| by.contains(name)).map(|(_, one)| one.clone()).collect())
 }
 
 /// What finds the rows of an INSERT that are there already.

@@ -62,6 +62,9 @@ pub(super) struct Added {
     pub(super) absent: Vec<usize>,
     /// What it does to rows that are there.
     pub(super) over: Over,
+    /// Where a row that is there is no error, and which of several comes first tells: columns of the
+    /// walked table that all of those share.
+    pub(super) first: Option<BTreeSet<String>>,
     /// What it adds up where a row is there, by which columns, in which: in any order it is the same.
     pub(super) adds_up: Option<String>,
 }
@@ -393,6 +396,12 @@ fn written_spread(
         solid: None,
         caught: Vec::new(),
     }
+}
+
+/// Of each INSERT for which it counts which of several rows comes first: the columns of the walked
+/// table that those rows share.
+pub(in crate::sql) fn first_counts(reader: &Reader<'_>) -> Vec<BTreeSet<String>> {
+    reader.deeds.iter().filter_map(|deed| deed.adds.first.clone()).collect()
 }
 
 /// The tables that a statement writes, other than this one, as they are written.

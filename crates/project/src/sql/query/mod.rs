@@ -43,7 +43,7 @@ use super::lex::{Kind, Token};
 
 pub(crate) use self::known::{Cascade, Caught, Known};
 pub(super) use self::looks::touched;
-pub(super) use self::meet::{meetings, written};
+pub(super) use self::meet::{first_counts, meetings, written};
 pub(crate) use self::spread::Spread;
 pub(super) use self::spread::spread;
 

@@ -108,6 +108,7 @@ pub(super) async fn planned(
         columns: Vec::new(),
         table_columns: Vec::new(),
         capture: None,
+        in_order: false,
         // Cases run beside each other on few processors.
         lock_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(60),

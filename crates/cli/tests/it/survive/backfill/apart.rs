@@ -134,3 +134,44 @@ fn a_partition_is_its_tables() {
         &["low", "in other chunks"],
     );
 }
+
+/// Of rows of several chunks the first is kept, as one run keeps it, however many workers are asked for.
+fn the_first_of_several_rows_is_kept(product: Product) {
+    let world = accounts(product, "first_kept", ROWS * 10);
+    world.sql(
+        "CREATE TABLE firsts (slot integer NOT NULL PRIMARY KEY, account integer NOT NULL); \
+         CREATE TABLE slots (slot integer NOT NULL PRIMARY KEY); \
+         CREATE TABLE own (account integer NOT NULL PRIMARY KEY, slot integer NOT NULL);",
+    );
+    let keep = |table: &str, columns: &str, by: &str, values: &str| match product {
+        Product::Mysql => {
+            format!(
+                "INSERT IGNORE INTO {table} ({columns}) SELECT {values} FROM accounts WHERE :chunk"
+            )
+        }
+        _ => format!(
+            "INSERT INTO {table} ({columns}) SELECT {values} FROM accounts WHERE :chunk \
+             ON CONFLICT ({by}) DO NOTHING"
+        ),
+    };
+    let slot = if product == Product::Mysql { "id MOD 7" } else { "id % 7" };
+    let told = "which of several rows";
+    let run = |version: i64, text: &str| {
+        world.data(version, &format!("-- dunlin: workers 4\n{IN_CHUNKS}{text};\n"));
+        let plan = world.run(&format!("data plan {version}")).exits(0);
+        let ended = world.run("data run").exits(0);
+        assert_eq!(plan.stdout.contains(told), ended.stderr.contains(told));
+        plan.stdout.contains(told)
+    };
+    assert!(run(1, &keep("firsts", "slot, account", "slot", &format!("{slot}, id"))));
+    let kept = world.sql("SELECT count(*), sum(account) FROM firsts WHERE account <= 7");
+    assert_eq!(kept.replace('\t', "|").trim(), "7|28");
+    // Nothing but what they are found by, or rows of one chunk: the order tells nothing.
+    let by_itself = run(2, &keep("slots", "slot", "slot", slot));
+    let own = run(3, &keep("own", "account, slot", "account", &format!("id, {slot}")));
+    // MariaDB's IGNORE doesn't say by which columns rows are found.
+    let unsaid = product == Product::Mysql;
+    assert_eq!((by_itself, own), (unsaid, unsaid));
+    assert_eq!(world.sql("SELECT count(*) FROM own"), (ROWS * 10).to_string());
+}
+on_each!(the_first_of_several_rows_is_kept: postgres, mysql, sqlite);

@@ -87,6 +87,25 @@ fn a_standby_that_falls_behind_holds_the_run() {
     assert_each_once(&world, MANY, "behind a standby");
 }
 
+/// A replica that nobody reaches is told of once and counts as one that lags; what is known of the server
+/// itself is minded all the same.
+#[test]
+fn a_replica_that_cannot_be_reached_is_named() {
+    let primary = Server::postgres(Durability::Relaxed, &[]).expect("a primary");
+    let world = fill(World::on(primary.database("unreached")), MANY);
+    let settings = std::fs::read_to_string(world.root().join("dunlin.toml")).expect("settings");
+    // Nobody listens there.
+    let replicas = "replica_urls = [\"postgres://nobody@127.0.0.1:1/none\"]\n";
+    world.write("dunlin.toml", &format!("{settings}{replicas}"));
+    doubling(&world, 1, SLOWLY);
+    let run = data_run(&world).start();
+    let mut look = Look::at(&world);
+    look.until("replica lag: replica 1 can't be read");
+    let ended = run.kill();
+    let told = "can't read replica 1 of `replica_urls`";
+    assert_eq!(ended.all().matches(told).count(), 1, "{}", ended.all());
+}
+
 /// An archive that fails and a slot that nobody reads slow the run down, each with its reason, until
 /// somebody sees to it.
 #[test]

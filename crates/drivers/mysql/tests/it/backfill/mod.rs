@@ -83,6 +83,7 @@ pub(crate) fn plan(table: &Table, statements: Vec<Statement>) -> Backfill {
         columns: Vec::new(),
         table_columns: Vec::new(),
         capture: None,
+        in_order: false,
         lock_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(60),
     }

@@ -61,6 +61,7 @@ pub(super) async fn planned(
         columns: Vec::new(),
         table_columns: Vec::new(),
         capture: None,
+        in_order: false,
         lock_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(60),
     }
