@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod calendar;
 mod cast;
 mod coerce;
 mod compile;
@@ -26,6 +27,8 @@ mod fit;
 mod floating;
 mod frame;
 mod functions;
+mod interval;
+mod moments;
 mod plan;
 mod program;
 mod reason;
