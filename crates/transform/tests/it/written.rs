@@ -203,3 +203,18 @@ fn lengths_of_bytes_are_octets() {
         assert_eq!(stage.any("x", text).values(), [wanted, "NULL"], "{text}");
     }
 }
+
+/// The table "What gives something else than PostgreSQL" of docs/reference/moves.md.
+#[test]
+fn what_differs_from_postgresql() {
+    table(&[
+        (r"regexp_replace(E'a\nb', 'a.b', 'x') = 'x'", "false; false"),
+        (r"regexp_replace(E'a\nb', '(?s)a.b', 'x') = 'x'", "true; true"),
+        (r"E'a\u00a0b' ~ 'a\sb'", "true; true"),
+        (r"regexp_replace('abc', 'b', '[\&]')", r"a[\&]c; a[\&]c"),
+        (r"regexp_replace('abc', '(b)', '[\1]')", "a[b]c; a[b]c"),
+        ("round(CAST(2.5 AS DOUBLE PRECISION))", "3.0; 3.0"),
+        ("round(2.5)", "3; 3"),
+        ("upper('ᾳ')", "ᾳ; ᾳ"),
+    ]);
+}
