@@ -6,6 +6,8 @@
 //!
 //! - whole numbers never wrap: too large a result and division by zero fail that row;
 //! - decimals are exact, need no cast, and never become floating point on their own;
+//! - `AT TIME ZONE`, parts of times and intervals are as in PostgreSQL, `lower` and `upper` go letter by
+//!   letter;
 //! - times are microseconds, so the years 1 and 9999 are times too; a text is a time only where it
 //!   begins with a date;
 //! - a failure is its row's alone;
