@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, FixedSizeBinaryArray, PrimitiveArray, StringBuilder,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, FixedSizeBinaryArray, PrimitiveArray, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, DurationMicrosecondType, IntervalMonthDayNanoType,
+    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 
 use crate::decimal;
 use crate::floating;
+use crate::interval::{self, Span};
+use crate::moments::{INTERVAL, is_interval};
 use crate::reason::{Failures, Reason};
 use crate::text;
 use crate::zone::{DAY, DAYS, TIMES, Zone};
@@ -106,6 +108,10 @@ fn by_type(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast, ArrowEr
             let (array, more) = between(array, to, zone);
             Ok((array, merged(failures, more)))
         }
+        (DataType::Utf8, DataType::Interval(IntervalUnit::MonthDayNano)) => {
+            Ok(from_text::<IntervalMonthDayNanoType>(array, to, interval::parse))
+        }
+        (from, DataType::Utf8) if is_interval(from) => interval_texts(array),
         (DataType::FixedSizeBinary(16), DataType::Utf8) => {
             Ok((uuid_texts(array.as_fixed_size_binary()), Vec::new()))
         }
@@ -228,6 +234,23 @@ fn between(array: ArrayRef, to: &DataType, zone: &Zone) -> Cast {
     each::<TimestampMicrosecondType, _>(times.iter(), to, |time| {
         if to_zone { zone.instant(time) } else { zone.local(time) }
     })
+}
+
+/// Intervals as PostgreSQL prints them.
+fn interval_texts(array: &ArrayRef) -> Result<Cast, ArrowError> {
+    let (texts, failures): (StringArray, _) = match array.data_type() {
+        DataType::Duration(_) => {
+            let (array, failures) = by_arrow(array, &DataType::Duration(TimeUnit::Microsecond))?;
+            let apart = array.as_primitive::<DurationMicrosecondType>().iter();
+            (apart.map(|micros| Some(Span::between(micros?).text())).collect(), failures)
+        }
+        _ => {
+            let (array, failures) = by_arrow(array, &INTERVAL)?;
+            let intervals = array.as_primitive::<IntervalMonthDayNanoType>().iter();
+            (intervals.map(|interval| Some(Span::of(interval?).text())).collect(), failures)
+        }
+    };
+    Ok((Arc::new(texts), failures))
 }
 
 /// The texts of UUIDs.

@@ -1,7 +1,7 @@
 //! Which types the parts of an expression have: DataFusion's rules, except for numbers. Its decimals
 //! meet floating point as decimals of 30 digits, and divide by cutting off; ours don't.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::ScalarFunction;
@@ -13,6 +13,7 @@ use crate::functions::{
     Arithmetic, CastTo, Digits, Finite, Floating, Kind, Operation, Times, called, constant_places,
     is_floating, is_strict,
 };
+use crate::moments::{self, INTERVAL, is_interval};
 use crate::rewrite::call;
 use crate::zone::Zone;
 
@@ -163,6 +164,12 @@ impl Coercing<'_> {
         let types = parts.iter().map(|part| self.of(part)).collect::<Result<Vec<_>>>()?;
         let has = |wanted: fn(&DataType) -> bool| types.iter().any(wanted);
         let compares = meeting == Meeting::Comparison;
+        if compares && has(is_interval) {
+            let all = parts.into_iter().zip(&types);
+            let meets = |of: &DataType| is_interval(of) || of.is_string();
+            let length = |(part, of)| if meets(of) { moments::length(part, of) } else { part };
+            return Ok(all.map(length).collect());
+        }
         let texts = has(DataType::is_string);
         if texts && !compares || !has(DataType::is_numeric) {
             return Ok(parts);
@@ -216,7 +223,8 @@ impl Coercing<'_> {
             });
         }
         if op == Operator::Multiply {
-            let (left_is, right_is) = (is_interval(&of_left), is_interval(&of_right));
+            let is = |of: &DataType| matches!(of, DataType::Interval(_));
+            let (left_is, right_is) = (is(&of_left), is(&of_right));
             if left_is && of_right.is_integer() {
                 let args = vec![cast(*left, &INTERVAL), cast(*right, &DataType::Int64)];
                 return Ok(call(Times::new(), args));
@@ -226,12 +234,28 @@ impl Coercing<'_> {
                 return Ok(call(Times::new(), args));
             }
         }
-        if op == Operator::Minus && is_moment(&of_left) && is_moment(&of_right) {
-            // How far it is from an infinite day, nobody knows.
-            let finite = |part: Expr| call(Finite::or_fail(), vec![part]);
-            return Ok(Expr::BinaryExpr(binary(finite(*left), finite(*right))));
+        if matches!(op, Operator::Plus | Operator::Minus)
+            && let Some((left, right)) =
+                moments::beside_interval((&left, &of_left), (&right, &of_right))
+        {
+            return Ok(Expr::BinaryExpr(binary(left, right)));
         }
-        if compares(op) && (of_left.is_numeric() || of_right.is_numeric()) {
+        if op == Operator::Minus && is_moment(&of_left) && is_moment(&of_right) {
+            let mut instants = [&of_left, &of_right].into_iter();
+            let instant = instants.find(|of| matches!(of, DataType::Timestamp(_, Some(_))));
+            // How far it is from an infinite day, nobody knows.
+            let finite = |part: Expr, of: &DataType| {
+                let part = match instant {
+                    Some(to) if to != of => cast(part, to),
+                    _ => part,
+                };
+                call(Finite::or_fail(), vec![part])
+            };
+            let (left, right) = (finite(*left, &of_left), finite(*right, &of_right));
+            return Ok(Expr::BinaryExpr(binary(left, right)));
+        }
+        let apart = |of: &DataType| of.is_numeric() || is_interval(of);
+        if compares(op) && (apart(&of_left) || apart(&of_right)) {
             let mut parts = self.met(vec![*left, *right], Meeting::Comparison)?.into_iter();
             if let (Some(left), Some(right)) = (parts.next(), parts.next()) {
                 return Ok(Expr::BinaryExpr(binary(left, right)));
@@ -245,6 +269,10 @@ impl Coercing<'_> {
         let ScalarFunction { func, args } = function;
         let types = args.iter().map(|arg| self.of(arg)).collect::<Result<Vec<_>>>()?;
         let name = func.name();
+        let args = match moments::ours(name, args, &types)? {
+            Ok(expr) => return Ok(expr),
+            Err(args) => args,
+        };
         let exact = types.first().is_some_and(|of| of.is_decimal() || of.is_integer());
         if let (Some(kind), true) = (Kind::of(name), exact) {
             return Ok(digits(kind, args, &types));
@@ -276,12 +304,6 @@ impl Coercing<'_> {
         };
         Ok(Expr::ScalarFunction(ScalarFunction { func: called(func), args }))
     }
-}
-
-const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
-
-fn is_interval(of: &DataType) -> bool {
-    matches!(of, DataType::Interval(_))
 }
 
 fn is_moment(of: &DataType) -> bool {

@@ -6,6 +6,8 @@
 //!
 //! - whole numbers never wrap: too large a result and division by zero fail that row;
 //! - decimals are exact, need no cast, and never become floating point on their own;
+//! - `AT TIME ZONE`, parts of times and intervals are as in PostgreSQL, `lower` and `upper` go letter by
+//!   letter;
 //! - times are microseconds, so the years 1 and 9999 are times too; a text is a time only where it
 //!   begins with a date;
 //! - a failure is its row's alone;
@@ -17,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod calendar;
 mod cast;
 mod coerce;
 mod compile;
@@ -26,6 +29,8 @@ mod fit;
 mod floating;
 mod frame;
 mod functions;
+mod interval;
+mod moments;
 mod plan;
 mod program;
 mod reason;

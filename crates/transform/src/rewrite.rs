@@ -165,11 +165,6 @@ fn ours(expr: Expr, schema: &DFSchema, zone: &Zone) -> Result<Expr> {
     match expr {
         Expr::Cast(cast) => {
             let to = narrow(cast.field.data_type()).unwrap_or(cast.field.data_type().clone());
-            if let DataType::Timestamp(_, Some(name)) = &to
-                && name.as_ref() != "UTC"
-            {
-                return at_zone(*cast.expr, name, schema);
-            }
             cast_to(*cast.expr, &to, false, schema, zone)
         }
         Expr::TryCast(cast) => {
@@ -224,20 +219,8 @@ pub(crate) fn cast_to(
     Ok(call(CastTo::new(to.clone(), or_null, zone.clone()), vec![expr]))
 }
 
-/// `x AT TIME ZONE 'name'`: the instant of a local time there, or the local time of an instant.
-fn at_zone(expr: Expr, name: &str, schema: &DFSchema) -> Result<Expr> {
-    let Some(zone) = Zone::of(name) else {
-        return Err(carry(format!("there is no time zone `{name}`")));
-    };
-    let to = match expr.get_type(schema)? {
-        DataType::Timestamp(_, Some(_)) => None,
-        _ => Some(Arc::from("UTC")),
-    };
-    let to = DataType::Timestamp(TimeUnit::Microsecond, to);
-    cast_to(expr, &to, false, schema, &zone)
-}
-
-fn constant(expr: &Expr) -> Option<&str> {
+/// The text of a constant.
+pub(crate) fn constant(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,

@@ -20,13 +20,11 @@ pub(crate) fn respell(part: &mut Ast) {
                 *part = Ast::Identifier(Ident::with_quote('"', name));
             }
         }
-        Ast::AtTimeZone { time_zone, .. } => {
-            // Told apart from the zone of all instants, which is called UTC.
-            if let Ast::Value(zone) = time_zone.as_mut()
-                && let Value::SingleQuotedString(name) = &mut zone.value
-                && name == "UTC"
-            {
-                "Etc/UTC".clone_into(name);
+        // The planner takes it for a cast, whose result is an instant whatever it is of.
+        Ast::AtTimeZone { timestamp, time_zone } => {
+            let args = vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()];
+            if let Some(call) = call("timezone", args) {
+                *part = call;
             }
         }
         Ast::Function(function) if is(&function.name.to_string(), "mod") => {

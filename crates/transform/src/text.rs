@@ -1,11 +1,11 @@
 //! Days, times, numbers and UUIDs as texts say them. Strict: what isn't wholly one is none.
 
+use crate::calendar;
 use crate::zone::{DAY, Zone};
 
 /// What a text is that should be a time.
 const NO_TIME: &str = "is not a time";
 const NO_DAY: &str = "is not a day";
-const TOO_FINE: &str = "is finer than a microsecond";
 
 struct Scan<'a>(&'a [u8]);
 
@@ -34,82 +34,90 @@ impl Scan<'_> {
     }
 }
 
-/// Days from 1970-01-01 of a day of the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        _ => return None,
-    };
-    if year < 1 || !(1..=length).contains(&day) {
-        return None;
-    }
-    // Years begin in March here, so that the day that leaps is the last of its year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year / 400;
-    let of_era = year - era * 400;
-    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
-}
-
+/// `2024-05-01`, and `20240501` where a time follows it.
 fn scan_day(scan: &mut Scan<'_>) -> Option<i64> {
     let length = scan.run();
-    if !(4..=6).contains(&length) {
+    let basic = length == 8 && matches!(scan.0.get(8), Some(b'T' | b't'));
+    if !(basic || (4..=6).contains(&length)) {
         return None;
     }
-    let year = scan.digits(length)?;
-    let month = scan.take(b'-').then(|| scan.digits(2))??;
-    let day = scan.take(b'-').then(|| scan.digits(2))??;
-    days(year, month, day)
+    let year = scan.digits(if basic { 4 } else { length })?;
+    let mut part = || (basic || scan.take(b'-')).then(|| scan.digits(2))?;
+    let (month, day) = (part()?, part()?);
+    calendar::days(year, month, day).filter(|_| year > 0)
 }
 
-/// Microseconds of a time of day; 24:00 is one.
-fn scan_clock(scan: &mut Scan<'_>) -> Result<i64, &'static str> {
+/// Microseconds of a time of day; 24:00 is one. `basic`: it may have no colons.
+fn scan_clock(scan: &mut Scan<'_>, basic: bool) -> Result<i64, &'static str> {
     let two = |scan: &mut Scan<'_>| scan.digits(2).ok_or(NO_TIME);
     let hour = two(scan)?;
-    if !scan.take(b':') {
+    let colons = scan.take(b':');
+    if !colons && !basic {
         return Err(NO_TIME);
     }
     let minute = two(scan)?;
     let (mut second, mut micros) = (0, 0);
-    if scan.take(b':') {
+    if if colons { scan.take(b':') } else { scan.run() > 0 } {
         second = two(scan)?;
         if scan.take(b'.') || scan.take(b',') {
-            let length = scan.run();
-            if length == 0 {
-                return Err(NO_TIME);
-            }
-            let (fraction, rest) = scan.0.split_at(length);
-            for place in 0..length.max(6) {
-                let digit = fraction.get(place).map_or(0, |byte| i64::from(byte - b'0'));
-                match place {
-                    0..6 => micros = micros * 10 + digit,
-                    _ if digit != 0 => return Err(TOO_FINE),
-                    _ => {}
-                }
-            }
-            scan.0 = rest;
+            micros = scan_fraction(scan)?;
         }
     }
     let clock = ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros;
     if minute > 59 || second > 59 || clock > DAY { Err(NO_TIME) } else { Ok(clock) }
 }
 
-/// Microseconds east of UTC, where a zone is given.
-fn scan_offset(scan: &mut Scan<'_>) -> Result<Option<i64>, &'static str> {
+/// Microseconds of any number of digits of a second, rounded as PostgreSQL rounds them.
+fn scan_fraction(scan: &mut Scan<'_>) -> Result<i64, &'static str> {
+    let length = scan.run();
+    let (digits, rest) = scan.0.split_at(length);
+    scan.0 = rest;
+    let mut micros = 0;
+    for place in 0..6 {
+        micros = micros * 10 + digits.get(place).map_or(0, |digit| i64::from(digit - b'0'));
+    }
+    let finer = digits.get(6..).unwrap_or_default();
+    let more = finer.iter().skip(1).any(|digit| *digit != b'0');
+    let up = match finer.first() {
+        Some(b'5') => more || micros % 2 == 1,
+        Some(digit) => *digit > b'5',
+        None => false,
+    };
+    if length == 0 { Err(NO_TIME) } else { Ok(micros + i64::from(up)) }
+}
+
+/// What a text says of its zone.
+enum Place {
+    Unsaid,
+    /// Microseconds east of UTC.
+    Offset(i64),
+    Named(Zone),
+}
+
+fn scan_place(scan: &mut Scan<'_>) -> Result<Place, &'static str> {
     if scan.0.is_empty() {
-        return Ok(None);
+        return Ok(Place::Unsaid);
     }
     if scan.take(b'Z') || scan.take(b'z') {
-        return Ok(Some(0));
+        return Ok(Place::Offset(0));
     }
-    scan.take(b' ');
-    if let Some(rest) = scan.0.strip_prefix(b"UTC") {
+    let blank = scan.take(b' ');
+    if let Some(rest) = scan.0.strip_prefix(b"UTC").or_else(|| scan.0.strip_prefix(b"GMT")) {
         scan.0 = rest;
-        return Ok(Some(0));
+        return Ok(Place::Offset(0));
     }
+    // Abbreviations say different things to different databases: CET has a summer time in some.
+    if blank && scan.0.contains(&b'/') {
+        let name = std::str::from_utf8(scan.0).ok();
+        let zone = name.and_then(Zone::of).ok_or(NO_TIME)?;
+        scan.0 = &[];
+        return Ok(Place::Named(zone));
+    }
+    scan_offset(scan).map(Place::Offset)
+}
+
+/// Microseconds east of UTC.
+fn scan_offset(scan: &mut Scan<'_>) -> Result<i64, &'static str> {
     let sign = if scan.take(b'+') {
         1
     } else if scan.take(b'-') {
@@ -129,7 +137,7 @@ fn scan_offset(scan: &mut Scan<'_>) -> Result<Option<i64>, &'static str> {
     if hours > 15 || minutes > 59 || seconds > 59 {
         return Err(NO_TIME);
     }
-    Ok(Some(sign * ((hours * 60 + minutes) * 60 + seconds) * 1_000_000))
+    Ok(sign * ((hours * 60 + minutes) * 60 + seconds) * 1_000_000)
 }
 
 /// A day.
@@ -142,38 +150,41 @@ pub(crate) fn day(text: &str) -> Result<i32, &'static str> {
 /// A time of day.
 pub(crate) fn clock(text: &str) -> Result<i64, &'static str> {
     let mut scan = Scan(text.as_bytes());
-    let clock = scan_clock(&mut scan)?;
+    let clock = scan_clock(&mut scan, false)?;
     if scan.0.is_empty() { Ok(clock) } else { Err(NO_TIME) }
 }
 
-/// A local time, or an instant where the text says its zone.
-fn moment(text: &str) -> Result<(i64, Option<i64>), &'static str> {
+/// A local time, and where it is one.
+fn moment(text: &str) -> Result<(i64, Place), &'static str> {
     let mut scan = Scan(text.as_bytes());
     let days = scan_day(&mut scan).ok_or(NO_TIME)?;
     if scan.0.is_empty() {
-        return Ok((days * DAY, None));
+        return Ok((days * DAY, Place::Unsaid));
     }
-    if !(scan.take(b'T') || scan.take(b't') || scan.take(b' ')) {
+    let basic = scan.take(b'T') || scan.take(b't');
+    if !(basic || scan.take(b' ')) {
         return Err(NO_TIME);
     }
-    let clock = scan_clock(&mut scan)?;
-    let offset = scan_offset(&mut scan)?;
-    if scan.0.is_empty() { Ok((days * DAY + clock, offset)) } else { Err(NO_TIME) }
+    let clock = scan_clock(&mut scan, basic)?;
+    let place = scan_place(&mut scan)?;
+    if scan.0.is_empty() { Ok((days * DAY + clock, place)) } else { Err(NO_TIME) }
 }
 
 /// An instant; a text without a zone is a local time.
 pub(crate) fn instant(text: &str, zone: &Zone) -> Result<i64, &'static str> {
     match moment(text)? {
-        (local, Some(offset)) => Ok(local - offset),
-        (local, None) => zone.instant(local),
+        (local, Place::Offset(offset)) => Ok(local - offset),
+        (local, Place::Named(of)) => of.instant(local),
+        (local, Place::Unsaid) => zone.instant(local),
     }
 }
 
 /// A local time; a text with a zone is an instant, told in ours.
 pub(crate) fn local(text: &str, zone: &Zone) -> Result<i64, &'static str> {
     match moment(text)? {
-        (local, Some(offset)) => zone.local(local - offset),
-        (local, None) => Ok(local),
+        (local, Place::Offset(offset)) => zone.local(local - offset),
+        (local, Place::Named(of)) => zone.local(of.instant(local)?),
+        (local, Place::Unsaid) => Ok(local),
     }
 }
 

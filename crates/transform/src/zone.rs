@@ -54,22 +54,22 @@ impl Zone {
         self.other.is_none()
     }
 
-    /// The instant of a local time: the earlier of two where clocks went back. Infinities stay.
+    /// The instant of a local time. Of two, where clocks went back, the later: standard time, as
+    /// PostgreSQL takes it. Infinities stay.
     pub(crate) fn instant(&self, local: i64) -> Result<i64, &'static str> {
         let Some(zone) = self.other.as_ref().filter(|_| !TIMES.contains(&local)) else {
             return Ok(local);
         };
-        let out = "is out of range of the time zone's rules";
-        let utc = Timestamp::from_microsecond(local).map_err(|_| out)?;
+        let utc = Timestamp::from_microsecond(within(local)).map_err(|_| OUT)?;
         let civil = TimeZone::UTC.to_datetime(utc);
         let offset = match zone.to_ambiguous_timestamp(civil).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
-            AmbiguousOffset::Fold { before, .. } => before,
+            AmbiguousOffset::Fold { after, .. } => after,
             AmbiguousOffset::Gap { .. } => {
                 return Err("is a local time that clocks skipped");
             }
         };
-        local.checked_sub(i64::from(offset.seconds()) * 1_000_000).ok_or(out)
+        local.checked_sub(i64::from(offset.seconds()) * 1_000_000).ok_or(OUT)
     }
 
     /// The local time of an instant. Infinities stay.
@@ -77,9 +77,21 @@ impl Zone {
         let Some(zone) = self.other.as_ref().filter(|_| !TIMES.contains(&instant)) else {
             return Ok(instant);
         };
-        let out = "is out of range of the time zone's rules";
-        let utc = Timestamp::from_microsecond(instant).map_err(|_| out)?;
+        let utc = Timestamp::from_microsecond(within(instant)).map_err(|_| OUT)?;
         let offset = i64::from(zone.to_offset(utc).seconds()) * 1_000_000;
-        instant.checked_add(offset).ok_or(out)
+        instant.checked_add(offset).ok_or(OUT)
     }
+}
+
+const OUT: &str = "is out of range of the time zone's rules";
+
+/// The calendar repeats itself after so long, and a zone's last rule with it.
+const CYCLE: i64 = 146_097 * DAY;
+/// 9900-01-01.
+const LATE: i64 = 250_246_627_200_000_000;
+
+/// The same time of the same day of a year that time zones are known for: jiff's end within the last
+/// day of 9999.
+fn within(time: i64) -> i64 {
+    if time < LATE { time } else { time - ((time - LATE) / CYCLE + 1) * CYCLE }
 }

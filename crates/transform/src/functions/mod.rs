@@ -3,14 +3,19 @@
 mod arithmetic;
 mod cast_to;
 mod checked;
+mod date_part;
+mod date_trunc;
 mod digits;
 mod finite;
 mod floating;
 mod hash;
 mod intervals;
 mod json;
+mod letters;
 mod map_value;
+mod octets;
 mod regexp;
+mod timezone;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,13 +32,17 @@ use datafusion_expr::{
 pub(crate) use arithmetic::{Arithmetic, Operation};
 pub(crate) use cast_to::CastTo;
 use checked::Checked;
+pub(crate) use date_part::{DatePart, Part};
+pub(crate) use date_trunc::DateTrunc;
 pub(crate) use digits::{Digits, Kind, constant_places};
 pub(crate) use finite::Finite;
 pub(crate) use floating::Floating;
 pub(crate) use intervals::Times;
 pub(crate) use json::is_json;
 pub(crate) use map_value::MapValue;
+pub(crate) use octets::Octets;
 pub(crate) use regexp::{Groups, Matches};
+pub(crate) use timezone::AtTimeZone;
 
 /// Known functions that aren't offered, and why.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -142,8 +151,6 @@ const FLOATING: &[&str] = &[
 /// Functions of other values that fail a whole batch for one row, or give NULL where they can't.
 const STRICT: &[&str] = &[
     "date_bin",
-    "date_part",
-    "date_trunc",
     "factorial",
     "gcd",
     "lcm",
@@ -205,6 +212,9 @@ impl Functions {
             ScalarUDF::from(hash::Hashed::new(hash::Kind::Md5)),
             ScalarUDF::from(hash::Hashed::new(hash::Kind::Sha256)),
             ScalarUDF::from(Groups::any()),
+            ScalarUDF::from(AtTimeZone::new()),
+            ScalarUDF::from(letters::Letters::lower()),
+            ScalarUDF::from(letters::Letters::upper()),
         ];
         let theirs = datafusion_functions::all_default_functions()
             .into_iter()

@@ -9,5 +9,6 @@ mod queue;
 mod results;
 mod rows;
 mod stage;
+mod times;
 mod traps;
 mod written;
