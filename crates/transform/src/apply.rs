@@ -190,7 +190,7 @@ impl Rule {
         let Some(fit) = &output.fit else { return Ok(column) };
         let (values, more) = fit.apply(&column.values, &self.zone)?;
         // A value that failed is NULL: that it mustn't be is not its reason.
-        Ok(Column { values: void(values, &more)?, failures: merged(column.failures, more) })
+        Ok(Column { values, failures: merged(column.failures, more) })
     }
 
     /// Which rows remain, and what is reported of the others.
@@ -291,18 +291,6 @@ fn set(rows: &mut [bool], row: u32) {
     if let Some(slot) = rows.get_mut(row as usize) {
         *slot = true;
     }
-}
-
-/// What failed is NULL.
-fn void(values: ArrayRef, failures: &Failures) -> Result<ArrayRef, ArrowError> {
-    if failures.iter().all(|(row, _)| values.is_null(*row)) {
-        return Ok(values);
-    }
-    let mut failed = vec![false; values.len()];
-    for (row, _) in failures {
-        set(&mut failed, count(*row));
-    }
-    arrow::compute::nullif(&values, &BooleanArray::from(failed))
 }
 
 fn failure(row: u32, output: &str, on_error: OnRowError, reason: Reason) -> RowFailure {

@@ -4,15 +4,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use datafusion_expr::Expr;
 use dunlin_engine::moves::arrow_type;
 use dunlin_model::moves::{Field, ValueType};
 
-use crate::cast::{Cast, cast, merged};
+use crate::cast::{Cast, cast, merged, void};
 use crate::functions::is_json;
+use crate::lists;
 use crate::reason::{Failures, Reason};
 use crate::text;
 use crate::words::{cast_target, column_type, nearest, type_name};
@@ -98,7 +99,7 @@ impl Fit {
             // A failed value is NULL too: its own reason comes first.
             failures = merged(failures, nulls);
         }
-        Ok((values, failures))
+        Ok((void(values, &failures)?, failures))
     }
 
     fn convert(&self, array: &ArrayRef, zone: &Zone) -> Result<Cast, ArrowError> {
@@ -126,21 +127,7 @@ impl Fit {
                 Ok((Arc::clone(array), wrong))
             }
             How::List(item, fit) => {
-                let list = array.as_list::<i32>();
-                let (values, wrong) = fit.apply(list.values(), zone)?;
-                let mut failures = Failures::new();
-                for (at, reason) in wrong {
-                    let at = i32::try_from(at).unwrap_or(i32::MAX);
-                    let row = list.value_offsets().partition_point(|offset| *offset <= at);
-                    if let Some(row) = row.checked_sub(1).filter(|row| list.is_valid(*row)) {
-                        failures.push((row, reason));
-                    }
-                }
-                failures.dedup_by_key(|(row, _)| *row);
-                let offsets = list.offsets().clone();
-                let list =
-                    ListArray::try_new(Arc::clone(item), offsets, values, list.nulls().cloned())?;
-                Ok((Arc::new(list), failures))
+                lists::each(array.as_list(), item, |items| fit.apply(items, zone))
             }
         }
     }

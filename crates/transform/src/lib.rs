@@ -26,6 +26,7 @@ mod fit;
 mod floating;
 mod frame;
 mod functions;
+mod lists;
 mod plan;
 mod program;
 mod reason;

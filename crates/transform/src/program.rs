@@ -17,7 +17,7 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
-use crate::cast::{Cast, cast, merged};
+use crate::cast::{Cast, cast, merged, void};
 use crate::functions::CastTo;
 use crate::plan::{Columns, Typed};
 use crate::reason::{Failures, Reason, UNKNOWN, reason_of};
@@ -92,7 +92,7 @@ impl Program {
         let Some(to) = &self.cast else { return Ok((array, failures)) };
         let (array, more) = cast(&array, &to.to, &to.zone)?;
         let more = if to.or_null { Failures::new() } else { more };
-        Ok((array, merged(failures, more)))
+        Ok((void(array, &failures)?, merged(failures, more)))
     }
 
     /// All rows at once; where that fails, each half on its own, down to the rows to blame.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what can't be had is a failed test")]
 
+mod casts;
 mod copies;
 mod errors;
 mod numbers;
