@@ -17,7 +17,7 @@ use dunlin_model::moves::Expression;
 use crate::functions::{Functions, Provider, refusal};
 use crate::reason::reason_of;
 use crate::rewrite::rewrite;
-use crate::spelling::respell;
+use crate::spelling::{respell, wrong};
 use crate::words::{nearest, plain};
 use crate::zone::Zone;
 
@@ -164,11 +164,20 @@ fn parse(expression: &Expression) -> Result<Ast, ExpressionError> {
             syntax(expression, &text)
         }
     })?;
-    let _ = visit_expressions_mut(&mut ast, |part| {
-        respell(part);
-        ControlFlow::<()>::Continue(())
+    let respelt = visit_expressions_mut(&mut ast, |part| match wrong(part) {
+        Some(why) => ControlFlow::Break(why),
+        None => {
+            respell(part);
+            ControlFlow::Continue(())
+        }
     });
-    Ok(ast)
+    match respelt {
+        ControlFlow::Break(why) => {
+            let help = "write REAL, DOUBLE PRECISION, or DECIMAL(10, 2) for exact digits";
+            Err(error(expression, why, Some(help.to_owned())))
+        }
+        ControlFlow::Continue(()) => Ok(ast),
+    }
 }
 
 fn is_operator(token: &Token) -> bool {

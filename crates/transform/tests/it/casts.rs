@@ -6,7 +6,7 @@ use arrow::array::{
     Array, Date32Array, Float32Array, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
     StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use dunlin_engine::moves::{Applied, arrow_field};
 use dunlin_model::moves::{OnRowError, ValueType};
 
@@ -226,4 +226,37 @@ fn a_text_that_is_another_number_is_told_apart_from_no_number() {
     let why = "has a fraction, or is too large";
     let wanted = [format!("1 x: {why}"), "2 x: is not a number".to_owned(), format!("3 x: {why}")];
     assert_eq!(stage.failures(), wanted);
+}
+
+#[test]
+fn float_is_double_precision_as_in_postgresql() {
+    let wide = |cast: &str| {
+        let text = Stage::new().texts("s", &[Some("99999999.99")]);
+        text.any("x", cast).apply().rows.schema().field(0).data_type().clone()
+    };
+    for cast in [
+        "s::float",
+        "s::float8",
+        "s::double precision",
+        "CAST(s AS FLOAT)",
+        "CAST(s AS FLOAT(25))",
+        "CAST(s AS FLOAT(53))",
+        "TRY_CAST(s AS FLOAT)",
+        "FLOAT '1.5'",
+        "CAST(make_array(s) AS FLOAT[])[1]",
+    ] {
+        assert_eq!(wide(cast), DataType::Float64, "{cast}");
+    }
+    for cast in ["s::real", "s::float4", "CAST(s AS FLOAT(1))", "CAST(s AS FLOAT(24))"] {
+        assert_eq!(wide(cast), DataType::Float32, "{cast}");
+    }
+    let exact = Stage::new().texts("s", &[Some("99999999.99")]).any("x", "s::float");
+    assert_eq!(exact.values(), ["99999999.99"]);
+    for cast in ["CAST(s AS FLOAT(54))", "CAST(s AS FLOAT(0))", "CAST(s AS FLOAT(10, 2))"] {
+        let refused = Stage::new().texts("s", &[Some("1")]).any("x", cast).refused();
+        assert!(refused.starts_with("FLOAT(n) has 1 to 53 binary digits"), "{refused}");
+    }
+    let numbers = Stage::new().texts("s", &[Some("1.234567890123")]);
+    let numbers = numbers.any("x", "CAST(make_array(s) AS NUMERIC[])[1]");
+    assert_eq!(numbers.values(), ["1.234567890123"]);
 }
