@@ -95,6 +95,8 @@ pub(crate) enum Each {
 /// Everything that one rule says of a row, compiled.
 #[derive(Debug)]
 pub(crate) struct Rule {
+    /// What errors name.
+    pub(crate) of: String,
     /// Columns in all: the old row's, named expressions, what `each` names, and `new.` ones.
     pub(crate) width: usize,
     pub(crate) used: Vec<usize>,
@@ -178,6 +180,7 @@ impl Compiling<'_> {
         };
         let late_uses = uses(&late);
         let mut rule = Rule {
+            of: self.asked.of.clone(),
             width: self.columns.all.len(),
             used: Vec::new(),
             lets,

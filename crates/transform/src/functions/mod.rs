@@ -1,6 +1,7 @@
 //! The functions that expressions may call.
 
 mod arithmetic;
+mod bounded;
 mod cast_to;
 mod checked;
 mod digits;
@@ -25,6 +26,7 @@ use datafusion_expr::{
 };
 
 pub(crate) use arithmetic::{Arithmetic, Operation};
+use bounded::Bounded;
 pub(crate) use cast_to::CastTo;
 use checked::Checked;
 pub(crate) use digits::{Digits, Kind, constant_places};
@@ -174,8 +176,11 @@ pub(crate) fn is_strict(name: &str) -> bool {
     STRICT.contains(&name)
 }
 
-/// A function as it is called: checked where its results must be.
+/// A function as it is called: checked where its results must be, and within bounds.
 pub(crate) fn called(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    if let Some(bounded) = Bounded::of(&function) {
+        return Arc::new(ScalarUDF::from(bounded));
+    }
     let name = function.name();
     let known = is_floating(name) || is_strict(name);
     if !known || function.inner().downcast_ref::<Checked>().is_some() {

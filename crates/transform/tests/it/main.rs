@@ -5,6 +5,7 @@
 mod casts;
 mod copies;
 mod errors;
+mod large;
 mod numbers;
 mod queue;
 mod results;

@@ -49,6 +49,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new() -> Self {
         let asked = Expressions {
+            of: "[into.x]".to_owned(),
             time_zone: "UTC".to_owned(),
             scales_hold: true,
             ..Expressions::default()
