@@ -26,6 +26,7 @@ mod fit;
 mod floating;
 mod frame;
 mod functions;
+mod holds;
 mod lists;
 mod plan;
 mod program;

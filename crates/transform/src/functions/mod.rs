@@ -33,9 +33,11 @@ pub(crate) use digits::{Digits, Kind, constant_places};
 pub(crate) use finite::Finite;
 pub(crate) use floating::Floating;
 pub(crate) use intervals::Times;
-pub(crate) use json::is_json;
+pub(crate) use json::{ToJson, is_json};
 pub(crate) use map_value::MapValue;
 pub(crate) use regexp::{Groups, Matches};
+
+use crate::holds::Holds;
 
 /// Known functions that aren't offered, and why.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -203,7 +205,7 @@ impl Functions {
         let mut scalar = BTreeMap::new();
         let ours = [
             ScalarUDF::from(finite::Finite::new()),
-            ScalarUDF::from(json::ToJson::new()),
+            ScalarUDF::from(ToJson::of(Holds::Any)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::Text)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::Json)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::List)),
