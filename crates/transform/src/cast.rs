@@ -301,9 +301,8 @@ pub(crate) fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowErr
         for row in 0..array.len() {
             if values.is_null(row) && array.is_valid(row) {
                 let texts = array.as_string_opt::<i32>().filter(|_| to.is_integer());
-                let is_number = texts.is_some_and(|of| Number::parse(of.value(row)).is_ok());
-                let reason = if is_number { NOT_WHOLE } else { reason };
-                failures.push((row, Reason::Borrowed(reason)));
+                let another = texts.and_then(|texts| another_number(texts.value(row)));
+                failures.push((row, Reason::Borrowed(another.unwrap_or(reason))));
             }
         }
     }
@@ -317,6 +316,12 @@ pub(crate) fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowErr
         failures = merged(failures, lost);
     }
     Ok((values, failures))
+}
+
+/// Why a text that is a number is no whole one.
+fn another_number(text: &str) -> Option<&'static str> {
+    let is_whole = Number::parse(text).ok()?.exactly(0).is_ok();
+    Some(if is_whole && text.contains(['e', 'E']) { "has an exponent" } else { NOT_WHOLE })
 }
 
 /// Casts each half of the rows on its own.

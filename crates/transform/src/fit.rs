@@ -9,10 +9,11 @@ use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use datafusion_expr::Expr;
 use dunlin_engine::moves::arrow_type;
-use dunlin_model::moves::{Field, ValueType};
+use dunlin_model::moves::{Field, Limit, ValueType};
 
 use crate::cast::{Cast, cast, merged, void};
 use crate::functions::is_json;
+use crate::limits;
 use crate::lists;
 use crate::reason::{Failures, Reason};
 use crate::text;
@@ -26,6 +27,7 @@ pub(crate) struct Fit {
     no_null: bool,
     max_chars: Option<usize>,
     padded: bool,
+    limit: Option<Limit>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Fit {
         column: &Field,
         copied: Option<&ValueType>,
     ) -> Result<Self, (String, Option<String>)> {
-        let Some(how) = how(from, &column.value_type, copied) else {
+        let Some(how) = how(from, &column.value_type, copied, column.limit) else {
             let message = format!(
                 "it gives {}, and `{}` is {}",
                 type_name(from),
@@ -69,7 +71,9 @@ impl Fit {
         };
         let max_chars = column.max_chars.filter(|_| is_text).and_then(|max| max.try_into().ok());
         let no_null = !column.nullable && !column.has_default;
-        Ok(Self { how, no_null, max_chars, padded })
+        let is_list = matches!(column.value_type, ValueType::List(_));
+        let limit = column.limit.filter(|_| !is_list);
+        Ok(Self { how, no_null, max_chars, padded, limit })
     }
 
     /// The column can't be NULL.
@@ -141,6 +145,12 @@ impl Fit {
                 }
             }
         }
+        if let Some(limit) = self.limit {
+            let refused = texts.iter().enumerate().filter_map(|(row, text)| {
+                Some((row, Reason::Owned(limits::refused(limit, text?)?)))
+            });
+            failures = merged(failures, refused.collect());
+        }
         let Some(max) = self.max_chars else { return failures };
         let mut long = Failures::new();
         for (row, text) in texts.iter().enumerate() {
@@ -182,7 +192,12 @@ fn failed_where(array: &ArrayRef, reason: &'static str, wrong: impl Fn(usize) ->
         .collect()
 }
 
-fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<How> {
+fn how(
+    from: &DataType,
+    to: &ValueType,
+    copied: Option<&ValueType>,
+    limit: Option<Limit>,
+) -> Option<How> {
     let form = arrow_type(to, true);
     if *from == DataType::Null {
         return Some(How::Cast(form));
@@ -236,8 +251,10 @@ fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<Ho
         }),
         ValueType::List(item) => match (from, &form) {
             (DataType::List(of), DataType::List(field)) => {
-                let inner = how(of.data_type(), item, None)?;
-                let fit = Fit { how: inner, no_null: false, max_chars: None, padded: false };
+                let inner = how(of.data_type(), item, None, limit)?;
+                let limit = limit.filter(|_| !matches!(item.as_ref(), ValueType::List(_)));
+                let (no_null, max_chars, padded) = (false, None, false);
+                let fit = Fit { how: inner, no_null, max_chars, padded, limit };
                 Some(How::List(Arc::clone(field), Box::new(fit)))
             }
             _ => None,

@@ -27,6 +27,7 @@ mod floating;
 mod frame;
 mod functions;
 mod holds;
+mod limits;
 mod lists;
 mod plan;
 mod program;

@@ -226,6 +226,8 @@ fn a_text_that_is_another_number_is_told_apart_from_no_number() {
     let why = "has a fraction, or is too large";
     let wanted = [format!("1 x: {why}"), "2 x: is not a number".to_owned(), format!("3 x: {why}")];
     assert_eq!(stage.failures(), wanted);
+    let exponent = Stage::new().texts("s", &[Some("1e3")]).any("x", "CAST(s AS INT)");
+    assert_eq!(exponent.failures(), ["0 x: has an exponent"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Expressions and what they give, by type.
 
 use arrow::array::{Int32Array, Int64Array, StringArray, UInt64Array};
-use dunlin_model::moves::ValueType;
+use dunlin_model::moves::{Limit, ValueType};
 
 use crate::copies::map;
 use crate::stage::{Stage, TEXT, field};
@@ -217,6 +217,41 @@ fn texts_fit_or_fail() {
     let labels = ValueType::Enum(vec!["web".to_owned(), "video".to_owned()]);
     let stage = Stage::new().texts("t", &[Some("web"), Some("fax")]).set("x", "t", labels);
     assert_eq!(stage.failures(), ["1 x: is none of the type's labels"]);
+}
+
+#[test]
+fn what_a_columns_type_refuses_is_the_rows_failure() {
+    let texts = [Some("1.2.3.4"), Some("12345"), Some("101"), None];
+    for (limit, of, wanted) in [
+        (Limit::Inet, ValueType::Other, ["1.2.3.4", "NULL", "NULL"]),
+        (Limit::Bits(Some(3)), ValueType::Other, ["NULL", "NULL", "101"]),
+        (Limit::MacAddress, ValueType::Other, ["NULL", "NULL", "NULL"]),
+        (Limit::Below(3), ValueType::Numeric { scale: Some(1) }, ["NULL", "NULL", "101"]),
+    ] {
+        let stage = |text: &str, of: ValueType| {
+            let mut stage = Stage::new().texts("t", &texts).set("x", text, of);
+            stage.asked.outputs[0].column.as_mut().unwrap().limit = Some(limit);
+            stage.on_error(dunlin_model::moves::OnRowError::Null)
+        };
+        let asked = stage("t", of.clone());
+        let told: Vec<u32> = asked.apply().failures.iter().map(|failure| failure.row).collect();
+        let lost = (0..3).filter(|row| wanted[*row as usize] == "NULL");
+        assert_eq!(told, lost.collect::<Vec<_>>(), "{limit:?}");
+        assert_eq!(asked.values()[..3], wanted, "{limit:?}");
+        assert_eq!(asked.values()[3], "NULL");
+        let lists = stage("make_array(t)", ValueType::List(Box::new(of)));
+        let told_of_lists: Vec<u32> =
+            lists.apply().failures.iter().map(|failure| failure.row).collect();
+        assert_eq!(told_of_lists, told, "{limit:?}");
+    }
+    let number = StringArray::from(vec!["99.9", "-100", "1e2", "-99.9"]);
+    let mut stage = Stage::new().column("n", ValueType::Numeric { scale: None }, number).set(
+        "x",
+        "n * 1",
+        ValueType::Numeric { scale: Some(1) },
+    );
+    stage.asked.outputs[0].column.as_mut().unwrap().limit = Some(Limit::Below(2));
+    assert_eq!(stage.failures(), ["1 x: is out of range", "2 x: is out of range"]);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(crate) fn field(name: &str, value_type: ValueType) -> Field {
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     }
 }
 
