@@ -1,6 +1,7 @@
 //! Evaluating a rule on a batch.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use crate::reason::{Failures, Reason};
 const WHERE: &str = "where";
 const EACH: &str = "each";
 
+const REPORT: &str = "this is a bug: please report it with the mapping";
+
 /// Rows with all their outputs.
 struct Outcome<'a> {
     rows: Rc<Frame<'a>>,
@@ -42,21 +45,7 @@ impl Compiled for Rule {
     }
 
     fn apply(&self, batch: &ReadRows) -> Result<Applied, TargetError> {
-        let outcome = self.outcome(batch).map_err(|error| broken(&error))?;
-        let named = self.named(&outcome).map_err(|error| broken(&error))?;
-        let Outcome { mut of, taken, mut columns, kept, failures, .. } = outcome;
-        if let Some(kept) = &kept {
-            let remaining = |array: &ArrayRef| filter(array, kept);
-            columns = columns
-                .iter()
-                .map(remaining)
-                .collect::<Result<_, _>>()
-                .map_err(|error| broken(&error))?;
-            let remaining = filter(&of, kept).map_err(|error| broken(&error))?;
-            of = remaining.as_primitive().clone();
-        }
-        let rows = batch_of(&self.outputs, columns, of.len()).map_err(|error| broken(&error))?;
-        Ok(Applied { rows, of, taken, failures, named })
+        self.whole(|| self.applied(batch))
     }
 
     fn late(
@@ -65,21 +54,8 @@ impl Compiled for Rule {
         applied: &Applied,
         new: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RowFailure>), TargetError> {
-        self.late_rows(batch, applied, new).map_err(|error| broken(&error))
+        self.whole(|| self.late_rows(batch, applied, new))
     }
-}
-
-/// What is no row's fault.
-fn broken(error: &ArrowError) -> TargetError {
-    // Arrow's messages of these kinds name types and counts, and no values.
-    let why = match error {
-        ArrowError::ComputeError(why)
-        | ArrowError::SchemaError(why)
-        | ArrowError::InvalidArgumentError(why) => why.as_str(),
-        _ => "an internal error",
-    };
-    let help = "this is a bug: please report it with the mapping";
-    TargetError::new(ErrorKind::Bug, format!("expressions can't be evaluated: {why}")).help(help)
 }
 
 fn batch_of(
@@ -96,6 +72,49 @@ fn batch_of(
 }
 
 impl Rule {
+    /// What is done to all rows of a batch at once.
+    fn whole<T>(&self, work: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, TargetError> {
+        // Arrow panics where values have no room together.
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            Err(ArrowError::ComputeError("evaluating them failed on a batch of rows".to_owned()))
+        });
+        done.map_err(|error| self.broken(&error))
+    }
+
+    /// What is no row's fault.
+    fn broken(&self, error: &ArrowError) -> TargetError {
+        let of = &self.of;
+        let (kind, why, help) = match error {
+            ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) => {
+                let why = match error {
+                    ArrowError::MemoryError(why) => why.as_str(),
+                    _ => "the values of one batch of rows are larger than 2 GiB together",
+                };
+                (ErrorKind::Refused, why, "make the values shorter: left(x, 1000)")
+            }
+            // Arrow's messages of these kinds name types and counts, and no values.
+            ArrowError::ComputeError(why)
+            | ArrowError::SchemaError(why)
+            | ArrowError::InvalidArgumentError(why) => (ErrorKind::Bug, why.as_str(), REPORT),
+            _ => (ErrorKind::Bug, "an internal error", REPORT),
+        };
+        let message = format!("expressions of {of} can't be evaluated: {why}");
+        TargetError::new(kind, message).help(help)
+    }
+
+    fn applied(&self, batch: &ReadRows) -> Result<Applied, ArrowError> {
+        let outcome = self.outcome(batch)?;
+        let named = self.named(&outcome)?;
+        let Outcome { mut of, taken, mut columns, kept, failures, .. } = outcome;
+        if let Some(kept) = &kept {
+            let remaining = |array: &ArrayRef| filter(array, kept);
+            columns = columns.iter().map(remaining).collect::<Result<_, _>>()?;
+            of = filter(&of, kept)?.as_primitive().clone();
+        }
+        let rows = batch_of(&self.outputs, columns, of.len())?;
+        Ok(Applied { rows, of, taken, failures, named })
+    }
+
     /// The old rows. A value that could not be read has failed.
     fn base<'a>(&'a self, read: &'a ReadRows) -> Result<Rc<Frame<'a>>, ArrowError> {
         let batch = &read.rows;
@@ -190,7 +209,7 @@ impl Rule {
         let Some(fit) = &output.fit else { return Ok(column) };
         let (values, more) = fit.apply(&column.values, &self.zone)?;
         // A value that failed is NULL: that it mustn't be is not its reason.
-        Ok(Column { values: void(values, &more)?, failures: merged(column.failures, more) })
+        Ok(Column { values, failures: merged(column.failures, more) })
     }
 
     /// Which rows remain, and what is reported of the others.
@@ -291,18 +310,6 @@ fn set(rows: &mut [bool], row: u32) {
     if let Some(slot) = rows.get_mut(row as usize) {
         *slot = true;
     }
-}
-
-/// What failed is NULL.
-fn void(values: ArrayRef, failures: &Failures) -> Result<ArrayRef, ArrowError> {
-    if failures.iter().all(|(row, _)| values.is_null(*row)) {
-        return Ok(values);
-    }
-    let mut failed = vec![false; values.len()];
-    for (row, _) in failures {
-        set(&mut failed, count(*row));
-    }
-    arrow::compute::nullif(&values, &BooleanArray::from(failed))
 }
 
 fn failure(row: u32, output: &str, on_error: OnRowError, reason: Reason) -> RowFailure {

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, FixedSizeBinaryArray, PrimitiveArray, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options, nullif};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, DurationMicrosecondType, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 
-use crate::decimal;
+use crate::decimal::{self, NOT_WHOLE, Number};
 use crate::floating;
 use crate::interval::{self, Span};
+use crate::lists;
 use crate::moments::{INTERVAL, is_interval};
 use crate::reason::{Failures, Reason};
 use crate::text;
@@ -34,6 +35,11 @@ fn micros(data_type: &DataType) -> Option<bool> {
 
 /// Whether values of a type can be cast to another.
 pub(crate) fn can_cast(from: &DataType, to: &DataType) -> bool {
+    match (lists::item(from), lists::item(to)) {
+        (Some(from), Some(to)) => return from == to || can_cast(from.data_type(), to.data_type()),
+        (None, Some(to)) if !from.is_null() => return can_cast(from, to.data_type()),
+        _ => {}
+    }
     match (from, to) {
         (DataType::FixedSizeBinary(16), DataType::Utf8) => true,
         (DataType::Boolean, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) => {
@@ -51,16 +57,35 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast,
     if array.data_type() == to {
         return Ok((Arc::clone(array), Vec::new()));
     }
-    let (values, failures) = by_type(array, to, zone)?;
-    if !to.is_floating() {
-        return Ok((values, failures));
+    let (values, mut failures) = by_type(array, to, zone)?;
+    let mut values = void(values, &failures)?;
+    if to.is_floating() {
+        let (without, more) = floating::without_lost(array, values)?;
+        values = without;
+        failures = merged(failures, more);
     }
-    let (values, more) = floating::without_lost(array, values)?;
-    Ok((values, merged(failures, more)))
+    Ok((values, failures))
+}
+
+/// What failed is NULL.
+pub(crate) fn void(values: ArrayRef, failures: &Failures) -> Result<ArrayRef, ArrowError> {
+    if failures.iter().all(|(row, _)| values.is_null(*row)) {
+        return Ok(values);
+    }
+    let mut failed = vec![false; values.len()];
+    for (row, _) in failures {
+        if let Some(slot) = failed.get_mut(*row) {
+            *slot = true;
+        }
+    }
+    nullif(&values, &BooleanArray::from(failed))
 }
 
 fn by_type(array: &ArrayRef, to: &DataType, zone: &Zone) -> Result<Cast, ArrowError> {
     let from = array.data_type();
+    if let Some(item) = lists::item(to).filter(|_| !from.is_null()) {
+        return lists::cast(array, item, to, zone);
+    }
     if decimal::is_ours(from, to) {
         return decimal::cast(array, to);
     }
@@ -271,7 +296,7 @@ pub(crate) fn uuid_texts(values: &FixedSizeBinaryArray) -> ArrayRef {
 }
 
 /// Arrow's cast gives NULL for what it can't cast: those rows failed.
-fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
+pub(crate) fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
     let from = array.data_type();
     if *from == DataType::Null {
         return Ok((arrow::array::new_null_array(to, array.len()), Vec::new()));
@@ -298,7 +323,9 @@ fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
     if values.null_count() > array.null_count() {
         for row in 0..array.len() {
             if values.is_null(row) && array.is_valid(row) {
-                failures.push((row, Reason::Borrowed(reason)));
+                let texts = array.as_string_opt::<i32>().filter(|_| to.is_integer());
+                let another = texts.and_then(|texts| another_number(texts.value(row)));
+                failures.push((row, Reason::Borrowed(another.unwrap_or(reason))));
             }
         }
     }
@@ -307,11 +334,17 @@ fn by_arrow(array: &ArrayRef, to: &DataType) -> Result<Cast, ArrowError> {
         let same = arrow::compute::kernels::cmp::not_distinct(&back, array)?;
         let lost = (0..array.len())
             .filter(|row| values.is_valid(*row) && !same.value(*row))
-            .map(|row| (row, Reason::Borrowed("has a fraction, or is too large")))
+            .map(|row| (row, Reason::Borrowed(NOT_WHOLE)))
             .collect();
         failures = merged(failures, lost);
     }
     Ok((values, failures))
+}
+
+/// Why a text that is a number is no whole one.
+fn another_number(text: &str) -> Option<&'static str> {
+    let is_whole = Number::parse(text).ok()?.exactly(0).is_ok();
+    Some(if is_whole && text.contains(['e', 'E']) { "has an exponent" } else { NOT_WHOLE })
 }
 
 /// Casts each half of the rows on its own.

@@ -17,6 +17,7 @@ use crate::decimal;
 use crate::fit::{Fit, wrong_label};
 use crate::frame::Lets;
 use crate::functions::Functions;
+use crate::holds::Holds;
 use crate::plan::{Columns, Typed, error, plan};
 use crate::program::Program;
 use crate::rewrite::cast_to;
@@ -95,6 +96,8 @@ pub(crate) enum Each {
 /// Everything that one rule says of a row, compiled.
 #[derive(Debug)]
 pub(crate) struct Rule {
+    /// What errors name.
+    pub(crate) of: String,
     /// Columns in all: the old row's, named expressions, what `each` names, and `new.` ones.
     pub(crate) width: usize,
     pub(crate) used: Vec<usize>,
@@ -135,11 +138,9 @@ fn compile(functions: &Functions, asked: &Expressions) -> Result<Rule, Vec<Expre
     let mut columns = Columns::default();
     for field in &asked.fields {
         let stored = arrow_type(&field.value_type, false);
-        columns.push_seen(
-            &field.name,
-            stored.clone(),
-            seen(&field.value_type, asked.scales_hold).unwrap_or(stored),
-        );
+        let seen = seen(&field.value_type, asked.scales_hold);
+        let holds = Holds::of_type(&field.value_type);
+        columns.push(&field.name, stored.clone(), seen.unwrap_or(stored), holds);
     }
     let mut compiling =
         Compiling { functions, zone, asked, columns, inlined: Vec::new(), errors: Vec::new() };
@@ -166,7 +167,8 @@ impl Compiling<'_> {
             // People see the text of a UUID.
             let of = arrow_type(&field.value_type, field.value_type != ValueType::Uuid);
             let seen = seen(&field.value_type, true).unwrap_or_else(|| of.clone());
-            self.columns.push_seen(format!("new.{}", field.name), of, seen);
+            let holds = Holds::of_type(&field.value_type);
+            self.columns.push(format!("new.{}", field.name), of, seen, holds);
         }
         let late: Vec<_> =
             self.asked.late.iter().filter_map(|output| self.output(output)).collect();
@@ -178,6 +180,7 @@ impl Compiling<'_> {
         };
         let late_uses = uses(&late);
         let mut rule = Rule {
+            of: self.asked.of.clone(),
             width: self.columns.all.len(),
             used: Vec::new(),
             lets,
@@ -223,15 +226,15 @@ impl Compiling<'_> {
             let place = self.columns.all.len();
             let Some(typed) = typed else {
                 // What uses it is checked with a type that goes with many others; it isn't compiled.
-                self.columns.push(name, DataType::Null);
+                self.columns.push_null(name);
                 continue;
             };
             let Some(program) = self.program(&typed, expression) else {
-                self.columns.push(name, DataType::Null);
+                self.columns.push_null(name);
                 continue;
             };
             let inlined = self.written_out(&typed.expr);
-            self.columns.push_seen(name, typed.data_type, typed.seen);
+            self.columns.push(name, typed.data_type, typed.seen, typed.holds);
             self.inlined.push((place, inlined));
             programs.push(program);
         }
@@ -333,12 +336,13 @@ impl Compiling<'_> {
     }
 
     fn as_type(&mut self, typed: Typed, to: &DataType, expression: &Expression) -> Option<Typed> {
+        let holds = typed.holds.clone();
         let cast = self
             .columns
             .schema()
             .and_then(|schema| cast_to(typed.expr, to, false, &schema, &self.zone));
         match cast {
-            Ok(expr) => Some(Typed { expr, data_type: to.clone(), seen: to.clone() }),
+            Ok(expr) => Some(Typed { expr, data_type: to.clone(), seen: to.clone(), holds }),
             Err(_) => {
                 let (from, to) = (type_name(&typed.data_type), type_name(to));
                 let message = format!("it gives {from}, and the others give {to}");
@@ -354,14 +358,14 @@ impl Compiling<'_> {
                 let typed = self.typed(&list);
                 let free = self.is_free(&name, &list);
                 let Some(typed) = typed.filter(|_| free) else {
-                    self.columns.push(name, DataType::Null);
+                    self.columns.push_null(name);
                     return None;
                 };
                 let DataType::List(item) = &typed.data_type else {
                     let of = type_name(&typed.data_type);
                     let message = format!("`each` takes a list, and this is {of}");
                     self.errors.push(error(&list, message, None));
-                    self.columns.push(name, DataType::Null);
+                    self.columns.push_null(name);
                     return None;
                 };
                 let program = self.program(&typed, &list);
@@ -370,7 +374,11 @@ impl Compiling<'_> {
                     ValueType::List(item) => seen(item, self.asked.scales_hold),
                     _ => None,
                 });
-                self.columns.push_seen(name, stored.clone(), seen.unwrap_or(stored));
+                let holds = match typed.holds {
+                    Holds::List(item) => *item,
+                    _ => Holds::Text,
+                };
+                self.columns.push(name, stored.clone(), seen.unwrap_or(stored), holds);
                 Some(Each::Element(program?))
             }
             EachSpec::Case(cases) => self.cases(&cases),
@@ -405,11 +413,13 @@ impl Compiling<'_> {
                 let apart = apart && !common.is_null() && !of.is_null();
                 comparison_coercion(&common, of).filter(|_| !apart)
             });
+            let holds =
+                values.iter().fold(Holds::Any, |all, (typed, _)| all.and(typed.holds.clone()));
             let Some(common) = common else {
                 let help = "write CAST(x AS TYPE), so that all cases give the same";
                 let message = format!("the cases give `{name}` values of different types");
                 self.errors.push(error(expression, message, Some(help.to_owned())));
-                columns.push((name.clone(), DataType::Null, DataType::Null));
+                columns.push((name.clone(), DataType::Null, DataType::Null, holds));
                 continue;
             };
             let seen = values.first().filter(|_| one_form).map(|(first, _)| first.seen.clone());
@@ -417,10 +427,10 @@ impl Compiling<'_> {
                 let typed = self.as_type(typed, &common, value);
                 programs.extend(typed.and_then(|typed| self.program(&typed, value)));
             }
-            columns.push((name.clone(), common.clone(), seen.unwrap_or(common)));
+            columns.push((name.clone(), common.clone(), seen.unwrap_or(common), holds));
         }
-        for (name, stored, seen) in columns {
-            self.columns.push_seen(name, stored, seen);
+        for (name, stored, seen, holds) in columns {
+            self.columns.push(name, stored, seen, holds);
         }
         Some(Each::Case(compiled))
     }

@@ -23,6 +23,8 @@ pub(crate) const MOST: i8 = 38;
 
 const OUT: &str = "is out of range";
 const NO_NUMBER: &str = "is not a number";
+/// Why a number can't be a whole one of so many bits.
+pub(crate) const NOT_WHOLE: &str = "has a fraction, or is too large";
 
 /// The decimal type of so many digits after the point.
 pub(crate) fn of_scale(scale: i8) -> DataType {
@@ -280,12 +282,11 @@ fn whole(
     to: &DataType,
 ) -> Result<(ArrayRef, Failures), ArrowError> {
     let mut failures = Failures::new();
-    let reason = "has a fraction, or is too large";
     let mut wide = Vec::new();
     for (row, number) in numbers.enumerate() {
         let of = number.map(|number| number.exactly(0).ok().and_then(i256::to_i128));
         if of == Some(None) {
-            failures.push((row, Reason::Borrowed(reason)));
+            failures.push((row, Reason::Borrowed(NOT_WHOLE)));
         }
         wide.push(of.flatten());
     }
@@ -298,7 +299,7 @@ fn whole(
     let array = arrow::compute::cast_with_options(&array, to, &options)?;
     for (row, of) in wide.iter().enumerate() {
         if of.is_some() && array.is_null(row) {
-            failures.push((row, Reason::Borrowed(reason)));
+            failures.push((row, Reason::Borrowed(NOT_WHOLE)));
         }
     }
     failures.sort_by_key(|(row, _)| *row);

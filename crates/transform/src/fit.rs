@@ -4,15 +4,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, ListArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringArray};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use datafusion_expr::Expr;
 use dunlin_engine::moves::arrow_type;
-use dunlin_model::moves::{Field, ValueType};
+use dunlin_model::moves::{Field, Limit, ValueType};
 
-use crate::cast::{Cast, cast, merged};
+use crate::cast::{Cast, cast, merged, void};
 use crate::functions::is_json;
+use crate::limits;
+use crate::lists;
 use crate::reason::{Failures, Reason};
 use crate::text;
 use crate::words::{cast_target, column_type, nearest, type_name};
@@ -25,6 +27,7 @@ pub(crate) struct Fit {
     no_null: bool,
     max_chars: Option<usize>,
     padded: bool,
+    limit: Option<Limit>,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Fit {
         column: &Field,
         copied: Option<&ValueType>,
     ) -> Result<Self, (String, Option<String>)> {
-        let Some(how) = how(from, &column.value_type, copied) else {
+        let Some(how) = how(from, &column.value_type, copied, column.limit) else {
             let message = format!(
                 "it gives {}, and `{}` is {}",
                 type_name(from),
@@ -68,7 +71,9 @@ impl Fit {
         };
         let max_chars = column.max_chars.filter(|_| is_text).and_then(|max| max.try_into().ok());
         let no_null = !column.nullable && !column.has_default;
-        Ok(Self { how, no_null, max_chars, padded })
+        let is_list = matches!(column.value_type, ValueType::List(_));
+        let limit = column.limit.filter(|_| !is_list);
+        Ok(Self { how, no_null, max_chars, padded, limit })
     }
 
     /// The column can't be NULL.
@@ -98,7 +103,7 @@ impl Fit {
             // A failed value is NULL too: its own reason comes first.
             failures = merged(failures, nulls);
         }
-        Ok((values, failures))
+        Ok((void(values, &failures)?, failures))
     }
 
     fn convert(&self, array: &ArrayRef, zone: &Zone) -> Result<Cast, ArrowError> {
@@ -126,21 +131,7 @@ impl Fit {
                 Ok((Arc::clone(array), wrong))
             }
             How::List(item, fit) => {
-                let list = array.as_list::<i32>();
-                let (values, wrong) = fit.apply(list.values(), zone)?;
-                let mut failures = Failures::new();
-                for (at, reason) in wrong {
-                    let at = i32::try_from(at).unwrap_or(i32::MAX);
-                    let row = list.value_offsets().partition_point(|offset| *offset <= at);
-                    if let Some(row) = row.checked_sub(1).filter(|row| list.is_valid(*row)) {
-                        failures.push((row, reason));
-                    }
-                }
-                failures.dedup_by_key(|(row, _)| *row);
-                let offsets = list.offsets().clone();
-                let list =
-                    ListArray::try_new(Arc::clone(item), offsets, values, list.nulls().cloned())?;
-                Ok((Arc::new(list), failures))
+                lists::each(array.as_list(), item, |items| fit.apply(items, zone))
             }
         }
     }
@@ -153,6 +144,12 @@ impl Fit {
                     failures.push((row, Reason::Borrowed("holds the character U+0000")));
                 }
             }
+        }
+        if let Some(limit) = self.limit {
+            let refused = texts.iter().enumerate().filter_map(|(row, text)| {
+                Some((row, Reason::Owned(limits::refused(limit, text?)?)))
+            });
+            failures = merged(failures, refused.collect());
         }
         let Some(max) = self.max_chars else { return failures };
         let mut long = Failures::new();
@@ -195,7 +192,12 @@ fn failed_where(array: &ArrayRef, reason: &'static str, wrong: impl Fn(usize) ->
         .collect()
 }
 
-fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<How> {
+fn how(
+    from: &DataType,
+    to: &ValueType,
+    copied: Option<&ValueType>,
+    limit: Option<Limit>,
+) -> Option<How> {
     let form = arrow_type(to, true);
     if *from == DataType::Null {
         return Some(How::Cast(form));
@@ -249,8 +251,10 @@ fn how(from: &DataType, to: &ValueType, copied: Option<&ValueType>) -> Option<Ho
         }),
         ValueType::List(item) => match (from, &form) {
             (DataType::List(of), DataType::List(field)) => {
-                let inner = how(of.data_type(), item, None)?;
-                let fit = Fit { how: inner, no_null: false, max_chars: None, padded: false };
+                let inner = how(of.data_type(), item, None, limit)?;
+                let limit = limit.filter(|_| !matches!(item.as_ref(), ValueType::List(_)));
+                let (no_null, max_chars, padded) = (false, None, false);
+                let fit = Fit { how: inner, no_null, max_chars, padded, limit };
                 Some(How::List(Arc::clone(field), Box::new(fit)))
             }
             _ => None,

@@ -15,9 +15,10 @@ use dunlin_engine::moves::ExpressionError;
 use dunlin_model::moves::Expression;
 
 use crate::functions::{Functions, Provider, refusal};
+use crate::holds::{Holds, told};
 use crate::reason::reason_of;
 use crate::rewrite::rewrite;
-use crate::spelling::respell;
+use crate::spelling::{respell, wrong};
 use crate::words::{nearest, plain};
 use crate::zone::Zone;
 
@@ -44,6 +45,8 @@ pub(crate) struct Named {
     pub(crate) stored: DataType,
     /// What expressions take it for: decimals come as their digits, so that copies are unchanged.
     pub(crate) seen: DataType,
+    /// Which texts in them are JSON.
+    pub(crate) holds: Holds,
 }
 
 impl Columns {
@@ -69,14 +72,20 @@ impl Columns {
         self.all.iter().position(|other| other.name == name)
     }
 
-    /// One more, which is taken for what it is.
-    pub(crate) fn push(&mut self, name: impl Into<String>, of: DataType) {
-        self.push_seen(name, of.clone(), of);
+    /// One more, of nothing but NULL.
+    pub(crate) fn push_null(&mut self, name: impl Into<String>) {
+        self.push(name, DataType::Null, DataType::Null, Holds::Any);
     }
 
     /// One more.
-    pub(crate) fn push_seen(&mut self, name: impl Into<String>, stored: DataType, seen: DataType) {
-        self.all.push(Named { name: name.into(), stored, seen });
+    pub(crate) fn push(
+        &mut self,
+        name: impl Into<String>,
+        stored: DataType,
+        seen: DataType,
+        holds: Holds,
+    ) {
+        self.all.push(Named { name: name.into(), stored, seen, holds });
     }
 
     /// What an expression takes a column for that comes in another form.
@@ -96,6 +105,8 @@ pub(crate) struct Typed {
     pub(crate) data_type: DataType,
     /// What other expressions take them for.
     pub(crate) seen: DataType,
+    /// Which texts in them are JSON.
+    pub(crate) holds: Holds,
 }
 
 /// An error at an expression.
@@ -123,10 +134,11 @@ pub(crate) fn plan(
     let planner = SqlToRel::new_with_options(&provider, options);
     let typed = columns.seen().and_then(|schema| {
         let expr = planner.sql_to_expr(ast, &schema, &mut PlannerContext::new())?;
-        let expr = rewrite(expr, &schema, columns, zone)?;
+        let holds = Holds::of(&expr, columns)?;
+        let expr = rewrite(told(expr, columns)?, &schema, columns, zone)?;
         let data_type = expr.get_type(&columns.schema()?)?;
         let seen = columns.other_form(&expr).unwrap_or(&data_type).clone();
-        Ok(Typed { expr, data_type, seen })
+        Ok(Typed { expr, data_type, seen, holds })
     });
     typed.map_err(|failed| explain(&failed, expression, columns, functions, provider.unknown()))
 }
@@ -164,11 +176,20 @@ fn parse(expression: &Expression) -> Result<Ast, ExpressionError> {
             syntax(expression, &text)
         }
     })?;
-    let _ = visit_expressions_mut(&mut ast, |part| {
-        respell(part);
-        ControlFlow::<()>::Continue(())
+    let respelt = visit_expressions_mut(&mut ast, |part| match wrong(part) {
+        Some(why) => ControlFlow::Break(why),
+        None => {
+            respell(part);
+            ControlFlow::Continue(())
+        }
     });
-    Ok(ast)
+    match respelt {
+        ControlFlow::Break(why) => {
+            let help = "write REAL, DOUBLE PRECISION, or DECIMAL(10, 2) for exact digits";
+            Err(error(expression, why, Some(help.to_owned())))
+        }
+        ControlFlow::Continue(()) => Ok(ast),
+    }
 }
 
 fn is_operator(token: &Token) -> bool {

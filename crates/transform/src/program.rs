@@ -10,14 +10,14 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{DFSchema, DataFusionError, Result};
+use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
-use crate::cast::{Cast, cast, merged};
+use crate::cast::{Cast, cast, merged, void};
 use crate::functions::CastTo;
 use crate::plan::{Columns, Typed};
 use crate::reason::{Failures, Reason, UNKNOWN, reason_of};
@@ -41,7 +41,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Compiles a typed expression.
-    pub(crate) fn of(typed: &Typed, columns: &Columns) -> Result<Self> {
+    pub(crate) fn of(typed: &Typed, columns: &Columns) -> datafusion_common::Result<Self> {
         let (expr, cast) = match &typed.expr {
             Expr::ScalarFunction(function) => {
                 match (function.func.inner().downcast_ref::<CastTo>(), function.args.as_slice()) {
@@ -92,7 +92,7 @@ impl Program {
         let Some(to) = &self.cast else { return Ok((array, failures)) };
         let (array, more) = cast(&array, &to.to, &to.zone)?;
         let more = if to.or_null { Failures::new() } else { more };
-        Ok((array, merged(failures, more)))
+        Ok((void(array, &failures)?, merged(failures, more)))
     }
 
     /// All rows at once; where that fails, each half on its own, down to the rows to blame.
@@ -102,7 +102,7 @@ impl Program {
         if rows == 0 {
             return Ok((new_empty_array(&inner_type), Failures::new()));
         }
-        let reason = match self.attempt(batch, &inner_type) {
+        let reason = match self.attempt(batch, &inner_type)? {
             Ok(array) => return Ok((array, Failures::new())),
             Err(reason) => reason,
         };
@@ -127,29 +127,38 @@ impl Program {
         }
     }
 
-    fn attempt(&self, batch: &RecordBatch, data_type: &DataType) -> Result<ArrayRef, Reason> {
+    /// The inner error: why a row of them fails. The outer one is no row's.
+    fn attempt(
+        &self,
+        batch: &RecordBatch,
+        data_type: &DataType,
+    ) -> Result<Result<ArrayRef, Reason>, ArrowError> {
         // DataFusion is large, and a value that makes it panic must not end the process.
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            self.evaluator.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()))
+        let result = catch_unwind(AssertUnwindSafe(|| -> datafusion_common::Result<ArrayRef> {
+            let value = self.evaluator.evaluate(batch)?;
+            let array = value.into_array(batch.num_rows())?;
+            if array.data_type() == data_type {
+                return Ok(array);
+            }
+            Ok(arrow::compute::cast(&array, data_type)?)
         }));
-        let array = match result {
-            Ok(Ok(array)) => array,
-            Ok(Err(error)) => return Err(reason_of(&error)),
-            Err(_) => return Err(Reason::Borrowed(UNKNOWN)),
-        };
-        if array.len() != batch.num_rows() {
-            return Err(Reason::Borrowed(UNKNOWN));
-        }
-        if array.data_type() == data_type {
-            return Ok(array);
-        }
-        arrow::compute::cast(&array, data_type)
-            .map_err(|error| reason_of(&DataFusionError::from(error)))
+        Ok(match result {
+            Ok(Ok(array)) if array.len() == batch.num_rows() => Ok(array),
+            Ok(Err(error)) => {
+                if let DataFusionError::ResourcesExhausted(why) = error.find_root() {
+                    return Err(ArrowError::MemoryError(why.clone()));
+                }
+                Err(reason_of(&error))
+            }
+            Ok(Ok(_)) | Err(_) => Err(Reason::Borrowed(UNKNOWN)),
+        })
     }
 }
 
 /// Whole numbers wrap in DataFusion unless told not to.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+fn checked(
+    expr: Arc<dyn PhysicalExpr>,
+) -> datafusion_common::Result<Transformed<Arc<dyn PhysicalExpr>>> {
     Ok(match expr.downcast_ref::<BinaryExpr>() {
         Some(binary) => {
             let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));

@@ -1,8 +1,8 @@
 //! Other spellings of the same, which the planner knows or which say what is meant.
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, DataType, ExactNumberInfo, Expr as Ast, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, Value,
+    ArrayElemTypeDef, BinaryOperator, DataType, ExactNumberInfo, Expr as Ast, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, Value,
 };
 use datafusion_sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_sql::sqlparser::parser::Parser;
@@ -56,16 +56,8 @@ pub(crate) fn respell(part: &mut Ast) {
                 *part = call;
             }
         }
-        // A numeric without digits said has as many as it needs.
-        Ast::Cast { data_type, .. } => {
-            let bare = ExactNumberInfo::None;
-            if [DataType::Numeric(bare), DataType::Decimal(bare), DataType::Dec(bare)]
-                .contains(data_type)
-            {
-                let (digits, after) = (decimal::DIGITS.into(), decimal::OPEN.into());
-                *data_type = DataType::Numeric(ExactNumberInfo::PrecisionAndScale(digits, after));
-            }
-        }
+        Ast::Cast { data_type, .. } => respell_type(data_type),
+        Ast::TypedString(typed) => respell_type(&mut typed.data_type),
         Ast::Substring { expr, substring_from, substring_for, .. } => {
             let one = || Box::new(Ast::value(Value::Number("1".to_owned(), false)));
             let from = substring_from.take().unwrap_or_else(one);
@@ -76,6 +68,44 @@ pub(crate) fn respell(part: &mut Ast) {
             }
         }
         _ => {}
+    }
+}
+
+/// Types as PostgreSQL means them.
+fn respell_type(of: &mut DataType) {
+    match of {
+        // A numeric without digits said has as many as it needs.
+        DataType::Numeric(ExactNumberInfo::None)
+        | DataType::Decimal(ExactNumberInfo::None)
+        | DataType::Dec(ExactNumberInfo::None) => {
+            let (digits, after) = (decimal::DIGITS.into(), decimal::OPEN.into());
+            *of = DataType::Numeric(ExactNumberInfo::PrecisionAndScale(digits, after));
+        }
+        // The planner's FLOAT is single.
+        DataType::Float(ExactNumberInfo::Precision(1..=24)) => *of = DataType::Real,
+        DataType::Float(ExactNumberInfo::None | ExactNumberInfo::Precision(25..=53)) => {
+            *of = DataType::DoublePrecision;
+        }
+        DataType::Array(
+            ArrayElemTypeDef::AngleBracket(of)
+            | ArrayElemTypeDef::SquareBracket(of, _)
+            | ArrayElemTypeDef::Parenthesis(of),
+        ) => respell_type(of),
+        _ => {}
+    }
+}
+
+/// Why a part can't be what it says, which the planner wouldn't tell.
+pub(crate) fn wrong(part: &Ast) -> Option<&'static str> {
+    let of = match part {
+        Ast::Cast { data_type, .. } => data_type,
+        Ast::TypedString(typed) => &typed.data_type,
+        _ => return None,
+    };
+    match of {
+        DataType::Float(ExactNumberInfo::None | ExactNumberInfo::Precision(1..=53)) => None,
+        DataType::Float(_) => Some("FLOAT(n) has 1 to 53 binary digits"),
+        _ => None,
     }
 }
 

@@ -165,6 +165,7 @@ pub(crate) fn field(name: &str, type_name: String, value_type: ValueType) -> Fie
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     }
 }
 

@@ -36,6 +36,8 @@ pub enum EachSpec {
 /// Everything about one rule that is an expression over an old row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expressions {
+    /// What they are of, as errors name it: `[into.posts]`.
+    pub of: String,
     /// The old row's columns.
     pub fields: Vec<Field>,
     /// No decimal among them has more digits after the point than its type says.

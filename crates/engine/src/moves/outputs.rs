@@ -146,6 +146,7 @@ impl Outputs<'_, '_> {
             nullable: true,
             value_type,
             max_chars: None,
+            limit: None,
             generated: false,
             ..field.clone()
         })

@@ -244,7 +244,8 @@ impl Planner<'_> {
             on_error: OnRowError::Error,
         });
         let about = self.about(&sources[source].relation, &source_spec(self.mapping, &from.value));
-        let compiled = self.compile(&Expressions { outputs: outputs.collect(), ..about })?;
+        let of = format!("`{}` of [ids]", spec.name);
+        let compiled = self.compile(&Expressions { of, outputs: outputs.collect(), ..about })?;
         Some(Matching { written, seeker: Some((source, compiled.into())) })
     }
 
@@ -323,8 +324,11 @@ impl Planner<'_> {
         };
         let mut leave_out = Vec::new();
         for one in self.mapping.leave_out.iter().filter(|one| one.from.value == name) {
-            let expressions =
-                Expressions { filter: one.filter.clone(), ..self.about(&relation, &spec) };
+            let expressions = Expressions {
+                of: format!("[[leave_out]] of `{name}`"),
+                filter: one.filter.clone(),
+                ..self.about(&relation, &spec)
+            };
             match self.compiler.compile(&expressions) {
                 Ok(compiled) => {
                     let (because, is_rest) = (one.because.clone(), one.filter.is_none());
@@ -379,6 +383,7 @@ impl Planner<'_> {
         let spec = source_spec(self.mapping, &rule.from.value);
         let new = rule_fields_before_late(&written, &layout);
         let expressions = Expressions {
+            of: format!("[into.{}]", rule.name),
             each: rule.each.as_ref().map(|each| each_of(&each.value)),
             filter: rule.filter.clone(),
             outputs: plain,

@@ -151,6 +151,7 @@ async fn count(source: &mut dyn Source, query: String) -> Result<i64, TargetErro
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     };
     let extract = Extract {
         table: TableName::of(SPELT_OTHERWISE),

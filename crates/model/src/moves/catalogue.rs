@@ -142,6 +142,29 @@ pub struct Field {
     pub generated: bool,
     /// At most so many characters (`varchar(n)`), where that is limited.
     pub max_chars: Option<u32>,
+    /// What it takes of the values' texts, where that is known and `value_type` doesn't say it. Of a
+    /// list: of its items.
+    #[serde(skip)]
+    pub limit: Option<Limit>,
+}
+
+/// What a column's type takes of the texts that its values come as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Numbers between ten to this power and its negative: `numeric(8,1)` is below 10^7.
+    Below(i16),
+    /// Addresses, perhaps with their network: PostgreSQL's `inet`.
+    Inet,
+    /// Networks: PostgreSQL's `cidr`.
+    Cidr,
+    /// PostgreSQL's `macaddr`.
+    MacAddress,
+    /// PostgreSQL's `macaddr8`.
+    MacAddress8,
+    /// Exactly so many bits: PostgreSQL's `bit(n)`. `None`: as many as there are.
+    Bits(Option<u32>),
+    /// At most so many: PostgreSQL's `bit varying(n)`.
+    BitsUpTo(Option<u32>),
 }
 
 impl Field {

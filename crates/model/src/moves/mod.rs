@@ -5,7 +5,7 @@ mod files;
 mod mapping;
 
 pub use catalogue::{
-    Catalogue, Field, ForeignKey, Numbering, Relation, TableName, ValueType, largest_number,
+    Catalogue, Field, ForeignKey, Limit, Numbering, Relation, TableName, ValueType, largest_number,
 };
 pub use files::{
     DeclaredType, ENCODINGS, FILE_TYPES, FileGuess, FileMistake, FileOptions, FileType,

@@ -11,16 +11,21 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signatur
 use serde::de::IgnoredAny;
 
 use crate::cast::{cast, uuid_texts};
+use crate::holds::Holds;
 use crate::reason::carry;
 use crate::zone::Zone;
 
-/// JSON of any value: a map's keys are sorted and its values texts.
+/// JSON of any value: a map's keys are sorted and its values texts; what is JSON stays as it is.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ToJson(Signature);
+pub(crate) struct ToJson {
+    holds: Holds,
+    signature: Signature,
+}
 
 impl ToJson {
-    pub(crate) fn new() -> Self {
-        Self(Signature::any(1, Volatility::Immutable))
+    /// Of values that hold such texts.
+    pub(crate) fn of(holds: Holds) -> Self {
+        Self { holds, signature: Signature::any(1, Volatility::Immutable) }
     }
 }
 
@@ -30,7 +35,7 @@ impl ScalarUDFImpl for ToJson {
     }
 
     fn signature(&self) -> &Signature {
-        &self.0
+        &self.signature
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
@@ -44,7 +49,7 @@ impl ScalarUDFImpl for ToJson {
         let array = arg.to_array(args.number_rows)?;
         let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
         let mut text = String::new();
-        let writer = Writer::of(&array)?;
+        let writer = Writer::of(&array, &self.holds)?;
         for row in 0..array.len() {
             if array.is_null(row) {
                 texts.append_null();
@@ -62,6 +67,8 @@ impl ScalarUDFImpl for ToJson {
 enum Writer {
     Null,
     Text(StringArray),
+    /// Texts that are JSON.
+    Json(StringArray),
     /// Whole numbers, decimals, true and false: their text is JSON.
     Plain(ArrayRef),
     /// Floating point, which may be no number at all.
@@ -74,12 +81,13 @@ enum Writer {
 }
 
 impl Writer {
-    fn of(array: &ArrayRef) -> Result<Self> {
+    fn of(array: &ArrayRef, holds: &Holds) -> Result<Self> {
         let text = |array: &ArrayRef| -> Result<StringArray> {
             Ok(arrow::compute::cast(array, &DataType::Utf8)?.as_string::<i32>().clone())
         };
         Ok(match array.data_type() {
             DataType::Null => Self::Null,
+            of if of.is_string() && *holds == Holds::Json => Self::Json(text(array)?),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text(text(array)?),
             of if of.is_floating() => Self::Float(Arc::clone(array)),
             of if of.is_decimal() => Self::Plain(cast(array, &DataType::Utf8, &Zone::utc())?.0),
@@ -90,19 +98,30 @@ impl Writer {
             }
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
-                Self::List(list.clone(), Box::new(Self::of(list.values())?))
+                let holds = match holds {
+                    Holds::List(item) => item.as_ref(),
+                    _ => &Holds::Text,
+                };
+                Self::List(list.clone(), Box::new(Self::of(list.values(), holds)?))
             }
             DataType::Struct(_) => {
                 let record = array.as_struct();
                 let fields = record.column_names().into_iter().zip(record.columns());
+                let part = |name: &str| match holds {
+                    Holds::Record(parts) => parts.iter().find(|(part, _)| part == name),
+                    _ => None,
+                };
                 let fields = fields
-                    .map(|(name, column)| Ok((name.to_owned(), Self::of(column)?)))
+                    .map(|(name, column)| {
+                        let holds = part(name).map_or(&Holds::Text, |(_, holds)| holds);
+                        Ok((name.to_owned(), Self::of(column, holds)?))
+                    })
                     .collect::<Result<Vec<_>>>()?;
                 Self::Record(record.clone(), fields)
             }
             DataType::Map(..) => {
                 let map = array.as_map();
-                let values = Self::of(map.values())?;
+                let values = Self::of(map.values(), &Holds::Text)?;
                 Self::Map(map.clone(), text(map.keys())?, Box::new(values))
             }
             _ => return Err(carry("has no form in JSON")),
@@ -112,7 +131,9 @@ impl Writer {
     fn write(&self, row: usize, into: &mut String) -> Result<()> {
         match self {
             Self::Null => into.push_str("null"),
-            Self::Text(texts) if texts.is_null(row) => into.push_str("null"),
+            Self::Text(texts) | Self::Json(texts) if texts.is_null(row) => into.push_str("null"),
+            Self::Json(texts) if is_json(texts.value(row)) => into.push_str(texts.value(row)),
+            Self::Json(_) => return Err(carry("is not JSON")),
             Self::Text(texts) => quote(texts.value(row), into),
             Self::Plain(array) => write_shown(array, row, into)?,
             Self::Float(array) => {

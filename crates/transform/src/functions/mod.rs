@@ -1,6 +1,7 @@
 //! The functions that expressions may call.
 
 mod arithmetic;
+mod bounded;
 mod cast_to;
 mod checked;
 mod date_part;
@@ -30,6 +31,7 @@ use datafusion_expr::{
 };
 
 pub(crate) use arithmetic::{Arithmetic, Operation};
+use bounded::Bounded;
 pub(crate) use cast_to::CastTo;
 use checked::Checked;
 pub(crate) use date_part::{DatePart, Part};
@@ -38,11 +40,13 @@ pub(crate) use digits::{Digits, Kind, constant_places};
 pub(crate) use finite::Finite;
 pub(crate) use floating::Floating;
 pub(crate) use intervals::Times;
-pub(crate) use json::is_json;
+pub(crate) use json::{ToJson, is_json};
 pub(crate) use map_value::MapValue;
 pub(crate) use octets::Octets;
 pub(crate) use regexp::{Groups, Matches};
 pub(crate) use timezone::AtTimeZone;
+
+use crate::holds::Holds;
 
 /// Known functions that aren't offered, and why.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -181,8 +185,11 @@ pub(crate) fn is_strict(name: &str) -> bool {
     STRICT.contains(&name)
 }
 
-/// A function as it is called: checked where its results must be.
+/// A function as it is called: checked where its results must be, and within bounds.
 pub(crate) fn called(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    if let Some(bounded) = Bounded::of(&function) {
+        return Arc::new(ScalarUDF::from(bounded));
+    }
     let name = function.name();
     let known = is_floating(name) || is_strict(name);
     if !known || function.inner().downcast_ref::<Checked>().is_some() {
@@ -205,7 +212,7 @@ impl Functions {
         let mut scalar = BTreeMap::new();
         let ours = [
             ScalarUDF::from(finite::Finite::new()),
-            ScalarUDF::from(json::ToJson::new()),
+            ScalarUDF::from(ToJson::of(Holds::Any)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::Text)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::Json)),
             ScalarUDF::from(json::JsonPath::new(json::Gives::List)),

@@ -1,7 +1,7 @@
 //! Expressions and what they give, by type.
 
 use arrow::array::{Int32Array, Int64Array, StringArray, UInt64Array};
-use dunlin_model::moves::ValueType;
+use dunlin_model::moves::{Limit, ValueType};
 
 use crate::copies::map;
 use crate::stage::{Stage, TEXT, field};
@@ -103,6 +103,58 @@ fn json() {
 }
 
 #[test]
+fn json_of_json_is_that_json() {
+    let json = ValueType::Json { binary: true };
+    let object = r#"{"a": {"b": 1}, "s": "x"}"#;
+    let stage = || {
+        Stage::new()
+            .column("j", json.clone(), StringArray::from(vec![object]))
+            .column("m", ValueType::Numeric { scale: Some(1) }, StringArray::from(vec!["1.5"]))
+            .texts("t", &[Some("[1]")])
+            .given("inner", "j -> 'a'")
+            .given("plain", "CAST(j AS TEXT)")
+    };
+    let text_of_object = r#""{\"a\": {\"b\": 1}, \"s\": \"x\"}""#;
+    for (text, wanted) in [
+        ("to_json(j)", object),
+        ("to_json(j -> 'a')", r#"{"b": 1}"#),
+        ("to_json(json_get(j, 'a', 'b'))", "1"),
+        ("to_json(inner)", r#"{"b": 1}"#),
+        ("to_json(to_json(t))", r#""[1]""#),
+        ("to_json(coalesce(j -> 'x', '{}'))", "{}"),
+        ("to_json(coalesce(j -> 'x', NULL, j -> 's'))", r#""x""#),
+        ("to_json(CASE WHEN t = '' THEN NULL ELSE j -> 'a' END)", r#"{"b": 1}"#),
+        ("to_json(nullif(j -> 'a', '{}'))", r#"{"b": 1}"#),
+        ("to_json(make_array(j -> 'a', NULL))", r#"[{"b": 1},null]"#),
+        ("to_json(make_array(j -> 'a')[1])", r#"{"b": 1}"#),
+        ("to_json(named_struct('k', inner, 't', t))", r#"{"k":{"b": 1},"t":"[1]"}"#),
+        ("to_json(named_struct('k', inner)['k'])", r#"{"b": 1}"#),
+        ("to_json(CASE WHEN t = '' THEN to_json(t) ELSE j END)", object),
+        // Texts, even where they look like JSON.
+        ("to_json(t)", r#""[1]""#),
+        ("to_json('[1]')", r#""[1]""#),
+        ("to_json(j ->> 's')", r#""x""#),
+        ("to_json(json_text(j, 'a'))", r#""{\"b\": 1}""#),
+        ("to_json(CAST(j AS TEXT))", text_of_object),
+        ("to_json(j::text)", text_of_object),
+        ("to_json(plain)", text_of_object),
+        ("to_json(lower(j))", text_of_object),
+        ("to_json(m)", "1.5"),
+    ] {
+        assert_eq!(stage().set("x", text, json.clone()).values(), [wanted], "{text}");
+    }
+    let mixed = stage().set("x", "to_json(coalesce(j, t))", json.clone()).refused();
+    assert!(mixed.starts_with("to_json gets JSON in one row and text in another"), "{mixed}");
+    let wrong = stage().set("x", "to_json(coalesce(j -> 'x', 'none'))", json.clone());
+    assert_eq!(wrong.failures(), ["0 x: is not JSON"]);
+    let mut each = stage().set("x", "to_json(one)", json);
+    let elements = dunlin_engine::moves::EachSpec::Element;
+    let list = crate::stage::expression("make_array(j -> 'a', j -> 's')");
+    each.asked.each = Some(elements("one".to_owned(), list));
+    assert_eq!(each.values(), [r#"{"b": 1}"#, r#""x""#]);
+}
+
+#[test]
 fn values_of_a_map() {
     let maps = map(&[
         &[("name", Some("x")), ("at", Some("TBD"))],
@@ -165,6 +217,41 @@ fn texts_fit_or_fail() {
     let labels = ValueType::Enum(vec!["web".to_owned(), "video".to_owned()]);
     let stage = Stage::new().texts("t", &[Some("web"), Some("fax")]).set("x", "t", labels);
     assert_eq!(stage.failures(), ["1 x: is none of the type's labels"]);
+}
+
+#[test]
+fn what_a_columns_type_refuses_is_the_rows_failure() {
+    let texts = [Some("1.2.3.4"), Some("12345"), Some("101"), None];
+    for (limit, of, wanted) in [
+        (Limit::Inet, ValueType::Other, ["1.2.3.4", "NULL", "NULL"]),
+        (Limit::Bits(Some(3)), ValueType::Other, ["NULL", "NULL", "101"]),
+        (Limit::MacAddress, ValueType::Other, ["NULL", "NULL", "NULL"]),
+        (Limit::Below(3), ValueType::Numeric { scale: Some(1) }, ["NULL", "NULL", "101"]),
+    ] {
+        let stage = |text: &str, of: ValueType| {
+            let mut stage = Stage::new().texts("t", &texts).set("x", text, of);
+            stage.asked.outputs[0].column.as_mut().unwrap().limit = Some(limit);
+            stage.on_error(dunlin_model::moves::OnRowError::Null)
+        };
+        let asked = stage("t", of.clone());
+        let told: Vec<u32> = asked.apply().failures.iter().map(|failure| failure.row).collect();
+        let lost = (0..3).filter(|row| wanted[*row as usize] == "NULL");
+        assert_eq!(told, lost.collect::<Vec<_>>(), "{limit:?}");
+        assert_eq!(asked.values()[..3], wanted, "{limit:?}");
+        assert_eq!(asked.values()[3], "NULL");
+        let lists = stage("make_array(t)", ValueType::List(Box::new(of)));
+        let told_of_lists: Vec<u32> =
+            lists.apply().failures.iter().map(|failure| failure.row).collect();
+        assert_eq!(told_of_lists, told, "{limit:?}");
+    }
+    let number = StringArray::from(vec!["99.9", "-100", "1e2", "-99.9"]);
+    let mut stage = Stage::new().column("n", ValueType::Numeric { scale: None }, number).set(
+        "x",
+        "n * 1",
+        ValueType::Numeric { scale: Some(1) },
+    );
+    stage.asked.outputs[0].column.as_mut().unwrap().limit = Some(Limit::Below(2));
+    assert_eq!(stage.failures(), ["1 x: is out of range", "2 x: is out of range"]);
 }
 
 #[test]

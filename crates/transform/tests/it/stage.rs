@@ -27,6 +27,7 @@ pub(crate) fn field(name: &str, value_type: ValueType) -> Field {
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new() -> Self {
         let asked = Expressions {
+            of: "[into.x]".to_owned(),
             time_zone: "UTC".to_owned(),
             scales_hold: true,
             ..Expressions::default()

@@ -22,6 +22,7 @@ mod matched;
 mod mistakes;
 mod modes;
 mod nights;
+mod on_error;
 mod refusals;
 mod rejected;
 mod rights;

@@ -157,6 +157,7 @@ fn field(row: &Cells, is_json: bool, is_mariadb: bool) -> Field {
         numbering: if numbered { Numbering::Counter } else { Numbering::None },
         generated: extra.contains("VIRTUAL") || extra.contains("STORED") || is_period(&extra),
         max_chars: if sized { row.number(7) } else { None },
+        limit: kind::limit(&type_name),
         type_name,
     }
 }

@@ -1,6 +1,6 @@
 //! The server's types: what they hold, and how their values are asked for.
 
-use dunlin_model::moves::{Field, Numbering, ValueType};
+use dunlin_model::moves::{Field, Limit, Numbering, ValueType};
 use mysql_async::Column;
 use mysql_async::consts::{ColumnFlags, ColumnType};
 
@@ -98,6 +98,7 @@ pub(super) fn described(column: &Column) -> Field {
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     }
 }
 
@@ -111,6 +112,14 @@ pub(super) fn base(type_name: &str) -> String {
 pub(super) fn size(type_name: &str) -> Option<u32> {
     let (_, rest) = type_name.split_once('(')?;
     rest.split([')', ',']).next()?.trim().parse().ok()
+}
+
+/// How large a decimal may be.
+pub(super) fn limit(type_name: &str) -> Option<Limit> {
+    let (_, rest) = type_name.split_once("decimal(")?;
+    let (digits, scale) = rest.split_once(')')?.0.split_once(',')?;
+    let (digits, scale) = (digits.trim().parse::<i16>().ok()?, scale.trim().parse::<i16>().ok()?);
+    Some(Limit::Below(digits.checked_sub(scale)?))
 }
 
 /// The labels of an `enum` or a `set`.
@@ -217,6 +226,13 @@ mod tests {
         assert_eq!(of("set('a','b')"), ValueType::Other);
         assert_eq!(of("inet6"), ValueType::Other);
         assert_eq!(value_type("longtext", None, true), ValueType::Json { binary: false });
+    }
+
+    #[test]
+    fn limits_are_digits_before_the_point() {
+        assert_eq!(limit("decimal(9,2)"), Some(Limit::Below(7)));
+        assert_eq!(limit("decimal(3, 3) unsigned"), Some(Limit::Below(0)));
+        assert_eq!(limit("int(10)"), None);
     }
 
     #[test]

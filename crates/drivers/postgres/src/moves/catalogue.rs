@@ -201,6 +201,7 @@ impl Found {
                 numbering: if identity || sequence { Numbering::Counter } else { Numbering::None },
                 generated: boolean(row, 8)?,
                 max_chars: types.max_chars(oid, typmod),
+                limit: types.limit(oid, typmod),
             });
         }
         Ok(())

@@ -460,6 +460,7 @@ mod tests {
             numbering: dunlin_model::moves::Numbering::None,
             generated: false,
             max_chars: None,
+            limit: None,
         }
     }
 

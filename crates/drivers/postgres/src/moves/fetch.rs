@@ -127,5 +127,6 @@ fn place_field() -> Field {
         numbering: Numbering::None,
         generated: false,
         max_chars: None,
+        limit: None,
     }
 }

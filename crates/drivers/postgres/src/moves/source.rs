@@ -236,6 +236,7 @@ async fn describe(session: &Session, query: &str) -> Result<Vec<Field>, TargetEr
             numbering: Numbering::None,
             generated: false,
             max_chars: None,
+            limit: None,
         });
     }
     Ok(fields)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dunlin_engine::TargetError;
-use dunlin_model::moves::ValueType;
+use dunlin_model::moves::{Limit, ValueType};
 
 use crate::rows::{Answer, boolean, bug, field, number, required};
 
@@ -118,6 +118,29 @@ impl Types {
         let limited = base.builtin && matches!(base.name.as_str(), "varchar" | "bpchar");
         // The limit counts the length word of the value, 4 bytes.
         if limited { u32::try_from(typmod.checked_sub(4)?).ok() } else { None }
+    }
+
+    /// What it takes beyond that, of a list's items where it is one.
+    pub(super) fn limit(&self, oid: u32, typmod: i32) -> Option<Limit> {
+        let (_, base, typmod, _) = self.base(oid, typmod)?;
+        if base.element != 0 {
+            return self.limit(base.element, typmod);
+        }
+        let bits = || u32::try_from(typmod).ok();
+        match base.name.as_str() {
+            _ if !base.builtin => None,
+            "numeric" => {
+                let digits = typmod.checked_sub(4).filter(|packed| *packed >= 0)? >> 16;
+                Some(Limit::Below(i16::try_from(digits).ok()?.checked_sub(scale(typmod)?)?))
+            }
+            "inet" => Some(Limit::Inet),
+            "cidr" => Some(Limit::Cidr),
+            "macaddr" => Some(Limit::MacAddress),
+            "macaddr8" => Some(Limit::MacAddress8),
+            "bit" => Some(Limit::Bits(bits())),
+            "varbit" => Some(Limit::BitsUpTo(bits())),
+            _ => None,
+        }
     }
 }
 

@@ -174,6 +174,7 @@ fn field(name: &str, declared: &str) -> Field {
         generated: false,
         // SQLite takes longer texts than a type says.
         max_chars: None,
+        limit: None,
     }
 }
 

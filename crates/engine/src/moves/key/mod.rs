@@ -166,6 +166,7 @@ mod tests {
             numbering: Numbering::None,
             generated: false,
             max_chars: None,
+            limit: None,
         };
         let texts = |all: &[&str]| Arc::new(StringArray::from(all.to_vec())) as ArrayRef;
         let fields = [

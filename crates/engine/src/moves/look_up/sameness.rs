@@ -121,6 +121,7 @@ async fn read(
         type_name: "text".to_owned(),
         value_type: ValueType::Text { padded: false },
         max_chars: None,
+        limit: None,
         ..value.clone()
     };
     let mut builder = ValuesBuilder::new(&same, 1, room)?;

@@ -46,6 +46,7 @@ pub(super) fn table(name: &str, columns: &str) -> Relation {
             numbering: if has("numbered") { Numbering::Counter } else { Numbering::None },
             generated: has("generated"),
             max_chars,
+            limit: None,
         });
     }
     if !relation.key.is_empty() {

@@ -1,7 +1,7 @@
 //! What the catalogue tells.
 
 use dunlin_engine::moves::MoveConnector;
-use dunlin_model::moves::{TableName, ValueType};
+use dunlin_model::moves::{Limit, TableName, ValueType};
 
 use super::relation;
 use crate::world::World;
@@ -94,6 +94,44 @@ async fn tables_columns_keys_and_references() {
     assert_eq!((log.row_count_estimate, log.is_table), (Some(50), true));
     assert!(!relation(&catalogue, "open_teams").is_table);
     assert!(relation(&catalogue, "teams").fields[0].is_numbered());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_types_take_of_texts() {
+    let world = World::new("moves_limits").await;
+    world
+        .sql(
+            "CREATE DOMAIN money_domain AS numeric(8, 1); CREATE TABLE limits (\
+             a numeric, b numeric(8, 1), c numeric(3, 5), d numeric(3, -2), e money_domain, f inet, \
+             g cidr[], h macaddr, i macaddr8, j bit(3), k varbit(5), l varbit, m bit, \
+             n numeric(4, 1)[], o text, p interval)",
+        )
+        .await;
+    let mut source = world.connector.source().await.expect("a snapshot");
+    let catalogue = source.catalogue().await.expect("a catalogue");
+    let limits: Vec<_> =
+        relation(&catalogue, "limits").fields.iter().map(|field| field.limit).collect();
+    assert_eq!(
+        limits,
+        [
+            None,
+            Some(Limit::Below(7)),
+            Some(Limit::Below(-2)),
+            Some(Limit::Below(5)),
+            Some(Limit::Below(7)),
+            Some(Limit::Inet),
+            Some(Limit::Cidr),
+            Some(Limit::MacAddress),
+            Some(Limit::MacAddress8),
+            Some(Limit::Bits(Some(3))),
+            Some(Limit::BitsUpTo(Some(5))),
+            Some(Limit::BitsUpTo(None)),
+            Some(Limit::Bits(Some(1))),
+            Some(Limit::Below(3)),
+            None,
+            None,
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

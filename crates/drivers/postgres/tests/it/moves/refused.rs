@@ -200,6 +200,7 @@ fn field(type_name: &str, max_chars: Option<u32>) -> Field {
         numbering: Numbering::None,
         generated: false,
         max_chars,
+        limit: None,
     }
 }
 

@@ -51,6 +51,7 @@ async fn tables_and_views_with_their_keys() {
         numbering: Numbering::Counter,
         generated: false,
         max_chars: None,
+        limit: None,
     };
     assert_eq!(users.field("id"), Some(&id));
     let phone = users.field("phone").unwrap();
