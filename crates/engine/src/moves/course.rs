@@ -111,7 +111,7 @@ impl<'a> Course<'a> {
         keep_what_may_be_unread(&report, &mut writers);
         bare.end(&mut self.session, &mut writers).await?;
         if swaps {
-            check_deletions(plan, &writers)?;
+            check_deletions(plan, &writers, false)?;
             self.tell("applying", None);
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }

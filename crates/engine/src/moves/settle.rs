@@ -278,10 +278,12 @@ pub(super) async fn pack(
     }
 }
 
-/// Refuses to delete too much: a source that is empty by mistake must not empty a table.
+/// Refuses to delete too much: a source that is empty by mistake must not empty a table. What is gone
+/// is known only once all is compared, and the rows that differ are written meanwhile.
 pub(super) fn check_deletions(
     plan: &MovePlan,
     writers: &[RuleWriter<'_>],
+    has_written: bool,
 ) -> Result<(), TargetError> {
     let conflicts = plan.mapping.conflicts;
     if conflicts.gone_here == Gone::Keep {
@@ -293,7 +295,7 @@ pub(super) fn check_deletions(
         let (gone, all) = tables.entry(&rule.written.table).or_default();
         let is_gone = |entry: &&Entry| !writer.unread.has(&entry.old);
         *gone += writer.gone.iter().filter(is_gone).count() as u64 + writer.deleted_before;
-        *all += writer.gone.len() as u64 + writer.deleted_before + writer.report.rows;
+        *all += writer.known;
     }
     tables.retain(|_, (gone, all)| *all > SMALL_TABLE_ROWS && *gone * 100 > *all * percent);
     let Some((table, (gone, all))) = tables.first_key_value() else { return Ok(()) };
@@ -306,15 +308,17 @@ pub(super) fn check_deletions(
     let enough =
         tables.values().map(|(gone, all)| (gone * 100).div_ceil(*all)).max().unwrap_or(100);
     let name = &plan.mapping.name;
+    let besides = if has_written { "; what is new or changed stays written" } else { "" };
     Err(TargetError::new(
         ErrorKind::Statement,
         format!(
-            "{gone} of {all} rows of {table} are gone from the source, which is more than the \
-             {percent}% that one run may delete{others}: none was deleted"
+            "{gone} of the {all} rows that earlier runs left in {table} come of no old row any \
+             more, which is more than the {percent}% that one run may delete{others}: none was \
+             deleted{besides}"
         ),
     )
     .help(format!(
-        "if the source is whole, let one run do it: `dunlin move run {name} --max-deleted {enough}%`"
+        "if the source is whole, and the mapping gives rows the keys that it should, let one run do it: `dunlin move run {name} --max-deleted {enough}%`"
     )))
 }
 

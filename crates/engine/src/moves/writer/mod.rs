@@ -74,6 +74,8 @@ pub(super) struct RuleWriter<'a> {
     /// What may be judged otherwise later.
     pub(super) notes: Vec<Note>,
     pub(super) report: RuleReport,
+    /// Rows that its packs had when the run began.
+    pub(super) known: u64,
     /// Rows that were deleted by this run before all was loaded again.
     pub(super) deleted_before: u64,
     /// Rows whose late columns are still NULL.
@@ -127,6 +129,7 @@ impl<'a> RuleWriter<'a> {
                 from: rule.rule.from.value.clone(),
                 ..RuleReport::default()
             },
+            known: 0,
             deleted_before: 0,
             unfinished: 0,
             everything: false,
@@ -152,7 +155,7 @@ impl<'a> RuleWriter<'a> {
         self.index.clear();
         self.told = Told::new(room);
         self.unread = UnreadRows::default();
-        (self.report.rows, self.report.unchanged) = (0, 0);
+        (self.report.rows, self.report.unchanged, self.known) = (0, 0, 0);
     }
 
     /// Whether its rows may be written before those that they refer to.
@@ -308,6 +311,7 @@ impl<'a> RuleWriter<'a> {
                 )
                 .help("give the table its key back"));
             }
+            self.known += pack.count as u64;
             self.packs.push_back(pack);
         }
         Ok(())
