@@ -238,12 +238,15 @@ impl<'a> Course<'a> {
                 again.push(rule);
             }
         }
-        let nothing_rejected = writers.iter().all(|writer| rejected(writer) == 0);
+        let some_rejected =
+            |writers: &[RuleWriter<'a>]| writers.iter().any(|one| rejected(one) > 0);
+        let before = some_rejected(writers);
         self.bring_back(source, decided, writers, &again).await?;
-        if again.is_empty() || nothing_rejected {
+        if again.is_empty() || !(before || some_rejected(writers)) {
             return Ok(loaded);
         }
-        // Rows that refer to those that are back were refused for that.
+        // Rows that refer to those that are back were refused for that; rows that are to come back,
+        // for those that have their values.
         self.retry(source, decided, writers).await?;
         let mut loaded = self.settle_rejected(source, loaded, report).await?;
         for (rule, writer) in loaded.writers.iter_mut().enumerate() {
@@ -263,9 +266,12 @@ impl<'a> Course<'a> {
         for (rule, again) in self.once_more("restoring", source, decided, writers, rules).await? {
             let (writer, report) = (&mut writers[rule], again.report);
             writer.report.inserted += report.inserted;
+            // The application may have exchanged their values.
+            let before = writer.report.updated;
+            exchange(&self.plan.rules[rule], &mut self.session, writer).await?;
             writer.report.updated += report.updated;
-            writer.report.unchanged =
-                writer.report.unchanged.saturating_sub(report.inserted + report.updated);
+            let back = report.inserted + writer.report.updated - before;
+            writer.report.unchanged = writer.report.unchanged.saturating_sub(back);
             self.prove_again(rule, writer).await?;
         }
         Ok(())

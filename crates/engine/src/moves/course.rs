@@ -100,6 +100,7 @@ impl<'a> Course<'a> {
             writer.bare = bare.is_whole(writer.rule);
             writer.everything = writer.bare;
         }
+        self.foresee(&mut writers).await?;
         if let Some(reload) = &reload {
             reload.tell_deleted(&bare, &mut writers);
         }

@@ -61,6 +61,10 @@ pub(super) async fn take_over(
             match left(plan, place, writers, &postponed.entry.new) {
                 Some((other, found)) => {
                     let entry = writers[other].gone.swap_remove(found);
+                    if session.dry_run {
+                        writers[place].report.updated += 1;
+                        continue;
+                    }
                     let from = Left {
                         rule: &plan.rules[other],
                         shapes: Arc::clone(&writers[other].shapes),
@@ -154,7 +158,7 @@ pub(super) async fn told_stuck(
 
 /// The key that the row of each of these keys has in the target, which need not tell two keys apart by
 /// every letter.
-async fn keys_there(
+pub(super) async fn keys_there(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     keys: &[&RowKey],
@@ -346,13 +350,12 @@ pub(super) async fn delete_gone(
     }
     // Those that were told of as rejected stay as they are.
     gone.retain(|entry| !writer.unread.has(&entry.old));
-    if session.dry_run {
-        writer.report.deleted += gone.len() as u64;
-        return Ok(());
-    }
     let mut gone = find_gone(plan, number, session, gone).await?;
     if let Some(adopted) = &writer.adopted {
         keep_adopted(adopted, &mut gone, &mut writer.notes)?;
+    }
+    if session.dry_run {
+        return writer.rehearse_deletions(&gone);
     }
     let rule = &plan.rules[number];
     for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
@@ -440,22 +443,9 @@ async fn try_delete(
                 delete.push(one);
             }
             Some(_) if changed_there == Changed::Stop => {
-                return Err(TargetError::new(
-                    ErrorKind::Statement,
-                    format!(
-                        "the application changed a row of {} that is gone from the source",
-                        rule.written.table
-                    ),
-                )
-                .help(
-                    "the mapping says `stop`: look at it, or choose another word under [conflicts]",
-                ));
+                return Err(stop_at_gone(rule));
             }
-            Some(_) => done.notes.push(Note {
-                old: entry.old.clone(),
-                kind: NoteKind::ChangedThere,
-                reason: "gone from the source, but the application has changed it: kept".to_owned(),
-            }),
+            Some(_) => done.notes.push(gone_and_changed(entry)),
         }
     }
     let keys = key_batch(rule, delete.iter().map(|one| &one.entry.new))?;
@@ -486,6 +476,27 @@ async fn try_delete(
     session.target.put(&name, &stored).await?;
     session.commit().await?;
     Ok(done)
+}
+
+/// The mapping says to stop at a row that the application changed, and that is gone.
+pub(super) fn stop_at_gone(rule: &PlannedRule) -> TargetError {
+    TargetError::new(
+        ErrorKind::Statement,
+        format!(
+            "the application changed a row of {} that is gone from the source",
+            rule.written.table
+        ),
+    )
+    .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")
+}
+
+/// What is told of a row that is gone, and that the application changed.
+pub(super) fn gone_and_changed(entry: &Entry) -> Note {
+    Note {
+        old: entry.old.clone(),
+        kind: NoteKind::ChangedThere,
+        reason: "gone from the source, but the application has changed it: kept".to_owned(),
+    }
 }
 
 /// The keys of rows as a batch.
