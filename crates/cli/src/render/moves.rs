@@ -60,6 +60,9 @@ pub(crate) fn report(report: &MoveReport) {
     );
     if report.dry_run {
         line(&format!("nothing was written: {} would be; {times}", rows(report.written())));
+        if report.written() > 0 {
+            line(ONLY_A_RUN);
+        }
     } else if report.verified {
         let verified: u64 = report.rules.iter().map(|rule| rule.verified).sum();
         line(&format!(
@@ -76,6 +79,10 @@ pub(crate) fn report(report: &MoveReport) {
         }
     }
 }
+
+/// What a dry run can't tell.
+const ONLY_A_RUN: &str = "  what the database refuses, and which rows that are gone are still \
+                          referred to, only a run can tell: those it counts as rejected and kept";
 
 /// `1 row`, `2,000 rows`.
 pub(super) fn rows(count: u64) -> String {

@@ -74,7 +74,9 @@ impl<'a> Course<'a> {
         let plan = self.plan;
         self.second(source, decided, writers).await?;
         take_over(plan, &mut self.session, writers).await?;
-        check_deletions(plan, writers)?;
+        let has_written = !self.session.dry_run
+            && writers.iter().any(|one| one.report.inserted + one.report.updated > 0);
+        check_deletions(plan, writers, has_written)?;
         for pass in plan.passes.iter().rev() {
             for &rule in pass.rules.iter().rev() {
                 delete_gone(plan, rule, &mut self.session, &mut writers[rule]).await?;
@@ -95,7 +97,8 @@ impl<'a> Course<'a> {
     ) -> Result<Loaded<'a>, TargetError> {
         let Loaded { decided, writers, told } = before;
         let (room, cipher) = (decided.room.clone(), self.cipher());
-        let counts: Vec<RuleReport> = writers.into_iter().map(|writer| writer.report).collect();
+        let counts: Vec<(RuleReport, u64)> =
+            writers.into_iter().map(|writer| (writer.report, writer.known)).collect();
         // What they remember makes room for what comes.
         drop((decided, told));
         self.tell("deciding", Some("again, since rows were rejected"));
@@ -105,8 +108,8 @@ impl<'a> Course<'a> {
         report.sources.clear();
         let told = self.load(source, &decided, &mut writers, report).await?;
         keep_what_may_be_unread(report, &mut writers);
-        for (writer, before) in writers.iter_mut().zip(counts) {
-            writer.deleted_before = before.deleted;
+        for (writer, (before, known)) in writers.iter_mut().zip(counts) {
+            (writer.known, writer.deleted_before) = (known, before.deleted);
             let RuleReport { inserted, updated, deleted, unchanged, .. } = &mut writer.report;
             // Rows that this run wrote before are not told of as they were.
             *unchanged = unchanged.saturating_sub(before.inserted + before.updated);
@@ -235,12 +238,15 @@ impl<'a> Course<'a> {
                 again.push(rule);
             }
         }
-        let nothing_rejected = writers.iter().all(|writer| rejected(writer) == 0);
+        let some_rejected =
+            |writers: &[RuleWriter<'a>]| writers.iter().any(|one| rejected(one) > 0);
+        let before = some_rejected(writers);
         self.bring_back(source, decided, writers, &again).await?;
-        if again.is_empty() || nothing_rejected {
+        if again.is_empty() || !(before || some_rejected(writers)) {
             return Ok(loaded);
         }
-        // Rows that refer to those that are back were refused for that.
+        // Rows that refer to those that are back were refused for that; rows that are to come back,
+        // for those that have their values.
         self.retry(source, decided, writers).await?;
         let mut loaded = self.settle_rejected(source, loaded, report).await?;
         for (rule, writer) in loaded.writers.iter_mut().enumerate() {
@@ -260,9 +266,12 @@ impl<'a> Course<'a> {
         for (rule, again) in self.once_more("restoring", source, decided, writers, rules).await? {
             let (writer, report) = (&mut writers[rule], again.report);
             writer.report.inserted += report.inserted;
+            // The application may have exchanged their values.
+            let before = writer.report.updated;
+            exchange(&self.plan.rules[rule], &mut self.session, writer).await?;
             writer.report.updated += report.updated;
-            writer.report.unchanged =
-                writer.report.unchanged.saturating_sub(report.inserted + report.updated);
+            let back = report.inserted + writer.report.updated - before;
+            writer.report.unchanged = writer.report.unchanged.saturating_sub(back);
             self.prove_again(rule, writer).await?;
         }
         Ok(())

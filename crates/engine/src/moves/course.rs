@@ -100,6 +100,7 @@ impl<'a> Course<'a> {
             writer.bare = bare.is_whole(writer.rule);
             writer.everything = writer.bare;
         }
+        self.foresee(&mut writers).await?;
         if let Some(reload) = &reload {
             reload.tell_deleted(&bare, &mut writers);
         }
@@ -111,7 +112,7 @@ impl<'a> Course<'a> {
         keep_what_may_be_unread(&report, &mut writers);
         bare.end(&mut self.session, &mut writers).await?;
         if swaps {
-            check_deletions(plan, &writers)?;
+            check_deletions(plan, &writers, false)?;
             self.tell("applying", None);
             swap::apply(plan, &mut self.session, &mut writers).await?;
         }

@@ -1,5 +1,5 @@
-//! What the first run of a rule or a namespace fixes: of which rows it is, by which key, and where
-//! they go.
+//! What the first run of a rule or a namespace fixes: of which rows it is, by which key, where they
+//! go, and whose ids they have.
 //!
 //! Packs and stored ids are by old key, and rows are found again by their key in the target. Of other
 //! rows, or by another key, every id would be another one, and what was written would be nobody's. So
@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_model::moves::{Field, GuessedColumn, ValueType};
+use dunlin_model::moves::{Field, GuessedColumn, IdKind, ValueType};
 use serde::{Deserialize, Serialize};
 
 use super::pack::StoredPack;
@@ -63,6 +63,43 @@ struct Way {
     from: OldRows,
     table: String,
     key: KeyShape,
+    /// The namespace of the ids that it makes.
+    #[serde(default)]
+    makes: Makes,
+}
+
+/// What a rule makes ids of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Makes {
+    /// An older state doesn't say.
+    #[default]
+    Unknown,
+    /// Its keys are what its columns are set to.
+    Nothing,
+    /// Ids of a namespace, and whether those are the old keys as they are.
+    Ids { namespace: String, kept: bool },
+}
+
+impl Makes {
+    fn of(plan: &MovePlan, rule: &PlannedRule) -> Self {
+        let Some(makes) = rule.makes else { return Self::Nothing };
+        let spec = &plan.namespaces[makes].spec;
+        Self::Ids { namespace: spec.name.clone(), kept: spec.kind == IdKind::Keep }
+    }
+
+    /// Whether ids stay as they were. Old keys that are kept as ids are as good as a column that is
+    /// set to them; what is set otherwise is an edit like any other.
+    fn are_as(&self, before: &Self) -> bool {
+        match (before, self) {
+            (Self::Unknown, _) | (Self::Nothing, Self::Nothing) => true,
+            (Self::Ids { namespace: was, .. }, Self::Ids { namespace: is, .. }) => was == is,
+            (Self::Ids { kept, .. }, Self::Nothing) | (Self::Nothing, Self::Ids { kept, .. }) => {
+                *kept
+            }
+            (_, Self::Unknown) => false,
+        }
+    }
 }
 
 impl Way {
@@ -72,6 +109,7 @@ impl Way {
             from: OldRows::of(&plan.sources[rule.source]),
             table: rule.written.table.to_string(),
             key: fields.map(part).collect(),
+            makes: Makes::of(plan, rule),
         }
     }
 
@@ -152,6 +190,9 @@ pub(super) async fn fix(
             match before {
                 Some(before) if left.has_rows && !now.leads_to(before) => {
                     return Err(other_way(plan, rule, before, &now));
+                }
+                Some(before) if left.has_rows && !now.makes.are_as(&before.makes) => {
+                    return Err(other_ids(plan, rule, &before.makes));
                 }
                 // Of an older state nothing more is known.
                 None if left.has_rows && left.parts != Some(parts) => {
@@ -293,6 +334,41 @@ fn other_way(plan: &MovePlan, rule: &PlannedRule, before: &Way, now: &Way) -> Ta
         )
     };
     TargetError::new(ErrorKind::Refused, message).help(format!("{file}:{line}: {help}"))
+}
+
+/// A rule whose rows would get ids of another namespace, or of none.
+fn other_ids(plan: &MovePlan, rule: &PlannedRule, before: &Makes) -> TargetError {
+    let (name, file) = (&rule.rule.name, plan.mapping.file.display());
+    let makes = rule.rule.makes.as_ref();
+    let line = makes.map_or(rule.rule.line, |makes| makes.line);
+    let now = makes.map(|makes| &makes.value);
+    let (message, help) = match (before, now) {
+        (Makes::Ids { namespace: was, .. }, Some(is)) => (
+            format!(
+                "rows of `{name}` have ids of the namespace `{was}`, and would get ids of `{is}`: every one of them would change"
+            ),
+            format!(
+                "put the name `{was}` back, in `makes`, under [ids] and where it is referred to"
+            ),
+        ),
+        (Makes::Ids { namespace: was, .. }, None) => (
+            format!(
+                "rows of `{name}` have ids of the namespace `{was}`, and would have none: every one of them would change"
+            ),
+            format!("put `makes = \"{was}\"` back"),
+        ),
+        (_, is) => {
+            let is = is.map_or("", String::as_str);
+            (
+                format!(
+                    "rows of `{name}` were written before it made ids, and would get ids of `{is}`: the key of every one would change"
+                ),
+                format!("take `makes = \"{is}\"` away again"),
+            )
+        }
+    };
+    TargetError::new(ErrorKind::Refused, message)
+        .help(format!("{file}:{line}: {help}; for new ids, {EMPTY_FIRST}"))
 }
 
 /// A rule whose packs have keys of another number of columns.

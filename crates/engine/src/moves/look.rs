@@ -1,6 +1,6 @@
 //! What people ask about a move: how it stands, which rows were told of, which id became which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use dunlin_model::moves::{Field, IdKind, ValueType};
 
@@ -10,7 +10,7 @@ use super::key::{Part, RowKey};
 use super::key_set::key_hash;
 use super::matching::matched_area;
 use super::notes::NOTES_AREA;
-use super::pack::Pack;
+use super::pack::{Entry, Pack};
 use super::plan::MovePlan;
 use super::planned::planned;
 use super::ports::{MoveTarget, Stored};
@@ -98,32 +98,56 @@ pub async fn export_ids(
         return Ok(());
     };
     let at = maker.written.key.iter().position(|place| Some(*place) == maker.id_field).unwrap_or(0);
-    let mut written: BTreeMap<RowKey, ()> = BTreeMap::new();
     let leaders = read_pairs(&all(target.as_mut(), name, &format!("leaders/{namespace}")).await?)?;
-    let area = pack_area(&maker.rule.name);
-    let mut from = i64::MIN;
-    loop {
-        let stored = target.stored(name, &area, from, AT_ONCE).await?;
-        let Some(last) = stored.last() else { break };
-        from = last.number + 1;
-        for entry in &stored {
-            for entry in Pack::read(entry)?.entries {
-                each(&entry.old.text(), &id_text(field, entry.new.0.get(at)));
-                if leaders.contains_key(&entry.old) {
-                    written.insert(entry.old, ());
-                }
-            }
-        }
-    }
     let room = Room::new(move_job.memory_bytes);
     let ids = stored_ids(&plan, place, target.as_mut(), name, &leaders, &room).await?;
     let cipher = IdCipher::new(&secret, &plan.mapping.id_key.clone().unwrap_or_default());
-    for member in leaders.keys().filter(|member| !written.contains_key(member)) {
-        if let Some(id) = ids.id(&cipher, field, member)? {
-            each(&member.text(), &id_text(field, id.0.first()));
+    let mut members: BTreeMap<&RowKey, Part> = BTreeMap::new();
+    for member in leaders.keys() {
+        let id = ids.id(&cipher, field, member)?;
+        members.extend(id.and_then(|id| id.0.into_iter().next()).map(|id| (member, id)));
+    }
+    // Members outlive the rows that they became: ids of rows that are gone are nobody's.
+    let mut used: HashMap<&Part, bool> = members.values().map(|id| (id, false)).collect();
+    let area = pack_area(&maker.rule.name);
+    if !used.is_empty() {
+        each_pack(target.as_mut(), name, &area, |entry| {
+            if let Some(is_used) = entry.new.0.get(at).and_then(|id| used.get_mut(id)) {
+                *is_used = true;
+            }
+        })
+        .await?;
+    }
+    each_pack(target.as_mut(), name, &area, |entry| {
+        // What a member became before it was merged may still be there, for the application's rows.
+        let is_merged = members.get(&entry.old).is_some_and(|id| used[id]);
+        if !is_merged {
+            each(&entry.old.text(), &id_text(field, entry.new.0.get(at)));
         }
+    })
+    .await?;
+    for (member, id) in members.iter().filter(|(_, id)| used[id]) {
+        each(&member.text(), &id_text(field, Some(id)));
     }
     Ok(())
+}
+
+/// Goes through the entries of a rule's packs.
+async fn each_pack(
+    target: &mut dyn MoveTarget,
+    name: &str,
+    area: &str,
+    mut each: impl FnMut(&Entry),
+) -> Result<(), TargetError> {
+    let mut from = i64::MIN;
+    loop {
+        let stored = target.stored(name, area, from, AT_ONCE).await?;
+        let Some(last) = stored.last() else { return Ok(()) };
+        from = last.number + 1;
+        for entry in &stored {
+            Pack::read(entry)?.entries.iter().for_each(&mut each);
+        }
+    }
 }
 
 async fn stored_ids(

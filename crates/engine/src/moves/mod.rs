@@ -21,6 +21,7 @@ mod differing;
 mod exchange;
 mod expressions;
 mod fixed;
+mod foreseen;
 mod forget;
 mod gate;
 mod gated;

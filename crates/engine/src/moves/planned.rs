@@ -178,8 +178,10 @@ fn unsupported(mapping: &Mapping) -> Vec<Diagnostic> {
         spec.kind == IdKind::Matched && makes.into_iter().any(|makes| makes.value == spec.name)
     };
     for spec in mapping.ids.iter().filter(is_made) {
-        let message =
-            format!("`{}`: a rule that makes matched ids can't reload its table", spec.name);
+        let message = format!(
+            "`{}`: a rule that makes matched ids can't reload or swap its table",
+            spec.name
+        );
         let mut diagnostic = Diagnostic::error("not-supported", message);
         diagnostic.place = Some(dunlin_model::Place::line(mapping.file.clone(), spec.line));
         diagnostic.help = Some("use mode = \"sync\"".to_owned());

@@ -367,6 +367,12 @@ pub trait MoveTarget: Send {
         Ok(Vec::new())
     }
 
+    /// What this login lacks to make the ledger, or to write it where it is there. Where the database
+    /// doesn't tell, nothing.
+    async fn lacked_for_ledger(&mut self) -> Result<Option<LackedRight>, TargetError> {
+        Ok(None)
+    }
+
     /// Sets what the database numbers a column with next to at least `above` + 1. In the transaction
     /// where it can be.
     async fn number_above(

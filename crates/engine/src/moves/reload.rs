@@ -60,7 +60,7 @@ impl<'a> Course<'a> {
         loaded?;
         // What looks gone may be a record that can't be read tonight.
         keep_what_may_be_unread(&counted, &mut writers);
-        check_deletions(plan, &writers)?;
+        check_deletions(plan, &writers, false)?;
         let keeps_all = plan.mapping.conflicts.gone_here == Gone::Keep;
         let keeps = |writer: &&RuleWriter<'_>| {
             writer.gone.iter().any(|entry| keeps_all || writer.unread.has(&entry.old))

@@ -2,14 +2,15 @@
 //! a run comes to it.
 
 use dunlin_model::moves::IdKind;
-use dunlin_model::{Diagnostic, Severity};
+use dunlin_model::{Diagnostic, Place};
+use tokio::sync::mpsc;
 
 use super::plan::{MovePlan, PlannedRule};
-use super::ports::{MoveTarget, Written};
+use super::ports::{Extract, MoveTarget, Source, Written};
 use super::run::MoveJob;
 use super::writable::refusals;
-use crate::TargetError;
 use crate::report::EngineError;
+use crate::{ErrorKind, TargetError};
 
 /// What is done to a table.
 #[derive(Debug, Clone, Copy)]
@@ -37,17 +38,68 @@ impl LackedRight {
     }
 }
 
-/// What a run of this move would lack, as warnings.
+/// What a run of this move would lack: errors, where no run gets by without it, and else warnings.
 ///
 /// # Errors
-/// The database's.
-pub async fn lacked(move_job: &MoveJob, plan: &MovePlan) -> Result<Vec<Diagnostic>, EngineError> {
+/// The databases'.
+pub async fn lacked(
+    move_job: &MoveJob,
+    plan: &MovePlan,
+    source: &mut dyn Source,
+) -> Result<Vec<Diagnostic>, EngineError> {
+    let mut found = unreadable(move_job, plan, source).await?;
     let mut target = move_job.target.move_target().await?;
-    let lacked = ask(plan, target.as_mut()).await?;
-    let rights = lacked.iter().map(|one| one.told(Diagnostic::warning));
-    let others = refusals(plan, target.as_mut()).await?;
-    let others = others.into_iter().map(|one| Diagnostic { severity: Severity::Warning, ..one });
-    Ok(rights.chain(others).collect())
+    let tables = ask(plan, target.as_mut()).await?;
+    let ledger = target.lacked_for_ledger().await?;
+    found.extend(tables.iter().chain(&ledger).map(|one| match one.is_needed_always {
+        true => one.told(Diagnostic::error),
+        false => one.told(Diagnostic::warning),
+    }));
+    found.extend(refusals(plan, target.as_mut()).await?);
+    Ok(found)
+}
+
+/// Old tables and queries that this login may not read: only reading tells, so each is begun.
+async fn unreadable(
+    move_job: &MoveJob,
+    plan: &MovePlan,
+    source: &mut dyn Source,
+) -> Result<Vec<Diagnostic>, EngineError> {
+    let mut found = Vec::new();
+    // Files have been looked at for their columns.
+    if move_job.source.dialect().is_none() {
+        return Ok(found);
+    }
+    for from in plan.sources.iter().filter(|from| !from.rules.is_empty()) {
+        let relation = &from.relation;
+        let none_of = |query: &String| {
+            format!("SELECT * FROM (\n{}\n) AS q LIMIT 0", query.trim_end().trim_end_matches(';'))
+        };
+        let extract = Extract {
+            table: relation.name.clone(),
+            query: relation.query.as_ref().map(none_of),
+            fields: from.key.iter().map(|place| relation.fields[*place].clone()).collect(),
+            order: Vec::new(),
+            only: Vec::new(),
+            batch_bytes: 1,
+        };
+        // Nobody takes what comes, which ends it.
+        let (batches, received) = mpsc::channel(1);
+        drop(received);
+        match source.read(&extract, &batches).await {
+            Err(error) if error.kind == ErrorKind::Permission => {
+                let message = format!("{}: {}", plan.mapping.source.value, error.message);
+                let rule = &plan.rules[from.rules[0]].rule;
+                let mut told = Diagnostic::error("rights", message)
+                    .at(Place::line(plan.mapping.file.clone(), rule.from.line));
+                told.help = error.help;
+                found.push(told);
+            }
+            // What else there is to say of reading, a run says.
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Refuses a run that can't get by, before anything is written.

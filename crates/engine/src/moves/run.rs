@@ -38,6 +38,10 @@ pub const WORKERS: u32 = 2;
 /// How long the end of a run waits to give its lease back: it expires by itself.
 const RELEASE_MAX: Duration = Duration::from_secs(3);
 
+/// How long a run waits before it begins again: longer each time that nothing came of it.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
 /// What a run may take in memory, where nothing is said: it shall not matter on the smallest of
 /// servers, whatever the tables.
 pub const MEMORY_BYTES: usize = 256 << 20;
@@ -81,9 +85,10 @@ pub struct MoveJob {
 pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
     let began = Instant::now();
     let mut breaks = Breaks::default();
+    let (mut has_connected, mut pause) = (false, PAUSE_MIN);
     loop {
         let gate = Gate::new(&move_job.job, move_job.rate);
-        let error = match attempt(move_job, &gate).await {
+        let error = match attempt(move_job, &gate, &mut has_connected).await {
             Ok(mut report) => {
                 report.total_ms = millis(began);
                 return Ok(report);
@@ -94,11 +99,16 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
             return Err(EngineError::Interrupted);
         }
         let EngineError::Target(error) = error else { return Err(error) };
-        let is_passing = error.kind.remedy() == Remedy::Reconnect;
+        // What was never there was not lost.
+        let is_passing = error.kind.remedy() == Remedy::Reconnect && has_connected;
         if !is_passing || !breaks.another(&move_job.job.limits, &gate) {
             return Err(error.into());
         }
-        let pause = Duration::from_millis(250 + fastrand::u64(0..250));
+        pause = match gate.has_read() || gate.has_written() {
+            true => PAUSE_MIN,
+            false => PAUSE_MAX.min(pause * 2),
+        };
+        let pause = pause.mul_f64(1.0 + fastrand::f64() / 2.0);
         move_job.job.observer.event(Event::MoveBroken { error: &error, pause });
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -129,13 +139,18 @@ pub async fn prepare(
     Ok((plan, warnings, source))
 }
 
-async fn attempt(move_job: &MoveJob, gate: &Gate) -> Result<MoveReport, EngineError> {
+async fn attempt(
+    move_job: &MoveJob,
+    gate: &Gate,
+    has_connected: &mut bool,
+) -> Result<MoveReport, EngineError> {
     let job = &move_job.job;
     if let Some(finished) = &move_job.mapping.finished {
         return Err(EngineError::Refused(vec![over(&move_job.mapping, finished)]));
     }
     let mut source = move_job.open_source().await?;
     let mut target = move_job.target.move_target().await?;
+    *has_connected = true;
     let (plan, mut warnings) = planned(move_job, source.as_mut(), target.as_mut()).await?;
     let name = &move_job.mapping.name;
     if move_job.dry_run {

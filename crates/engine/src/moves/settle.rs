@@ -61,6 +61,10 @@ pub(super) async fn take_over(
             match left(plan, place, writers, &postponed.entry.new) {
                 Some((other, found)) => {
                     let entry = writers[other].gone.swap_remove(found);
+                    if session.dry_run {
+                        writers[place].report.updated += 1;
+                        continue;
+                    }
                     let from = Left {
                         rule: &plan.rules[other],
                         shapes: Arc::clone(&writers[other].shapes),
@@ -154,7 +158,7 @@ pub(super) async fn told_stuck(
 
 /// The key that the row of each of these keys has in the target, which need not tell two keys apart by
 /// every letter.
-async fn keys_there(
+pub(super) async fn keys_there(
     rule: &PlannedRule,
     session: &mut Session<'_>,
     keys: &[&RowKey],
@@ -278,10 +282,12 @@ pub(super) async fn pack(
     }
 }
 
-/// Refuses to delete too much: a source that is empty by mistake must not empty a table.
+/// Refuses to delete too much: a source that is empty by mistake must not empty a table. What is gone
+/// is known only once all is compared, and the rows that differ are written meanwhile.
 pub(super) fn check_deletions(
     plan: &MovePlan,
     writers: &[RuleWriter<'_>],
+    has_written: bool,
 ) -> Result<(), TargetError> {
     let conflicts = plan.mapping.conflicts;
     if conflicts.gone_here == Gone::Keep {
@@ -293,7 +299,7 @@ pub(super) fn check_deletions(
         let (gone, all) = tables.entry(&rule.written.table).or_default();
         let is_gone = |entry: &&Entry| !writer.unread.has(&entry.old);
         *gone += writer.gone.iter().filter(is_gone).count() as u64 + writer.deleted_before;
-        *all += writer.gone.len() as u64 + writer.deleted_before + writer.report.rows;
+        *all += writer.known;
     }
     tables.retain(|_, (gone, all)| *all > SMALL_TABLE_ROWS && *gone * 100 > *all * percent);
     let Some((table, (gone, all))) = tables.first_key_value() else { return Ok(()) };
@@ -306,15 +312,17 @@ pub(super) fn check_deletions(
     let enough =
         tables.values().map(|(gone, all)| (gone * 100).div_ceil(*all)).max().unwrap_or(100);
     let name = &plan.mapping.name;
+    let besides = if has_written { "; what is new or changed stays written" } else { "" };
     Err(TargetError::new(
         ErrorKind::Statement,
         format!(
-            "{gone} of {all} rows of {table} are gone from the source, which is more than the \
-             {percent}% that one run may delete{others}: none was deleted"
+            "{gone} of the {all} rows that earlier runs left in {table} come of no old row any \
+             more, which is more than the {percent}% that one run may delete{others}: none was \
+             deleted{besides}"
         ),
     )
     .help(format!(
-        "if the source is whole, let one run do it: `dunlin move run {name} --max-deleted {enough}%`"
+        "if the source is whole, and the mapping gives rows the keys that it should, let one run do it: `dunlin move run {name} --max-deleted {enough}%`"
     )))
 }
 
@@ -342,13 +350,12 @@ pub(super) async fn delete_gone(
     }
     // Those that were told of as rejected stay as they are.
     gone.retain(|entry| !writer.unread.has(&entry.old));
-    if session.dry_run {
-        writer.report.deleted += gone.len() as u64;
-        return Ok(());
-    }
     let mut gone = find_gone(plan, number, session, gone).await?;
     if let Some(adopted) = &writer.adopted {
         keep_adopted(adopted, &mut gone, &mut writer.notes)?;
+    }
+    if session.dry_run {
+        return writer.rehearse_deletions(&gone);
     }
     let rule = &plan.rules[number];
     for some in gone.chunks(session.gate.chunk_rows(DELETE_ROWS)) {
@@ -436,22 +443,9 @@ async fn try_delete(
                 delete.push(one);
             }
             Some(_) if changed_there == Changed::Stop => {
-                return Err(TargetError::new(
-                    ErrorKind::Statement,
-                    format!(
-                        "the application changed a row of {} that is gone from the source",
-                        rule.written.table
-                    ),
-                )
-                .help(
-                    "the mapping says `stop`: look at it, or choose another word under [conflicts]",
-                ));
+                return Err(stop_at_gone(rule));
             }
-            Some(_) => done.notes.push(Note {
-                old: entry.old.clone(),
-                kind: NoteKind::ChangedThere,
-                reason: "gone from the source, but the application has changed it: kept".to_owned(),
-            }),
+            Some(_) => done.notes.push(gone_and_changed(entry)),
         }
     }
     let keys = key_batch(rule, delete.iter().map(|one| &one.entry.new))?;
@@ -482,6 +476,27 @@ async fn try_delete(
     session.target.put(&name, &stored).await?;
     session.commit().await?;
     Ok(done)
+}
+
+/// The mapping says to stop at a row that the application changed, and that is gone.
+pub(super) fn stop_at_gone(rule: &PlannedRule) -> TargetError {
+    TargetError::new(
+        ErrorKind::Statement,
+        format!(
+            "the application changed a row of {} that is gone from the source",
+            rule.written.table
+        ),
+    )
+    .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")
+}
+
+/// What is told of a row that is gone, and that the application changed.
+pub(super) fn gone_and_changed(entry: &Entry) -> Note {
+    Note {
+        old: entry.old.clone(),
+        kind: NoteKind::ChangedThere,
+        reason: "gone from the source, but the application has changed it: kept".to_owned(),
+    }
 }
 
 /// The keys of rows as a batch.

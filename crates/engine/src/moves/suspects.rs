@@ -18,7 +18,7 @@ use super::session::Session;
 use super::settle::key_batch;
 use super::spread::{Hashes, LastBits};
 use super::verify::{each_stored, table_of};
-use super::writer::{RuleWriter, pack_area};
+use super::writer::pack_area;
 use crate::TargetError;
 
 /// So many are fetched by their keys; for more the table is read once more. In development builds so
@@ -96,15 +96,14 @@ impl Suspects {
         Ok(Self { rows, keys, found: Findings::default(), proved: 0 })
     }
 
-    /// Looks for them, and tells what is wrong with which. Those that are right by now are verified.
+    /// Looks for them, and tells what is wrong with which, and how many are right by now.
     pub(super) async fn look(
         mut self,
         rule: &PlannedRule,
         session: &mut Session<'_>,
-        writer: &mut RuleWriter<'_>,
-    ) -> Result<Findings, TargetError> {
+    ) -> Result<(Findings, u64), TargetError> {
         if self.rows.is_empty() {
-            return Ok(self.found);
+            return Ok((self.found, 0));
         }
         if self.keys.len() <= FETCHED_MAX {
             for keys in std::mem::take(&mut self.keys).chunks(AT_ONCE) {
@@ -116,12 +115,11 @@ impl Suspects {
         } else {
             self.read(rule, session).await?;
         }
-        writer.report.verified += self.proved;
         // What is left was not there.
         let missing =
             self.rows.iter().map(|(key, one)| (*key, Finding::of(one, session.run, true)));
         self.found.extend(missing);
-        Ok(self.found)
+        Ok((self.found, self.proved))
     }
 
     async fn read(

@@ -143,14 +143,16 @@ impl ChunkWriter {
         is_so: bool,
     ) -> Result<Verdict, TargetError> {
         let stop = |what: &str| {
-            TargetError::new(
-                ErrorKind::Statement,
-                format!(
-                    "the application {what} a row of {} that has changed in the source",
-                    self.rule.written.table
-                ),
+            let table = &self.rule.written.table;
+            // A dry run looks at rows of both kinds.
+            let which = match entry.hash == wanted {
+                true => "that the move wrote",
+                false => "that has changed in the source",
+            };
+            let message = format!("the application {what} a row of {table} {which}");
+            TargetError::new(ErrorKind::Statement, message).help(
+                "the mapping says `stop`: look at it, or choose another word under [conflicts]",
             )
-            .help("the mapping says `stop`: look at it, or choose another word under [conflicts]")
         };
         Ok(match there {
             None if entry.hash == 0 => Verdict::Insert,

@@ -26,7 +26,7 @@ use crate::{ErrorKind, TargetError};
 
 /// Rows that are compared at once: their hashes, as they should be and as they are, take 32 bytes each.
 /// Larger tables are compared in shares, and read once for each.
-const SHARE_ROWS: u64 = 2_000_000;
+pub(super) const SHARE_ROWS: u64 = 2_000_000;
 
 /// Bytes of rows in one batch.
 const BATCH_BYTES: usize = 1 << 20;
@@ -63,7 +63,8 @@ pub(super) async fn verify(
         }
         let suspects = Suspects::of(rule, session, &unproved).await?;
         drop(unproved);
-        let found = suspects.look(rule, session, writer).await?;
+        let (found, proved) = suspects.look(rule, session).await?;
+        writer.report.verified += proved;
         judge(rule, session, writer, &found, &mut back).await?;
         // By the next run nobody would know that it was not the application.
         let ours = found.iter().filter(|(_, finding)| finding.is_ours);
@@ -77,11 +78,11 @@ pub(super) async fn verify(
 }
 
 /// Rows that are compared at once.
-struct Share {
-    number: u64,
-    of: u64,
+pub(super) struct Share {
+    pub(super) number: u64,
+    pub(super) of: u64,
     /// Of all shares.
-    rows: u64,
+    pub(super) rows: u64,
 }
 
 impl Share {
@@ -101,25 +102,27 @@ impl Share {
         session: &mut Session<'_>,
     ) -> Result<(Spread, Spread), TargetError> {
         let Some(mut lanes) = session.lanes.take() else {
-            return Ok((self.wanted(rule, session).await?, self.there(rule, session).await?));
+            let wanted = self.wanted(rule, session, |_| true).await?;
+            return Ok((wanted, self.there(rule, session).await?));
         };
         let mut lane = lanes.lend().await?;
-        let both = tokio::join!(self.wanted(rule, &mut lane), self.there(rule, session));
+        let both = tokio::join!(self.wanted(rule, &mut lane, |_| true), self.there(rule, session));
         lanes.give_back(lane);
         session.lanes = Some(lanes);
         Ok((both.0?, both.1?))
     }
 
-    /// The hashes of the rows that there should be.
-    async fn wanted(
+    /// The hashes of the rows that there should be, of those that some runs wrote.
+    pub(super) async fn wanted(
         &self,
         rule: &PlannedRule,
         session: &mut Session<'_>,
+        is_of: impl Fn(u32) -> bool,
     ) -> Result<Spread, TargetError> {
         let mut wanted = self.spread();
         each_stored(session, &pack_area(&rule.rule.name), |stored| {
             each_entry(stored, |entry| {
-                if self.has(entry.hash) {
+                if self.has(entry.hash) && is_of(entry.run) {
                     wanted.push(entry.hash);
                 }
             })
@@ -129,7 +132,7 @@ impl Share {
     }
 
     /// The hashes of the rows that there are.
-    async fn there(
+    pub(super) async fn there(
         &self,
         rule: &PlannedRule,
         session: &mut Session<'_>,

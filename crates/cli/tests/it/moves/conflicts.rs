@@ -1,7 +1,9 @@
 //! The new application is used meanwhile.
 
+use serde_json::Value;
+
 use super::Library;
-use crate::project::{snapshot, story};
+use crate::project::{Ran, snapshot, story};
 
 const ADA: &str = "SELECT family FROM people WHERE email = 'ada@example.org'";
 const MARRIES: &str = "UPDATE members SET name = 'Ada King' WHERE id = 1";
@@ -152,4 +154,84 @@ fn one_old_row_can_be_looked_at_with_what_becomes_of_it() {
     ];
     assert!(runs[3..].iter().all(|run| run.code() != 0));
     snapshot!("move_sample", library.project, story(&runs));
+}
+
+fn document(run: &Ran) -> Value {
+    serde_json::from_str(&run.stdout()).expect("a document")
+}
+
+/// What a dry run and then a run have written of a rule: new, changed, deleted, as they were.
+fn foretold(library: &Library, rule: &str) -> [[u64; 4]; 2] {
+    ["move run library --dry-run --json", "move run library --json"].map(|words| {
+        let report = document(&library.run(words));
+        let rules = report["rules"].as_array().expect("rules");
+        let of = rules.iter().find(|one| one["rule"] == rule).expect("the rule");
+        ["inserted", "updated", "deleted", "unchanged"].map(|what| of[what].as_u64().expect(what))
+    })
+}
+
+#[test]
+fn a_dry_run_counts_what_the_mapping_wants_back() {
+    let library = Library::with_conflicts(
+        "changed_there = \"overwrite\"\ndeleted_there = \"restore\"\nmax_deleted = \"100%\"",
+    );
+    library.new_one(CORRECTS);
+    library.new_one("DELETE FROM loan_days WHERE what = 'back'");
+    library.new_one("UPDATE loans SET book_id = NULL");
+    let dry = library.run("move run library --dry-run").exits(0).all();
+    assert!(dry.contains("people: family would change in 1 row"), "{dry}");
+    assert!(dry.contains("only a run can tell"), "{dry}");
+    assert_eq!(foretold(&library, "people"), [[0, 1, 0, 2]; 2]);
+    // The run before has set all right.
+    library.new_one("DELETE FROM loan_days WHERE what = 'back'");
+    let [dry, run] = foretold(&library, "loan_days");
+    assert_eq!((dry, dry[0] > 0), (run, true));
+    library.new_one("UPDATE loans SET book_id = NULL");
+    let [dry, run] = foretold(&library, "loans");
+    assert_eq!((dry, dry[1] > 0), (run, true));
+    assert_eq!(foretold(&library, "loans")[0][..3], [0, 0, 0]);
+}
+
+#[test]
+fn a_dry_run_knows_whose_rows_are_there() {
+    let library = Library::with_conflicts("changed_there = \"keep theirs\"");
+    library.new_one(CORRECTS);
+    library.new_one("INSERT INTO books VALUES (50, 'The application''s'); DELETE FROM loans WHERE book_id = 30; DELETE FROM books WHERE id = 30");
+    library.old(
+        "INSERT INTO books VALUES (50, 'Another'), (51, 'New'); DELETE FROM books WHERE id = 30",
+    );
+    let dry = library.run("move run library --dry-run").exits(0).all();
+    assert!(dry.contains("people: 1 row changed there"), "{dry}");
+    assert!(dry.contains("books: 1 row already there"), "{dry}");
+    assert_eq!(foretold(&library, "books"), [[1, 0, 0, 2]; 2]);
+}
+
+#[test]
+fn a_dry_run_stops_where_a_run_stops() {
+    let library = Library::with_conflicts("changed_there = \"stop\"");
+    library.new_one(CORRECTS);
+    for words in ["move run library --dry-run", "move run library"] {
+        let ran = library.run(words).exits(1);
+        assert!(ran.all().contains("changed a row of people that the move wrote"), "{}", ran.all());
+    }
+}
+
+/// The database compares row by row, and would refuse each of the two.
+#[test]
+fn values_that_the_application_swapped_are_swapped_back_at_once() {
+    let library = Library::with_conflicts("changed_there = \"overwrite\"");
+    let before = library.everything();
+    let swap = "UPDATE people SET email = 't' WHERE email = 'ada@example.org';
+         UPDATE people SET email = 'ada@example.org' WHERE email = 'alan@example.org';
+         UPDATE people SET email = 'alan@example.org' WHERE email = 't'";
+    library.new_one(swap);
+    library.run("move run library").exits(0);
+    assert_eq!(library.everything(), before);
+    // And where one of them has another value free by then.
+    library.new_one(
+        "UPDATE people SET email = 'free' WHERE email = 'ada@example.org';
+         UPDATE people SET email = 'ada@example.org' WHERE email = 'alan@example.org'",
+    );
+    library.run("move run library").exits(0);
+    assert_eq!(library.everything(), before);
 }

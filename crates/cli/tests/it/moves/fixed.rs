@@ -167,3 +167,96 @@ fn a_rule_that_is_gone_leaves_no_rows_unseen() {
     library.run("move finish library").exits(0);
     assert_eq!(library.new_one("SELECT count(*) FROM t1"), "0");
 }
+
+const NAMED: &str = "
+CREATE TABLE t1 (id ID PRIMARY KEY, v text UNIQUE);
+CREATE TABLE t2 (id ID PRIMARY KEY, v text UNIQUE, t1_id ID REFERENCES t1);
+";
+
+/// The new tables, with ids of a kind.
+fn named(kind: &str) -> String {
+    NAMED.replace("ID", if kind == "keep" { "integer" } else { "text" })
+}
+
+/// A rule for `t1` that makes one namespace and a rule for `t2` that makes another, from one table.
+fn made(kind: &str, first: &str, second: &str) -> String {
+    format!(
+        "{HEAD}[ids]\n{first} = \"{kind}\"\n{second} = \"{kind}\"\n\
+         [into.t1]\nfrom = \"a\"\nmakes = \"{first}\"\nset.v = \"v\"\n\
+         [into.t2]\nfrom = \"a\"\nmakes = \"{second}\"\nset.v = \"v\"\n\
+         set.t1_id = {{ new = \"{first}\", of = \"id\" }}\n"
+    )
+}
+
+/// One run, and then another mapping, which is refused before anything is written.
+#[track_caller]
+fn refused_ids(kind: &str, first: &str, then: &str) -> (Library, Ran) {
+    let library = Library::of(OLD, &named(kind), first);
+    library.run("move run library").exits(0);
+    let before = everything(&library);
+    map(&library, then);
+    for words in ["move run library --dry-run", "move plan library", "move verify library"] {
+        library.run(words).exits(REFUSED);
+    }
+    let ran = library.run("move run library").exits(REFUSED);
+    assert_eq!(everything(&library), before);
+    map(&library, first);
+    library.run("move run library").exits(0);
+    assert_eq!(everything(&library), before);
+    (library, ran)
+}
+
+#[test]
+fn a_namespace_keeps_its_name() {
+    for kind in ["derived", "keep"] {
+        let (library, ran) = refused_ids(kind, &made(kind, "u", "w"), &made(kind, "v", "w"));
+        let told =
+            ["of `t1`", "of the namespace `u`", "ids of `v`", "moves/library.toml:8", "`u` back"];
+        says(&ran, &told);
+        map(&library, &emptied(&made(kind, "u", "w")));
+        library.run("move run library").exits(0);
+        map(&library, &made(kind, "v", "w"));
+        library.run("move run library").exits(0);
+        assert_eq!(library.new_one("SELECT count(*) FROM t2 JOIN t1 ON t1.id = t1_id"), "3");
+    }
+}
+
+#[test]
+fn two_namespaces_do_not_swap_their_names() {
+    let (_, ran) = refused_ids("derived", &made("derived", "u", "w"), &made("derived", "w", "u"));
+    says(&ran, &["of the namespace `u`", "ids of `w`", "moves/library.toml"]);
+}
+
+const MAKES: &str = "[ids]\nu = \"KIND\"\n[into.t1]\nfrom = \"a\"\nmakes = \"u\"\nset.v = \"v\"\n";
+const MAKES_NOT: &str = "[into.t1]\nfrom = \"a\"\nset.id = \"ID\"\nset.v = \"v\"\n";
+
+#[test]
+fn a_rule_does_not_begin_or_cease_to_make_ids_that_are_others() {
+    let (makes, not) =
+        (MAKES.replace("KIND", "derived"), MAKES_NOT.replace("ID", "CAST(id AS TEXT)"));
+    let (makes, not) = (format!("{HEAD}{makes}"), format!("{HEAD}{not}"));
+    let (_, ran) = refused_ids("derived", &makes, &not);
+    says(&ran, &["of the namespace `u`, and would have none", "makes = \"u\"` back"]);
+    let (_, ran) = refused_ids("derived", &not, &makes);
+    says(&ran, &["before it made ids", "take `makes = \"u\"` away", "moves/library.toml:7"]);
+}
+
+#[test]
+fn a_rule_may_begin_and_cease_to_make_ids_that_are_the_old_keys() {
+    let (makes, not) = (MAKES.replace("KIND", "keep"), MAKES_NOT.replace("ID", "id"));
+    let library = Library::of(OLD, &named("keep"), &format!("{HEAD}{not}"));
+    library.run("move run library").exits(0);
+    for mapping in [makes, not] {
+        map(&library, &format!("{HEAD}{mapping}"));
+        says(&library.run("move run library").exits(0), &["0 rows written, 3 rows compared"]);
+    }
+}
+
+#[test]
+fn another_id_key_is_refused() {
+    let mapping = |key: &str| {
+        made("derived", "u", "w").replace("[ids]", &format!("id_key = \"{key}\"\n[ids]"))
+    };
+    let (_, ran) = refused_ids("derived", &mapping("one"), &mapping("two"));
+    says(&ran, &["`id_key` is another", "put `id_key = \"one\"` back"]);
+}

@@ -109,7 +109,6 @@ fn looks_only(product: Product) {
     pair.as_login("SELECT");
     let dump = pair.new.rows_dump().expect("a dump");
     for words in [
-        "move plan shop",
         "move sample shop people 2",
         "move status shop",
         "move verify shop",
@@ -122,6 +121,13 @@ fn looks_only(product: Product) {
         assert!(!ran.all().contains("panicked"), "{}", ran.all());
     }
     assert_eq!(pair.new.rows_dump().expect("a dump"), dump, "looking changes nothing");
+    // What it lacks for a run is told, beside the plan.
+    let plan = pair.run("move plan shop");
+    let lacks = product == Product::Postgres;
+    assert_eq!(plan.code(), if lacks { 2 } else { 0 }, "{}", plan.all());
+    assert!(plan.stdout().contains("read people"), "{}", plan.all());
+    let told = ["may not insert into people", "GRANT USAGE ON SCHEMA dunlin TO"];
+    assert!(!lacks || told.iter().all(|one| plan.all().contains(one)), "{}", plan.all());
     let refused = pair.run("move run shop");
     assert_ne!(refused.code(), 0);
     assert_eq!(pair.new.rows_dump().expect("a dump"), dump, "{}", refused.all());
@@ -156,7 +162,7 @@ fn triggers_that_cannot_be_off_are_told_before_anything_is_written() {
             pair.new_one("DROP SCHEMA dunlin");
             "may not switch triggers off"
         };
-        let plan = pair.run("move plan shop").exits(0);
+        let plan = pair.run("move plan shop").exits(2);
         assert!(plan.all().contains("shop.toml:8") && plan.all().contains(word), "{}", plan.all());
         let ran = pair.run("move run shop").exits(2);
         assert!(ran.all().contains("shop.toml:8") && ran.all().contains(word), "{}", ran.all());
@@ -170,4 +176,43 @@ fn triggers_that_cannot_be_off_are_told_before_anything_is_written() {
         };
         assert_eq!(pair.new_one(tables), "1", "no ledger was made");
     }
+}
+
+/// Before there is a ledger: each side's login is asked, and the statements that are told help.
+#[test]
+fn a_login_that_may_not_read_or_make_the_ledger_is_told_by_the_plan() {
+    let mut pair = Pair::new(Product::Postgres, "may_nothing");
+    for database in [&pair.old, &pair.new] {
+        database.sql("CREATE SCHEMA dunlin").expect("a schema");
+    }
+    pair.as_login("SELECT, INSERT, UPDATE, DELETE");
+    pair.run("move plan shop").exits(2);
+    for database in [&pair.old, &pair.new] {
+        database.sql("DROP SCHEMA dunlin").expect("no schema");
+    }
+    let (login, _) = pair.login.clone().expect("a login");
+    pair.old(&format!("REVOKE SELECT ON people FROM {login}"));
+    let plan = pair.run("move plan shop").exits(2).all();
+    let create = format!("GRANT CREATE ON DATABASE \"{}\" TO \"{login}\"", pair.new.name);
+    assert!(
+        plan.contains("may not create the schema `dunlin`") && plan.contains(&create),
+        "{plan}"
+    );
+    assert!(plan.contains("shop.toml:9") && plan.contains("GRANT SELECT ON"), "{plan}");
+    pair.old(&format!("GRANT SELECT ON people TO {login}"));
+    pair.new_one(&create);
+    pair.run("move plan shop").exits(0);
+    pair.run("move run shop").exits(0);
+    pair.run("move plan shop").exits(0);
+}
+
+/// What was never there was not lost: it is an error at once.
+#[test]
+fn a_source_that_is_not_there_is_told_once() {
+    let pair = Pair::new(Product::Postgres, "not_there");
+    let url = ("OLD_URL", "postgres://nobody@127.0.0.1:1/nothing");
+    let ran = pair.project.run_with("move run shop", &[url, ("APP_URL", &pair.new.url), KEY]);
+    let all = ran.exits(1).all();
+    assert!(all.contains("the source") || all.contains("old:"), "{all}");
+    assert!(!all.contains("beginning again"), "{all}");
 }

@@ -14,6 +14,7 @@ mod finish;
 mod fixed;
 mod given;
 mod heirs;
+mod ids;
 mod judged;
 mod knots;
 mod logins;

@@ -167,6 +167,24 @@ fn an_emptied_source_does_not_empty_the_target() {
     snapshot!("move_emptied", library.project, refused.all());
 }
 
+/// New rows are written as they are met, and which are gone is known in the end.
+#[test]
+fn too_many_deletions_are_told_by_what_was_there_and_what_was_written() {
+    let library = Library::new();
+    library.old(
+        "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+         INSERT INTO books SELECT i, 'Book ' || i FROM n;",
+    );
+    library.run("move run library").exits(0);
+    library.old("UPDATE books SET id = id + 1000 WHERE id >= 200");
+    let told = ["101 of the 204 rows", "none was deleted"];
+    let dry = library.run("move run library --dry-run").exits(1).all();
+    let refused = library.run("move run library").exits(1).all();
+    assert!(told.iter().all(|one| dry.contains(one) && refused.contains(one)), "{refused}");
+    assert!(!dry.contains("stays written") && refused.contains("stays written"), "{refused}");
+    assert_eq!(library.new_one("SELECT count(*) FROM books"), "305");
+}
+
 #[test]
 fn a_finished_move_is_closed_until_it_is_opened() {
     let library = Library::new();

@@ -36,7 +36,7 @@ fn what_a_login_lacks_is_told_at_once() {
     let (_, place) = new.url.split_once('@').expect("a login");
     let url = format!("postgres://{}:clerk@{place}", role.replace(' ', "%20"));
     let run = |words: &str| project.run_with(words, &[("APP_URL", url.as_str())]);
-    let planned = run("move plan teams").exits(0).stderr();
+    let planned = run("move plan teams").exits(2).stderr();
     let refused = run("move run teams").exits(2).stderr();
     assert_eq!(sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'dunlin'"), "0");
     let lacked = [

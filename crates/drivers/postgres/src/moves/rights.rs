@@ -68,6 +68,62 @@ pub(super) async fn lacked(
     Ok(all)
 }
 
+/// Which schema and tables of the ledger there are, and what may be done with them.
+const LEDGER: &str = "\
+SELECT pg_catalog.count(*) > 0, \
+    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
+    coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+        AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')), false), \
+    coalesce(pg_catalog.bool_or(t.has_store), false), \
+    coalesce(pg_catalog.bool_and(t.may_write AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')), true) \
+FROM pg_catalog.pg_namespace AS n \
+LEFT JOIN LATERAL ( \
+    SELECT pg_catalog.bool_or(c.relname = 'moves_store') AS has_store, \
+        pg_catalog.bool_and(pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+            AND pg_catalog.has_table_privilege(c.oid, 'INSERT') \
+            AND pg_catalog.has_table_privilege(c.oid, 'UPDATE') \
+            AND pg_catalog.has_table_privilege(c.oid, 'DELETE')) AS may_write \
+    FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') \
+) AS t ON true \
+WHERE n.nspname = 'dunlin'";
+
+/// What is lacked to make the ledger, or what is missing of it, or to write it.
+pub(super) async fn lacked_for_ledger(
+    session: &Session,
+) -> Result<Option<LackedRight>, TargetError> {
+    let answers = session.ask(LEDGER).await?;
+    let row = single(&answers, 0)?;
+    let is_there = boolean(row, 0)?;
+    let (may_make_schema, may_make_tables) = (boolean(row, 1)?, boolean(row, 2)?);
+    let (is_whole, may_write) = (boolean(row, 3)?, boolean(row, 4)?);
+    let login = quote::name(&session.endpoint.user_name());
+    let database = quote::name(&session.endpoint.database_name());
+    let (what, grant) = if !is_there && !may_make_schema {
+        (
+            "create the schema `dunlin`, where the ledger is kept",
+            format!(
+                "CREATE SCHEMA dunlin AUTHORIZATION {login}; or: GRANT CREATE ON DATABASE {database} TO {login}"
+            ),
+        )
+    } else if is_there && !is_whole && !may_make_tables {
+        (
+            "create the ledger's tables in the schema `dunlin`",
+            format!("GRANT USAGE, CREATE ON SCHEMA dunlin TO {login}"),
+        )
+    } else if is_there && !may_write {
+        (
+            "write the ledger's tables in the schema `dunlin`",
+            format!(
+                "GRANT USAGE ON SCHEMA dunlin TO {login}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dunlin TO {login}"
+            ),
+        )
+    } else {
+        return Ok(None);
+    };
+    let what = format!("this login may not {what}");
+    Ok(Some(LackedRight { what, grant, is_needed_always: true }))
+}
+
 /// The same for the sequence of a column: numbers are taken, looked at, and raised.
 async fn of_numbers(
     session: &Session,

@@ -359,6 +359,10 @@ impl MoveTarget for PostgresMoveTarget {
         rights::lacked(&self.session, doing).await
     }
 
+    async fn lacked_for_ledger(&mut self) -> Result<Option<LackedRight>, TargetError> {
+        rights::lacked_for_ledger(&self.session).await
+    }
+
     async fn number_above(
         &mut self,
         table: &TableName,

@@ -28,6 +28,7 @@ use super::session::Session;
 use super::shapes::Shapes;
 use super::spill::Room;
 use super::state::MoveState;
+use super::suspects::Findings;
 use super::swap::Aside;
 use super::told::Told;
 use super::unread::UnreadRows;
@@ -74,6 +75,8 @@ pub(super) struct RuleWriter<'a> {
     /// What may be judged otherwise later.
     pub(super) notes: Vec<Note>,
     pub(super) report: RuleReport,
+    /// Rows that its packs had when the run began.
+    pub(super) known: u64,
     /// Rows that were deleted by this run before all was loaded again.
     pub(super) deleted_before: u64,
     /// Rows whose late columns are still NULL.
@@ -96,6 +99,8 @@ pub(super) struct RuleWriter<'a> {
     pub(super) kept_out: Vec<Postponed>,
     /// Rows that are gone, and that others still refer to; not all, if they are many.
     pub(super) held: Vec<Held>,
+    /// Of a dry run: which of its rows are not as the last run left them.
+    pub(super) foreseen: Option<Findings>,
     /// Ids of rows that are not the move's own, where ids are matched.
     pub(super) adopted: Option<Arc<KeySet>>,
 }
@@ -127,6 +132,7 @@ impl<'a> RuleWriter<'a> {
                 from: rule.rule.from.value.clone(),
                 ..RuleReport::default()
             },
+            known: 0,
             deleted_before: 0,
             unfinished: 0,
             everything: false,
@@ -138,6 +144,7 @@ impl<'a> RuleWriter<'a> {
             refused: Vec::new(),
             kept_out: Vec::new(),
             held: Vec::new(),
+            foreseen: None,
             adopted: None,
         }
     }
@@ -152,7 +159,7 @@ impl<'a> RuleWriter<'a> {
         self.index.clear();
         self.told = Told::new(room);
         self.unread = UnreadRows::default();
-        (self.report.rows, self.report.unchanged) = (0, 0);
+        (self.report.rows, self.report.unchanged, self.known) = (0, 0, 0);
     }
 
     /// Whether its rows may be written before those that they refer to.
@@ -203,6 +210,10 @@ impl<'a> RuleWriter<'a> {
         session: &mut Session<'_>,
         upto: Option<&RowKey>,
     ) -> Result<(), TargetError> {
+        // Some of them are to be looked at, however they are.
+        if self.has_foreseen() {
+            return Ok(());
+        }
         loop {
             self.fetch_packs(session).await?;
             if !self.is_whole(upto) {
@@ -308,6 +319,7 @@ impl<'a> RuleWriter<'a> {
                 )
                 .help("give the table its key back"));
             }
+            self.known += pack.count as u64;
             self.packs.push_back(pack);
         }
         Ok(())
@@ -324,7 +336,8 @@ impl<'a> RuleWriter<'a> {
     ) -> Result<(), TargetError> {
         self.report.rows += places.len() as u64;
         let (number, hi) = (stored.number, stored.hi.clone());
-        let is_same = places.len() == stored.count
+        let is_same = !self.has_foreseen()
+            && places.len() == stored.count
             && stored.is(std::iter::once((rows.keyed(&rows.hashes), places.clone())));
         if is_same {
             chunk.unchanged += places.len() as u64;
@@ -375,8 +388,9 @@ impl<'a> RuleWriter<'a> {
             if known.is_some() {
                 before.remove(&new);
             }
+            let is_foreseen = self.foreseen(&new).is_some();
             let entry = match known {
-                Some(entry) if entry.hash == hash => {
+                Some(entry) if entry.hash == hash && !is_foreseen => {
                     chunk.unchanged += 1;
                     Entry { old, ..entry.clone() }
                 }
