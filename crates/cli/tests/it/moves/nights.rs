@@ -207,3 +207,34 @@ fn a_finished_move_is_closed_until_it_is_opened() {
     assert_eq!(library.new_one("SELECT title FROM books WHERE id = 20"), "Too late");
     snapshot!("move_finished", library.project, story(&runs));
 }
+
+/// A column gets what another had: the values are the same, and the rows are not. A row that the
+/// application changed stays its own.
+#[test]
+fn a_value_that_goes_to_another_column_is_written_there() {
+    let mapping = |title: &str, note: &str| {
+        format!(
+            "source = \"old\"\ntarget = \"app\"\n\n[into.books]\nfrom = \"books\"\nset.id = \"id\"\n\
+             set.{title} = \"title\"\nset.{note} = \"shelf\"\n"
+        )
+    };
+    let library = Library::of(
+        "CREATE TABLE books (id integer PRIMARY KEY, title text, shelf text); \
+         INSERT INTO books VALUES (1, 'a', 'x'), (2, 'b', NULL), (3, 'c', 'z');",
+        "CREATE TABLE books (id integer PRIMARY KEY, title text, note text, place text);",
+        &mapping("title", "note"),
+    );
+    library.run("move run library").exits(0);
+    library.new_one("UPDATE books SET note = 'theirs' WHERE id = 3");
+    for (title, note, all) in [
+        ("title", "place", "1|a|x|x\n2|b||\n3|c|theirs|"),
+        ("place", "title", "1|x|x|a\n2|||b\n3|c|theirs|"),
+    ] {
+        library.project.write("moves/library.toml", &mapping(title, note));
+        let ran = library.run("move run library").exits(0);
+        library.run("move verify library").exits(0);
+        let there = library.new_one("SELECT * FROM books ORDER BY id");
+        assert_eq!(there, all, "{}", ran.all());
+        assert!(library.run("move run library").exits(0).all().contains("0 rows written"));
+    }
+}
