@@ -256,7 +256,6 @@ impl RowProgram {
                 }
             }
         };
-        buffer.shrink_to(2 * SEND_BYTES);
         match (heard, fed) {
             (Ok(()), Some(Ok(sent))) => Ok(Answers {
                 bytes: sent + output.chunk_bytes(),
@@ -356,6 +355,8 @@ async fn feed(
             input.write_all(buffer).await.map_err(fault_of_input)?;
             sent += buffer.len() as u64;
             buffer.clear();
+            // A long row's room is wanted for its answer.
+            buffer.shrink_to(2 * SEND_BYTES);
         }
     }
     wire::write_end(buffer, chunk);

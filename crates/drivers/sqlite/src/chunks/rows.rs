@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError, failpoint};
+use dunlin_engine::{Chunk, ErrorKind, Gathered, RowsOutcome, TargetError, failpoint};
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, Row, RowChange};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
@@ -123,8 +123,10 @@ fn rows(
     control.as_user(Some(work.statement_timeout), || {
         let mut statement = connection.prepare(&sql).map_err(Fault::Query)?;
         let mut found = statement.query([])?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(Fault::Query)? {
+        let mut rows = Gathered::default();
+        while !rows.is_over()
+            && let Some(row) = found.next().map_err(Fault::Query)?
+        {
             let mut values = Vec::with_capacity(work.columns.len());
             for (place, column) in work.columns.iter().enumerate() {
                 values.push(value::to_text(column, &row.get_ref(width + place)?.into()));
@@ -135,7 +137,7 @@ fn rows(
                 values,
             });
         }
-        Ok(rows)
+        Ok(rows.end()?)
     })
 }
 

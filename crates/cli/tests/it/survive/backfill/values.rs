@@ -223,6 +223,51 @@ fn a_long_value_goes_through(product: Product) {
 }
 on_each!(a_long_value_goes_through: postgres, mysql, sqlite);
 
+/// (48) Rows of 9 MB among small ones: a program gets each of them alone, whatever the chunk was to be.
+fn large_rows_go_through_one_at_a_time(product: Product) {
+    const LIMIT: u64 = 8 << 20;
+    for (name, lock) in [("free", ""), ("locked", "lock = true\n")] {
+        let world = World::new(product, &format!("chunk_large_{name}"));
+        let (long, column) = match product {
+            Product::Mysql => ("REPEAT('x', 9000000)", "longtext"),
+            Product::Sqlite => ("replace(hex(zeroblob(4500000)), '00', 'xx')", "text"),
+            _ => ("repeat('x', 9000000)", "text"),
+        };
+        let values: Vec<&str> =
+            (1..=60).map(|n| if matches!(n, 10 | 11 | 40) { long } else { "'short'" }).collect();
+        handed_back(&world, column, &values);
+        world.write(
+            "back.py",
+            "import json, sys\nsys.stdin.buffer.readline()\nrows, size = 0, 0\n\
+             for line in sys.stdin.buffer:\n    \
+             m = json.loads(line)\n    if 'chunk' in m:\n        \
+             open('chunks', 'a').write(f'{rows} {size}\\n')\n        rows, size = 0, 0\n    \
+             else:\n        rows, size = rows + 1, size + len(m['row']['v'])\n        \
+             m = {'key': m['key'], 'set': {'w': m['row']['v'][:1000]}}\n    \
+             sys.stdout.write(json.dumps(m) + '\\n')\n    sys.stdout.flush()\n",
+        );
+        world.write(
+            "data_migrations/1_back.toml",
+            &format!(
+                "[rows]\ntable = \"accounts\"\ncolumns = [\"v\"]\n{lock}\n\
+                 [program]\ncommand = [\"python3\", \"back.py\"]\n"
+            ),
+        );
+        world.run("data run --no-throttle").exits(0);
+        assert_eq!(
+            world.sql("SELECT count(*) FROM accounts WHERE substr(v, 1, 1000) = w"),
+            "60",
+            "{name}"
+        );
+        let chunks = std::fs::read_to_string(world.root().join("chunks")).expect("chunks");
+        let sizes = chunks.lines().map(|line| line.split_once(' ').expect("two numbers"));
+        let large: Vec<_> =
+            sizes.filter(|(_, size)| size.parse::<u64>().expect("a number") > LIMIT).collect();
+        assert_eq!(large, [("1", "9000000"); 3], "{name}: {chunks}");
+    }
+}
+on_each!(large_rows_go_through_one_at_a_time: postgres, mysql, sqlite);
+
 /// A program may set columns that it does not get; bytes of a domain are bytes too.
 #[test]
 fn bytes_of_a_domain_are_set_as_bytes() {
