@@ -35,6 +35,11 @@ pub enum ErrorKind {
     LedgerFormat,
     /// The server refused a statement of the user's.
     Statement,
+    /// The rows of a chunk are more than are taken into memory at a time; the first `fit` are not.
+    TooManyBytes {
+        /// At least one.
+        fit: u64,
+    },
     /// The table that a backfill walks has another shape than it was planned for.
     ShapeChanged,
     /// A statement cannot be run this way: what must be done first is in the message.
@@ -63,7 +68,9 @@ impl ErrorKind {
     #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {
-            Self::LockTimeout | Self::Conflict => Remedy::RetryTransaction,
+            Self::LockTimeout | Self::Conflict | Self::TooManyBytes { .. } => {
+                Remedy::RetryTransaction
+            }
             Self::Lost | Self::Exhausted | Self::Unreachable | Self::Fenced => Remedy::Reconnect,
             Self::NoSuchDatabase
             | Self::Authentication

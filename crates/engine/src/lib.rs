@@ -31,8 +31,8 @@ mod steps;
 pub use error::{ErrorKind, Remedy, TargetError};
 pub use failpoint::failpoint;
 pub use ports::{
-    Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent, Health,
-    Kept, Mark, Probe, Purpose, Quarantined, REPLICA_LAG, ReadAnswer, ReadRequest, Rehearsal,
-    RowsOutcome, RunRecord, Search, ServerFacts, Settled, Signal, Stopper, Target, UndoSlice,
-    Undone, Work,
+    Absent, Barrier, Checkpoint, Chunk, Chunks, Claim, Committed, Connector, Deed, Extent,
+    GATHERED_BYTES_MAX, Gathered, Health, Kept, Mark, Probe, Purpose, Quarantined, REPLICA_LAG,
+    ReadAnswer, ReadRequest, Rehearsal, RowsOutcome, RunRecord, Search, ServerFacts, Settled,
+    Signal, Stopper, Target, UndoSlice, Undone, Work,
 };

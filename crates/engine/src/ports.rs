@@ -4,11 +4,14 @@
 //! calls. The protocols behind them (fence, look-up, first contact) are in `ARCHITECTURE.md`.
 
 mod chunks;
+mod gathered;
 
 pub use chunks::{
     Absent, Barrier, Checkpoint, Chunk, Chunks, Committed, Deed, Extent, Health, Kept, Mark,
     Quarantined, REPLICA_LAG, Rehearsal, RowsOutcome, Search, Signal, UndoSlice, Undone,
 };
+pub(crate) use gathered::bytes_of;
+pub use gathered::{GATHERED_BYTES_MAX, Gathered};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,9 +20,10 @@ mod statement;
 mod version;
 
 pub use backfill::{
-    Access, Backfill, BackfillRecord, BackfillState, Beside, Bound, Capture, Column, Finder, Index,
-    IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange, ONE_AFTER_THE_OTHER, Phase, Row,
-    RowChange, Segment, Table, TableKind, Takes, ValueForm, Wish,
+    Access, Affinity, Backfill, BackfillRecord, BackfillState, Beside, Bound, Capture, Column,
+    Finder, Index, IndexColumn, Intent, IntentChange, Key, KeyColumn, KeyRange,
+    ONE_AFTER_THE_OTHER, Phase, Row, RowChange, Segment, Table, TableKind, Tagged, Takes,
+    ValueForm, Wish,
 };
 pub use checksum::{Checksums, normalized};
 pub use chunking::{Chunking, OnError};

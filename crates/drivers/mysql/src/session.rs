@@ -200,6 +200,18 @@ impl Session {
         self.keep(conn, result, During::Rows)
     }
 
+    /// Sends one query of the user's rows and gives each row as it comes.
+    pub(crate) async fn each_row(
+        &mut self,
+        query: &str,
+        take: impl FnMut(Cells),
+    ) -> Result<(), TargetError> {
+        self.require_fit(query)?;
+        let mut conn = self.take()?;
+        let result = each(&mut conn, query, take).await;
+        self.keep(conn, result, During::Rows)
+    }
+
     pub(crate) fn require_fit(&self, packet: &str) -> Result<(), TargetError> {
         // The packet has one byte more, for its command.
         if packet.len() < self.packet_bytes_max {
@@ -339,6 +351,18 @@ async fn collected(conn: &mut Conn, packet: &str) -> Result<Vec<Answer>, mysql_a
     // The client keeps the error of a second or later statement back until it is asked for more.
     result.drop_result().await?;
     Ok(answers)
+}
+
+async fn each(
+    conn: &mut Conn,
+    query: &str,
+    mut take: impl FnMut(Cells),
+) -> Result<(), mysql_async::Error> {
+    let mut result = conn.query_iter(query).await?;
+    while let Some(row) = result.next().await? {
+        take(Cells::of(row));
+    }
+    result.drop_result().await
 }
 
 async fn named(conn: &mut Conn, query: &str) -> Result<Vec<Named>, mysql_async::Error> {

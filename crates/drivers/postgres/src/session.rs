@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dunlin_engine::{ErrorKind, TargetError};
 use dunlin_model::{Direction, MigrationId, Statement};
-use tokio_postgres::SimpleQueryStream;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
 use crate::dial::{Link, SharedEndpoint, connect};
 use crate::error::sent_error;
@@ -102,8 +102,35 @@ impl Session {
     }
 
     async fn ask_within(&self, sql: &str, limit: Duration) -> Result<Vec<Answer>, TargetError> {
-        match tokio::time::timeout(limit, self.link.client.simple_query(sql)).await {
-            Ok(Ok(messages)) => Ok(answers(messages)),
+        self.within(limit, self.link.client.simple_query(sql)).await.map(answers)
+    }
+
+    /// Sends one message with one query in it, and gives each of its rows as it comes.
+    pub(crate) async fn each_row(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(SimpleQueryRow),
+    ) -> Result<(), TargetError> {
+        use futures_util::StreamExt;
+        let asked = async {
+            let mut stream = std::pin::pin!(self.link.client.simple_query_raw(sql).await?);
+            while let Some(message) = stream.next().await {
+                if let SimpleQueryMessage::Row(row) = message? {
+                    take(row);
+                }
+            }
+            Ok(())
+        };
+        self.within(ROUND_TRIP_MAX, asked).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, TargetError> {
+        match tokio::time::timeout(limit, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(sent_error(&error)),
             Err(_) => {
                 self.link.driver.abort();

@@ -58,7 +58,7 @@ use crate::job::Urgency;
 use crate::proof;
 use crate::report::{Cause, EngineError};
 use crate::steps::{Bench, Ended, failure};
-use crate::{ErrorKind, Remedy, Target, TargetError, Work};
+use crate::{ErrorKind, GATHERED_BYTES_MAX, Remedy, Target, TargetError, Work};
 
 /// Rows of one chunk of row code: they are in our memory twice, as they were read and as they are to be
 /// written, and more of them gain nothing.
@@ -208,11 +208,11 @@ impl<'a> Course<'a> {
         let is_rows = matches!(self.step.migration.body, Body::Rows(_));
         // The program has the next chunk's rows while one is written: memory is for both.
         let share = if is_rows { 2 } else { 1 };
+        let bytes =
+            (chunking.bytes).unwrap_or(job.limits.chunk_bytes_on(job.connector.dialect()) / share);
         let targets = Targets {
             time: chunking.time.unwrap_or(usual),
-            bytes: chunking
-                .bytes
-                .unwrap_or(job.limits.chunk_bytes_on(job.connector.dialect()) / share),
+            bytes: if is_rows { bytes.min(GATHERED_BYTES_MAX as u64) } else { bytes },
             rows_max: chunking.rows.or(is_rows.then_some(ROW_CODE_ROWS_MAX)),
         };
         let mut pace = Pace::new(job.limits.mind_health, chunking.rate);

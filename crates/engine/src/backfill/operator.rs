@@ -13,18 +13,24 @@ use crate::{ErrorKind, TargetError};
 /// How often a program that died is started again for one chunk before a row is held to be at fault.
 const DEATHS_MAX: u32 = 3;
 
+/// So many rows are given alone to a program that never answered one: if it dies of each of them, it
+/// is at fault itself, and no row.
+const ALONE_MAX: usize = 3;
+
 /// One lane's program, and what is needed to start another.
 pub(super) struct Operator {
     code: RowCode,
     variables: Vec<(String, String)>,
     program: Option<RowProgram>,
-    /// It has answered a chunk: if it dies later, a row may be at fault.
+    /// It has answered a row: if it dies later, a row may be at fault.
     has_answered: bool,
+    /// Rows that it died of alone, before it answered any.
+    blamed: usize,
 }
 
 impl Operator {
     pub(super) fn new(code: RowCode, variables: Vec<(String, String)>) -> Self {
-        Self { code, variables, program: None, has_answered: false }
+        Self { code, variables, program: None, has_answered: false, blamed: 0 }
     }
 
     /// Ends the program.
@@ -40,38 +46,93 @@ impl Operator {
         shared: &Shared,
         rows: &[Row],
     ) -> Result<Answers, TargetError> {
+        if rows.is_empty() {
+            return Ok(Answers::default());
+        }
         let mut deaths = 0;
         loop {
-            if rows.is_empty() {
-                return Ok(Answers::default());
-            }
-            let program = match self.program.as_mut() {
-                Some(program) => program,
-                None => {
-                    let started = start(&self.code, &self.variables, shared)
-                        .await
-                        .map_err(|error| failed(&error))?;
-                    self.program.insert(started)
-                }
-            };
-            match program.transform(rows).await {
+            match self.once(shared, rows).await {
                 Ok(answers) => {
                     self.has_answered = true;
                     return Ok(answers);
                 }
-                Err(error) => {
-                    self.end().await;
+                Err(error) if error.kind == ProgramErrorKind::Died => {
                     deaths += 1;
-                    if error.kind != ProgramErrorKind::Died {
-                        return Err(failed(&error));
-                    }
                     if deaths >= DEATHS_MAX {
-                        // It may be one of the rows that kills it: the chunk is halved to find out.
-                        // One that never answered anything is at fault itself.
-                        return Err(TargetError { by_row: self.has_answered, ..failed(&error) });
+                        return Err(self.blame(shared, rows, &error).await);
                     }
                 }
+                Err(error) => return Err(failed(&error)),
             }
+        }
+    }
+
+    /// Sends rows through the program once. After an error it is gone.
+    async fn once(&mut self, shared: &Shared, rows: &[Row]) -> Result<Answers, ProgramError> {
+        let program = match self.program.as_mut() {
+            Some(program) => program,
+            None => self.program.insert(start(&self.code, &self.variables, shared).await?),
+        };
+        let answers = program.transform(rows).await;
+        if answers.is_err() {
+            self.end().await;
+        }
+        answers
+    }
+
+    /// Says whose fault it is that the program keeps dying of a chunk. If it may be a row's, the chunk
+    /// is halved to find out which.
+    async fn blame(&mut self, shared: &Shared, rows: &[Row], died: &ProgramError) -> TargetError {
+        let by_row = match self.has_answered {
+            true => Ok(true),
+            false => self.lives_without(shared, rows).await,
+        };
+        match by_row {
+            Ok(true) => TargetError { by_row: true, ..failed(died) },
+            Ok(false) => {
+                let error = failed(died).note(
+                    "it has not answered a single row, also where it got one alone: it is the program \
+                     that fails, and not a row",
+                );
+                match &died.last_words {
+                    Some(words) => error.note(format!("its standard error ends with: {words}")),
+                    None => error,
+                }
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Whether a program that has answered nothing yet can answer at all. Some of the rows that it died
+    /// of are given to it alone, and what it makes of them is dropped; where there are only one or two,
+    /// it must at least live through a chunk of none.
+    async fn lives_without(&mut self, shared: &Shared, rows: &[Row]) -> Result<bool, ProgramError> {
+        let alone: &[usize] = match rows.len() {
+            // It has just died of that.
+            0 | 1 => &[],
+            2 => &[0, 1],
+            count => &[0, count / 2, count - 1],
+        };
+        for &place in alone {
+            match self.once(shared, &rows[place..=place]).await {
+                Ok(_) => {
+                    self.has_answered = true;
+                    return Ok(true);
+                }
+                Err(error) if error.kind == ProgramErrorKind::Died => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if rows.len() == 1 {
+            self.blamed += 1;
+        }
+        if alone.len() >= ALONE_MAX || self.blamed > ALONE_MAX {
+            return Ok(false);
+        }
+        match self.once(shared, &[]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ProgramErrorKind::Died => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

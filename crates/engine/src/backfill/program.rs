@@ -8,6 +8,7 @@
 
 mod answers;
 mod output;
+mod values;
 mod wire;
 
 use std::io;
@@ -47,6 +48,9 @@ const PIPE_BYTES: usize = 1024 * 1024;
 /// How long a program that closed its output is given to end, before it is said to live on.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
+/// How many characters of a program's last line on standard error go into an error.
+const LAST_WORDS_MAX: usize = 300;
+
 /// Why a program gave no answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -55,6 +59,8 @@ pub(crate) struct ProgramError {
     pub(crate) kind: ProgramErrorKind,
     /// For a person: the program, what was wrong, where; never a row's value.
     pub(crate) message: String,
+    /// The last line on its standard error, if it wrote any: the program's own words.
+    pub(crate) last_words: Option<String>,
 }
 
 /// What kind of failure it was.
@@ -127,7 +133,11 @@ impl RowProgram {
     ) -> Result<Self, ProgramError> {
         let secrets = job.connector.secrets();
         let name = mask(&code.program.command.join(" "), &secrets);
-        let failed = |message: String| ProgramError { kind: ProgramErrorKind::Start, message };
+        let failed = |message: String| ProgramError {
+            kind: ProgramErrorKind::Start,
+            message,
+            last_words: None,
+        };
         let mut child = spawn(&code.program, root, variables, Stdio::piped())
             .map_err(|message| failed(mask(&message, &secrets)))?;
         let group = Group::of(&child);
@@ -246,7 +256,6 @@ impl RowProgram {
                 }
             }
         };
-        buffer.shrink_to(2 * SEND_BYTES);
         match (heard, fed) {
             (Ok(()), Some(Ok(sent))) => Ok(Answers {
                 bytes: sent + output.chunk_bytes(),
@@ -289,7 +298,11 @@ impl RowProgram {
         self.group.signal(Signal::KILL);
         // It has been killed; there is nothing to learn from its status.
         let _ = self.child.wait().await;
-        ProgramError { kind, message: format!("`{}`: {what}", self.name) }
+        ProgramError {
+            kind,
+            message: format!("`{}`: {what}", self.name),
+            last_words: self.log.last.take(),
+        }
     }
 
     /// How it ended, once one of its pipes was closed; its last words are told first.
@@ -342,6 +355,8 @@ async fn feed(
             input.write_all(buffer).await.map_err(fault_of_input)?;
             sent += buffer.len() as u64;
             buffer.clear();
+            // A long row's room is wanted for its answer.
+            buffer.shrink_to(2 * SEND_BYTES);
         }
     }
     wire::write_end(buffer, chunk);
@@ -371,6 +386,8 @@ struct Log {
     reading: BoxFuture<'static, ()>,
     lines: mpsc::Receiver<String>,
     is_read: bool,
+    /// The last line that was not empty, cut.
+    last: Option<String>,
     /// Nothing more comes.
     ended: bool,
     id: MigrationId,
@@ -388,7 +405,7 @@ impl Log {
         let (sender, lines) = mpsc::channel(64);
         let (stream, masked) = (child.stderr.take(), secrets.clone());
         let reading = Box::pin(async move { read_lines(stream, &masked, sender).await });
-        Self { reading, lines, is_read: false, ended: false, id, observer, secrets }
+        Self { reading, lines, is_read: false, last: None, ended: false, id, observer, secrets }
     }
 
     /// Tells lines as they come, until there are no more. May be dropped at any time.
@@ -399,6 +416,9 @@ impl Log {
                     Some(line) => {
                         let line = mask(&line, &self.secrets);
                         self.observer.event(Event::ProgramOutput { id: self.id, line: &line });
+                        if !line.trim().is_empty() {
+                            self.last = Some(line.trim().chars().take(LAST_WORDS_MAX).collect());
+                        }
                     }
                     None => self.ended = true,
                 },

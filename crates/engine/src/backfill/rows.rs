@@ -15,7 +15,10 @@ use super::doer::Done;
 use super::operator::{Errand, Operator};
 use super::program::Answers;
 use super::shared::{News, Shared};
-use crate::{Chunk, Committed, ErrorKind, Remedy, RowsOutcome, Target, TargetError};
+use crate::ports::bytes_of;
+use crate::{
+    Chunk, Committed, ErrorKind, GATHERED_BYTES_MAX, Remedy, RowsOutcome, Target, TargetError,
+};
 
 /// How often rows that change under the program are read again before the chunk is made smaller.
 const MISSES_MAX: u32 = 10;
@@ -43,18 +46,24 @@ enum Place {
 /// One lane's row code.
 pub(crate) struct Rows {
     locks: bool,
+    /// The rows of a chunk that were read last are so large that no more are to be in memory.
+    is_large: bool,
     place: Place,
 }
 
 impl Rows {
     pub(crate) fn new(code: RowCode, variables: Vec<(String, String)>) -> Self {
-        Self { locks: code.lock, place: Place::Idle(Operator::new(code, variables)) }
+        Self {
+            locks: code.lock,
+            is_large: false,
+            place: Place::Idle(Operator::new(code, variables)),
+        }
     }
 
     /// Whether the program may have a chunk's rows before the chunk's turn: rows that it is to have
-    /// locked are locked by the chunk's own transaction.
+    /// locked are locked by the chunk's own transaction. Nor beside very large ones.
     pub(crate) fn works_ahead(&self) -> bool {
-        !self.locks
+        !self.locks && !self.is_large
     }
 
     /// Ends the program. One that is at a chunk's rows gets some time to answer them first: it would
@@ -171,6 +180,7 @@ impl Rows {
         range: KeyRange,
         rows: Vec<Row>,
     ) -> Result<(), TargetError> {
+        self.is_large = rows.iter().map(bytes_of).sum::<usize>() > GATHERED_BYTES_MAX;
         let operator = self.operator().await?;
         self.place = Place::Away(Errand::begin(operator, shared, range, rows));
         // It gets the first of them before the lane goes on: there is one thread for both.

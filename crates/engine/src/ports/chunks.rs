@@ -362,7 +362,8 @@ pub trait Chunks: Send {
     ) -> Result<Rehearsal, TargetError>;
 
     /// Reads the rows of a range, in key order, those that `filter` takes. Unlocked, in one
-    /// statement.
+    /// statement. More than go into memory at a time are an error of
+    /// [`crate::ErrorKind::TooManyBytes`] ([`crate::Gathered`]).
     async fn read_rows(
         &mut self,
         work: &Backfill,

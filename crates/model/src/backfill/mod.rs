@@ -5,6 +5,7 @@ mod job;
 mod key;
 mod rows;
 mod table;
+mod tagged;
 
 pub use finder::Finder;
 pub use job::{
@@ -14,3 +15,4 @@ pub use job::{
 pub use key::{Bound, Key, KeyColumn, KeyRange};
 pub use rows::{Row, RowChange};
 pub use table::{Access, Beside, Column, Index, IndexColumn, Table, TableKind, Takes, ValueForm};
+pub use tagged::{Affinity, Tagged};

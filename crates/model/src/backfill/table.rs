@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Affinity;
 use crate::Verb;
 
 /// What kind of thing a name stands for.
@@ -33,6 +34,22 @@ pub enum ValueForm {
     /// Everything else, in the server's own text: a JSON string. So whole numbers of 8 bytes and
     /// decimals keep their value in every reader.
     Text,
+    /// The column may hold values of any class. Its own travel as [`ValueForm::plain`] says; others
+    /// are [`super::Tagged`], in JSON an object that says the class.
+    Loose(Affinity),
+}
+
+impl ValueForm {
+    /// The form of the column's own values.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self {
+            Self::Loose(Affinity::Real) => Self::Float,
+            Self::Loose(Affinity::Blob) => Self::Bytes,
+            Self::Loose(Affinity::Text | Affinity::Numeric | Affinity::None) => Self::Text,
+            strict => strict,
+        }
+    }
 }
 
 /// One column.

@@ -380,7 +380,8 @@ fn is_row_number(name: &str) -> bool {
 
 fn is_float(column: &Column) -> bool {
     const WORDS: [&str; 5] = ["float", "float4", "float8", "double", "real"];
-    column.form == ValueForm::Float || WORDS.contains(&first_word(&column.type_name).as_str())
+    column.form.plain() == ValueForm::Float
+        || WORDS.contains(&first_word(&column.type_name).as_str())
 }
 
 /// Whether a type is a whole number, by the words of the three servers.

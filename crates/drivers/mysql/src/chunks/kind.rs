@@ -126,8 +126,9 @@ impl Kind {
             Self::Text { .. } | Self::Bytes | Self::Geometry => format!("HEX({column})"),
             Self::Json => format!("HEX(CAST({column} AS CHAR CHARACTER SET utf8mb4))"),
             Self::Numbered { .. } => format!("CAST({column} + 0 AS CHAR)"),
-            // FLOAT prints six digits; as a DOUBLE it prints all that it takes.
-            Self::Float => format!("CAST({column} + 0e0 AS CHAR)"),
+            // FLOAT prints six digits; as a DOUBLE it prints all that it takes. Adding zero would take
+            // the sign of minus zero.
+            Self::Float => format!("CAST({column} * 1e0 AS CHAR)"),
             Self::Moment => format!("CAST(UNIX_TIMESTAMP({column}) AS CHAR)"),
             Self::Integer { .. }
             | Self::Year
@@ -237,7 +238,7 @@ impl Kind {
     pub(crate) fn value(&self, column: &str) -> String {
         match self {
             Self::Bytes | Self::Geometry => format!("LOWER(HEX({column}))"),
-            Self::Float => format!("{column} + 0e0"),
+            Self::Float => format!("{column} * 1e0"),
             Self::Numbered { bits: true } => format!("{column} + 0"),
             _ => column.to_owned(),
         }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_engine::{Chunk, Committed, ErrorKind, RowsOutcome, TargetError, failpoint};
+use dunlin_engine::{Chunk, Committed, ErrorKind, Gathered, RowsOutcome, TargetError, failpoint};
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, Row, RowChange};
 
 use super::commit::{commit, key_hash};
@@ -72,6 +72,26 @@ fn row(cells: &Cells, work: &Backfill) -> Result<Row, TargetError> {
     })
 }
 
+/// Reads rows one by one, so that what there is no room for is never in memory.
+async fn gather(
+    session: &mut WorkSession,
+    query: &str,
+    work: &Backfill,
+) -> Result<Gathered, TargetError> {
+    let mut gathered = Gathered::default();
+    let mut failed = None;
+    let take = |cells: Cells| {
+        if !gathered.is_over() && failed.is_none() {
+            match row(&cells, work) {
+                Ok(row) => gathered.push(row),
+                Err(error) => failed = Some(error),
+            }
+        }
+    };
+    session.session.each_row(query, take).await?;
+    failed.map_or(Ok(gathered), Err)
+}
+
 impl MysqlTarget {
     pub(crate) async fn read_range(
         &mut self,
@@ -82,11 +102,10 @@ impl MysqlTarget {
         let query = select(work, &columns, range, "")?;
         let mut session = self.take_work().await?;
         let result = match session.prepare_rows().await {
-            Ok(()) => session.session.run_rows(&query).await,
+            Ok(()) => gather(&mut session, &query, work).await,
             Err(error) => Err(error),
         };
-        let answers = self.concluded(session, result).await?;
-        answers.iter().flat_map(|answer| &answer.rows).map(|cells| row(cells, work)).collect()
+        self.concluded(session, result).await?.end()
     }
 
     pub(crate) async fn lock_range_rows(
@@ -104,15 +123,15 @@ impl MysqlTarget {
         let result = async {
             session.prepare_rows().await?;
             self.begin_chunk(&mut session, work, &fence, lease).await?;
-            match session.session.run_rows(&query).await {
-                Ok(answers) => Ok(answers),
+            match gather(&mut session, &query, work).await.and_then(Gathered::end) {
+                Ok(rows) => Ok(rows),
                 Err(error) => Err(session.session.rolled_back(error).await),
             }
         };
         let result = result.await;
-        let answers = self.concluded(session, result).await?;
+        let rows = self.concluded(session, result).await?;
         self.locked = Some(chunk.clone());
-        answers.iter().flat_map(|answer| &answer.rows).map(|cells| row(cells, work)).collect()
+        Ok(rows)
     }
 
     pub(crate) async fn write_rows(

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError};
+use dunlin_engine::{Chunk, ErrorKind, Gathered, RowsOutcome, TargetError};
 use dunlin_model::{Backfill, Key, KeyRange, Lease, Row, RowChange, ValueForm};
+use tokio_postgres::SimpleQueryRow;
 
 use super::chunk::{Begun, begin, begun, finish, push_text_forms, ready, run};
 use super::layout::{KeyPart, Layout};
 use super::script::{Part, Script};
-use super::walk::{OWN_ZONE, alias, ask, filter, key};
+use super::walk::{OWN_ZONE, alias, ask_each, filter, key};
 use super::{captured, rejected};
 use crate::fence::Limits;
 use crate::quote;
@@ -55,33 +56,23 @@ fn nullable_texts(layout: &Layout, t: &str) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-fn rows_of(
-    layout: &Layout,
-    work: &Backfill,
-    answer: &crate::rows::Answer,
-) -> Result<Vec<Row>, TargetError> {
+fn row_of(layout: &Layout, work: &Backfill, row: &SimpleQueryRow) -> Result<Row, TargetError> {
     let keys = layout.parts.len();
-    answer
-        .rows
-        .iter()
-        .map(|row| {
-            let first = 1 + keys;
-            let values = (first..first + work.columns.len())
-                .map(|index| Ok(field(row, index)?.map(str::to_owned)));
-            if field(row, 1)?.is_none() {
-                return Err(TargetError::new(
-                    ErrorKind::Refused,
-                    format!("{} has rows whose key is NULL, which no program can name", work.table),
-                )
-                .help("name a key without NULLs in `key`, or leave those rows out with `where`"));
-            }
-            Ok(Row {
-                key: key(row, 1, keys)?,
-                version: required(row, 0)?.to_owned(),
-                values: values.collect::<Result<_, TargetError>>()?,
-            })
-        })
-        .collect()
+    let first = 1 + keys;
+    let values =
+        (first..first + work.columns.len()).map(|index| Ok(field(row, index)?.map(str::to_owned)));
+    if field(row, 1)?.is_none() {
+        return Err(TargetError::new(
+            ErrorKind::Refused,
+            format!("{} has rows whose key is NULL, which no program can name", work.table),
+        )
+        .help("name a key without NULLs in `key`, or leave those rows out with `where`"));
+    }
+    Ok(Row {
+        key: key(row, 1, keys)?,
+        version: required(row, 0)?.to_owned(),
+        values: values.collect::<Result<_, TargetError>>()?,
+    })
 }
 
 /// Reads the rows of a range.
@@ -93,8 +84,18 @@ pub(super) async fn read(
 ) -> Result<Vec<Row>, TargetError> {
     let limits = Limits { lock: work.lock_timeout, statement: Some(work.statement_timeout) };
     let settings = limits.settings(crate::session::APPLICATION_NAME, true).join(";");
-    let answer = ask(session, &format!("{settings};"), &read_sql(layout, work, range)).await?;
-    rows_of(layout, work, &answer)
+    let mut gathered = Gathered::default();
+    let mut failed = None;
+    let take = |row: SimpleQueryRow| {
+        if !gathered.is_over() && failed.is_none() {
+            match row_of(layout, work, &row) {
+                Ok(row) => gathered.push(row),
+                Err(error) => failed = Some(error),
+            }
+        }
+    };
+    ask_each(session, &format!("{settings};"), &read_sql(layout, work, range), take).await?;
+    failed.map_or_else(|| gathered.end(), Err)
 }
 
 /// Reads and locks them, behind the chunk's fence.
@@ -121,10 +122,15 @@ pub(super) async fn lock(
     );
     let at = script.push(Part::Plain, &sql);
     push_text_forms(&mut script, false);
-    let answers = run(session, &script, lease, work).await?;
+    let mut answers = run(session, &script, lease, work).await?;
     let locked = Locked { chunk: chunk.clone(), begun: begun(&answers, started)? };
-    let rows = answers.get(at).map(|answer| rows_of(layout, work, answer));
-    match rows.unwrap_or_else(|| Ok(Vec::new())) {
+    let rows = answers.get_mut(at).map(std::mem::take).unwrap_or_default().rows;
+    let mut gathered = Gathered::default();
+    let taken = rows.into_iter().try_for_each(|row| {
+        gathered.push(row_of(layout, work, &row)?);
+        Ok(())
+    });
+    match taken.and_then(|()| gathered.end()) {
         Ok(rows) => Ok((rows, locked)),
         Err(error) => {
             session.rollback().await;
@@ -175,8 +181,10 @@ pub(super) async fn commit(
     // What triggers make of the time is as it always is.
     script.push(Part::Plain, OWN_ZONE);
     for (columns, rows) in &groups {
-        let sql = update_sql(layout, work, chunk, columns, rows);
-        writes.push((script.push(Part::User(0), &sql), rows));
+        let at = script.push_written(Part::User(0), |sql| {
+            write_update(sql, layout, work, chunk, columns, rows);
+        });
+        writes.push((at, rows));
     }
     rejected::push_keys(&mut script, lease, work, rejected);
     script.push(Part::Constraints, "SET CONSTRAINTS ALL IMMEDIATE");
@@ -260,12 +268,12 @@ fn push_captures(
     let (Some(capture), false) = (&work.capture, rows.is_empty()) else {
         return false;
     };
-    let given = Given::of(layout, &rows);
+    let mut given = String::new();
+    Given::of(layout, &rows).write_table(&mut given);
     // The snapshot may be older than the update's. But a row that changes in between is missed
     // there, and then nothing of this is committed.
     let chosen = format!(
-        "FROM {} AS g, {} AS t WHERE {} ORDER BY g.n",
-        given.table(),
+        "FROM {given} AS g, {} AS t WHERE {} ORDER BY g.n",
         work.table,
         same(layout, chunk),
     );
@@ -274,39 +282,32 @@ fn push_captures(
 }
 
 /// Rows of ours as a table: key and version, more columns, and their place in the list from 1.
-struct Given {
-    names: Vec<String>,
-    arrays: Vec<String>,
+struct Given<'a> {
+    columns: Vec<(String, &'static str, Vec<Option<&'a str>>)>,
 }
 
-impl Given {
-    fn of(layout: &Layout, rows: &[&RowChange]) -> Self {
-        let mut given = Self { names: Vec::new(), arrays: Vec::new() };
+impl<'a> Given<'a> {
+    fn of(layout: &Layout, rows: &[&'a RowChange]) -> Self {
+        let mut given = Self { columns: Vec::new() };
         for (at, part) in layout.parts.iter().enumerate() {
             let keys = rows.iter().map(|change| change.key.0.get(at).map(String::as_str));
-            given.push(format!("k{at}"), element_type(part), keys);
+            given.columns.push((format!("k{at}"), element_type(part), keys.collect()));
         }
-        given.push("v".to_owned(), "xid", rows.iter().map(|change| Some(change.version.as_str())));
+        let versions = rows.iter().map(|change| Some(change.version.as_str()));
+        given.columns.push(("v".to_owned(), "xid", versions.collect()));
         given
     }
 
-    fn push<'a>(
-        &mut self,
-        name: String,
-        type_name: &str,
-        values: impl Iterator<Item = Option<&'a str>>,
-    ) {
-        self.names.push(name);
-        self.arrays.push(array(values, type_name));
-    }
-
-    /// A query of its rows, in parentheses.
-    fn table(&self) -> String {
-        format!(
-            "(SELECT * FROM ROWS FROM (pg_catalog.unnest({})) WITH ORDINALITY AS g ({}, n))",
-            self.arrays.join("), pg_catalog.unnest("),
-            self.names.join(", ")
-        )
+    /// Appends a query of its rows, in parentheses.
+    fn write_table(&self, sql: &mut String) {
+        sql.push_str("(SELECT * FROM ROWS FROM (");
+        for (at, (_, type_name, values)) in self.columns.iter().enumerate() {
+            sql.push_str(if at == 0 { "pg_catalog.unnest(" } else { ", pg_catalog.unnest(" });
+            write_array(sql, values, type_name);
+            sql.push(')');
+        }
+        let names: Vec<&str> = self.columns.iter().map(|(name, ..)| name.as_str()).collect();
+        sql.push_str(&format!(") WITH ORDINALITY AS g ({}, n))", names.join(", ")));
     }
 }
 
@@ -336,18 +337,19 @@ fn same(layout: &Layout, chunk: &Chunk) -> String {
 
 /// An UPDATE of many rows at once; it returns the places of those that it missed. The range bounds
 /// what is looked at, whatever way the rows are joined.
-fn update_sql(
+fn write_update(
+    sql: &mut String,
     layout: &Layout,
     work: &Backfill,
     chunk: &Chunk,
     columns: &[&str],
     rows: &[&RowChange],
-) -> String {
+) {
     let mut given = Given::of(layout, rows);
     let mut sets = Vec::new();
     for (at, column) in columns.iter().enumerate() {
         let values = rows.iter().map(|change| value_of(change, column));
-        given.push(format!("c{at}"), "text", values);
+        given.columns.push((format!("c{at}"), "text", values.collect()));
         let type_name =
             layout.columns.get(*column).map_or("text", |known| known.type_name.as_str());
         // A program may set columns that it does not get; a domain over bytes has another name.
@@ -363,22 +365,23 @@ fn update_sql(
         });
     }
     let same = same(layout, chunk);
-    let given = given.table();
     let table = &work.table;
     if sets.is_empty() {
         // Nothing to set: the row must still be as it was when the program decided so.
-        return format!(
-            "SELECT g.n FROM {given} AS g WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same})"
-        );
+        sql.push_str("SELECT g.n FROM ");
+        given.write_table(sql);
+        sql.push_str(&format!(" AS g WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same})"));
+        return;
     }
     // Which rows were missed is only worked out if there are any.
-    let count = rows.len();
-    format!(
-        "WITH done AS (UPDATE {table} AS t SET {sets} FROM {given} AS g WHERE {same} \
+    let (count, sets) = (rows.len(), sets.join(", "));
+    sql.push_str(&format!("WITH done AS (UPDATE {table} AS t SET {sets} FROM "));
+    given.write_table(sql);
+    sql.push_str(&format!(
+        " AS g WHERE {same} \
          RETURNING g.n) SELECT n FROM pg_catalog.generate_series(1, {count}::bigint) AS n \
          WHERE (SELECT pg_catalog.count(*) FROM done) <> {count} AND n NOT IN (SELECT n FROM done)",
-        sets = sets.join(", "),
-    )
+    ));
 }
 
 /// What a row's column is set to. The last one said counts, as in JSON.
@@ -386,10 +389,11 @@ fn value_of<'a>(change: &'a RowChange, column: &str) -> Option<&'a str> {
     change.set.iter().rev().find(|(name, _)| name == column).and_then(|(_, v)| v.as_deref())
 }
 
-/// Values as one array literal, which the server reads many times faster than as many expressions.
-fn array<'a>(values: impl Iterator<Item = Option<&'a str>>, type_name: &str) -> String {
-    let mut literal = String::from("E'{");
-    for (index, value) in values.enumerate() {
+/// Appends values as one array literal, which the server reads many times faster than as many
+/// expressions.
+fn write_array(literal: &mut String, values: &[Option<&str>], type_name: &str) {
+    literal.push_str("E'{");
+    for (index, value) in values.iter().enumerate() {
         if index > 0 {
             literal.push(',');
         }
@@ -398,7 +402,7 @@ fn array<'a>(values: impl Iterator<Item = Option<&'a str>>, type_name: &str) -> 
             continue;
         };
         literal.push('"');
-        let mut rest = value;
+        let mut rest = *value;
         while let Some(at) = rest.find(['"', '\\', '\'', '\0']) {
             let (plain, special) = rest.split_at(at);
             literal.push_str(plain);
@@ -417,7 +421,6 @@ fn array<'a>(values: impl Iterator<Item = Option<&'a str>>, type_name: &str) -> 
     literal.push_str("}'::");
     literal.push_str(type_name);
     literal.push_str("[]");
-    literal
 }
 
 #[cfg(test)]
@@ -426,7 +429,9 @@ mod tests {
 
     #[test]
     fn texts_become_one_literal() {
-        let values = ["a", "it's \"\\", "NULL", ""].map(Some).into_iter().chain([None]);
-        assert_eq!(array(values, "text"), r#"E'{"a","it''s \\"\\\\","NULL","",NULL}'::text[]"#);
+        let mut literal = String::new();
+        let values = [Some("a"), Some("it's \"\\"), Some("NULL"), Some(""), None];
+        write_array(&mut literal, &values, "text");
+        assert_eq!(literal, r#"E'{"a","it''s \\"\\\\","NULL","",NULL}'::text[]"#);
     }
 }

@@ -84,12 +84,27 @@ impl Script {
         self.place(Part::User(index), &text, pieces)
     }
 
+    /// Adds a statement of rows' values, which may be long: it is written where it is sent from.
+    pub(super) fn push_written(&mut self, part: Part, write: impl FnOnce(&mut String)) -> usize {
+        self.place_written(part, write, Vec::new())
+    }
+
     fn place(&mut self, part: Part, sql: &str, pieces: Vec<Piece>) -> usize {
+        self.place_written(part, |text| text.push_str(sql), pieces)
+    }
+
+    fn place_written(
+        &mut self,
+        part: Part,
+        write: impl FnOnce(&mut String),
+        pieces: Vec<Piece>,
+    ) -> usize {
         self.parts.push(Placed { part, start: self.characters, pieces });
-        self.text.push_str(sql);
+        let begin = self.text.len();
+        write(&mut self.text);
+        self.characters += self.text[begin..].chars().count() + 2;
         // A line end, so that a comment at the end of a statement takes nothing of ours with it.
         self.text.push_str("\n;");
-        self.characters += sql.chars().count() + 2;
         self.parts.len() - 1
     }
 

@@ -42,10 +42,7 @@ pub(super) async fn ask(
     question: &str,
 ) -> Result<Answer, TargetError> {
     session.clean().await?;
-    // The whole message is one round trip, also through a pooler. A question of ours is bounded,
-    // but on a busy server it may take long all the same.
-    let sql = format!("BEGIN READ ONLY;{TEXT_FORMS}{settings}{question};COMMIT");
-    match session.ask(&sql).await {
+    match session.ask(&alone(settings, question)).await {
         Ok(mut answers) => {
             answers.pop();
             Ok(answers.pop().unwrap_or_default())
@@ -55,6 +52,27 @@ pub(super) async fn ask(
             Err(error)
         }
     }
+}
+
+/// As [`ask`], with each row as it comes.
+pub(super) async fn ask_each(
+    session: &mut Session,
+    settings: &str,
+    question: &str,
+    take: impl FnMut(SimpleQueryRow),
+) -> Result<(), TargetError> {
+    session.clean().await?;
+    let asked = session.each_row(&alone(settings, question), take).await;
+    if asked.is_err() {
+        session.rollback().await;
+    }
+    asked
+}
+
+/// The whole message is one round trip, also through a pooler. A question of ours is bounded, but on a
+/// busy server it may take long all the same.
+fn alone(settings: &str, question: &str) -> String {
+    format!("BEGIN READ ONLY;{TEXT_FORMS}{settings}{question};COMMIT")
 }
 
 /// A key from so many columns of a row.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dunlin_engine::{Chunk, ErrorKind, RowsOutcome, TargetError, failpoint};
+use dunlin_engine::{Chunk, ErrorKind, Gathered, RowsOutcome, TargetError, failpoint};
 use dunlin_model::{Backfill, Column, Key, KeyRange, Lease, Row, RowChange};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
@@ -123,11 +123,13 @@ fn rows(
     control.as_user(Some(work.statement_timeout), || {
         let mut statement = connection.prepare(&sql).map_err(Fault::Query)?;
         let mut found = statement.query([])?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(Fault::Query)? {
+        let mut rows = Gathered::default();
+        while !rows.is_over()
+            && let Some(row) = found.next().map_err(Fault::Query)?
+        {
             let mut values = Vec::with_capacity(work.columns.len());
             for (place, column) in work.columns.iter().enumerate() {
-                values.push(value::to_text(column, &row.get_ref(width + place)?.into())?);
+                values.push(value::to_text(column, &row.get_ref(width + place)?.into()));
             }
             rows.push(Row {
                 key: named_key(connection, work, row, width)?,
@@ -135,7 +137,7 @@ fn rows(
                 values,
             });
         }
-        Ok(rows)
+        Ok(rows.end()?)
     })
 }
 
@@ -185,24 +187,19 @@ fn write_all(
         if control.is_stopped() {
             return Err(crate::fault::gone().into());
         }
-        let Some(place) = find(connection, known, change)? else {
+        let Some(key) = find(connection, known, change)? else {
             missed.push(change.key.clone());
             continue;
         };
         if missed.is_empty() {
-            write(connection, &known.order, &by_name, change, &place)?;
+            write(connection, &known.order, &by_name, change, key)?;
         }
     }
     Ok(missed)
 }
 
-/// A row that is as it was read: what it holds where it is to change, and its key.
-struct Place {
-    values: HashMap<String, Exact>,
-    key: Vec<Exact>,
-}
-
-fn find(connection: &Connection, known: &Known, change: &RowChange) -> Outcome<Option<Place>> {
+/// The key of a row that is as it was read.
+fn find(connection: &Connection, known: &Known, change: &RowChange) -> Outcome<Option<Vec<Exact>>> {
     let order = &known.order;
     exact::checked(&change.key, order.columns.len())?;
     let sql = format!(
@@ -218,13 +215,7 @@ fn find(connection: &Connection, known: &Known, change: &RowChange) -> Outcome<O
     if version(row, 1, known.stored.len())? != change.version {
         return Ok(None);
     }
-    let mut values = HashMap::with_capacity(change.set.len());
-    for (place, column) in known.stored.iter().enumerate() {
-        if change.set.iter().any(|(name, _)| *name == column.name) {
-            values.insert(column.name.clone(), row.get_ref(place + 1)?.into());
-        }
-    }
-    Ok(Some(Place { values, key }))
+    Ok(Some(key))
 }
 
 fn write(
@@ -232,15 +223,15 @@ fn write(
     order: &Order,
     columns: &HashMap<&str, &Column>,
     change: &RowChange,
-    place: &Place,
+    key: Vec<Exact>,
 ) -> Outcome<()> {
     if change.set.is_empty() {
         return Ok(());
     }
     let mut sets = Vec::with_capacity(change.set.len());
-    let mut parameters = Vec::with_capacity(change.set.len() + place.key.len());
+    let mut parameters = Vec::with_capacity(change.set.len() + key.len());
     for (name, text) in &change.set {
-        let (Some(column), Some(now)) = (columns.get(name.as_str()), place.values.get(name)) else {
+        let Some(column) = columns.get(name.as_str()) else {
             return Err(TargetError::new(
                 ErrorKind::Refused,
                 format!("{} has no column {name} that can be written", order.table),
@@ -248,9 +239,9 @@ fn write(
             .into());
         };
         sets.push(format!("{} = ?", named(name)));
-        parameters.push(value::from_text(column, now, text.as_deref())?);
+        parameters.push(value::from_text(column, text.as_deref())?);
     }
-    parameters.extend(place.key.iter().cloned());
+    parameters.extend(key);
     let sql = format!(
         "UPDATE {} SET {} WHERE {}",
         order.table,

@@ -81,6 +81,13 @@ impl Lane {
             ErrorKind::LockTimeout | ErrorKind::Conflict | ErrorKind::Exhausted => {
                 return self.again(error).await;
             }
+            // Nothing failed: as many as there is room for.
+            ErrorKind::TooManyBytes { fit } if rows > 1 => {
+                self.suspect = Some(Suspect { rows: rows.min(fit.saturating_mul(2)) });
+                return Turn::Next;
+            }
+            // Rows came into the range since it was walked.
+            ErrorKind::TooManyBytes { .. } => return self.again(error).await,
             ErrorKind::StatementTimeout if rows > 1 => {
                 self.suspect = Some(Suspect { rows });
                 return self.again(error).await;

@@ -6,15 +6,13 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use dunlin_model::{Column, Key, Row, RowChange, ValueForm};
+use dunlin_model::{Column, Key, Row, RowChange};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::wire::{Shape, is_whole};
+use super::values::read_value;
+use super::wire::Shape;
 
 /// How much of a reason is kept: it goes to a ledger's column, for people.
 const REASON_CHARS_MAX: usize = 1000;
@@ -24,12 +22,6 @@ const NAMES_SHOWN_MAX: usize = 12;
 
 const FORMS: &str = "is no answer: one is {\"key\":[…],\"set\":{…}}, or \
                      {\"key\":[…],\"reject\":\"…\"}, or the chunk's own line given back";
-
-/// Base64 as programs write it: some leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What a line was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,48 +245,6 @@ fn explain(text: &str, error: &serde_json::Error) -> String {
         "has a `chunk` that is not a number: give its line back as it is".to_owned()
     } else {
         FORMS.to_owned()
-    }
-}
-
-/// A value in its driver's form, from what the program wrote. Numbers keep their digits.
-fn read_value(column: &Column, raw: &str) -> Result<Option<String>, String> {
-    let wrong = |what: &str| {
-        let wanted = match column.form {
-            ValueForm::Integer => "a whole number",
-            ValueForm::Float => "a number, or a string such as \"NaN\"",
-            ValueForm::Boolean => "true or false",
-            ValueForm::Bytes => "a string of base64",
-            ValueForm::Text => "a string or a number",
-        };
-        let (name, type_name) = (&column.name, &column.type_name);
-        format!("sets `{name}` ({type_name}) to {what}: it takes {wanted}, or null")
-    };
-    match raw.as_bytes().first() {
-        Some(b'n') => Ok(None),
-        Some(b't' | b'f') if column.form == ValueForm::Boolean => Ok(Some(raw.to_owned())),
-        Some(b't' | b'f') => Err(wrong("a boolean")),
-        Some(b'"') => {
-            let text: String =
-                serde_json::from_str(raw).map_err(|_| wrong("a string with a broken escape"))?;
-            match column.form {
-                ValueForm::Text | ValueForm::Float => Ok(Some(text)),
-                ValueForm::Integer if is_whole(&text) => Ok(Some(text)),
-                ValueForm::Integer => Err(wrong("a string that is none")),
-                ValueForm::Boolean => Err(wrong("a string")),
-                ValueForm::Bytes => match BASE64.decode(&text) {
-                    Ok(bytes) => Ok(Some(hex::encode(bytes))),
-                    Err(_) => Err(wrong("a string that is none")),
-                },
-            }
-        }
-        Some(b'{') => Err(wrong("an object (JSON is set as a string that holds it)")),
-        Some(b'[') => Err(wrong("a list (JSON is set as a string that holds it)")),
-        _ => match column.form {
-            ValueForm::Text | ValueForm::Float => Ok(Some(raw.to_owned())),
-            ValueForm::Integer if is_whole(raw) => Ok(Some(raw.to_owned())),
-            ValueForm::Integer => Err(wrong("a number with a fraction or an exponent")),
-            ValueForm::Boolean | ValueForm::Bytes => Err(wrong("a number")),
-        },
     }
 }
 

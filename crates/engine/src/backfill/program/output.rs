@@ -45,7 +45,6 @@ impl Output {
     pub(super) fn begin(&mut self) -> Result<(), String> {
         self.nothing_more()?;
         self.chunk_bytes = 0;
-        self.buffer.shrink_to(2 * READ_BYTES);
         Ok(())
     }
 
@@ -53,6 +52,8 @@ impl Output {
     pub(super) async fn hear(&mut self, answers: &mut Collector<'_>) -> Result<(), Fault> {
         loop {
             if self.take_lines(answers).map_err(Fault::Wrong)? == Heard::End {
+                // A long answer's room is wanted elsewhere by now.
+                self.buffer.shrink_to(2 * READ_BYTES);
                 return self.nothing_more().map_err(Fault::Wrong);
             }
             self.buffer.reserve(READ_BYTES);

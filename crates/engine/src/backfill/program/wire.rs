@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use dunlin_model::{Backfill, Column, Row, ValueForm};
+use dunlin_model::{Backfill, Column, Row, Tagged, ValueForm};
 use serde_json::json;
 
 /// The version of the protocol: the first member of the header line.
@@ -97,16 +97,19 @@ pub(super) fn write_end(buffer: &mut Vec<u8>, chunk: u64) {
 
 /// How a column's values look in JSON, in the header's words.
 fn json_kind(form: ValueForm) -> &'static str {
-    match form {
+    match form.plain() {
         ValueForm::Integer | ValueForm::Float => "number",
         ValueForm::Boolean => "boolean",
         ValueForm::Bytes => "base64",
-        ValueForm::Text => "string",
+        ValueForm::Text | ValueForm::Loose(_) => "string",
     }
 }
 
 fn write_value(buffer: &mut Vec<u8>, column: &Column, value: &str) -> Result<(), String> {
-    match column.form {
+    if let (ValueForm::Loose(_), Some(tagged)) = (column.form, Tagged::read(value)) {
+        return write_tagged(buffer, column, tagged);
+    }
+    match column.form.plain() {
         // As a whole number it loses its sign in most languages.
         ValueForm::Float if value == "-0" => buffer.extend_from_slice(b"-0.0"),
         // A number that JSON can't write (`NaN`, MySQL's zero-filled `007`) is a string.
@@ -116,17 +119,38 @@ fn write_value(buffer: &mut Vec<u8>, column: &Column, value: &str) -> Result<(),
         ValueForm::Boolean if matches!(value, "true" | "false") => {
             buffer.extend_from_slice(value.as_bytes());
         }
-        ValueForm::Bytes => {
-            let bytes = hex::decode(value)
-                .map_err(|_| format!("`{}` was read as something other than bytes", column.name))?;
-            buffer.push(b'"');
-            buffer.extend_from_slice(BASE64.encode(bytes).as_bytes());
-            buffer.push(b'"');
-        }
-        ValueForm::Integer | ValueForm::Float | ValueForm::Boolean | ValueForm::Text => {
+        ValueForm::Bytes => write_bytes(buffer, column, value)?,
+        _ => write_text(buffer, value),
+    }
+    Ok(())
+}
+
+/// A value of another class than the column's type says.
+fn write_tagged(buffer: &mut Vec<u8>, column: &Column, tagged: Tagged<'_>) -> Result<(), String> {
+    let (class, member) = match tagged {
+        Tagged::Integer(_) => ("integer", "value"),
+        Tagged::Real(_) => ("real", "value"),
+        Tagged::Text(_) => ("text", "value"),
+        Tagged::TextBytes(_) => ("text", "base64"),
+        Tagged::Blob(_) => ("blob", "base64"),
+    };
+    buffer.extend_from_slice(format!("{{\"sqlite\":\"{class}\",\"{member}\":").as_bytes());
+    match tagged {
+        Tagged::Integer(value) | Tagged::Real(value) | Tagged::Text(value) => {
             write_text(buffer, value);
         }
+        Tagged::TextBytes(digits) | Tagged::Blob(digits) => write_bytes(buffer, column, digits)?,
     }
+    buffer.push(b'}');
+    Ok(())
+}
+
+fn write_bytes(buffer: &mut Vec<u8>, column: &Column, digits: &str) -> Result<(), String> {
+    let bytes = hex::decode(digits)
+        .map_err(|_| format!("`{}` was read as something other than bytes", column.name))?;
+    buffer.push(b'"');
+    buffer.extend_from_slice(BASE64.encode(bytes).as_bytes());
+    buffer.push(b'"');
     Ok(())
 }
 
@@ -225,6 +249,27 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_value_of_another_class_says_its_class() {
+        let mut backfill = backfill();
+        backfill.columns.truncate(1);
+        backfill.columns[0].form = ValueForm::Loose(dunlin_model::Affinity::Numeric);
+        let shape = Shape::of(&backfill);
+        for (value, json) in [
+            ("5".to_owned(), r#""5""#),
+            (Tagged::Blob("00ff10").write(), r#"{"sqlite":"blob","base64":"AP8Q"}"#),
+            (Tagged::TextBytes("ff").write(), r#"{"sqlite":"text","base64":"/w=="}"#),
+            (Tagged::Text("5\"").write(), r#"{"sqlite":"text","value":"5\""}"#),
+            (Tagged::Real("1.5").write(), r#"{"sqlite":"real","value":"1.5"}"#),
+        ] {
+            let row = Row { key: Key(vec![]), version: String::new(), values: vec![Some(value)] };
+            let mut buffer = Vec::new();
+            shape.write_row(&mut buffer, &row).unwrap();
+            let line = format!("{{\"key\":[],\"row\":{{\"title\":{json}}}}}\n");
+            assert_eq!(String::from_utf8(buffer).unwrap(), line);
+        }
     }
 
     #[test]

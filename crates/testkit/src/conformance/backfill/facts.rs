@@ -23,7 +23,7 @@ pub(in super::super) async fn a_table_is_described(world: World) {
         columns,
         [("id", false, false), ("n", false, false), ("title", true, false), ("note", true, false)]
     );
-    assert_eq!(table.column("n").unwrap().form, ValueForm::Text, "8 bytes travel as text");
+    assert_eq!(table.column("n").unwrap().form.plain(), ValueForm::Text, "8 bytes travel as text");
     let primary = &table.indexes[0];
     assert!(primary.primary && primary.unique && primary.unusable.is_none(), "{primary:?}");
     assert_eq!(primary.columns[0].name.as_deref(), Some("id"));

@@ -194,6 +194,65 @@ fn a_row_that_kills_the_program_is_set_aside(product: Product) {
 }
 on_each!(a_row_that_kills_the_program_is_set_aside: postgres, mysql, sqlite);
 
+/// (35) The program ends at the very first row that it gets, before it has answered any: the others
+/// show that the row is at fault.
+fn a_row_that_kills_the_program_at_its_start_is_set_aside(product: Product) {
+    let world = accounts(product, "chunk_program_first", ROWS);
+    world.sql("DELETE FROM accounts WHERE id < 57");
+    doubling_program(&world, "on-error = \"quarantine\"\n", "exit 3");
+    world.run("data run --no-throttle").exits(6);
+    assert_eq!(quarantined(&world), ["57"]);
+    assert_eq!(changed(&world), ROWS - 57);
+}
+on_each!(a_row_that_kills_the_program_at_its_start_is_set_aside: postgres, mysql, sqlite);
+
+/// (35) Where the run stops at such a row it names it, also when it begins again there, and also where
+/// no other row is left to show that the program works.
+#[test]
+fn a_row_that_kills_the_program_at_its_start_is_named() {
+    let world = accounts(Product::Postgres, "chunk_program_stop", ROWS);
+    doubling_program(&world, "", "exit 3");
+    world.run("data run --no-throttle").exits(1).says("[\"57\"]").says("exit code 3");
+    assert_eq!(changed(&world), 56);
+    for _ in 0..5 {
+        world.run("data run --no-throttle").exits(1).says("[\"57\"]");
+    }
+    doubling_program(&world, "", ":");
+    world.run("data run --no-throttle").exits(0);
+    assert_each_once(&world, ROWS, "with a better program");
+
+    let world = accounts(Product::Sqlite, "chunk_program_only", ROWS);
+    world.sql("DELETE FROM accounts WHERE id <> 57");
+    doubling_program(&world, "", "exit 3");
+    world.run("data run --no-throttle").exits(1).says("[\"57\"]");
+}
+
+/// (35) A program that never answers is told from a row that it can't do: nothing is set aside, and its
+/// own last words are shown.
+#[test]
+fn a_program_that_never_works_is_no_rows_fault() {
+    let works_not = "echo 'no such module' >&2; exit 3";
+    for (name, before, at_each) in [("start", works_not, ":"), ("row", ":", works_not)] {
+        let world = accounts(Product::Sqlite, &format!("chunk_program_broken_{name}"), ROWS);
+        doubling_program(&world, "on-error = \"quarantine\"\n", ":");
+        let script = format!(
+            "#!/bin/sh\n{before}\nread -r header\nwhile read -r line; do\n  case $line in\n    \
+             '{{\"chunk\"'*) printf '%s\\n' \"$line\" ;;\n    *) {at_each} ;;\n  esac\ndone\n"
+        );
+        world.write("double.sh", &script);
+        for _ in 0..2 {
+            let ended = world.run("data run --no-throttle").exits(1);
+            let told = ended.says("it is the program that fails");
+            told.says("its standard error ends with: no such module");
+            assert!(quarantined(&world).is_empty());
+        }
+        // One row a chunk: there is no other to compare it with.
+        world.sql("DELETE FROM accounts WHERE id > 1");
+        let ended = world.run("data run --no-throttle");
+        assert_eq!(ended.code, Some(if name == "start" { 1 } else { 6 }), "{}", ended.all());
+    }
+}
+
 /// (35) A row kills the whole worker, process and all, whenever one comes to it; something starts it
 /// again each time, as Kubernetes would. In the end the row is set aside.
 fn a_row_that_kills_its_worker_is_set_aside(product: Product) {

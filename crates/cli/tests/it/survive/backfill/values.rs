@@ -77,6 +77,128 @@ fn exact_numbers_stay_exact(product: Product) {
 }
 on_each!(exact_numbers_stay_exact: postgres, mysql, sqlite);
 
+/// SQLite: a column may hold values of any class, whatever its type says. A program that gives all of
+/// them back leaves all as they were, and so does one that answers with the columns it got.
+#[test]
+fn values_of_another_class_than_the_columns_come_back_as_they_were() {
+    const TYPES: [&str; 14] = [
+        "",
+        "integer",
+        "bigint",
+        "text",
+        "varchar(9)",
+        "blob",
+        "real",
+        "double precision",
+        "numeric",
+        "decimal(10,2)",
+        "uuid",
+        "datetime",
+        "boolean",
+        "any",
+    ];
+    const VALUES: [&str; 20] = [
+        "NULL",
+        "5",
+        "-9223372036854775808",
+        "9223372036854775807",
+        "1.5",
+        "3.0",
+        "1e300",
+        "0.1 + 0.2",
+        "9e999",
+        "'text'",
+        "'5'",
+        "'1.50'",
+        "' 7 '",
+        "''",
+        "'Infinity'",
+        "'i' || char(0)",
+        "char(0) || 'i5'",
+        "CAST(x'ff00' AS TEXT)",
+        "x'0f8fad5bd9cb469fa16570867728950e'",
+        "x'31313131313131313131313131313131'",
+    ];
+    let world = World::new(Product::Sqlite, "chunk_classes");
+    let columns: Vec<String> = TYPES
+        .iter()
+        .enumerate()
+        .map(|(n, declared)| format!("c{n} {declared}, d{n} {declared}"))
+        .collect();
+    let names =
+        |letter: char| -> String { (0..TYPES.len()).map(|n| format!(", {letter}{n}")).collect() };
+    let rows: Vec<String> = VALUES
+        .iter()
+        .enumerate()
+        .map(|(n, value)| format!("({}{})", n + 1, format!(", {value}").repeat(TYPES.len())))
+        .collect();
+    world.sql(&format!(
+        "CREATE TABLE accounts (id integer NOT NULL PRIMARY KEY, {}); \
+         INSERT INTO accounts (id{}) VALUES {}; CREATE TABLE kept AS SELECT id{} FROM accounts",
+        columns.join(", "),
+        names('c'),
+        rows.join(", "),
+        (0..TYPES.len())
+            .map(|n| format!(", typeof(c{n}) AS t{n}, quote(c{n}) AS q{n}"))
+            .collect::<String>()
+    ));
+    world.write(
+        "back.py",
+        "import json, sys\nsys.stdin.buffer.readline()\nfor line in sys.stdin.buffer:\n    \
+         m = json.loads(line)\n    if 'chunk' not in m:\n        \
+         row = m['row']\n        row.update({'d' + c[1:]: v for c, v in row.items()})\n        \
+         m = {'key': m['key'], 'set': row}\n    \
+         sys.stdout.write(json.dumps(m) + '\\n')\n    sys.stdout.flush()\n",
+    );
+    let quoted: Vec<String> = (0..TYPES.len()).map(|n| format!("\"c{n}\"")).collect();
+    world.write(
+        "data_migrations/1_back.toml",
+        &format!(
+            "[rows]\ntable = \"accounts\"\ncolumns = [{}]\n\n\
+             [program]\ncommand = [\"python3\", \"back.py\"]\n",
+            quoted.join(", ")
+        ),
+    );
+    world.run("data run").exits(0);
+    let mut wrong = Vec::new();
+    for (n, declared) in TYPES.iter().enumerate() {
+        for column in [format!("c{n}"), format!("d{n}")] {
+            let rows = world.sql(&format!(
+                "SELECT group_concat(id) FROM accounts JOIN kept USING (id) \
+                 WHERE typeof({column}) <> t{n} OR quote({column}) <> q{n}"
+            ));
+            if !rows.is_empty() {
+                wrong.push(format!("{declared} {column}: rows {rows}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// MariaDB: minus zero goes to a program, and comes back, with its sign; an undo gives it back too.
+#[test]
+fn minus_zero_keeps_its_sign() {
+    let world = World::new(Product::Mysql, "chunk_minus_zero");
+    let sign = "SELECT GROUP_CONCAT(CAST(w AS CHAR) ORDER BY id) FROM accounts";
+    for (version, column) in [(1, "double"), (2, "float")] {
+        handed_back(&world, column, &["-0e0", "0e0", "-1.5e0"]);
+        row_code(&world, version);
+        world.run("data run").exits(0);
+        assert_eq!(world.sql(sign), "-0,0,-1.5", "{column}");
+        world.sql("DROP TABLE accounts");
+    }
+    handed_back(&world, "double", &["0e0", "0e0", "0e0"]);
+    world.sql("UPDATE accounts SET w = -0e0");
+    world.data(
+        3,
+        "-- dunlin: chunk-by accounts\n-- dunlin: undo capture for 1 day\n\
+         UPDATE accounts SET w = 7 WHERE :chunk;\n",
+    );
+    world.run("data run").exits(0);
+    world.run("data undo 3 --yes").exits(0);
+    assert_eq!(world.sql(sign), "-0,-0,-0");
+}
+
 /// (48) A value of 5 MB goes through a program and through a statement.
 fn a_long_value_goes_through(product: Product) {
     let world = World::new(product, "chunk_long");
@@ -100,6 +222,51 @@ fn a_long_value_goes_through(product: Product) {
     world.run("check --data 2").exits(0);
 }
 on_each!(a_long_value_goes_through: postgres, mysql, sqlite);
+
+/// (48) Rows of 9 MB among small ones: a program gets each of them alone, whatever the chunk was to be.
+fn large_rows_go_through_one_at_a_time(product: Product) {
+    const LIMIT: u64 = 8 << 20;
+    for (name, lock) in [("free", ""), ("locked", "lock = true\n")] {
+        let world = World::new(product, &format!("chunk_large_{name}"));
+        let (long, column) = match product {
+            Product::Mysql => ("REPEAT('x', 9000000)", "longtext"),
+            Product::Sqlite => ("replace(hex(zeroblob(4500000)), '00', 'xx')", "text"),
+            _ => ("repeat('x', 9000000)", "text"),
+        };
+        let values: Vec<&str> =
+            (1..=60).map(|n| if matches!(n, 10 | 11 | 40) { long } else { "'short'" }).collect();
+        handed_back(&world, column, &values);
+        world.write(
+            "back.py",
+            "import json, sys\nsys.stdin.buffer.readline()\nrows, size = 0, 0\n\
+             for line in sys.stdin.buffer:\n    \
+             m = json.loads(line)\n    if 'chunk' in m:\n        \
+             open('chunks', 'a').write(f'{rows} {size}\\n')\n        rows, size = 0, 0\n    \
+             else:\n        rows, size = rows + 1, size + len(m['row']['v'])\n        \
+             m = {'key': m['key'], 'set': {'w': m['row']['v'][:1000]}}\n    \
+             sys.stdout.write(json.dumps(m) + '\\n')\n    sys.stdout.flush()\n",
+        );
+        world.write(
+            "data_migrations/1_back.toml",
+            &format!(
+                "[rows]\ntable = \"accounts\"\ncolumns = [\"v\"]\n{lock}\n\
+                 [program]\ncommand = [\"python3\", \"back.py\"]\n"
+            ),
+        );
+        world.run("data run --no-throttle").exits(0);
+        assert_eq!(
+            world.sql("SELECT count(*) FROM accounts WHERE substr(v, 1, 1000) = w"),
+            "60",
+            "{name}"
+        );
+        let chunks = std::fs::read_to_string(world.root().join("chunks")).expect("chunks");
+        let sizes = chunks.lines().map(|line| line.split_once(' ').expect("two numbers"));
+        let large: Vec<_> =
+            sizes.filter(|(_, size)| size.parse::<u64>().expect("a number") > LIMIT).collect();
+        assert_eq!(large, [("1", "9000000"); 3], "{name}: {chunks}");
+    }
+}
+on_each!(large_rows_go_through_one_at_a_time: postgres, mysql, sqlite);
 
 /// A program may set columns that it does not get; bytes of a domain are bytes too.
 #[test]
