@@ -9,6 +9,7 @@ use super::columns::bug;
 use super::differing::Beside;
 use super::gone::GoneEntry;
 use super::key::RowKey;
+use super::pack::ADOPTED;
 use super::report::{Change, Note};
 use super::session::Session;
 use super::settle::{gone_and_changed, keys_there, stop_at_gone};
@@ -41,7 +42,8 @@ impl RuleWriter<'_> {
                 Verdict::IsSo => self.report.unchanged += 1,
                 Verdict::Theirs(kind, entry) => {
                     let (before, after) = &updates.entries[row as usize];
-                    self.report.unchanged += u64::from(before.hash == after.hash);
+                    let is_as_before = before.run != ADOPTED && before.hash == after.hash;
+                    self.report.unchanged += u64::from(is_as_before);
                     let reason = theirs(entry.run).to_owned();
                     self.notes.push(Note { old: entry.old, kind, reason });
                 }
