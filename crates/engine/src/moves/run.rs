@@ -99,8 +99,9 @@ pub async fn run(move_job: &MoveJob) -> Result<MoveReport, EngineError> {
             return Err(EngineError::Interrupted);
         }
         let EngineError::Target(error) = error else { return Err(error) };
-        // What was never there was not lost.
-        let is_passing = error.kind.remedy() == Remedy::Reconnect && has_connected;
+        // What nobody ever reached was not lost.
+        let was_there = has_connected || error.kind == ErrorKind::Lost;
+        let is_passing = error.kind.remedy() == Remedy::Reconnect && was_there;
         if !is_passing || !breaks.another(&move_job.job.limits, &gate) {
             return Err(error.into());
         }
