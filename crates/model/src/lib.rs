@@ -5,6 +5,7 @@
 //! network, and nothing is async. What is left out: how any of it is read, written or run.
 
 mod backfill;
+pub mod calendar;
 mod checksum;
 mod chunking;
 mod diagnostic;

@@ -19,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 mod apply;
-mod calendar;
 mod cast;
 mod coerce;
 mod compile;

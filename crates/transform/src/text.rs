@@ -1,6 +1,7 @@
 //! Days, times, numbers and UUIDs as texts say them. Strict: what isn't wholly one is none.
 
-use crate::calendar;
+use dunlin_model::calendar;
+
 use crate::zone::{DAY, Zone};
 
 /// What a text is that should be a time.

@@ -10,8 +10,8 @@ use arrow::datatypes::{
 };
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use dunlin_model::calendar;
 
-use crate::calendar;
 use crate::cast::is_infinite;
 use crate::decimal::of_scale;
 use crate::interval::Span;

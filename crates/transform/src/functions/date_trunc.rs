@@ -8,9 +8,9 @@ use arrow::datatypes::{
 };
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use dunlin_model::calendar;
 
 use super::date_part::Part;
-use crate::calendar;
 use crate::cast::is_infinite;
 use crate::reason::carry;
 use crate::zone::DAY;

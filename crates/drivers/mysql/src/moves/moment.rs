@@ -1,5 +1,7 @@
 //! Days and times as the server's texts: `2015-01-31`, `03:00:00`, `2015-01-31 03:00:00.000001`.
 
+use dunlin_model::calendar;
+
 const DAY: i64 = 86_400_000_000;
 const SECOND: i64 = 1_000_000;
 
@@ -26,10 +28,8 @@ pub(super) fn parse_date(text: &str) -> Result<i32, Why> {
         return Err(ZERO);
     }
     // ALLOW_INVALID_DATES lets in the 31st of any month.
-    if month > 12 || day > days_in(year, month) {
-        return Err(NO_DAY);
-    }
-    Ok(days_from_civil(year, month, day))
+    let days = calendar::days(year, month, day).and_then(|days| i32::try_from(days).ok());
+    days.ok_or(NO_DAY)
 }
 
 /// `HH:MM:SS`, with or without a fraction, in microseconds.
@@ -71,7 +71,7 @@ pub(super) fn parse_timestamp(text: &str) -> Result<i64, Why> {
 }
 
 pub(super) fn date_text(days: i32) -> Result<String, Why> {
-    let (year, month, day) = civil_from_days(i64::from(days));
+    let (year, month, day) = calendar::date(i64::from(days));
     if (1..=9999).contains(&year) {
         Ok(format!("{year:04}-{month:02}-{day:02}"))
     } else {
@@ -108,39 +108,6 @@ fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0_i64, |sum, digit| {
         digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
     })
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar, reckoned back without end; years begin in March.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i32 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    // Four digits of a year are less than four million days.
-    i32::try_from(days).unwrap_or(i32::MAX)
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let years = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * years + years / 4 - years / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = years + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]

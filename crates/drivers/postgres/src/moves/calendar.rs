@@ -1,6 +1,8 @@
 //! Days and times between the two ways of counting (the server from 2000-01-01, we from
 //! 1970-01-01), and as text.
 
+use dunlin_model::calendar;
+
 /// Days from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -40,23 +42,9 @@ pub(super) fn instant_for_server(micros: i64) -> Option<i64> {
     micros.checked_sub(EPOCH_MICROS).filter(|micros| *micros != i64::MIN)
 }
 
-/// Year, month and day of a day (Howard Hinnant's `civil_from_days`). Year 0 is 1 BC.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
 /// The date without its era, and the era.
 fn date_and_era(days: i64) -> (String, &'static str) {
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::date(days);
     let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     (format!("{year:04}-{month:02}-{day:02}"), era)
 }

@@ -1,7 +1,8 @@
 //! Days of the Gregorian calendar, over all that 64 bits of microseconds hold.
 
 /// Days from 1970-01-01. `None`: there is no such day.
-pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+#[must_use]
+pub fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -12,7 +13,8 @@ pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     (1..=length).contains(&day).then(|| counted(year, month, day))
 }
 
-/// Days from 1970-01-01 to a day that there is. The year before 1 is 0.
+/// Days from 1970-01-01 to a day that there is, in the proleptic Gregorian calendar (Howard Hinnant's
+/// `days_from_civil`). The year before 1 is 0.
 fn counted(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March here, so that the day that leaps is the last of its year.
     let year = if month <= 2 { year - 1 } else { year };
@@ -23,12 +25,14 @@ fn counted(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The first day of a month.
-pub(crate) fn first(year: i64, month: i64) -> i64 {
+#[must_use]
+pub fn first(year: i64, month: i64) -> i64 {
     counted(year, month, 1)
 }
 
-/// Year, month and day of so many days from 1970-01-01.
-pub(crate) fn date(days: i64) -> (i64, i64, i64) {
+/// Year, month and day of so many days from 1970-01-01 (his `civil_from_days`). The year before 1 is 0.
+#[must_use]
+pub fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
@@ -41,12 +45,14 @@ pub(crate) fn date(days: i64) -> (i64, i64, i64) {
 }
 
 /// 1 is Monday, 7 is Sunday.
-pub(crate) fn weekday(days: i64) -> i64 {
+#[must_use]
+pub fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7) + 1
 }
 
 /// The year and the number of a day's week, which belong to the year of its Thursday.
-pub(crate) fn week(days: i64) -> (i64, i64) {
+#[must_use]
+pub fn week(days: i64) -> (i64, i64) {
     let thursday = days - weekday(days) + 4;
     let (year, ..) = date(thursday);
     (year, (thursday - first(year, 1)) / 7 + 1)
