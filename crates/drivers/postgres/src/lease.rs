@@ -4,14 +4,14 @@
 //! server's clock. The second writes that token into the segment row, which waits for whatever
 //! an older holder has under way: only then nobody else can commit, and only then we say so.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dunlin_engine::{Claim, ErrorKind, TargetError, failpoint};
 use dunlin_model::{FORMAT, Lease, LeaseHolder, Owner, Resource};
 use tokio_postgres::SimpleQueryRow;
 
 use crate::blockers::look;
-use crate::fence::{Access, LOCAL_SETTINGS, Limits, as_ledger_error, may_write};
+use crate::fence::{Access, LOCAL_SETTINGS, Limits, as_ledger_error, fenced, may_write};
 use crate::quote;
 use crate::rows::{field, number, required, single};
 use crate::session::{APPLICATION_NAME, Session};
@@ -98,6 +98,26 @@ pub(crate) async fn keep(
     Ok(answers.get(1).is_some_and(|answer| answer.count == 1))
 }
 
+/// Until when nobody else can hold the lease, if it isn't kept any longer. By this process's clock,
+/// counted from before the question left, so never later than by the server's.
+pub(crate) async fn ours_until(session: &Session, lease: &Lease) -> Result<Instant, TargetError> {
+    let asked = Instant::now();
+    let all: Vec<String> = lease.each().map(|one| format!("({})", ours(one))).collect();
+    let sql = format!(
+        "SELECT pg_catalog.count(*), COALESCE(pg_catalog.min({LEFT_MS}), 0) FROM dunlin.leases \
+         WHERE {}",
+        all.join(" OR ")
+    );
+    let answers =
+        session.ask(&sql).await.map_err(|error| as_ledger_error(session, error, Access::Read))?;
+    let row = single(&answers, 0)?;
+    if number::<usize>(row, 0)? != all.len() {
+        return Err(fenced(lease));
+    }
+    let left: i64 = number(row, 1)?;
+    Ok(asked + Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+}
+
 /// Gives a lease back. Its row stays, so that its token goes on growing.
 pub(crate) async fn release(session: &mut Session, lease: &Lease) -> Result<(), TargetError> {
     session.clean().await?;
@@ -126,9 +146,11 @@ fn expiry(ttl: Duration) -> String {
     format!("pg_catalog.clock_timestamp() + {} * interval '1 millisecond'", ttl.as_millis())
 }
 
-const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity, token, \
-     pg_catalog.floor(pg_catalog.date_part('epoch', \
+/// How many milliseconds a lease has left, by the server's clock.
+const LEFT_MS: &str = "pg_catalog.floor(pg_catalog.date_part('epoch', \
      expires_at - pg_catalog.clock_timestamp()) * 1000)::bigint";
+
+const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity, token";
 
 /// One message, so one transaction. The first statement bounds the wait for another claim of the
 /// same moment; the second raises the token; the third tells who has it now.
@@ -149,7 +171,7 @@ fn raise_sql(
          expires_at = {expiry} WHERE l.owner IS NULL OR l.owner = EXCLUDED.owner \
          OR l.owner = {displace} OR l.expires_at < pg_catalog.clock_timestamp() \
          RETURNING token;\
-         SELECT {HOLDER_COLUMNS}, (SELECT min_writer FROM dunlin.meta), (SELECT format FROM dunlin.meta) FROM \
+         SELECT {HOLDER_COLUMNS}, {LEFT_MS}, (SELECT min_writer FROM dunlin.meta), (SELECT format FROM dunlin.meta) FROM \
          (SELECT 1) AS one LEFT JOIN dunlin.leases ON resource = {resource}",
         limits = Limits::LEDGER.sql(session, APPLICATION_NAME, true),
         resource = quote::text(&resource.to_string()),
@@ -258,14 +280,14 @@ async fn current_holder(
     resource: &Resource,
 ) -> Result<LeaseHolder, TargetError> {
     let sql = format!(
-        "SELECT {HOLDER_COLUMNS} FROM dunlin.leases WHERE resource = {}",
+        "SELECT {HOLDER_COLUMNS}, {LEFT_MS} FROM dunlin.leases WHERE resource = {}",
         quote::text(&resource.to_string())
     );
     let answers = session.ask(&sql).await?;
     holder(single(&answers, 0)?)
 }
 
-/// Columns 0 to 6 of [`HOLDER_COLUMNS`].
+/// Columns 0 to 6: [`HOLDER_COLUMNS`] and [`LEFT_MS`].
 fn holder(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
     Ok(LeaseHolder {
         resource: required(row, 0)?.to_owned(),
@@ -282,7 +304,9 @@ fn holder(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
 
 /// All leases that somebody holds, for reading the ledger.
 pub(crate) fn all_sql() -> String {
-    format!("SELECT {HOLDER_COLUMNS} FROM dunlin.leases WHERE owner IS NOT NULL ORDER BY resource")
+    format!(
+        "SELECT {HOLDER_COLUMNS}, {LEFT_MS} FROM dunlin.leases WHERE owner IS NOT NULL ORDER BY resource"
+    )
 }
 
 /// A row of [`all_sql`].

@@ -3,6 +3,8 @@
 //! All steps of a file share one session of the server, as they would in psql, so a SET at its top
 //! reaches its last statement. A runner that goes on in another session sends those again.
 
+use std::time::Instant;
+
 use dunlin_engine::{ErrorKind, TargetError, Work, failpoint};
 use dunlin_model::{Checksums, Lease, Restart, Statement, StepState, TraceKind};
 
@@ -12,6 +14,7 @@ use crate::fence::{
     AS_LOGIN, Access, Limits, as_ledger_error, begin_fenced, commit_fenced, in_role, session_name,
 };
 use crate::image::{builds_index_concurrently, expression, objects};
+use crate::lease::ours_until;
 use crate::quote;
 use crate::rows::field;
 use crate::session::{Session, StepSession, leaves_traces};
@@ -43,8 +46,9 @@ fn refuse_pooled_steps(work: &Work) -> Result<(), TargetError> {
 
 /// A statement that is sent alone has no fence. A direct session is ended before somebody else goes
 /// on; behind a pooler a runner that was stopped before it sent its statement has none that could
-/// be ended, and sends it whenever it wakes up. So only those may go through one that then fail, or
-/// do no harm.
+/// be ended. It looks whether its lease may have ended right before it sends, but there are
+/// microseconds left in which it can be stopped. So only those may go through one that then fail,
+/// or do no harm.
 fn refuse_harm_done_late(statement: &Statement) -> Result<(), TargetError> {
     let facts = &statement.facts;
     let alone = facts.restart != Restart::Transactional || facts.outside_transaction.is_some();
@@ -262,7 +266,11 @@ pub(crate) async fn send_step(
         refuse_pooled_steps(work)?;
     }
     enter(session, lease, work, index).await?;
+    let ours_until = if pooled { Some(ours_until(session, lease).await?) } else { None };
     failpoint("step.sending");
+    if ours_until.is_some_and(|until| Instant::now() >= until) {
+        return Err(stood_still(lease));
+    }
     let watcher = Watcher::start(session, work.lock_timeout);
     let result = run_alone(session, statement, index).await;
     match result {
@@ -279,6 +287,19 @@ pub(crate) async fn send_step(
             Err(error)
         }
     }
+}
+
+/// Behind a pooler no heir could end our session, so a statement that is sent alone must not leave
+/// once somebody else may have the lease: the harmless ones too may be late for what an heir has done
+/// since, a dropped index that comes back.
+fn stood_still(lease: &Lease) -> TargetError {
+    TargetError::new(
+        ErrorKind::Fenced,
+        format!(
+            "the lease on {} ended while this runner stood still, so the statement was not sent",
+            lease.resource
+        ),
+    )
 }
 
 /// After a failed build: drops what it left, or says that it could not.

@@ -158,6 +158,22 @@ fn through_a_pooler_no_harmful_step_is_sent() {
     assert_eq!(world.sql("SELECT count(*) FROM t"), "1");
 }
 
+/// (30) Behind a pooler, too, a runner that was stopped before it sent a step does not send it once
+/// its lease is over: what a later migration of its heir's dropped does not come back.
+#[test]
+fn through_a_pooler_a_dropped_index_does_not_come_back() {
+    let world = World::new(Product::Pgbouncer, "late_index");
+    world.schema(1, "CREATE TABLE t (n integer);\n");
+    world.run("migrate").exits(0);
+    world.schema(2, "-- dunlin: no-transaction\nCREATE INDEX CONCURRENTLY t_n ON t (n);\n");
+    world.schema(3, "DROP INDEX t_n;\n");
+    let sleeper = stopped_before_sending(&world);
+    world.run("migrate --lease-wait 60s").exits(0);
+    sleeper.signal(Signal::CONT);
+    sleeper.end().exits(0).says("stood still");
+    assert_eq!(world.sql("SELECT count(*) FROM pg_indexes WHERE indexname = 't_n'"), "0");
+}
+
 /// (7) Somebody else changes the table after a step was journalled, whose runner died before it
 /// sent it: that is not taken for the step's own effect.
 fn what_others_change_is_no_effect_of_a_step(product: Product) {

@@ -3,14 +3,17 @@
 use super::Folder;
 
 /// `direct`: no pooler stands between. Through one there is no COPY, and no step that would do harm if
-/// a runner that was stopped sent it late.
+/// a runner that was stopped sent it late: nor does a file drop what such a step made.
 pub(super) fn add(folder: &mut Folder, direct: bool) {
+    let beside = if direct { "CONCURRENTLY " } else { "" };
     folder.schema(
         "concurrent_indexes",
-        "-- dunlin: no-transaction\n\
-         CREATE INDEX CONCURRENTLY entries_account ON entries (account_id);\n\
-         CREATE UNIQUE INDEX CONCURRENTLY entries_both ON entries (account_id, id);\n\
-         CREATE INDEX CONCURRENTLY entries_amount ON entries ((amount % 10)) WHERE amount > 0;\n",
+        &format!(
+            "-- dunlin: no-transaction\n\
+             CREATE INDEX CONCURRENTLY entries_account ON entries (account_id);\n\
+             CREATE UNIQUE INDEX CONCURRENTLY entries_both ON entries (account_id, id);\n\
+             CREATE INDEX {beside}entries_amount ON entries ((amount % 10)) WHERE amount > 0;\n"
+        ),
     );
     folder.schema(
         "mood",
@@ -58,7 +61,6 @@ pub(super) fn add(folder: &mut Folder, direct: bool) {
              UPDATE entries SET amount = amount * 2 + 1 WHERE id > 5000;\n",
         );
     }
-    let beside = if direct { "CONCURRENTLY " } else { "" };
     folder.schema(
         "other_indexes",
         &format!(
