@@ -1,5 +1,8 @@
-# Splits people.name into first_name and last_name. Elixir 1.18 or newer, for its JSON module.
+# Splits people.name into first_name and last_name. Elixir 1.18 or newer has a JSON module; an older
+# one needs a project that has Jason.
 defmodule SplitNames do
+  @json Enum.find([JSON, Jason], &Code.ensure_loaded?/1) || raise("no JSON, no Jason")
+
   # The columns to set, or :leave, or why the row can't be done.
   def transform(%{"name" => nil}), do: :leave
 
@@ -17,7 +20,7 @@ defmodule SplitNames do
     _header = IO.binread(:stdio, :line)
 
     IO.binstream(:stdio, :line)
-    |> Stream.map(&JSON.decode!/1)
+    |> Stream.map(&@json.decode!/1)
     |> Enum.each(&handle/1)
   end
 
@@ -32,7 +35,7 @@ defmodule SplitNames do
     end
   end
 
-  defp answer(message), do: IO.binwrite(:stdio, [JSON.encode_to_iodata!(message), ?\n])
+  defp answer(message), do: IO.binwrite(:stdio, [@json.encode_to_iodata!(message), ?\n])
 end
 
 SplitNames.run()
