@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Int32Type};
 use arrow::record_batch::RecordBatch;
 use dunlin_model::moves::ValueType;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::{Folder, relation, told};
@@ -147,9 +147,14 @@ fn all_types() -> Vec<(&'static str, ArrayRef)> {
 
 #[tokio::test]
 async fn parquet_keeps_its_types() {
-    for compression in
-        [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default()), Compression::LZ4_RAW]
-    {
+    for compression in [
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+    ] {
         let folder = Folder::with(&[("t.parquet", &parquet(all_types(), compression))]);
         let says = "[from.t]\nkey = \"id\"\n";
         let mut source = folder.opened(says).await;
