@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use dunlin_model::{Bound, KeyRange, OnError};
+use dunlin_model::{Bound, Key, KeyRange, OnError};
 
 use super::{ChunkFailure, Lane, LaneEnd, Suspect, Turn};
 use crate::backfill::board::Seat;
@@ -137,14 +137,22 @@ impl Lane {
         Turn::Next
     }
 
+    /// The key of a range's only row. A range may go further than that: rows behind it are gone.
+    async fn only_key(&mut self, range: &KeyRange) -> Option<Key> {
+        match range {
+            KeyRange::Between { after, upto } => {
+                let marks = self.target.walk(&self.shared.work, after, upto, 1, 1).await;
+                let first = marks.ok().and_then(|marks| marks.into_iter().next());
+                Some(first.map_or_else(|| upto.clone(), |mark| mark.key))
+            }
+            KeyRange::Keys(keys) => keys.first().cloned(),
+            KeyRange::Exactly(_) | KeyRange::Nulls => None,
+        }
+    }
+
     /// A row that fails alone.
     async fn poison(&mut self, seat: &mut Seat, chunk: &Chunk, error: TargetError) -> Turn {
-        let key = match &chunk.range {
-            KeyRange::Between { upto, .. } => Some(upto),
-            KeyRange::Keys(keys) => keys.first(),
-            KeyRange::Exactly(_) | KeyRange::Nulls => None,
-        };
-        let (Checkpoint::Segment { to, .. }, Some(key)) = (&chunk.checkpoint, key) else {
+        let Checkpoint::Segment { to, .. } = &chunk.checkpoint else {
             let failure = ChunkFailure { error, key: None };
             return Turn::End(LaneEnd::Failed(Box::new(failure)));
         };
@@ -156,7 +164,7 @@ impl Lane {
             } else {
                 error
             };
-            let failure = ChunkFailure { error, key: Some(key.clone()) };
+            let failure = ChunkFailure { error, key: self.only_key(&chunk.range).await };
             return Turn::End(LaneEnd::Failed(Box::new(failure)));
         }
         let aside = Chunk {

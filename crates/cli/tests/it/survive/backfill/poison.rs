@@ -88,6 +88,20 @@ fn a_row_that_fails_stops_the_run_with_its_key(product: Product) {
 }
 on_each!(a_row_that_fails_stops_the_run_with_its_key: postgres, mysql, sqlite);
 
+/// (36) The key that is named is the row's, also where all rows between it and the end of its chunk
+/// are gone meanwhile.
+fn the_last_row_that_is_left_is_named(product: Product) {
+    let world = accounts(product, "chunk_stop_last", ROWS);
+    world.data(
+        1,
+        &format!("{IN_CHUNKS}UPDATE accounts SET was = CASE WHEN id = 57 THEN NULL ELSE was END WHERE :chunk;\n"),
+    );
+    world.run("data run").exits(1).says("[\"57\"]");
+    world.sql("DELETE FROM accounts WHERE id > 57");
+    world.run("data run").exits(1).says("[\"57\"]");
+}
+on_each!(the_last_row_that_is_left_is_named: postgres, mysql, sqlite);
+
 /// (36) What is given up is no longer in the way.
 #[test]
 fn rows_that_are_given_up_are_no_longer_in_the_way() {
