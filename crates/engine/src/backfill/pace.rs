@@ -52,6 +52,10 @@ const SHARE_FIRST: f64 = 0.004;
 /// that of a hundred requests few meet a chunk.
 const COMPANY_PAUSE: f64 = 10.0;
 
+/// It is no shorter than this, ten chunks a second: a request that meets a chunk waits for about a
+/// flush of the log, however small the chunk is, so what counts is how many chunks there are.
+const COMPANY_PAUSE_MIN: Duration = Duration::from_millis(100);
+
 /// It is no longer than this: a chunk that took long waited itself.
 const COMPANY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -301,7 +305,7 @@ impl Pace {
     /// The same for the server and for others alone, whatever the rate.
     pub(crate) fn breather(&self, advice: &Advice, took: Duration) -> Duration {
         let for_health = took.mul_f64(advice.pause_share.min(20.0)).min(PAUSE_MAX);
-        let for_company = took.mul_f64(COMPANY_PAUSE).min(COMPANY_PAUSE_MAX);
+        let for_company = took.mul_f64(COMPANY_PAUSE).clamp(COMPANY_PAUSE_MIN, COMPANY_PAUSE_MAX);
         if self.leaves_room() { for_health.max(for_company) } else { for_health }
     }
 
@@ -435,7 +439,8 @@ mod tests {
             pace.read(now, reading);
             assert_eq!(pace.time_share(), SHARE_FIRST);
             let advice = pace.advice(now);
-            assert_eq!(pace.pause(now, &advice, Duration::from_millis(10)).as_millis(), 100);
+            let pause = |took| pace.pause(now, &advice, Duration::from_millis(took)).as_millis();
+            assert_eq!([pause(1), pause(20), pause(1_000)], [100, 200, 500]);
             assert!(advice.grow && pace.reason(now).is_some());
         }
         // A moment without them is no end of their work.

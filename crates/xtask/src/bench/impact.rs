@@ -1,8 +1,9 @@
 //! What the application feels of a backfill that is throttled as it is by default.
 //!
-//! Four sessions of the database's own client read and update single rows of the same table at a
-//! fixed rate, before and during. A request that comes late because the one before was slow counts
-//! from when it was due, so that a stall is not hidden by the requests that it kept from being made.
+//! Four sessions (of pgbench on PostgreSQL, of the database's own client elsewhere) read and update
+//! single rows of the same table at a fixed rate, before and during. A request that comes late because
+//! the one before was slow counts from when it was due, so that a stall is not hidden by the requests
+//! that it kept from being made.
 //!
 //! A backfill's first two seconds are left out: it makes its ledger, plans and samples then, which it
 //! does once, whether it goes on for a minute or for a night.
@@ -14,10 +15,10 @@
 #![expect(clippy::disallowed_methods, reason = "an application's requests come at their times")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dunlin_testkit::servers::Product;
 use rustix::process::{Pid, Signal, kill_process};
@@ -61,6 +62,9 @@ pub(crate) struct Options {
 
 /// Sessions of the application.
 const SESSIONS: u32 = 4;
+
+/// What is cold at first is no measure of what comes later.
+const COLD: Duration = Duration::from_secs(3);
 
 /// How long a backfill's start is not measured.
 const START: Duration = Duration::from_secs(2);
@@ -162,12 +166,11 @@ struct Once {
 }
 
 fn once(ground: &Ground, binary: &Path, way: Way, options: &Options) -> Result<Once, Failure> {
-    let application = Application::start(ground, options);
-    // What is cold at first is no measure of what comes later.
-    std::thread::sleep(Duration::from_secs(3));
-    application.begin();
+    let application = Application::start(ground, options)?;
+    std::thread::sleep(COLD);
+    let began = SystemTime::now();
     std::thread::sleep(Duration::from_secs(options.seconds));
-    let before = application.begin();
+    let asked = SystemTime::now();
     let longest = Duration::from_secs(options.during);
     let took = match way {
         Way::Nothing => {
@@ -178,15 +181,21 @@ fn once(ground: &Ground, binary: &Path, way: Way, options: &Options) -> Result<O
             bystander(ground, asked, longest);
             longest
         }
-        Way::Unasked => backfill(ground, binary, &options.line, longest, &application)?,
+        Way::Unasked => backfill(ground, binary, &options.line, longest)?,
         Way::Rate(rate) => {
             let mut lines = options.line.clone();
             lines.push(format!("rate {rate} rows/s"));
-            backfill(ground, binary, &lines, longest, &application)?
+            backfill(ground, binary, &lines, longest)?
         }
     };
-    let during = application.begin();
-    application.stop();
+    let ended = SystemTime::now();
+    let all = application.stop()?;
+    let between = |from: SystemTime, until: SystemTime| {
+        all.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, took)| *took).collect()
+    };
+    let before = between(began, asked);
+    let settled = if way.is_backfill() { asked + START } else { asked };
+    let during = between(settled, ended);
     let done = ground
         .database
         .sql("SELECT count(*) FROM posts WHERE published_at IS NOT NULL")
@@ -219,7 +228,6 @@ fn backfill(
     binary: &Path,
     lines: &[String],
     longest: Duration,
-    application: &Application,
 ) -> Result<Duration, Failure> {
     let failed = |error: std::io::Error| Failure::because("cannot write the files", &error);
     let project = tempfile::tempdir().map_err(failed)?;
@@ -239,12 +247,7 @@ fn backfill(
     let failed = |error: std::io::Error| Failure::because("cannot run the program", &error);
     let started = Instant::now();
     let mut child = command.spawn().map_err(failed)?;
-    let mut settled = false;
     while started.elapsed() < longest + START {
-        if !settled && started.elapsed() >= START {
-            settled = true;
-            application.begin();
-        }
         if let Some(status) = child.try_wait().map_err(failed)? {
             let took = started.elapsed();
             return if status.success() {
@@ -263,24 +266,56 @@ fn backfill(
     Ok(started.elapsed())
 }
 
-type Times = Arc<std::sync::Mutex<Vec<Duration>>>;
+/// Requests: when each ended, and how long it took.
+type Requests = Vec<(SystemTime, Duration)>;
 
-/// The application's sessions, each on a thread of its own.
-struct Application {
-    stop: Arc<AtomicBool>,
-    times: Times,
-    threads: Vec<std::thread::JoinHandle<()>>,
+/// The application's sessions.
+enum Application {
+    /// pgbench's, which writes down each request in its folder and ends by itself.
+    Pgbench { child: Child, folder: tempfile::TempDir },
+    /// The database's own client, a thread for each.
+    Clients {
+        stop: Arc<AtomicBool>,
+        requests: Arc<std::sync::Mutex<Requests>>,
+        threads: Vec<std::thread::JoinHandle<()>>,
+    },
 }
 
 impl Application {
-    fn start(ground: &Ground, options: &Options) -> Self {
+    fn start(ground: &Ground, options: &Options) -> Result<Self, Failure> {
+        match ground.product {
+            Product::Postgres => Self::pgbench(ground, options),
+            _ => Ok(Self::clients(ground, options)),
+        }
+    }
+
+    fn pgbench(ground: &Ground, options: &Options) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::because("cannot run pgbench", &error);
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let script = format!(
+            "\\set id random(1, {rows})\nSELECT title FROM posts WHERE id = :id;\nUPDATE posts SET \
+             title = 'a title that the application has changed' WHERE id = :id;\n",
+            rows = options.rows
+        );
+        std::fs::write(folder.path().join("request.sql"), script).map_err(failed)?;
+        let longest = COLD + START + Duration::from_secs(options.seconds + options.during + 1);
+        let mut command = Command::new("pgbench");
+        command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["--no-vacuum", "--log", "--jobs", "1", "--file", "request.sql"]);
+        command.args(["--client", &SESSIONS.to_string(), "--rate", &options.requests.to_string()]);
+        command.args(["--time", &longest.as_secs().to_string(), &ground.database.url]);
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self::Pgbench { child, folder })
+    }
+
+    fn clients(ground: &Ground, options: &Options) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let times = Times::default();
+        let requests = Arc::new(std::sync::Mutex::new(Requests::new()));
         let period = Duration::from_secs_f64(f64::from(SESSIONS) / f64::from(options.requests));
         let rows = options.rows;
         let threads = (0..SESSIONS)
             .map(|number| {
-                let (stop, times) = (Arc::clone(&stop), Arc::clone(&times));
+                let (stop, requests) = (Arc::clone(&stop), Arc::clone(&requests));
                 let mut visitor = ground.database.visitor();
                 std::thread::spawn(move || {
                     let mut random = fastrand::Rng::with_seed(u64::from(number));
@@ -296,28 +331,59 @@ impl Application {
                         if visitor.ask(&request).is_none() {
                             return;
                         }
-                        if let Ok(mut times) = times.lock() {
-                            times.push(due.elapsed());
+                        if let Ok(mut requests) = requests.lock() {
+                            requests.push((SystemTime::now(), due.elapsed()));
                         }
                     }
                 })
             })
             .collect();
-        Self { stop, times, threads }
+        Self::Clients { stop, requests, threads }
     }
 
-    /// Takes what was measured, and begins anew.
-    fn begin(&self) -> Vec<Duration> {
-        self.times.lock().map(|mut times| std::mem::take(&mut *times)).unwrap_or_default()
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            // A panic there has been printed.
-            let _ = thread.join();
+    /// Ends it, and gives all that was measured.
+    fn stop(self) -> Result<Requests, Failure> {
+        match self {
+            Self::Pgbench { mut child, folder } => {
+                let failed = |error: std::io::Error| Failure::because("pgbench is lost", &error);
+                let status = child.wait().map_err(failed)?;
+                if !status.success() {
+                    return Err(Failure::new(format!("pgbench: {status}")));
+                }
+                logged(folder.path())
+            }
+            Self::Clients { stop, requests, threads } => {
+                stop.store(true, Ordering::Relaxed);
+                for thread in threads {
+                    // A panic there has been printed.
+                    let _ = thread.join();
+                }
+                Ok(requests.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default())
+            }
         }
     }
+}
+
+/// What pgbench wrote down: of each request its session, number, microseconds since it was due,
+/// script, and when it ended, in seconds and microseconds.
+fn logged(folder: &Path) -> Result<Requests, Failure> {
+    let failed = |error: std::io::Error| Failure::because("cannot read pgbench's log", &error);
+    let mut all = Requests::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pgbench_log")) {
+            continue;
+        }
+        for line in std::fs::read_to_string(path).map_err(failed)?.lines() {
+            let numbers: Vec<u64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
+            let [_, _, took, _, seconds, micros, ..] = numbers[..] else {
+                return Err(Failure::new(format!("a line of pgbench's log: {line}")));
+            };
+            let at = Duration::from_secs(seconds) + Duration::from_micros(micros);
+            all.push((SystemTime::UNIX_EPOCH + at, Duration::from_micros(took)));
+        }
+    }
+    Ok(all)
 }
 
 fn percentile(times: &[Duration], share: f64) -> Duration {

@@ -59,7 +59,7 @@ impl Keys {
 
 /// A seeded database.
 pub(in crate::bench) struct Ground {
-    pub(super) product: Product,
+    pub(in crate::bench) product: Product,
     pub(super) rows: u64,
     pub(in crate::bench) database: TestDatabase,
     keys: Keys,
