@@ -150,7 +150,10 @@ fn expiry(ttl: Duration) -> String {
 const LEFT_MS: &str = "pg_catalog.floor(pg_catalog.date_part('epoch', \
      expires_at - pg_catalog.clock_timestamp()) * 1000)::bigint";
 
-const HOLDER_COLUMNS: &str = "resource, COALESCE(owner, ''), host, pid, identity, token";
+/// What [`holder`] reads.
+fn holder_columns() -> String {
+    format!("resource, COALESCE(owner, ''), host, pid, identity, token, {LEFT_MS}")
+}
 
 /// One message, so one transaction. The first statement bounds the wait for another claim of the
 /// same moment; the second raises the token; the third tells who has it now.
@@ -171,9 +174,10 @@ fn raise_sql(
          expires_at = {expiry} WHERE l.owner IS NULL OR l.owner = EXCLUDED.owner \
          OR l.owner = {displace} OR l.expires_at < pg_catalog.clock_timestamp() \
          RETURNING token;\
-         SELECT {HOLDER_COLUMNS}, {LEFT_MS}, (SELECT min_writer FROM dunlin.meta), (SELECT format FROM dunlin.meta) FROM \
+         SELECT {columns}, (SELECT min_writer FROM dunlin.meta), (SELECT format FROM dunlin.meta) FROM \
          (SELECT 1) AS one LEFT JOIN dunlin.leases ON resource = {resource}",
         limits = Limits::LEDGER.sql(session, APPLICATION_NAME, true),
+        columns = holder_columns(),
         resource = quote::text(&resource.to_string()),
         owner = quote::text(&owner.id),
         host = quote::text(&owner.host),
@@ -280,14 +284,15 @@ async fn current_holder(
     resource: &Resource,
 ) -> Result<LeaseHolder, TargetError> {
     let sql = format!(
-        "SELECT {HOLDER_COLUMNS}, {LEFT_MS} FROM dunlin.leases WHERE resource = {}",
-        quote::text(&resource.to_string())
+        "SELECT {columns} FROM dunlin.leases WHERE resource = {}",
+        quote::text(&resource.to_string()),
+        columns = holder_columns(),
     );
     let answers = session.ask(&sql).await?;
     holder(single(&answers, 0)?)
 }
 
-/// Columns 0 to 6: [`HOLDER_COLUMNS`] and [`LEFT_MS`].
+/// Columns 0 to 6: those of [`holder_columns`].
 fn holder(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
     Ok(LeaseHolder {
         resource: required(row, 0)?.to_owned(),
@@ -305,7 +310,8 @@ fn holder(row: &SimpleQueryRow) -> Result<LeaseHolder, TargetError> {
 /// All leases that somebody holds, for reading the ledger.
 pub(crate) fn all_sql() -> String {
     format!(
-        "SELECT {HOLDER_COLUMNS}, {LEFT_MS} FROM dunlin.leases WHERE owner IS NOT NULL ORDER BY resource"
+        "SELECT {} FROM dunlin.leases WHERE owner IS NOT NULL ORDER BY resource",
+        holder_columns()
     )
 }
 
